@@ -1,0 +1,1 @@
+"""Where it runs: Ray session and resources, job submission, the command line."""

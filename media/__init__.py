@@ -1,0 +1,1 @@
+"""The only door to codecs: probe, exact frame reading, chunk writing, audio, mux."""

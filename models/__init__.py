@@ -1,0 +1,1 @@
+"""Networks, safe loading of weights, training recipes."""

@@ -1,0 +1,1 @@
+"""How it flows: plan jobs into chunks, the Ray Data graph, the driver loop, ledger, progress."""

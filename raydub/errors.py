@@ -1,0 +1,168 @@
+"""The one exception tree, and the stable codes that users, tests and result manifests see.
+
+RaydubError
+├── UsageError         the call or the manifest is wrong            exit 2
+├── DependencyError    a program, package or weights file is absent exit 3
+├── InputError         this job's video or speech cannot be used    job fails, others go on
+├── StageError         work on a good input failed                  job fails, others go on
+└── InterruptedRun     the user stopped the run                     exit 130
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_USAGE = 2
+EXIT_DEPENDENCY = 3
+EXIT_INTERRUPTED = 130
+
+
+class Code(StrEnum):
+    """Stable error codes. A code is never renamed or given a second meaning."""
+
+    # manifest and command line
+    MANIFEST_UNREADABLE = "E_MANIFEST_UNREADABLE"
+    MANIFEST_EMPTY = "E_MANIFEST_EMPTY"
+    MANIFEST_SYNTAX = "E_MANIFEST_SYNTAX"
+    FIELD_UNKNOWN = "E_FIELD_UNKNOWN"
+    FIELD_MISSING = "E_FIELD_MISSING"
+    FIELD_VALUE = "E_FIELD_VALUE"
+    FIELD_CONFLICT = "E_FIELD_CONFLICT"
+    NOT_BUILT = "E_NOT_BUILT"
+    ID_DUPLICATE = "E_ID_DUPLICATE"
+    OUTPUT_DUPLICATE = "E_OUTPUT_DUPLICATE"
+    OUTPUT_ESCAPES = "E_OUTPUT_ESCAPES"
+    OUTPUT_FORMAT = "E_OUTPUT_FORMAT"
+    # inputs
+    INPUT_MISSING = "E_INPUT_MISSING"
+    INPUT_EMPTY = "E_INPUT_EMPTY"
+    INPUT_UNREADABLE = "E_INPUT_UNREADABLE"
+    INPUT_FORMAT = "E_INPUT_FORMAT"
+    INPUT_PLAYLIST = "E_INPUT_PLAYLIST"
+    INPUT_TRUNCATED = "E_INPUT_TRUNCATED"
+    INPUT_LIMIT = "E_INPUT_LIMIT"
+    VIDEO_NO_STREAM = "E_VIDEO_NO_STREAM"
+    VIDEO_NO_FRAMES = "E_VIDEO_NO_FRAMES"
+    VIDEO_DIMENSIONS = "E_VIDEO_DIMENSIONS"
+    VIDEO_TOO_SHORT = "E_VIDEO_TOO_SHORT"
+    SPEECH_NO_STREAM = "E_SPEECH_NO_STREAM"
+    SPEECH_EMPTY = "E_SPEECH_EMPTY"
+    SPEECH_SILENT = "E_SPEECH_SILENT"
+    FACE_NONE = "E_FACE_NONE"
+    FACE_MISSING = "E_FACE_MISSING"
+    FACE_INDEX = "E_FACE_INDEX"
+    REFERENCE_FACE = "E_REFERENCE_FACE"
+    # dependencies and weights
+    DEPENDENCY_MISSING = "E_DEPENDENCY_MISSING"
+    FFMPEG_MISSING = "E_FFMPEG_MISSING"
+    WEIGHTS_MISSING = "E_WEIGHTS_MISSING"
+    WEIGHTS_REFUSED = "E_WEIGHTS_REFUSED"
+    WEIGHTS_HASH = "E_WEIGHTS_HASH"
+    WEIGHTS_LAYOUT = "E_WEIGHTS_LAYOUT"
+    LICENCE = "E_LICENCE"
+    CLUSTER_UNREACHABLE = "E_CLUSTER_UNREACHABLE"
+    # work
+    OUT_OF_MEMORY = "E_OUT_OF_MEMORY"
+    ENCODE_FAILED = "E_ENCODE_FAILED"
+    VERIFY_FAILED = "E_VERIFY_FAILED"
+    STITCH_FAILED = "E_STITCH_FAILED"
+    STORAGE = "E_STORAGE"
+    DISK_FULL = "E_DISK_FULL"
+    TIMEOUT = "E_TIMEOUT"
+    QUARANTINED = "E_QUARANTINED"
+    INTERRUPTED = "E_INTERRUPTED"
+    INTERNAL = "E_INTERNAL"
+
+
+class RaydubError(Exception):
+    """Base of everything raydub raises on purpose.
+
+    `message` says what is wrong and names the thing; `hint` says the way out. `job`, `line` and `field` place the
+    error in a manifest; whoever knows them fills them in with `at()`. Instances survive pickling (Ray sends them).
+    """
+
+    exit_code: ClassVar[int] = EXIT_SOME_FAILED
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        hint: str = "",
+        job: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.job = job
+        self.line = line
+        self.field = field
+        self.retryable = retryable
+
+    def at(self, *, job: str | None = None, line: int | None = None, field: str | None = None) -> RaydubError:
+        """Fill in the place, where it is not known yet, and return self."""
+        self.job = self.job if self.job is not None else job
+        self.line = self.line if self.line is not None else line
+        self.field = self.field if self.field is not None else field
+        return self
+
+    def __str__(self) -> str:
+        where = [f"job {self.job!r}"] if self.job else []
+        where += [f"line {self.line}"] if self.line is not None else []
+        where += [f"field {self.field!r}"] if self.field else []
+        place = f"{', '.join(where)}: " if where else ""
+        way_out = f" ({self.hint})" if self.hint else ""
+        return f"[{self.code}] {place}{self.message}{way_out}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, as in results manifests and `--json` output."""
+        return {
+            "code": str(self.code),
+            "message": self.message,
+            "hint": self.hint,
+            "job": self.job,
+            "line": self.line,
+            "field": self.field,
+            "retryable": self.retryable,
+        }
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.to_dict())
+
+
+def _rebuild(cls: type[RaydubError], state: dict[str, Any]) -> RaydubError:
+    code, message = Code(state.pop("code")), state.pop("message")
+    return cls(code, message, **state)
+
+
+class UsageError(RaydubError):
+    """The command line or the manifest is wrong; nothing was started."""
+
+    exit_code = EXIT_USAGE
+
+
+class DependencyError(RaydubError):
+    """A program, a package, a cluster or a weights file that the work needs is absent or refused."""
+
+    exit_code = EXIT_DEPENDENCY
+
+
+class InputError(RaydubError):
+    """The job's own video or speech cannot be used. The job fails; the others go on."""
+
+
+class StageError(RaydubError):
+    """Work on a good input failed. The job fails; the others go on."""
+
+
+class InterruptedRun(RaydubError):
+    """The user stopped the run; what is finished stays finished and the next run goes on from there."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -1,0 +1,97 @@
+"""The lip engine interface: what an engine needs of a chunk, and what it returns.
+
+An engine works in two places. `infer` runs in the lipsync workers (GPU actors, or CPU) and turns speech and faces into
+small arrays, one row per item. `draw` runs in the render workers and turns one row into pixels of one frame. Both are
+pure functions of their arguments and of the weights, so a chunk's result does not depend on where its borders fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from media.frames import Frame
+from stages.types import F32, U8, FaceItems
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The job's whole new speech, computed once. mel: (80, T) float32, 80 columns a second, columns from time 0, in
+    [-4, 4], already padded at the end so that every output frame has its window; rate: output frames a second."""
+
+    mel: F32
+    rate: Fraction
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class Patch:
+    """New pixels for one region. box: x0 y0 x1 y1 in pixels, inside the frame, all four even (chroma is subsampled);
+    bgr: (y1-y0, x1-x0, 3) uint8; alpha: (y1-y0, x1-x0) float32 in [0, 1], 0 where the frame must stay as it is."""
+
+    box: tuple[int, int, int, int]
+    bgr: U8
+    alpha: F32
+
+
+@dataclass(frozen=True)
+class DrawItem:
+    """One row of FaceItems, for drawing."""
+
+    frame: int
+    source: int
+    face: int
+    box: F32  # (4,)
+    landmarks: F32  # (68, 2)
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """Which weights made an output: goes into part keys and the results manifest."""
+
+    name: str
+    sha256: str
+    licence: str
+
+
+class LipEngine(Protocol):
+    """See the module docstring. Instances are cheap to build and to pickle; `load` does the heavy part in the worker."""
+
+    name: str
+    needs_crops: bool
+
+    def weights(self) -> tuple[WeightsRecord, ...]:
+        """Weights that this engine will use, hashed; raises DependencyError (WEIGHTS_*) where they are absent or bad."""
+        ...
+
+    def load(self, device: str) -> None:
+        """Load the network on "cpu" or "cuda[:n]"; called once per worker before infer."""
+        ...
+
+    def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
+        """Whatever the engine wants to know of the source once per job (kept in the job's folder, given to draw);
+        must cost a bounded number of frames whatever the length of the video. {} when it needs nothing."""
+        ...
+
+    def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
+        """One row per item in every returned array. Batches have one fixed padded shape (law 2)."""
+        ...
+
+    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | None:
+        """Pixels for one item. mouth: this item's row of each array of infer; source: what prepare returned."""
+        ...
+
+
+class SourceSampler(Protocol):
+    """Bounded access to the source for LipEngine.prepare: a fixed, chunk-independent sample of frames with a face."""
+
+    def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
+        """At most `count` (frame, box (4,), landmarks (68, 2)) spread evenly over the source, main face only."""
+        ...

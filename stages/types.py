@@ -1,0 +1,121 @@
+"""What travels between the stages: small control records and the arrays of one chunk. Never full frames.
+
+Frame numbers: `frame` counts output frames of the job, `source` counts frames of the constant-rate source
+(`media.VideoInfo.n_frames` of them). Boxes and landmarks are in pixels of the working frame (after crop, rotate, resize),
+x to the right, y down. Colour images are BGR uint8 unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+
+
+class Span(NamedTuple):
+    """Frames start, start+1, .. stop-1."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:  # type: ignore[override]
+        return max(0, self.stop - self.start)
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face over the source frames `span`, decided and smoothed. Arrays have n = stop - start rows.
+
+    present: is the face there; box (n, 4) x0 y0 x1 y1; landmarks (n, 68, 2), iBUG order; lips_open: are the source's
+    inner lips apart (with hysteresis); held: the box was carried over from a neighbour frame by the policy no_face=hold.
+    Rows where present is False hold zeros.
+    """
+
+    span: Span
+    present: Bools
+    box: F32
+    landmarks: F32
+    lips_open: Bools
+    held: Bools
+
+
+@dataclass(frozen=True)
+class FaceItems:
+    """The M faces of one chunk that are to be synthesised, in order of (frame, face). Frames with no row stay untouched.
+
+    gate: 0 < gate <= 1, how much of the new mouth shows. crops: (M, 96, 96, 3) BGR uint8 of `box` (bilinear), or
+    (0, 96, 96, 3) when the engine needs none.
+    """
+
+    frame: I32
+    source: I32
+    face: I32
+    box: F32
+    landmarks: F32
+    gate: F32
+    crops: U8
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan)."""
+
+    job_id: str
+    job_dir: str
+    index: int
+    n_chunks: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class TrackedChunk:
+    """A chunk with its faces. faceless: output frames of the chunk in which no chosen face was seen."""
+
+    chunk: Chunk
+    items: FaceItems
+    faceless: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SynthesisedChunk:
+    """A chunk with what the lip engine made: arrays of M rows each, named by the engine (`patches`, `shapes`, ..)."""
+
+    chunk: Chunk
+    items: FaceItems
+    faceless: int
+    mouths: Mapping[str, npt.NDArray[np.generic]]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A published part file: a video-only piece holding exactly the frames of the chunk's span."""
+
+    chunk: Chunk
+    path: str
+    frames: int
+    synthesised: int
+    faceless: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    reused: bool = False
+
+    @property
+    def untouched(self) -> int:
+        return self.frames - self.synthesised
+
+
+def without_crops(items: FaceItems) -> FaceItems:
+    """The same items with the crops dropped: rendering does not need them, and they are the bulk of a row."""
+    return replace(items, crops=np.zeros((0, 96, 96, 3), np.uint8))
