@@ -1,0 +1,148 @@
+"""The three file forms of a manifest, read into plain rows with their line numbers; nothing is checked here but the form.
+
+pyarrow reads CSV and Parquet. Its JSON reader stops at the first bad line without saying which one it was, so JSON lines
+are read with the standard library, one line at a time and no longer than MAX_LINE.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from raydub.errors import Code, UsageError
+
+Row = dict[str, Any]
+RawRow = tuple[int, Row | UsageError]
+
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
+MAX_LINE = 1 << 20
+MAX_ROWS = 1_000_000
+MAX_BYTES = 1 << 30
+
+
+def raw_rows(path: Path) -> list[RawRow]:
+    """(line, row) for every row; a row that is none in its form comes as the UsageError that says why.
+
+    Lines count from 1, a CSV header included; Parquet rows count from 1. Raises UsageError MANIFEST_UNREADABLE."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise _unreadable(path, f"the suffix {suffix!r} says no known form", f"expected one of {', '.join(SUFFIXES)}")
+    try:
+        if not path.is_file():
+            raise _unreadable(path, "there is no such file", "check the path")
+        if path.stat().st_size > MAX_BYTES:
+            raise _unreadable(path, f"it is larger than {MAX_BYTES} bytes", "split it into several manifests")
+        rows: list[RawRow] = []
+        for row in {".csv": _csv, ".parquet": _parquet}.get(suffix, _jsonl)(path):
+            rows.append(row)
+            if len(rows) > MAX_ROWS:
+                raise _unreadable(path, f"it holds more than {MAX_ROWS} rows", "split it into several manifests")
+        return rows
+    except (OSError, ValueError, pa.ArrowException) as error:
+        # pyarrow's errors are ValueErrors and OSErrors of its own; ValueError also covers NUL bytes in the path.
+        raise _unreadable(path, f"{type(error).__name__}: {str(error)[:300]}", "is it whole, and what its suffix says?") from error
+
+
+def _unreadable(path: Path, why: str, hint: str) -> UsageError:
+    return UsageError(Code.MANIFEST_UNREADABLE, f"cannot read the manifest {str(path)!r}: {why}", hint=hint)
+
+
+def _jsonl(path: Path) -> Iterator[RawRow]:
+    with open(path, "rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MAX_LINE)
+                yield number, _syntax(f"the line is longer than {MAX_LINE} bytes", "one job per line")
+                continue
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield number, _json_row(line)
+
+
+def _json_row(line: bytes) -> Row | UsageError:
+    try:
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        return _syntax(f"the line is not UTF-8 (byte {error.start})", "save the manifest as UTF-8")
+    except json.JSONDecodeError as error:
+        return _syntax(f"not JSON: {error.msg} at column {error.colno}", "one JSON object per line")
+    except (ValueError, RecursionError) as error:
+        return _syntax(f"not a usable row: {str(error)[:120]}", "one flat JSON object per line")
+    if not isinstance(row, dict):
+        return _syntax(f"the line holds a JSON {type(row).__name__}, not an object", 'write {"video": .., "audio": ..}')
+    return row
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(n for n in names if names.count(n) > 1)!r} stands twice")
+    return row
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _syntax(message: str, hint: str) -> UsageError:
+    return UsageError(Code.MANIFEST_SYNTAX, message, hint=hint)
+
+
+def _csv(path: Path) -> Iterator[RawRow]:
+    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        return
+    refused: dict[int, UsageError] = {}
+
+    def refuse(row: Any) -> str:
+        message = f"{row.actual_columns} values where the header names {row.expected_columns}"
+        refused[row.number] = _syntax(message, "quote values that hold a comma")
+        return "skip"
+
+    table = pacsv.read_csv(
+        io.BytesIO(data),
+        # One thread: only then does pyarrow number the rows that it refuses. One block: a row is never split.
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=max(len(data), 1) + 1),
+        parse_options=pacsv.ParseOptions(
+            invalid_row_handler=refuse, ignore_empty_lines=False, newlines_in_values=True
+        ),
+        convert_options=pacsv.ConvertOptions(
+            default_column_type=pa.string(), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
+        ),
+    )
+    names = [name.strip() for name in table.column_names]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the column {next(n for n in names if names.count(n) > 1)!r} stands twice")
+    number = 1
+    for batch in table.rename_columns(names).to_batches():
+        for row in batch.to_pylist():
+            number += 1
+            while number in refused:
+                yield number, refused.pop(number)
+                number += 1
+            if any(value is not None for value in row.values()):
+                yield number, row
+    yield from sorted(refused.items(), key=lambda pair: pair[0])
+
+
+def _parquet(path: Path) -> Iterator[RawRow]:
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows > MAX_ROWS:
+            raise ValueError(f"it holds more than {MAX_ROWS} rows")
+        number = 0
+        for batch in file.iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row

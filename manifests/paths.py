@@ -1,0 +1,103 @@
+"""Paths in manifests: where inputs lie, and the promise that no output leaves the output root."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from raydub.errors import Code, UsageError
+
+OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_LATER_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "az", "hdfs", "http", "https", "ftp", "sftp"})
+_MAX_PATH, _MAX_NAME = 4000, 250
+
+
+def scheme_of(text: str) -> str | None:
+    """The URI scheme in lower case, or None for a plain path."""
+    found = _SCHEME.match(text)
+    return found.group(1).lower() if found else None
+
+
+def local_path(text: str, field: str) -> str:
+    """The plain path that `text` means: itself, or the path of a file:// URI.
+
+    Raises UsageError: FIELD_VALUE for text no path can have, NOT_BUILT for object stores and the web, INPUT_FORMAT for any
+    other scheme."""
+    if not text.strip():
+        raise UsageError(Code.FIELD_VALUE, "the path is empty", field=field)
+    scheme = scheme_of(text)
+    if scheme == "file":
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(
+                Code.INPUT_FORMAT, f"{text!r} names another host", field=field, hint="write file:///path or a plain path"
+            )
+        text = unquote(parts.path)
+    elif scheme in _LATER_SCHEMES:
+        raise UsageError(
+            Code.NOT_BUILT,
+            f"{scheme}:// is not read or written by this version",
+            field=field,
+            hint="copy the file to a disk that all workers see and give its path",
+        )
+    elif scheme is not None:
+        raise UsageError(Code.INPUT_FORMAT, f"{scheme}:// is unknown", field=field, hint="give a path or a file:// URI")
+    try:
+        too_long = len(os.fsencode(text)) > _MAX_PATH or any(len(os.fsencode(n)) > _MAX_NAME for n in text.split("/"))
+    except UnicodeEncodeError:
+        raise UsageError(Code.FIELD_VALUE, "the path holds text that no file name can have", field=field) from None
+    if too_long:
+        raise UsageError(Code.FIELD_VALUE, f"the path {text[:60]!r}.. is too long", field=field)
+    if any(unicodedata.category(c) == "Cc" for c in text):
+        raise UsageError(Code.FIELD_VALUE, f"the path {text!r} holds a control character", field=field)
+    return text
+
+
+def resolve_input(text: str, folder: Path, field: str) -> str:
+    """An input's absolute path; relative ones start at `folder`, the manifest's. Whether it exists is not asked here."""
+    return os.path.normpath(os.path.join(folder, local_path(text, field)))
+
+
+def confine_output(text: str, root: Path, field: str = "output") -> str:
+    """The absolute path of an output, checked to lie inside `root` after following every symlink that exists.
+
+    Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character), OUTPUT_FORMAT (suffix, a folder) and what
+    local_path raises. Symlinks may change later: who publishes the file checks once more.
+    """
+    way_out = "give a path inside the output root, or choose another root with --output-root"
+    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text):
+        raise UsageError(
+            Code.OUTPUT_ESCAPES, f"the path {text!r} holds a control character", field=field, hint="use plain file names"
+        )
+    path = local_path(text, field)
+    if ".." in Path(path).parts:
+        raise UsageError(Code.OUTPUT_ESCAPES, f"{path!r} climbs out with '..'", field=field, hint=way_out)
+    suffix = Path(path).suffix.lower()
+    if suffix not in OUTPUT_SUFFIXES or path.endswith("/"):
+        raise UsageError(
+            Code.OUTPUT_FORMAT,
+            f"{path!r} has the suffix {suffix or 'none'!r}",
+            field=field,
+            hint=f"expected one of {', '.join(OUTPUT_SUFFIXES)}",
+        )
+    try:
+        real_root = root.resolve()
+        real = (real_root / path).resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(Code.OUTPUT_ESCAPES, f"{path!r} cannot be resolved: {error}", field=field, hint=way_out) from error
+    if real_root not in real.parents:
+        raise UsageError(
+            Code.OUTPUT_ESCAPES, f"{path!r} lies outside the output root {str(real_root)!r}", field=field, hint=way_out
+        )
+    if real.is_dir():
+        raise UsageError(Code.OUTPUT_FORMAT, f"{path!r} is a folder", field=field, hint="give the name of a file in it")
+    return str(real)
+
+
+def folded(text: str) -> str:
+    """One form for all spellings that a case-folding, Unicode-normalising file system or reader takes for the same."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -1,0 +1,95 @@
+"""Read a manifest: JSON lines, CSV or Parquet. Every bad row is reported at once; the good rows survive beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manifests.formats import RawRow, raw_rows
+from manifests.job import Job
+from manifests.paths import folded
+from manifests.rows import BadRow, parse_row
+from raydub.errors import Code, UsageError
+
+
+@dataclass(frozen=True)
+class ManifestResult:
+    """What a manifest asks for, in the manifest's order. len(jobs) + len(bad) is its number of rows.
+
+    folder: where relative inputs started; output_root: where outputs may go (both absolute)."""
+
+    jobs: tuple[Job, ...]
+    bad: tuple[BadRow, ...]
+    folder: str
+    output_root: str
+
+    @property
+    def errors(self) -> tuple[UsageError, ...]:
+        """Every problem of every bad row, each with its line and field."""
+        return tuple(error for row in self.bad for error in row.errors)
+
+
+def read_manifest(path: str | Path, output_root: str | Path | None = None) -> ManifestResult:
+    """Read and check a whole manifest. Relative inputs start at its folder, which is also the default output root.
+
+    Raises UsageError for a manifest as a whole: MANIFEST_UNREADABLE (absent, unknown form, damaged), MANIFEST_EMPTY. What is
+    wrong with single rows stands in the result's `bad`.
+    """
+    manifest = Path(path)
+    rows = raw_rows(manifest)
+    folder = manifest.resolve().parent
+    return check_rows(rows, folder, Path(output_root).resolve() if output_root is not None else folder)
+
+
+def check_rows(rows: Iterable[RawRow], folder: Path, output_root: Path) -> ManifestResult:
+    """Check rows that were read already (see read_manifest). Raises UsageError MANIFEST_EMPTY."""
+    jobs: list[Job] = []
+    bad: list[BadRow] = []
+    for line, row in rows:
+        found = [row.at(line=line)] if isinstance(row, UsageError) else parse_row(row, folder, output_root, line)
+        if isinstance(found, Job):
+            jobs.append(found)
+        else:
+            bad.append(_bad(line, {} if isinstance(row, UsageError) else row, found))
+    if not jobs and not bad:
+        raise UsageError(Code.MANIFEST_EMPTY, "the manifest holds no row", hint="write one job per row")
+    kept, clashing = _without_clashes(jobs)
+    bad += clashing
+    return ManifestResult(tuple(kept), tuple(sorted(bad, key=lambda row: row.line)), str(folder), str(output_root))
+
+
+def _bad(line: int, row: Mapping[str, Any], errors: Iterable[Any]) -> BadRow:
+    found = tuple(errors)
+    return BadRow(line, found[0].job or f"line-{line}", row, found)
+
+
+def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
+    """Refuse rows that share an id or an output with an earlier row, or whose output is some row's input.
+
+    The first of several rows keeps the name: its result is the same as if the others were not there."""
+    ids: dict[str, int | None] = {}
+    outputs: dict[str, int | None] = {}
+    inputs = {folded(str(Path(text).resolve())): job.line for job in jobs for text in (job.video, job.audio)}
+    kept: list[Job] = []
+    bad: list[BadRow] = []
+    for job in jobs:
+        name, output = folded(job.id), folded(job.output)
+        errors = []
+        if name in ids:
+            message = f"the id {job.id!r} is taken by line {ids[name]} (case and Unicode forms do not tell ids apart)"
+            errors.append(UsageError(Code.ID_DUPLICATE, message, field="id", hint="give each job an id of its own"))
+        if output in outputs:
+            message = f"line {outputs[output]} writes {job.output!r} too"
+            errors.append(UsageError(Code.OUTPUT_DUPLICATE, message, field="output", hint="give each job its own output"))
+        if output in inputs:
+            message = f"{job.output!r} is an input of line {inputs[output]} and would be overwritten"
+            errors.append(UsageError(Code.FIELD_CONFLICT, message, field="output", hint="choose another name"))
+        if errors:
+            placed = [error.at(job=job.id, line=job.line) for error in errors]
+            bad.append(_bad(job.line or 0, job.row(), placed))
+            continue
+        ids[name] = outputs[output] = job.line
+        kept.append(job)
+    return kept, bad

@@ -1,0 +1,183 @@
+"""What came of the jobs: one row per manifest row, as JSONL and as Parquet with one fixed schema.
+
+The two files hold the same rows. Both are written beside their place and then renamed, so a reader never sees half a
+manifest, and a failed write leaves the former one as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from manifests.job import Job
+from manifests.rows import BadRow
+from raydub.errors import Code, RaydubError, StageError
+
+Status = Literal["ok", "failed", "quarantined", "skipped"]
+_NAMES_A_SCHEME = "://"
+
+
+class WeightsUse(BaseModel):
+    """A weights file that took part in an output, and under which licence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+    licence: str
+
+
+class JobResult(BaseModel):
+    """The one outcome of one manifest row.
+
+    frames = synthesised + untouched; faceless counts the frames (all untouched) without a chosen face. seconds: work
+    per stage, summed over workers, so it may exceed wall_seconds. warnings: stable words such as "W_NO_FACE: ...".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    status: Status
+    error_code: str | None = None
+    error_message: str | None = None
+    hint: str | None = None
+    video: str | None = None
+    audio: str | None = None
+    output: str | None = None
+    frames: int = 0
+    synthesised: int = 0
+    untouched: int = 0
+    faceless: int = 0
+    seconds: Mapping[str, float] = Field(default_factory=dict)
+    wall_seconds: float = 0.0
+    attempts: int = 0
+    weights: tuple[WeightsUse, ...] = ()
+    warnings: tuple[str, ...] = ()
+    engine: str | None = None
+    line: int | None = None
+
+    @classmethod
+    def failure(cls, job: Job, error: RaydubError, **more: Any) -> JobResult:
+        """The result of a job that ended with `error`: quarantined for Code.QUARANTINED, else failed."""
+        status: Status = "quarantined" if error.code is Code.QUARANTINED else "failed"
+        said = {"error_code": str(error.code), "error_message": error.message, "hint": error.hint or None}
+        asked = {"id": job.id, "video": job.video, "audio": job.audio, "output": job.output, "line": job.line}
+        return cls(status=status, **{**asked, **said, **more})
+
+    @classmethod
+    def refused(cls, bad: BadRow) -> JobResult:
+        """The result of a manifest row that is no valid job. The first problem gives the code, all are in the message."""
+        first = bad.errors[0]
+        several = [f"{e.field}: {e.message}" if e.field else e.message for e in bad.errors]
+        asked = {name: _text(bad.row.get(name)) for name in ("video", "audio", "output")}
+        return cls(
+            id=bad.id,
+            status="failed",
+            error_code=str(first.code),
+            error_message="; ".join(several),
+            hint=first.hint or None,
+            line=bad.line,
+            **asked,
+        )
+
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        *(pa.field(name, pa.string()) for name in ("error_code", "error_message", "hint", "video", "audio", "output")),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("frames", "synthesised", "untouched", "faceless")),
+        pa.field("seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("wall_seconds", pa.float64(), nullable=False),
+        pa.field("attempts", pa.int64(), nullable=False),
+        pa.field(
+            "weights",
+            pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string()), ("licence", pa.string())])),
+            nullable=False,
+        ),
+        pa.field("warnings", pa.list_(pa.string()), nullable=False),
+        pa.field("engine", pa.string()),
+        pa.field("line", pa.int64()),
+    ]
+)
+
+
+def write_results(results: Sequence[JobResult], jsonl: str | Path | None, parquet: str | Path | None) -> None:
+    """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out).
+
+    Raises StageError STORAGE where a file cannot be written."""
+    rows = [result.model_dump(mode="json") for result in results]
+    if jsonl is not None:
+        write_jsonl(rows, jsonl)
+    if parquet is not None:
+        table = pa.Table.from_pylist([{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=SCHEMA)
+        _publish(Path(parquet), lambda temporary: pq.write_table(table, temporary))
+
+
+def read_results(path: str | Path) -> list[JobResult]:
+    """Read back what write_results wrote, either form."""
+    if str(path).endswith(".parquet"):
+        rows = pq.read_table(path).to_pylist()
+        return [JobResult.model_validate({**row, "seconds": dict(row["seconds"])}) for row in rows]
+    with open(path, encoding="utf-8") as lines:
+        return [JobResult.model_validate_json(line) for line in lines]
+
+
+def write_failed(
+    path: str | Path, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
+) -> int:
+    """Write the rows that did not end well as a JSONL manifest that can be fed back in; returns how many.
+
+    Valid jobs that failed are written with absolute paths. Rows that were refused are written as they came, their
+    relative inputs made absolute against `folder`, the folder of the manifest they came from: once the user has mended
+    them they mean what they meant. Refused text that is no row at all is left out: there is nothing to feed back.
+    """
+    lost = {(result.id, result.line) for result in results if result.status != "ok"}
+    rows: list[tuple[int, dict[str, Any]]] = [
+        (job.line or 0, job.row()) for job in jobs if (job.id, job.line) in lost
+    ]
+    rows += [(row.line, _absolute_inputs(row.row, folder)) for row in bad if row.row]
+    write_jsonl([row for _, row in sorted(rows, key=lambda pair: pair[0])], path)
+    return len(rows)
+
+
+def write_jsonl(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write rows as JSON lines, UTF-8, atomically. Raises StageError STORAGE."""
+    text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+    # Surrogates can come in with a refused row's text; they have no UTF-8 form.
+    _publish(Path(path), lambda temporary: temporary.write_bytes(text.encode("utf-8", "replace")))
+
+
+def _absolute_inputs(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    mended = dict(row)
+    for name in ("video", "audio", "model"):
+        value = mended.get(name)
+        if isinstance(value, str) and value and _NAMES_A_SCHEME not in value:
+            mended[name] = os.path.join(folder, value)
+    return mended
+
+
+def _text(value: Any) -> str | None:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _publish(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StageError(
+            Code.STORAGE, f"cannot write {path}: {error.strerror or error}", hint="is the folder writable, the disk full?"
+        ) from error

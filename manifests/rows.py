@@ -1,0 +1,183 @@
+"""One manifest row, in whatever form it came, to one Job, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from manifests.job import Job
+from manifests.options import EXPECTED, FIELDS, LATER, LATER_NEUTRAL, Options, choices
+from manifests.paths import confine_output, folded, resolve_input
+from raydub.errors import Code, UsageError
+
+OWN = ("id", "video", "audio", "output")
+KNOWN = (*OWN, *FIELDS, *LATER)
+_MAX_ID, _SHOWN = 200, 80
+
+
+class BadRow(NamedTuple):
+    """A row that is no valid job. line: as in the manifest; id: its own or a stand-in; row: the values as they came, {}
+    where the text could not be read as a row at all; errors: one or more, each with line and field."""
+
+    line: int
+    id: str
+    row: Mapping[str, Any]
+    errors: tuple[UsageError, ...]
+
+
+def parse_row(row: Mapping[str, Any], folder: Path, output_root: Path, line: int | None = None) -> Job | list[UsageError]:
+    """The Job that `row` asks for, or all its problems (at least one), each placed at its line, field and job.
+
+    Relative inputs start at `folder`; the output must lie in `output_root`. None and empty text mean "absent"."""
+    given = {name: value for name, value in row.items() if not _absent(value)}
+    errors: list[UsageError] = [_unknown(name, KNOWN) for name in given if name not in KNOWN]
+    errors += [error for name in LATER if name in given for error in _later(name, given[name])]
+    own: dict[str, str] = {}
+    for name in OWN:
+        if name in given:
+            try:
+                own[name] = _own(name, given[name], folder, output_root)
+            except UsageError as error:
+                errors.append(error)
+    errors += _missing(given)
+    options, more = parse_options({name: given[name] for name in FIELDS if name in given}, folder)
+    errors += more
+    if not errors and own["output"] in (own["video"], own["audio"]):
+        errors.append(
+            UsageError(
+                Code.FIELD_CONFLICT, "the output would overwrite an input", field="output", hint="choose another name"
+            )
+        )
+    job_id = own.get("id") or _default_id(given)
+    if errors or options is None:
+        for error in errors:
+            error.at(job=job_id or None, line=line)
+        return errors
+    return Job(id=job_id, video=own["video"], audio=own["audio"], output=own["output"], options=options, line=line)
+
+
+def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | None, list[UsageError]]:
+    """Options from loose values (text or typed), or every problem with them. Paths inside options start at `folder`."""
+    errors: list[UsageError] = [_unknown(name, FIELDS) for name in given if name not in FIELDS]
+    values = {name: value for name, value in given.items() if name in FIELDS and not _absent(value)}
+    if isinstance(values.get("face"), str) and values["face"].strip().casefold() == "active":
+        del values["face"]
+        errors.append(_not_built("face", "active", "choosing whoever speaks"))
+    try:
+        options = Options.model_validate(values)
+    except ValidationError as failed:
+        for name in dict.fromkeys(str(problem["loc"][0]) for problem in failed.errors(include_url=False)):
+            errors.append(_wrong(name, values[name]))
+        return None, errors
+    try:
+        if options.model is not None:
+            options = options.model_copy(update={"model": resolve_input(options.model, folder, "model")})
+        kind, colon, image = options.face.partition(":")
+        if kind == "reference":
+            options = options.model_copy(update={"face": kind + colon + resolve_input(image, folder, "face")})
+    except UsageError as error:
+        errors.append(error)
+    errors += _conflicts(options)
+    return (None, errors) if errors else (options, [])
+
+
+def _conflicts(options: Options) -> list[UsageError]:
+    found: list[UsageError] = []
+    if options.engine == "wav2lip" and options.model is None:
+        hint = "name the checkpoint in 'model', or leave 'engine' out for the embedded engine"
+        found.append(UsageError(Code.FIELD_CONFLICT, "engine=wav2lip needs a checkpoint", field="engine", hint=hint))
+    if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
+        hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"
+        found.append(UsageError(Code.FIELD_CONFLICT, "engine=warp cannot use this model", field="model", hint=hint))
+    for name in ("box", "crop"):
+        sides = getattr(options, name)
+        if sides is not None and not _ordered(sides, open_end=name == "crop"):
+            found.append(_wrong(name, sides))
+    if options.box is not None and options.face not in ("largest",):
+        hint = "leave one of the two out"
+        found.append(UsageError(Code.FIELD_CONFLICT, "a constant box leaves no face to choose", field="face", hint=hint))
+    return found
+
+
+def _ordered(sides: tuple[int, int, int, int], open_end: bool) -> bool:
+    top, bottom, left, right = sides
+    fits = [(end == -1 and open_end) or end > start for start, end in ((top, bottom), (left, right))]
+    return all(fits) and top >= 0 and left >= 0
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _own(name: str, value: Any, folder: Path, output_root: Path) -> str:
+    if not isinstance(value, str):
+        raise _wrong(name, value, "text")
+    if name == "id":
+        text = value.strip()
+        if len(text) > _MAX_ID or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text) or not folded(text):
+            raise _wrong(name, value, f"at most {_MAX_ID} printable characters")
+        return text
+    return confine_output(value, output_root) if name == "output" else resolve_input(value, folder, name)
+
+
+def _missing(given: Mapping[str, Any]) -> list[UsageError]:
+    """Exactly one of audio and script; video and output always."""
+    needs = {"video": "the video to dub", "output": "where the dubbed video goes"}
+    found = [
+        UsageError(Code.FIELD_MISSING, f"{what} is missing", field=name, hint=f"every job needs {name!r}")
+        for name, what in needs.items()
+        if name not in given
+    ]
+    script = not _neutral(given.get("script"))
+    if "audio" not in given and not script:
+        found.append(UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint="name a sound file"))
+    if "audio" in given and script:
+        hint = "give exactly one of 'audio' and 'script'"
+        found.append(UsageError(Code.FIELD_CONFLICT, "the speech is given twice", field="script", hint=hint))
+    return found
+
+
+def _neutral(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, str) and value.strip().casefold() in LATER_NEUTRAL)
+
+
+def _later(name: str, value: Any) -> list[UsageError]:
+    return [] if _neutral(value) else [_not_built(name, value, LATER[name])]
+
+
+def _not_built(name: str, value: Any, what: str) -> UsageError:
+    message = f"{name}={_show(value)} asks for {what}, which this version does not have"
+    return UsageError(Code.NOT_BUILT, message, field=name, hint="leave the field out")
+
+
+def _unknown(name: Any, known: tuple[str, ...]) -> UsageError:
+    text = str(name)[:_SHOWN]
+    near = difflib.get_close_matches(text.strip().casefold().replace("-", "_"), known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}"
+    return UsageError(Code.FIELD_UNKNOWN, f"there is no field {text!r}", field=text, hint=hint)
+
+
+def _wrong(name: str, value: Any, expected: str | None = None) -> UsageError:
+    hint = f"expected {expected or EXPECTED[name]}"
+    if isinstance(value, str):
+        near = difflib.get_close_matches(value.strip().casefold()[:_SHOWN], choices(name) if name in FIELDS else (), n=1)
+        hint += f"; did you mean {near[0]!r}?" if near else ""
+    return UsageError(Code.FIELD_VALUE, f"{_show(value)} is not a value of {name!r}", field=name, hint=hint)
+
+
+def _show(value: Any) -> str:
+    text = repr(value[:_SHOWN] if isinstance(value, (str, bytes)) else value)
+    return text if len(text) <= _SHOWN + 10 else text[:_SHOWN] + ".."
+
+
+def _default_id(given: Mapping[str, Any]) -> str:
+    """The output's stem; for a row without a usable one, "" (the reader names it by its line)."""
+    output = given.get("output")
+    stem = Path(output.replace("\0", "")).stem if isinstance(output, str) else ""
+    printable = "".join(c for c in stem if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")).strip()
+    return printable[:_MAX_ID]
