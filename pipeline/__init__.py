@@ -1,1 +1,1 @@
-"""How it flows: plan jobs into chunks, the Ray Data graph, the driver loop, ledger, progress."""
+"""How the work flows: jobs into chunks, chunks through the stages (plain loop or Ray Data), parts into videos."""

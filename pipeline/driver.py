@@ -1,0 +1,209 @@
+"""The driver: jobs in, exactly one result per job out, whatever executor does the work.
+
+It follows the items of the executor as they come, asks for a job's stitch as soon as its last part is there, and never
+waits for one job because of another. An error ends its own job only. What has no outcome when the work is over (it
+should not happen) becomes a failure too: counts always reconcile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from manifests.job import Job
+from manifests.results import JobResult, WeightsUse
+from pipeline.events import Assembled, Failed, Item, Planned
+from pipeline.failures import as_raydub_error
+from pipeline.ledger import Ledger
+from raydub.errors import Code, InterruptedRun, RaydubError, StageError
+from stages.types import Part
+
+_log = logging.getLogger(__name__)
+
+
+class Executor(Protocol):
+    """Where the steps run."""
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        """Everything that happens to the jobs: plans, finished parts, failures, dropped chunks. No order is promised."""
+        ...
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
+        """Start (or do) the stitch of a job."""
+        ...
+
+    def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
+        """Stitches that ended; with `wait`, all that were started, as they end."""
+        ...
+
+
+class Watcher(Protocol):
+    """Told about the progress of jobs (pipeline.progress)."""
+
+    def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
+
+    def part(self, job_id: str, frames: int, reused: bool) -> None: ...
+
+    def finished(self, result: JobResult) -> None: ...
+
+
+@dataclass
+class _State:
+    """What the driver knows of one job that has no outcome yet."""
+
+    job: Job
+    started: float
+    plan: Planned | None = None
+    parts: dict[int, Part] = field(default_factory=dict)
+    stitching: bool = False
+
+    def complete(self) -> bool:
+        return self.plan is not None and len(self.parts) == self.plan.n_chunks and not self.stitching
+
+
+class Driver:
+    """Takes the jobs of one run to their results."""
+
+    def __init__(
+        self, executor: Executor, watcher: Watcher | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._executor = executor
+        self._watcher = watcher
+        self._clock = clock
+        self._open: dict[str, _State] = {}
+        self._results: dict[str, JobResult] = {}
+
+    def run(self, jobs: Sequence[Job]) -> tuple[list[JobResult], bool]:
+        """One result per job, in the jobs' order, and whether the user interrupted the run."""
+        self._open = {job.id: _State(job, self._clock()) for job in jobs}
+        self._results = {}
+        lost = StageError(Code.INTERNAL, "the run ended without an outcome for this job", hint="run it again")
+        interrupted = False
+        if jobs:
+            try:
+                self._follow(jobs)
+            except KeyboardInterrupt:
+                interrupted = True
+            except Exception as error:
+                _log.debug("the executor broke down", exc_info=True)
+                lost = as_raydub_error(error, "run")  # type: ignore[assignment]
+        for job_id in list(self._open):
+            self._give_outcome(job_id, lost if not interrupted else None)
+        return [self._results[job.id] for job in jobs], interrupted
+
+    def _follow(self, jobs: Sequence[Job]) -> None:
+        for item in self._executor.items(jobs):
+            self._take(item)
+            for ended in self._executor.assembled(wait=False):
+                self._take(ended)
+        for ended in self._executor.assembled(wait=True):
+            self._take(ended)
+
+    def _take(self, item: Item | Assembled) -> None:
+        """Book one item. Late items of a job that has its outcome already are of no interest."""
+        if isinstance(item, Part):
+            self._take_part(item)
+        elif isinstance(item, Planned):
+            self._take_plan(item)
+        elif isinstance(item, Assembled):
+            self._take_output(item)
+        elif isinstance(item, Failed) and item.job_id in self._open:
+            _log.debug("job %r failed in %s\n%s", item.job_id, item.stage, item.detail)
+            state = self._open[item.job_id]
+            self._give_outcome(item.job_id, item.exception().at(line=state.job.line))
+
+    def _take_plan(self, plan: Planned) -> None:
+        state = self._open.get(plan.job_id)
+        if state is None:
+            return
+        if plan.finished is not None:
+            stored = {**plan.finished, "id": state.job.id, "line": state.job.line, "attempts": 0}
+            stored |= {"wall_seconds": 0.0, "seconds": {}}
+            self._close(state, JobResult.model_validate(stored))
+            return
+        state.plan = plan
+        if self._watcher:
+            self._watcher.planned(plan.job_id, plan.n_frames, plan.n_chunks)
+        self._stitch_if_complete(state)
+
+    def _take_part(self, part: Part) -> None:
+        state = self._open.get(part.chunk.job_id)
+        # A part can come twice: Ray delivers work at least once. The first one counts, both are the same file.
+        if state is None or part.chunk.index in state.parts:
+            return
+        state.parts[part.chunk.index] = part
+        if self._watcher:
+            self._watcher.part(part.chunk.job_id, part.frames, part.reused)
+        self._stitch_if_complete(state)
+
+    def _stitch_if_complete(self, state: _State) -> None:
+        if state.complete() and state.plan is not None:
+            state.stitching = True
+            self._executor.stitch(state.job, state.plan.job_dir, list(state.parts.values()))
+
+    def _take_output(self, done: Assembled) -> None:
+        state = self._open.get(done.job_id)
+        if state is None or state.plan is None:
+            return
+        result = self._success(state, state.plan, done)
+        try:
+            Ledger(state.plan.job_dir).publish_job(done.output, result.model_dump(mode="json"))
+        except OSError as error:
+            # The video is there; only a later run will not know it and do the stitch again.
+            _log.warning("job %r: its marker could not be written: %s", done.job_id, error)
+        self._close(state, result)
+
+    def _success(self, state: _State, plan: Planned, done: Assembled) -> JobResult:
+        parts = list(state.parts.values())
+        frames, synthesised = sum(part.frames for part in parts), sum(part.synthesised for part in parts)
+        return JobResult(
+            status="ok",
+            **_asked(state.job),
+            frames=frames,
+            synthesised=synthesised,
+            untouched=frames - synthesised,
+            faceless=sum(part.faceless for part in parts),
+            seconds=self._seconds(state) | {"stitch": round(done.seconds, 3)},
+            wall_seconds=round(self._clock() - state.started, 3),
+            attempts=1,
+            weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
+            warnings=plan.warnings,
+            engine=plan.engine or None,
+        )
+
+    def _give_outcome(self, job_id: str, error: RaydubError | None) -> None:
+        """Close a job that did not end well; None: the user stopped the run."""
+        state = self._open[job_id]
+        said: dict[str, Any] = {
+            "seconds": self._seconds(state),
+            "wall_seconds": round(self._clock() - state.started, 3),
+            "engine": (state.plan.engine or None) if state.plan else None,
+            "warnings": state.plan.warnings if state.plan else (),
+            "attempts": 1,
+        }
+        if error is not None:
+            self._close(state, JobResult.failure(state.job, error, **said))
+            return
+        stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
+        said |= {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
+        self._close(state, JobResult(status="skipped", **_asked(state.job), **said))
+
+    def _seconds(self, state: _State) -> dict[str, float]:
+        total: Counter[str] = Counter()
+        for seconds in [state.plan.seconds if state.plan else {}, *(part.seconds for part in state.parts.values())]:
+            total.update(seconds)  # type: ignore[arg-type]
+        return {name: round(float(value), 3) for name, value in total.items()}
+
+    def _close(self, state: _State, result: JobResult) -> None:
+        del self._open[state.job.id]
+        self._results[state.job.id] = result
+        if self._watcher:
+            self._watcher.finished(result)
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    return {"id": job.id, "video": job.video, "audio": job.audio, "output": job.output, "line": job.line}

@@ -1,0 +1,107 @@
+"""What the executors tell the driver: one small record per thing that happened. All are plain data and survive pickling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from raydub.errors import Code, RaydubError, StageError
+from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+
+STAGES: tuple[str, ...] = ("prepare", "track", "lipsync", "render", "stitch")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job was prepared: so many chunks and frames are to come. finished: the stored result of an earlier run, when
+    its output is still there and nothing needs to be done. weights: name, sha256, licence of each weights file."""
+
+    job_id: str
+    job_dir: str
+    n_chunks: int
+    n_frames: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    engine: str = ""
+    weights: tuple[Mapping[str, str], ...] = ()
+    finished: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job cannot be finished. error: RaydubError.to_dict(); kind: its class name; detail: traceback of a surprise."""
+
+    job_id: str
+    stage: str
+    kind: str
+    error: Mapping[str, Any]
+    chunk: int | None = None
+    detail: str = ""
+
+    def exception(self) -> RaydubError:
+        """The error as the exception that it was."""
+        from raydub import errors
+
+        state = dict(self.error)
+        code, message = Code(state.pop("code")), state.pop("message")
+        cls = getattr(errors, self.kind, StageError)
+        built: RaydubError = cls(code, message, **state)
+        return built
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A chunk that was not worked on because its job has failed already."""
+
+    job_id: str
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A job's output was published. seconds: duration of the stitch."""
+
+    job_id: str
+    output: str
+    frames: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """One step was done in some worker; only for progress and benches, may get lost. peak_mb: the worker's peak RSS."""
+
+    stage: str
+    job_id: str
+    frames: int
+    seconds: float
+    pid: int
+    host: str
+    peak_mb: float
+
+
+Work = Chunk | TrackedChunk | SynthesisedChunk
+Item = Work | Part | Planned | Failed | Dropped
+
+
+class Reporter(Protocol):
+    """Takes notes of progress. Must never raise and never block for long."""
+
+    def note(self, note: Note) -> None: ...
+
+
+class Silent:
+    """A reporter that forgets."""
+
+    def note(self, note: Note) -> None:
+        """Forget the note."""
+
+
+def job_of(item: Item) -> str:
+    """The id of the job that an item belongs to."""
+    if isinstance(item, Chunk):
+        return item.job_id
+    if isinstance(item, (TrackedChunk, SynthesisedChunk, Part)):
+        return item.chunk.job_id
+    return item.job_id

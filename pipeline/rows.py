@@ -1,0 +1,82 @@
+"""Items as rows of a Ray Data block: four columns, the same for every kind of item, so that all blocks of a run share one
+schema. Arrays travel as one binary column; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from manifests.job import Job
+from pipeline.events import Assembled, Dropped, Failed, Item, Planned, job_of
+from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from stages.wire import from_row, to_row
+
+Row = dict[str, Any]
+_RECORDS: Mapping[str, type] = {"Planned": Planned, "Failed": Failed, "Dropped": Dropped, "Assembled": Assembled}
+_ALIGN = 64  # arrays start at multiples of this, so that a view on the blob is an aligned array
+
+
+def pack(item: Item | Assembled) -> Row:
+    """A row: kind and job_id (text), meta (JSON), blob (bytes of the arrays named in meta)."""
+    if isinstance(item, (Chunk, TrackedChunk, SynthesisedChunk, Part)):
+        fields, blob = _split(to_row(item))
+        return {"kind": "work", "job_id": job_of(item), "meta": json.dumps(fields), "blob": blob}
+    return {
+        "kind": type(item).__name__,
+        "job_id": item.job_id,
+        "meta": json.dumps(dataclasses.asdict(item)),
+        "blob": b"",
+    }
+
+
+def unpack(row: Mapping[str, Any]) -> Item | Assembled:
+    """The item of a row. Its arrays are read-only views on the row's blob."""
+    meta = json.loads(row["meta"])
+    if row["kind"] == "work":
+        item: Item = from_row(_join(meta, row["blob"]))
+        return item
+    for name in ("warnings", "weights"):
+        if name in meta:
+            meta[name] = tuple(meta[name])
+    record: Item | Assembled = _RECORDS[row["kind"]](**meta)
+    return record
+
+
+def pack_job(job: Job) -> Row:
+    """A job as a row of the same shape."""
+    return {"kind": "job", "job_id": job.id, "meta": job.model_dump_json(), "blob": b""}
+
+
+def unpack_job(row: Mapping[str, Any]) -> Job:
+    """The job of a row made by pack_job."""
+    return Job.model_validate_json(row["meta"])
+
+
+def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    plain: dict[str, Any] = {}
+    arrays: dict[str, tuple[str, list[int], int]] = {}
+    pieces: list[bytes] = []
+    offset = 0
+    for name, value in fields.items():
+        if not isinstance(value, np.ndarray):
+            plain[name] = value
+            continue
+        padding = -offset % _ALIGN
+        data = value.tobytes()
+        pieces += [b"\0" * padding, data]
+        arrays[name] = (value.dtype.str, list(value.shape), offset + padding)
+        offset += padding + len(data)
+    return {"plain": plain, "arrays": arrays}, b"".join(pieces)
+
+
+def _join(meta: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+    fields = dict(meta["plain"])
+    for name, (dtype, shape, offset) in meta["arrays"].items():
+        count = int(np.prod(shape, dtype=np.int64))
+        fields[name] = np.frombuffer(blob, np.dtype(dtype), count, offset).reshape(shape)
+    return fields

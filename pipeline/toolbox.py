@@ -1,0 +1,93 @@
+"""The real stages behind the steps, with the lip engines that this worker has loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from manifests.job import Job
+from manifests.options import Options
+from pipeline.engines import engine_key, make_job_engine, pick_device
+from pipeline.events import Planned
+from pipeline.steps import WorkSettings
+from stages.engine import LipEngine
+from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
+from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+
+# Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.
+_KEPT_ENGINES = 2
+
+
+class StageToolbox:
+    """See pipeline.steps.Toolbox. Stages are imported when first needed, so a worker pays only for its own."""
+
+    def __init__(self, settings: WorkSettings) -> None:
+        self._settings = settings
+        self._stages: dict[tuple[str, str], Any] = {}
+
+    def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
+        """Probe, decode the speech, decide the timeline; everything is written in the job's folder."""
+        plan = prepare_job(job, self._settings.work_dir, self._engine(job.options))
+        chunks = chunks_of(plan)
+        planned = Planned(
+            job.id,
+            plan.job_dir,
+            len(chunks),
+            plan.n_frames,
+            warnings=tuple(plan.warnings),
+            engine=plan.engine,
+            weights=tuple(_record(weights) for weights in plan.weights),
+        )
+        return planned, chunks
+
+    def track(self, chunk: Chunk) -> TrackedChunk:
+        """Find the faces of a chunk."""
+        from stages.chunk import TrackStage
+
+        return self._stage("track", "", TrackStage).run(chunk)  # type: ignore[no-any-return]
+
+    def lipsync(self, chunk: TrackedChunk) -> SynthesisedChunk:
+        """Run the lip engine's network over a chunk."""
+        from stages.synthesise import LipsyncStage
+
+        options = self._plan(chunk.chunk).job.options
+        stage = self._stage(
+            "lipsync",
+            engine_key(options),
+            lambda: LipsyncStage(self._engine(options), pick_device(self._settings.device)),
+        )
+        return stage.run(chunk)  # type: ignore[no-any-return]
+
+    def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
+        """Draw the mouths, encode and publish the part."""
+        from stages.render import RenderStage
+
+        options = self._plan(chunk.chunk).job.options
+        stage = self._stage("render", engine_key(options), lambda: RenderStage(self._engine(options)))
+        return stage.run(chunk, out_path)  # type: ignore[no-any-return]
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
+        """Join, add the speech, publish. Jobs that differ only in their output share a folder, hence the job's own path."""
+        from stages.stitch import stitch_job
+
+        done = stitch_job(load_plan(job_dir).model_copy(update={"job": job}), parts)
+        return done.output, done.frames
+
+    def _plan(self, chunk: Chunk) -> JobPlan:
+        return load_plan(chunk.job_dir)
+
+    def _engine(self, options: Options) -> LipEngine:
+        return self._stage("engine", engine_key(options), lambda: make_job_engine(options))  # type: ignore[no-any-return]
+
+    def _stage(self, kind: str, key: str, make: Any) -> Any:
+        known = self._stages.get((kind, key))
+        if known is None:
+            same = [name for name in self._stages if name[0] == kind]
+            for name in same[: max(0, len(same) - _KEPT_ENGINES + 1)]:
+                del self._stages[name]
+            known = self._stages[(kind, key)] = make()
+        return known
+
+
+def _record(weights: Any) -> Mapping[str, str]:
+    return {"name": weights.name, "sha256": weights.sha256, "licence": weights.licence}

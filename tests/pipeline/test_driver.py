@@ -1,0 +1,175 @@
+"""The driver over the plain loop, with stages that are text files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from manifests.job import Job
+from pipeline.driver import Driver
+from pipeline.events import Item, Note
+from pipeline.ledger import Ledger
+from pipeline.local import LocalExecutor
+from pipeline.steps import WorkSettings
+from raydub.errors import Code
+from stages.types import Chunk, Part, Span
+from tests.pipeline.fakes import FRAMES, FakeToolbox
+
+
+def make_job(tmp_path: Path, video: str, name: str = "", line: int | None = None) -> Job:
+    name = name or video.replace(":", "-")
+    return Job(id=name, video=video, audio="a.wav", output=str(tmp_path / "out" / f"{name}.mp4"), line=line)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+
+def run(tmp_path: Path, jobs: Sequence[Job], run_id: str = "r1", notes: Notes | None = None):  # type: ignore[no-untyped-def]
+    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FakeToolbox, notes)
+    return Driver(executor).run(jobs)
+
+
+def test_every_job_has_one_outcome_and_bad_ones_stop_nobody(tmp_path: Path) -> None:
+    videos = ["ok:3", "bad-prepare", "bad-track:4", "bad-render:2", "bug-lipsync:2", "bad-stitch:1", "ok:1"]
+    jobs = [make_job(tmp_path, video, f"j{i}", line=i + 1) for i, video in enumerate(videos)]
+    results, interrupted = run(tmp_path, jobs)
+    assert not interrupted
+    assert [result.id for result in results] == [job.id for job in jobs]
+    assert [result.error_code for result in results] == [
+        None,
+        Code.INPUT_MISSING,
+        Code.INPUT_TRUNCATED,
+        Code.INPUT_TRUNCATED,
+        Code.INTERNAL,
+        Code.STITCH_FAILED,
+        None,
+    ]
+    assert [result.line for result in results] == [1, 2, 3, 4, 5, 6, 7]
+    assert results[1].hint == "check the path"
+    good = results[0]
+    assert (good.status, good.frames, good.synthesised, good.untouched, good.faceless) == ("ok", 75, 39, 36, 3)
+    assert good.frames == good.synthesised + good.untouched
+    assert set(good.seconds) == {"prepare", "decode", "track", "lipsync", "render", "stitch"}
+    assert good.seconds["decode"] == 0.75
+    assert (good.engine, good.warnings, good.attempts) == ("fake", ("W_TEST",), 1)
+    assert Path(jobs[0].output).read_text() == "0 1 2 "
+
+
+def test_a_failed_job_costs_no_more_work(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "bad-track:9")
+    run(tmp_path, [job])
+    [log] = (tmp_path / "work" / "jobs").glob("*/track.log")
+    assert log.read_text().split() == ["0", "1"]
+    # another run tries again
+    run(tmp_path, [job], "r2")
+    assert log.read_text().split() == ["0", "1", "1"]
+
+
+def test_finished_jobs_and_parts_are_not_done_again(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "ok:3")
+    notes = Notes()
+    first, _ = run(tmp_path, [job], notes=notes)
+    assert [note.stage for note in notes.notes] == ["prepare", *["track", "lipsync", "render"] * 3, "stitch"]
+    notes = Notes()
+    again, _ = run(tmp_path, [job.model_copy(update={"line": 7})], notes=notes)
+    assert [note.stage for note in notes.notes] == ["prepare"]
+    assert again[0].status == "ok"
+    assert again[0].attempts == 0
+    assert (again[0].frames, again[0].line) == (first[0].frames, 7)
+    # output lost: stitched from the parts that are there; one part lost: only that one is made
+    Path(job.output).unlink()
+    [part] = (tmp_path / "work" / "jobs").glob("*/parts/000001-*.mp4")
+    part.unlink()
+    notes = Notes()
+    third, _ = run(tmp_path, [job], notes=notes)
+    assert [note.stage for note in notes.notes] == ["prepare", "track", "lipsync", "render", "stitch"]
+    assert third[0].frames == first[0].frames
+    assert Path(job.output).read_text() == "0 1 2 "
+
+
+def test_an_output_that_was_replaced_is_made_again(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "ok:1")
+    run(tmp_path, [job])
+    Path(job.output).write_text("something else")
+    notes = Notes()
+    run(tmp_path, [job], notes=notes)
+    assert notes.notes[-1].stage == "stitch"
+    assert Path(job.output).read_text() == "0 "
+
+
+def test_two_jobs_that_share_their_work_both_get_an_output(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "ok:2", "one"), make_job(tmp_path, "ok:2", "two")]
+    results, _ = run(tmp_path, jobs)
+    assert [result.status for result in results] == ["ok", "ok"]
+    assert Path(jobs[0].output).read_text() == Path(jobs[1].output).read_text() == "0 1 "
+
+
+class Scripted:
+    """An executor that says what it is told to say."""
+
+    def __init__(self, items: list[Item], error: BaseException | None = None) -> None:
+        self._items, self._error = items, error
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        yield from self._items
+        if self._error is not None:
+            raise self._error
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None: ...
+
+    def assembled(self, wait: bool) -> Iterator[Item]:
+        yield from ()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (None, "failed", Code.INTERNAL),
+        (RuntimeError("cluster gone"), "failed", Code.INTERNAL),
+        (KeyboardInterrupt(), "skipped", Code.INTERRUPTED),
+    ],
+)
+def test_jobs_without_outcome_get_one(tmp_path: Path, error: BaseException | None, status: str, code: Code) -> None:
+    jobs = [make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "ok:1", "b")]
+    results, interrupted = Driver(Scripted([], error)).run(jobs)  # type: ignore[arg-type]
+    assert [(result.status, result.error_code) for result in results] == [(status, code)] * 2
+    assert interrupted == isinstance(error, KeyboardInterrupt)
+
+
+def test_no_jobs_no_results(tmp_path: Path) -> None:
+    assert run(tmp_path, []) == ([], False)
+
+
+def test_part_names_depend_on_job_and_span(tmp_path: Path) -> None:
+    chunks = [
+        Chunk("j", str(tmp_path / key), 0, 2, Span(0, stop)) for key, stop in (("a", 5), ("b", 5), ("a", 6))
+    ]
+    names = {Ledger(chunk.job_dir).part_path(chunk).name for chunk in chunks}
+    assert len(names) == 3
+    moved = Chunk("j", str(tmp_path / "elsewhere" / "a"), 0, 2, Span(0, 5))
+    assert Ledger(moved.job_dir).part_path(moved).name == Ledger(chunks[0].job_dir).part_path(chunks[0]).name
+
+
+def test_a_part_whose_file_and_marker_disagree_is_not_finished(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    chunk = Chunk("j", str(tmp_path), 0, 1, Span(0, FRAMES))
+    path = ledger.part_path(chunk)
+    path.parent.mkdir()
+    path.write_text("abc")
+    assert ledger.finished_part(chunk) is None
+    ledger.publish_part(Part(chunk, str(path), FRAMES, 3, 1))
+    found = ledger.finished_part(chunk)
+    assert found is not None
+    assert (found.synthesised, found.faceless, found.reused) == (3, 1, True)
+    path.write_text("abcd")
+    assert ledger.finished_part(chunk) is None
+    path.write_text("abc")
+    path.with_suffix(".json").write_text("{")
+    assert ledger.finished_part(chunk) is None
