@@ -1,7 +1,7 @@
-"""The three file forms of a manifest, read into plain rows with their line numbers; nothing is checked here but the form.
+"""The three file forms of a manifest, read into plain rows with their line numbers. Only the form is checked here.
 
-pyarrow reads CSV and Parquet. Its JSON reader stops at the first bad line without saying which one it was, so JSON lines
-are read with the standard library, one line at a time and no longer than MAX_LINE.
+pyarrow reads CSV and Parquet. Its JSON reader stops at the first bad line without saying which one it was, so JSON
+lines are read with the standard library, one line at a time and no longer than MAX_LINE.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ def raw_rows(path: Path) -> list[RawRow]:
                 raise _unreadable(path, f"it holds more than {MAX_ROWS} rows", "split it into several manifests")
         return rows
     except (OSError, ValueError, pa.ArrowException) as error:
-        # pyarrow's errors are ValueErrors and OSErrors of its own; ValueError also covers NUL bytes in the path.
-        raise _unreadable(path, f"{type(error).__name__}: {str(error)[:300]}", "is it whole, and what its suffix says?") from error
+        # ValueError: UnicodeDecodeError and NUL bytes in the path as well.
+        raise _unreadable(
+            path, f"{type(error).__name__}: {str(error)[:300]}", "is it whole, and what its suffix says?"
+        ) from error
 
 
 def _unreadable(path: Path, why: str, hint: str) -> UsageError:
@@ -104,6 +106,7 @@ def _csv(path: Path) -> Iterator[RawRow]:
     data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         return
+    data.decode("utf-8")  # pyarrow would drop a refused row that is not UTF-8 without a word
     refused: dict[int, UsageError] = {}
 
     def refuse(row: Any) -> str:
@@ -115,9 +118,7 @@ def _csv(path: Path) -> Iterator[RawRow]:
         io.BytesIO(data),
         # One thread: only then does pyarrow number the rows that it refuses. One block: a row is never split.
         read_options=pacsv.ReadOptions(use_threads=False, block_size=max(len(data), 1) + 1),
-        parse_options=pacsv.ParseOptions(
-            invalid_row_handler=refuse, ignore_empty_lines=False, newlines_in_values=True
-        ),
+        parse_options=pacsv.ParseOptions(invalid_row_handler=refuse, ignore_empty_lines=False, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(
             default_column_type=pa.string(), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
         ),

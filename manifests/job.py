@@ -12,8 +12,8 @@ from manifests.options import Options
 class Job(BaseModel):
     """A valid manifest row. All paths are absolute; `output` was checked to lie inside the output root.
 
-    id: unique in its manifest; video: a video file, an image or a folder of images; audio: the new speech, any file with
-    a sound stream; line: the manifest's line (row, in Parquet) that asked for the job, None when no manifest did.
+    id: unique in its manifest; video: a video file, an image or a folder of images; audio: the new speech, any file
+    with a sound stream; line: the manifest's line (row, in Parquet) that asked for the job, None when no manifest did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

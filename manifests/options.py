@@ -5,8 +5,8 @@ an error shows as "expected ..". Values may come as text (CSV, command line) or 
 
 Two defaults deserve a word. `length=audio`: the new speech is what the user came for, so by default none of it is cut
 off and no tail of wordless picture follows it, as in Wav2Lip; `length=video` keeps the picture's own length. A video
-that is shorter than its speech is continued by `extend=pingpong` (forward, backward, forward): Wav2Lip's jump back to the
-first frame is a visible cut, `extend=loop`.
+that is shorter than its speech is continued by `extend=pingpong` (forward, backward, forward): Wav2Lip's jump back to
+the first frame is a visible cut, `extend=loop`.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ Word = BeforeValidator(_word)
 
 
 class Options(BaseModel):
-    """Every choice of one job. Frozen, hashable, equal by value; `model_dump(mode="json")` is stable and feeds job keys."""
+    """Every choice of one job. Frozen, hashable, equal by value; `model_dump(mode="json")` is stable: it feeds keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -182,7 +182,8 @@ class Options(BaseModel):
         None, ge=64, le=8192, description="height in pixels before crop and rotation, 64 to 8192"
     )
     fps: Rate = Field(
-        Fraction(25), description="frames a second of a folder of images or an image, 1 to 240, such as 25 or 30000/1001"
+        Fraction(25),
+        description="frames a second of a folder of images or an image, 1 to 240, such as 25 or 30000/1001",
     )
     paste: Annotated[Literal["mask", "box"], Word] = Field("mask", description="mask (feathered lower face) or box")
     # the output

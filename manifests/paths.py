@@ -25,8 +25,8 @@ def scheme_of(text: str) -> str | None:
 def local_path(text: str, field: str) -> str:
     """The plain path that `text` means: itself, or the path of a file:// URI.
 
-    Raises UsageError: FIELD_VALUE for text no path can have, NOT_BUILT for object stores and the web, INPUT_FORMAT for any
-    other scheme."""
+    Raises UsageError: FIELD_VALUE for text no path can have, NOT_BUILT for object stores and the web, INPUT_FORMAT for
+    any other scheme."""
     if not text.strip():
         raise UsageError(Code.FIELD_VALUE, "the path is empty", field=field)
     scheme = scheme_of(text)
@@ -34,7 +34,10 @@ def local_path(text: str, field: str) -> str:
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise UsageError(
-                Code.INPUT_FORMAT, f"{text!r} names another host", field=field, hint="write file:///path or a plain path"
+                Code.INPUT_FORMAT,
+                f"{text!r} names another host",
+                field=field,
+                hint="write file:///path or a plain path",
             )
         text = unquote(parts.path)
     elif scheme in _LATER_SCHEMES:
@@ -58,20 +61,23 @@ def local_path(text: str, field: str) -> str:
 
 
 def resolve_input(text: str, folder: Path, field: str) -> str:
-    """An input's absolute path; relative ones start at `folder`, the manifest's. Whether it exists is not asked here."""
+    """An input's absolute path; relative ones start at `folder`, the manifest's. It need not exist."""
     return os.path.normpath(os.path.join(folder, local_path(text, field)))
 
 
 def confine_output(text: str, root: Path, field: str = "output") -> str:
     """The absolute path of an output, checked to lie inside `root` after following every symlink that exists.
 
-    Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character), OUTPUT_FORMAT (suffix, a folder) and what
-    local_path raises. Symlinks may change later: who publishes the file checks once more.
+    Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character), OUTPUT_FORMAT (suffix, a folder) and
+    what local_path raises. Symlinks may change later: who publishes the file checks once more.
     """
     way_out = "give a path inside the output root, or choose another root with --output-root"
     if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text):
         raise UsageError(
-            Code.OUTPUT_ESCAPES, f"the path {text!r} holds a control character", field=field, hint="use plain file names"
+            Code.OUTPUT_ESCAPES,
+            f"the path {text!r} holds a control character",
+            field=field,
+            hint="use plain file names",
         )
     path = local_path(text, field)
     if ".." in Path(path).parts:
@@ -88,7 +94,9 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
         real_root = root.resolve()
         real = (real_root / path).resolve()
     except (OSError, RuntimeError) as error:
-        raise UsageError(Code.OUTPUT_ESCAPES, f"{path!r} cannot be resolved: {error}", field=field, hint=way_out) from error
+        raise UsageError(
+            Code.OUTPUT_ESCAPES, f"{path!r} cannot be resolved: {error}", field=field, hint=way_out
+        ) from error
     if real_root not in real.parents:
         raise UsageError(
             Code.OUTPUT_ESCAPES, f"{path!r} lies outside the output root {str(real_root)!r}", field=field, hint=way_out

@@ -34,8 +34,8 @@ class ManifestResult:
 def read_manifest(path: str | Path, output_root: str | Path | None = None) -> ManifestResult:
     """Read and check a whole manifest. Relative inputs start at its folder, which is also the default output root.
 
-    Raises UsageError for a manifest as a whole: MANIFEST_UNREADABLE (absent, unknown form, damaged), MANIFEST_EMPTY. What is
-    wrong with single rows stands in the result's `bad`.
+    Raises UsageError for a manifest as a whole: MANIFEST_UNREADABLE (absent, unknown form, damaged), MANIFEST_EMPTY.
+    What is wrong with single rows stands in the result's `bad`.
     """
     manifest = Path(path)
     rows = raw_rows(manifest)
@@ -82,7 +82,9 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
             errors.append(UsageError(Code.ID_DUPLICATE, message, field="id", hint="give each job an id of its own"))
         if output in outputs:
             message = f"line {outputs[output]} writes {job.output!r} too"
-            errors.append(UsageError(Code.OUTPUT_DUPLICATE, message, field="output", hint="give each job its own output"))
+            errors.append(
+                UsageError(Code.OUTPUT_DUPLICATE, message, field="output", hint="give each job its own output")
+            )
         if output in inputs:
             message = f"{job.output!r} is an input of line {inputs[output]} and would be overwritten"
             errors.append(UsageError(Code.FIELD_CONFLICT, message, field="output", hint="choose another name"))

@@ -73,7 +73,7 @@ class JobResult(BaseModel):
 
     @classmethod
     def refused(cls, bad: BadRow) -> JobResult:
-        """The result of a manifest row that is no valid job. The first problem gives the code, all are in the message."""
+        """The result of a row that is no valid job. The first problem gives the code, all are in the message."""
         first = bad.errors[0]
         several = [f"{e.field}: {e.message}" if e.field else e.message for e in bad.errors]
         asked = {name: _text(bad.row.get(name)) for name in ("video", "audio", "output")}
@@ -140,9 +140,7 @@ def write_failed(
     them they mean what they meant. Refused text that is no row at all is left out: there is nothing to feed back.
     """
     lost = {(result.id, result.line) for result in results if result.status != "ok"}
-    rows: list[tuple[int, dict[str, Any]]] = [
-        (job.line or 0, job.row()) for job in jobs if (job.id, job.line) in lost
-    ]
+    rows: list[tuple[int, dict[str, Any]]] = [(job.line or 0, job.row()) for job in jobs if (job.id, job.line) in lost]
     rows += [(row.line, _absolute_inputs(row.row, folder)) for row in bad if row.row]
     write_jsonl([row for _, row in sorted(rows, key=lambda pair: pair[0])], path)
     return len(rows)
@@ -179,5 +177,7 @@ def _publish(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StageError(
-            Code.STORAGE, f"cannot write {path}: {error.strerror or error}", hint="is the folder writable, the disk full?"
+            Code.STORAGE,
+            f"cannot write {path}: {error.strerror or error}",
+            hint="is the folder writable, the disk full?",
         ) from error

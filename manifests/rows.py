@@ -30,7 +30,9 @@ class BadRow(NamedTuple):
     errors: tuple[UsageError, ...]
 
 
-def parse_row(row: Mapping[str, Any], folder: Path, output_root: Path, line: int | None = None) -> Job | list[UsageError]:
+def parse_row(
+    row: Mapping[str, Any], folder: Path, output_root: Path, line: int | None = None
+) -> Job | list[UsageError]:
     """The Job that `row` asks for, or all its problems (at least one), each placed at its line, field and job.
 
     Relative inputs start at `folder`; the output must lie in `output_root`. None and empty text mean "absent"."""
@@ -53,10 +55,10 @@ def parse_row(row: Mapping[str, Any], folder: Path, output_root: Path, line: int
                 Code.FIELD_CONFLICT, "the output would overwrite an input", field="output", hint="choose another name"
             )
         )
-    job_id = own.get("id") or _default_id(given)
+    job_id = own.get("id") or _default_id(given) or (f"line-{line}" if line is not None else "job")
     if errors or options is None:
-        for error in errors:
-            error.at(job=job_id or None, line=line)
+        for problem in errors:
+            problem.at(job=job_id, line=line)
         return errors
     return Job(id=job_id, video=own["video"], audio=own["audio"], output=own["output"], options=options, line=line)
 
@@ -100,7 +102,9 @@ def _conflicts(options: Options) -> list[UsageError]:
             found.append(_wrong(name, sides))
     if options.box is not None and options.face not in ("largest",):
         hint = "leave one of the two out"
-        found.append(UsageError(Code.FIELD_CONFLICT, "a constant box leaves no face to choose", field="face", hint=hint))
+        found.append(
+            UsageError(Code.FIELD_CONFLICT, "a constant box leaves no face to choose", field="face", hint=hint)
+        )
     return found
 
 
@@ -119,7 +123,11 @@ def _own(name: str, value: Any, folder: Path, output_root: Path) -> str:
         raise _wrong(name, value, "text")
     if name == "id":
         text = value.strip()
-        if len(text) > _MAX_ID or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text) or not folded(text):
+        if (
+            len(text) > _MAX_ID
+            or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+            or not folded(text)
+        ):
             raise _wrong(name, value, f"at most {_MAX_ID} printable characters")
         return text
     return confine_output(value, output_root) if name == "output" else resolve_input(value, folder, name)
@@ -135,7 +143,9 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
     ]
     script = not _neutral(given.get("script"))
     if "audio" not in given and not script:
-        found.append(UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint="name a sound file"))
+        found.append(
+            UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint="name a sound file")
+        )
     if "audio" in given and script:
         hint = "give exactly one of 'audio' and 'script'"
         found.append(UsageError(Code.FIELD_CONFLICT, "the speech is given twice", field="script", hint=hint))
@@ -165,7 +175,9 @@ def _unknown(name: Any, known: tuple[str, ...]) -> UsageError:
 def _wrong(name: str, value: Any, expected: str | None = None) -> UsageError:
     hint = f"expected {expected or EXPECTED[name]}"
     if isinstance(value, str):
-        near = difflib.get_close_matches(value.strip().casefold()[:_SHOWN], choices(name) if name in FIELDS else (), n=1)
+        near = difflib.get_close_matches(
+            value.strip().casefold()[:_SHOWN], choices(name) if name in FIELDS else (), n=1
+        )
         hint += f"; did you mean {near[0]!r}?" if near else ""
     return UsageError(Code.FIELD_VALUE, f"{_show(value)} is not a value of {name!r}", field=name, hint=hint)
 
@@ -176,7 +188,7 @@ def _show(value: Any) -> str:
 
 
 def _default_id(given: Mapping[str, Any]) -> str:
-    """The output's stem; for a row without a usable one, "" (the reader names it by its line)."""
+    """The output's stem; for a row without a usable one, ""."""
     output = given.get("output")
     stem = Path(output.replace("\0", "")).stem if isinstance(output, str) else ""
     printable = "".join(c for c in stem if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")).strip()
