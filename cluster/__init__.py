@@ -1,1 +1,1 @@
-"""Where it runs: Ray session and resources, job submission, the command line."""
+"""Where it runs: the command line, and the Ray session behind it."""

@@ -29,12 +29,13 @@ class WorkSettings:
     """What every worker of a run must know. Small, because Ray sends it to each of them.
 
     work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where the lip
-    network runs, "auto", "cpu" or "cuda".
+    network runs, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated.
     """
 
     work_dir: str
     run_id: str
     device: str = "auto"
+    licences: str = ""
 
 
 class Toolbox(Protocol):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from manifests.job import Job
 from manifests.options import Options
-from pipeline.engines import engine_key, make_job_engine, pick_device
+from pipeline.engines import LICENCE_VARIABLE, engine_key, make_job_engine, pick_device
 from pipeline.events import Planned
 from pipeline.steps import WorkSettings
 from stages.engine import LipEngine
@@ -23,6 +24,9 @@ class StageToolbox:
 
     def __init__(self, settings: WorkSettings) -> None:
         self._settings = settings
+        if settings.licences:
+            # Consent was given on the driver's machine; workers on other nodes look for it in their environment.
+            os.environ[LICENCE_VARIABLE] = settings.licences
         self._stages: dict[tuple[str, str], Any] = {}
 
     def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:

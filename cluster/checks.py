@@ -1,0 +1,194 @@
+"""What `raydub doctor` looks at. Each check returns what it found; none of them changes anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from raydub import __version__
+from raydub.errors import RaydubError
+
+State = Literal["ok", "note", "missing"]
+_SIMD = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16")
+_LEAST_SHM = 1 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. state: ok, note (works, could be better), missing (raydub cannot work without it)."""
+
+    name: str
+    state: State
+    found: str
+    hint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+
+def all_checks(start_ray: bool = False) -> Iterator[Check]:
+    """Every check in turn; a check that breaks down is a finding itself."""
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("raydub", _raydub),
+        ("ffmpeg", _ffmpeg),
+        ("codecs", _codecs),
+        ("processor", _processor),
+        ("memory", _memory),
+        ("torch", _torch),
+        ("gpu", _gpu),
+        ("openvino", _openvino),
+        ("face detector", _detector),
+        ("landmarks", _landmarks),
+        ("lip engine", _embedded),
+        ("quality", _quality),
+        ("ray", _ray_session if start_ray else _ray),
+    ]
+    for name, check in checks:
+        try:
+            yield check()
+        except RaydubError as error:
+            yield Check(name, "missing", error.message, error.hint)
+        except Exception as error:
+            yield Check(name, "missing", f"{type(error).__name__}: {error}", "reinstall raydub with its dependencies")
+
+
+def _raydub() -> Check:
+    return Check("raydub", "ok", f"{__version__}, Python {platform.python_version()} at {sys.executable}")
+
+
+def _ffmpeg() -> Check:
+    from media.ffmpeg import ffmpeg_binary
+
+    path = ffmpeg_binary()
+    said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    return Check("ffmpeg", "ok", f"{said.splitlines()[0].split(' Copyright')[0]} at {path}")
+
+
+def _codecs() -> Check:
+    import av
+
+    wanted = ("libx264", "libx265")
+    have = [name for name in wanted if name in av.codecs_available]
+    if "libx264" not in have:
+        return Check("codecs", "missing", f"PyAV {av.__version__} has no libx264", "install the PyAV wheel from PyPI")
+    return Check("codecs", "ok", f"PyAV {av.__version__}: {', '.join(have)}")
+
+
+def _processor() -> Check:
+    flags: set[str] = set()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as info:
+            for line in info:
+                if line.startswith(("flags", "Features")):
+                    flags = set(line.split(":", 1)[1].split())
+                    break
+    simd = [name for name in _SIMD if name in flags]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    half = any("bf16" in name for name in simd)
+    hint = "bf16 instructions: --set precision=bf16 is about twice as fast for Wav2Lip" if half else ""
+    return Check("processor", "ok", f"{cores} cores, {platform.machine()}, {' '.join(simd) or 'no SIMD flags seen'}", hint)
+
+
+def _memory() -> Check:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return Check("memory", "note", "unknown on this system")
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    text = f"{total / 2**30:.1f} GiB"
+    if os.path.isdir("/dev/shm"):
+        shm = shutil.disk_usage("/dev/shm").total
+        text += f", /dev/shm {shm / 2**30:.1f} GiB"
+        if shm < _LEAST_SHM:
+            return Check("memory", "note", text, "Ray wants 1 GiB of shared memory: docker run --shm-size=1g")
+    return Check("memory", "ok", text)
+
+
+def _torch() -> Check:
+    import torch
+
+    return Check("torch", "ok", f"{torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
+
+
+def _gpu() -> Check:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check("gpu", "note", "none that torch can use", "everything works on the CPU, Wav2Lip is slower there")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Check("gpu", "ok", ", ".join(names))
+
+
+def _openvino() -> Check:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return Check("openvino", "ok", version("openvino"))
+    except PackageNotFoundError:
+        return Check("openvino", "note", "not installed", "pip install 'raydub[openvino]' makes Wav2Lip faster on a CPU")
+
+
+def _detector() -> Check:
+    from models.faces import best_detector
+
+    name = str(best_detector())
+    if name == "yunet":
+        return Check("face detector", "ok", "yunet")
+    hint = "face_detection_yunet_2023mar.onnx of opencv/opencv_zoo in RAYDUB_WEIGHTS or ~/.cache/raydub/weights finds more"
+    return Check("face detector", "note", f"{name} (works offline)", hint)
+
+
+def _landmarks() -> Check:
+    from models.faces import PREDICTOR_FILE, dlib_file
+
+    return Check("landmarks", "ok", f"{dlib_file(PREDICTOR_FILE).name} (trained on iBUG 300-W: non-commercial use)")
+
+
+def _embedded() -> Check:
+    from manifests.options import Options
+    from pipeline.engines import make_job_engine
+
+    engine = make_job_engine(Options())
+    weights = ", ".join(f"{record.name} {record.sha256[:12]} ({record.licence})" for record in engine.weights())
+    return Check("lip engine", "ok", f"{engine.name}: {weights}")
+
+
+def _quality() -> Check:
+    from models.faces import weights_folders
+
+    found = sorted(path for folder in weights_folders() for path in folder.glob("wav2lip*") if path.is_file())
+    if found:
+        return Check(
+            "quality",
+            "ok",
+            f"a Wav2Lip checkpoint is here: {found[0]}",
+            f"it is used by: --engine wav2lip --model {found[0]}; without, the embedded engine dubs",
+        )
+    return Check(
+        "quality",
+        "note",
+        "default: the embedded engine; lips follow the speech at full resolution, shapes are simpler than a large network's",
+        "for Wav2Lip quality get a checkpoint (wav2lip_gan.pth, non-commercial) and say --engine wav2lip --model PATH",
+    )
+
+
+def _ray() -> Check:
+    from importlib.metadata import version
+
+    found = f"{version('ray')} installed, not started"
+    return Check("ray", "ok", found, "doctor --start-ray tries a local one; --address auto uses a running cluster")
+
+
+def _ray_session() -> Check:
+    from cluster.session import ray_session
+
+    with ray_session() as nodes:
+        import ray
+
+        cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+        return Check("ray", "ok", f"{ray.__version__}: {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs")

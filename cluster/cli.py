@@ -1,0 +1,53 @@
+"""The `raydub` command. Importing this module, and `raydub --help`, load neither Ray nor torch nor OpenCV."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cluster.commands import demo, doctor, dub, frames, plan, run, submit, train, validate
+from cluster.output import say
+from raydub import __version__
+
+app = typer.Typer(
+    name="raydub",
+    help="Batch dubbing with matching lips on a Ray cluster: manifest in, dubbed videos out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"raydub {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Batch dubbing with matching lips on a Ray cluster: manifest in, dubbed videos out."""
+
+
+app.command("run")(run.run)
+app.command("dub")(dub.dub)
+app.command("submit")(submit.submit)
+app.command("validate")(validate.validate)
+app.command("plan")(plan.plan)
+app.add_typer(frames.app, name="frames")
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+
+
+def main() -> None:
+    """Entry point of the `raydub` script."""
+    app(prog_name="raydub")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""`raydub doctor`: is everything there, which quality will I get, and how do I get the better one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cluster.commands import options
+from cluster.output import command, say, say_json
+from raydub.errors import EXIT_DEPENDENCY, EXIT_OK
+
+
+@command
+def doctor(
+    start_ray: Annotated[bool, typer.Option("--start-ray", help="Also start (or join) a Ray session.")] = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 when something needed is missing."""
+    from cluster.checks import all_checks
+
+    found = []
+    for check in all_checks(start_ray):
+        found.append(check)
+        if not as_json:
+            say(f"{check.state:<8}{check.name:<15}{check.found}")
+            if check.hint:
+                say(f"{'':<23}{check.hint}")
+    missing = [check.name for check in found if check.state == "missing"]
+    if as_json:
+        say_json({"ok": not missing, "missing": missing, "checks": [check.to_dict() for check in found]})
+    elif missing:
+        say(f"missing: {', '.join(missing)}")
+    return EXIT_DEPENDENCY if missing else EXIT_OK

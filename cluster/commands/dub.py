@@ -1,0 +1,64 @@
+"""`raydub dub`: one video, one speech, without writing a manifest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.commands import options
+from cluster.output import command, say_json, set_up_logging, show_error
+from raydub.errors import EXIT_USAGE
+
+
+@command
+def dub(
+    video: Annotated[str, typer.Option("--video", help="Video, image or folder of images.")],
+    audio: Annotated[str, typer.Option("--audio", help="The new speech: any file with sound.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The dubbed video: .mp4, .mov or .mkv.")],
+    work_dir: options.WorkDir = None,
+    use_ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray; a single job is quicker without.")] = False,
+    address: options.Address = None,
+    device: options.Device = "auto",
+    engine: options.Engine = None,
+    model: options.Model = None,
+    more: options.Set = None,
+    accept_license: options.AcceptLicense = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Dub one video with one speech."""
+    set_up_logging(verbose)
+    options.accept_licences(accept_license)
+    from cluster.runner import RunRequest, run_jobs
+    from manifests.read import check_rows
+
+    root = output.absolute().parent
+    row: dict[str, Any] = {"video": os.path.abspath(video), "audio": os.path.abspath(audio), "output": output.name}
+    asked = check_rows([(1, row | options.chosen(engine, model, more))], Path.cwd(), root)
+    if asked.bad:
+        for problem in asked.errors:
+            problem.line = None
+            show_error(problem)
+        if as_json:
+            say_json({"error": asked.errors[0].to_dict()})
+        return EXIT_USAGE
+    job = asked.jobs[0].model_copy(update={"line": None})
+    report = run_jobs(
+        RunRequest(
+            jobs=(job,),
+            bad=(),
+            work_dir=options.work_dir_for(work_dir, root),
+            results=None,
+            use_ray=use_ray or address is not None,
+            address=address,
+            device=device,
+            show="quiet" if as_json else "auto",
+            verbose=verbose,
+        )
+    )
+    if as_json:
+        say_json(report.results[0].model_dump(mode="json"))
+    return report.exit_code()

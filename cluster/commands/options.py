@@ -1,0 +1,72 @@
+"""Flags that several commands share, in the words of the manifest's fields."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.output import JSON_HELP
+from pipeline.engines import LICENCE_VARIABLE
+from raydub.errors import Code, UsageError
+
+Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV or Parquet file, one job per row.")]
+OutputRoot = Annotated[
+    Path | None, typer.Option("--output-root", help="Folder for all outputs; default: the manifest's folder.")
+]
+WorkDir = Annotated[
+    Path | None, typer.Option("--work-dir", help="Folder for plans, tracks and parts; default: .raydub in the output root.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster: auto (the one running here), host:port; default: a local one."),
+]
+NoRay = Annotated[bool, typer.Option("--no-ray", help="A plain loop in this process, without Ray.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Workers per CPU stage; default: from the cluster.")]
+Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="Cores of a local Ray; default: all.")]
+Device = Annotated[str, typer.Option("--device", help="Where the lip network runs: auto, cpu or cuda.")]
+Engine = Annotated[str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")]
+Model = Annotated[str | None, typer.Option("--model", help="Checkpoint of rows that name none.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other manifest field, e.g. --set crf=20.")
+]
+AcceptLicense = Annotated[
+    list[str] | None,
+    typer.Option("--accept-license", help="Accept the named licence, e.g. wav2lip-noncommercial. Can be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
+
+
+def chosen(engine: str | None, model: str | None, more: Sequence[str] | None) -> dict[str, str]:
+    """Manifest fields from flags. Raises UsageError FIELD_VALUE for a --set without "="."""
+    fields: dict[str, str] = {}
+    for pair in more or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(Code.FIELD_VALUE, f"--set {pair!r} has no value", field="set", hint="write --set FIELD=VALUE")
+        fields[name.strip().replace("-", "_")] = value
+    fields |= {"engine": engine} if engine is not None else {}
+    fields |= {"model": os.path.abspath(model)} if model is not None else {}
+    return fields
+
+
+def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
+    """The row with flags filled in where the row itself says nothing."""
+    said = {name for name, value in row.items() if value is not None and value != ""}
+    return {**row, **{name: value for name, value in defaults.items() if name not in said}}
+
+
+def accept_licences(names: Sequence[str] | None) -> None:
+    """Record accepted licences where this process and its Ray workers look for them."""
+    if names:
+        known = [name for name in os.environ.get(LICENCE_VARIABLE, "").split(",") if name]
+        os.environ[LICENCE_VARIABLE] = ",".join(dict.fromkeys([*known, *names]))
+
+
+def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:
+    """The chosen work folder, or the hidden one in the output root."""
+    return work_dir if work_dir is not None else Path(output_root) / ".raydub"

@@ -1,0 +1,18 @@
+"""Manifests as commands take them: rows from the file, flags filled in, everything checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.commands.options import with_defaults
+from manifests.formats import raw_rows
+from manifests.read import ManifestResult, check_rows
+from raydub.errors import UsageError
+
+
+def load_manifest(path: Path, output_root: Path | None, defaults: Mapping[str, str]) -> ManifestResult:
+    """Read and check a manifest, with `defaults` for fields that a row leaves out. Raises UsageError MANIFEST_*."""
+    rows = [(line, row if isinstance(row, UsageError) else with_defaults(row, defaults)) for line, row in raw_rows(path)]
+    folder = path.resolve().parent
+    return check_rows(rows, folder, output_root.resolve() if output_root is not None else folder)

@@ -1,0 +1,84 @@
+"""The Ray session of a command: connect to a running cluster or start a local one, quietly, and end only what we started."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.pools import Node
+from raydub.errors import Code, DependencyError
+
+# A chunk's crops are a few MB and at most a few chunks wait between two stages.
+_OBJECT_STORE_MB = 512
+_QUIET = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_session(address: str | None = None, num_cpus: int | None = None, verbose: bool = False) -> Iterator[list[Node]]:
+    """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray when
+    there is no address and none in RAY_ADDRESS; yields the nodes. A session that exists already in this process is used
+    and left alone. Raises DependencyError CLUSTER_UNREACHABLE."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        # A Ray of our own listens on this machine only and ends with the command: a token would only be left behind.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    import ray
+
+    if ray.is_initialized():
+        yield _nodes()
+        return
+    _connect(address, num_cpus, verbose)
+    try:
+        yield _nodes()
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
+    import ray
+
+    level = logging.INFO if verbose else logging.ERROR
+    try:
+        if address == "local":
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_MB << 20,
+                log_to_driver=verbose,
+                logging_level=level,
+            )
+        else:
+            ray.init(address=address, log_to_driver=verbose, logging_level=level)
+    except Exception as error:
+        # ConnectionError, RuntimeError or ValueError, depending on what Ray found: for the user it is one thing.
+        raise DependencyError(
+            Code.CLUSTER_UNREACHABLE,
+            f"no Ray cluster at {address!r}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            hint="start one with `ray start --head`, leave out --address for a local one, or use --no-ray",
+        ) from error
+    _quiet_data_log(level)
+
+
+def _quiet_data_log(level: int) -> None:
+    log = logging.getLogger("ray.data")
+    log.setLevel(level)
+    for handler in log.handlers:
+        handler.setLevel(level)
+
+
+def _nodes() -> list[Node]:
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(float(found.get("CPU", 0)), float(found.get("GPU", 0))) for found in alive]

@@ -1,0 +1,48 @@
+"""From a job's options to its lip engine and device."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from manifests.options import Options
+
+if TYPE_CHECKING:
+    from stages.engine import LipEngine
+
+LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
+_FIELDS = {"engine", "model", "precision", "paste", "mel_offset_frames"}
+
+
+def engine_key(options: Options) -> str:
+    """Equal for options that mean the same engine."""
+    return json.dumps(options.model_dump(mode="json", include=_FIELDS), sort_keys=True)
+
+
+def make_job_engine(options: Options) -> LipEngine:
+    """The engine that a job asks for, not loaded yet. Raises DependencyError WEIGHTS_* or LICENCE."""
+    from stages.lipsync.select import make_engine
+
+    return make_engine(
+        options.engine,
+        options.model,
+        paste=options.paste,
+        mel_offset_frames=options.mel_offset_frames,
+        precision=options.precision,
+    )
+
+
+def pick_device(wanted: str) -> str:
+    """ "auto" → "cuda" where torch sees a GPU that works, else "cpu"."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolved_engine(options: Options) -> str:
+    """ "warp" or "wav2lip": what engine=auto stands for in this job."""
+    if options.engine != "auto":
+        return options.engine
+    return "wav2lip" if options.model is not None else "warp"

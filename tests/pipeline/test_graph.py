@@ -1,0 +1,80 @@
+"""The Ray Data graph with stages that are text files: same outcomes as the plain loop, streaming, errors that stay rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.driver import Driver
+from pipeline.graph import RayExecutor
+from pipeline.local import LocalExecutor
+from pipeline.pools import Node, plan_pools
+from pipeline.steps import WorkSettings
+from raydub.errors import Code
+from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.test_driver import make_job
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+
+VIDEOS = ["ok:4", "bad-prepare", "bad-track:4", "bug-render:2", "bad-stitch:1", "ok:1", "bad-lipsync:3", "ok:2"]
+
+
+def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
+    found = []
+    pools = plan_pools([Node(2.0)], len(VIDEOS))
+    for name in ("local", "ray"):
+        folder = tmp_path / name
+        jobs = [make_job(folder, video, f"j{i}", line=i + 1) for i, video in enumerate(VIDEOS)]
+        settings = WorkSettings(str(folder / "work"), "r")
+        executor = (
+            LocalExecutor(settings, FakeToolbox) if name == "local" else RayExecutor(settings, FakeToolbox, pools)
+        )
+        results, interrupted = Driver(executor).run(jobs)
+        assert not interrupted
+        if isinstance(executor, RayExecutor):
+            notes = executor.notes()
+            assert {note.stage for note in notes} == {"prepare", "track", "lipsync", "render", "stitch"}
+            assert all(note.peak_mb > 10 for note in notes)
+        found.append(
+            [(r.id, r.status, r.error_code, r.error_message, r.frames, r.synthesised, r.faceless, r.line) for r in results]
+        )
+        assert Path(jobs[0].output).read_text() == "0 1 2 3 "
+        assert Path(jobs[7].output).read_text() == "0 1 "
+    assert found[0] == found[1]
+    assert [row[2] for row in found[1]] == [
+        None,
+        Code.INPUT_MISSING,
+        Code.INPUT_TRUNCATED,
+        Code.INTERNAL,
+        Code.STITCH_FAILED,
+        None,
+        Code.INPUT_TRUNCATED,
+        None,
+    ]
+    # a second run over the same folder does nothing and says ok
+    jobs = [make_job(tmp_path / "ray", "ok:4", "j0", line=1)]
+    executor = RayExecutor(WorkSettings(str(tmp_path / "ray" / "work"), "r2"), FakeToolbox, pools)
+    results, _ = Driver(executor).run(jobs)
+    assert [(result.status, result.attempts) for result in results] == [("ok", 0)]
+    assert {note.stage for note in executor.notes()} == {"prepare"}
+
+
+def test_the_first_job_is_assembled_before_the_last_is_done(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "ok:5", f"j{i}").model_copy(update={"audio": f"{i}.wav"}) for i in range(4)]
+    executor = RayExecutor(WorkSettings(str(tmp_path / "work"), "r"), FakeToolbox, plan_pools([Node(2.0)], 4))
+    order: list[str] = []
+
+    class Watch:
+        def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
+
+        def part(self, job_id: str, frames: int, reused: bool) -> None:
+            order.append("part")
+
+        def finished(self, result: object) -> None:
+            order.append("finished")
+
+    Driver(executor, Watch()).run(jobs)
+    assert order.count("part") == 20
+    assert order.count("finished") == 4
+    assert order.index("finished") < len(order) - 1 - order[::-1].index("part")
