@@ -1,0 +1,130 @@
+"""Where the face models lie, and which face detector a job uses.
+
+dlib's files come with the PyPI package `face_recognition_models`; that package cannot be imported where pkg_resources
+is absent, so its folder is found without importing it. YuNet is a small separate file that is found in the folder
+RAYDUB_WEIGHTS or in the cache folder. HOG needs no file.
+
+Licences: dlib's code and detectors are BSL-1.0 / CC0; the 68-point predictor was trained on iBUG 300-W, whose images
+may not be used commercially; YuNet is MIT.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from raydub.errors import Code, DependencyError, UsageError
+
+DetectorName = Literal["hog", "mmod", "yunet"]
+DETECTORS: tuple[DetectorName, ...] = ("hog", "mmod", "yunet")
+
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
+MMOD_FILE = "mmod_human_face_detector.dat"
+EMBEDDING_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+
+
+class DetectorSpec(BaseModel):
+    """A detector, settled: `sha256` is of its weights file ("" for HOG, which is part of the dlib library)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: DetectorName
+    sha256: str = ""
+
+
+def dlib_file(name: str) -> Path:
+    """Path of one of dlib's model files; DependencyError (DEPENDENCY_MISSING) when the package or the file is absent."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "models" / name
+        if path.is_file():
+            return path
+    raise DependencyError(
+        Code.DEPENDENCY_MISSING,
+        f"the face model {name} is not installed",
+        hint="pip install face_recognition_models",
+    )
+
+
+def weights_folders() -> tuple[Path, ...]:
+    """Folders in which downloaded weights are looked for, first match wins."""
+    chosen = os.environ.get("RAYDUB_WEIGHTS")
+    cache = Path.home() / ".cache" / "raydub" / "weights"
+    return (Path(chosen), cache) if chosen else (cache,)
+
+
+def yunet_file() -> Path | None:
+    """Path of the YuNet network, or None where it is not present. A file with another digest is refused
+    (DependencyError, WEIGHTS_HASH): a detector that silently differs would make runs differ."""
+    for folder in weights_folders():
+        path = folder / YUNET_FILE
+        if not path.is_file():
+            continue
+        digest = file_sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        if digest != YUNET_SHA256:
+            raise DependencyError(
+                Code.WEIGHTS_HASH,
+                f"{path} is not the published YuNet file: sha256 {digest[:16]}…, expected {YUNET_SHA256[:16]}…",
+                hint="delete it and download it again from opencv/opencv_zoo, models/face_detection_yunet (git-lfs)",
+            )
+        return path
+    return None
+
+
+@functools.lru_cache(maxsize=16)
+def file_sha256(path: str, size: int, mtime_ns: int) -> str:
+    """sha256 of a file, hashed once per process; size and mtime are part of the key so that a changed file is re-read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def predictor_sha256() -> str:
+    """Digest of the 68-point predictor in use: part of the track cache's key."""
+    path = dlib_file(PREDICTOR_FILE)
+    return file_sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def best_detector() -> DetectorName:
+    """The best detector that is present: YuNet where its file is, else HOG."""
+    return "yunet" if yunet_file() is not None else "hog"
+
+
+def resolve_detector(name: str = "auto") -> DetectorSpec:
+    """Settle `auto`, hog, mmod or yunet, once, where the run is planned: workers get the spec, never `auto`, so that
+    machines with different files cannot mix detectors in one video.
+
+    Raises DependencyError: WEIGHTS_MISSING (YuNet asked for but absent), WEIGHTS_HASH, DEPENDENCY_MISSING; UsageError
+    (FIELD_VALUE) for a name that does not exist.
+    """
+    chosen = best_detector() if name == "auto" else name
+    if chosen == "hog":
+        return DetectorSpec(name="hog")
+    if chosen == "mmod":
+        path = dlib_file(MMOD_FILE)
+        return DetectorSpec(name="mmod", sha256=file_sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns))
+    if chosen == "yunet":
+        require_yunet()
+        return DetectorSpec(name="yunet", sha256=YUNET_SHA256)
+    raise UsageError(
+        Code.FIELD_VALUE, f"no face detector is called {name!r}", hint=f"one of auto, {', '.join(DETECTORS)}"
+    )
+
+
+def require_yunet() -> Path:
+    """Path of YuNet, or DependencyError (WEIGHTS_MISSING): a worker that lacks the planned detector must not use another."""
+    path = yunet_file()
+    if path is None:
+        raise DependencyError(
+            Code.WEIGHTS_MISSING,
+            f"the YuNet face detector ({YUNET_FILE}) is not in {' or '.join(map(str, weights_folders()))}",
+            hint="download it from opencv/opencv_zoo, models/face_detection_yunet, or use detector hog",
+        )
+    return path

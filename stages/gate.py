@@ -1,0 +1,59 @@
+"""When the new mouth shows: on or off per output frame, and the ramps between.
+
+Where the gate is 0 the frame's own pixels stay as they are. `dynamic`: on while the new speech sounds, and while the
+source's lips are open (so that they close in a pause); the source's closed lips in a pause stay. `lips-open`: on while the source's
+lips are open, whatever is said (the literal rule of the dynamic-masking papers). `always`: on wherever there is a face.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from stages.types import F32, Bools
+
+Policy = Literal["dynamic", "lips-open", "always"]
+
+RAMP = 3
+"""Frames over which the gate opens before, and closes after, the frames that need the new mouth."""
+
+
+def wanted(present: Bools, lips_open: Bools, voiced: Bools, policy: Policy) -> Bools:
+    """(n,) bool: frames that need the new mouth in full."""
+    if policy == "always":
+        return present.copy()
+    if policy == "lips-open":
+        return np.asarray(present & lips_open, np.bool_)
+    if policy == "dynamic":
+        return np.asarray(present & (lips_open | voiced), np.bool_)
+    raise ValueError(f"no masking policy is called {policy!r}")
+
+
+def gates(
+    present: Bools,
+    lips_open: Bools,
+    voiced: Bools,
+    policy: Policy,
+    breaks: Bools | None = None,
+    ramp: int = RAMP,
+) -> F32:
+    """(n,) float32 in [0, 1], one per consecutive output frame.
+
+    present, lips_open: of the source frame shown; voiced: the new speech sounds during the frame; breaks: the picture does
+    not go on from the frame before (RawTracks.breaks). Frames that need the new mouth get 1; d frames away from
+    such a frame the gate is 1 − d/(ramp + 1). Ramps cross neither breaks nor frames without the face, which get 0. Frame t
+    depends on t − ramp to t + ramp only, so a chunk is computed with that much on both sides.
+    """
+    on = wanted(present, lips_open, voiced, policy)
+    steps = np.float32(ramp + 1)
+    joined = present[1:] & present[:-1]
+    if breaks is not None:
+        joined &= ~breaks[1:]
+    level = np.where(on, ramp + 1, 0)
+    for _ in range(ramp):
+        spread = level.copy()
+        spread[1:] = np.maximum(spread[1:], np.where(joined, level[:-1] - 1, 0))
+        spread[:-1] = np.maximum(spread[:-1], np.where(joined, level[1:] - 1, 0))
+        level = spread
+    return (level.astype(np.float32) / steps).astype(np.float32)

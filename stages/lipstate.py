@@ -1,0 +1,46 @@
+"""Are the source's lips open? Inner-lip height over mouth width, with hysteresis, from landmarks alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.types import F32, Bools
+
+OPEN, CLOSED = 0.10, 0.055
+"""At or above OPEN the lips are open, at or below CLOSED they are closed; in between the last clear state holds. On the test
+clips dlib puts closed lips at 0.02 – 0.05, parted ones at 0.08 – 0.14, vowels above 0.17; it rather under-reads open
+lips, and lips wrongly taken for closed stay open in a pause, so the thresholds are low."""
+MEMORY = 10
+"""The last clear state is looked for in this many frames before; without one the lips count as closed."""
+
+
+def openness(landmarks: F32) -> F32:
+    """(m,) float32 for landmarks (m, 68, 2): mean of the three inner-lip heights over the distance of the mouth's corners
+    (iBUG points, 0-based: 61–67, 62–66, 63–65 over 48–54). A turned head narrows both eye and mouth distances; the
+    mouth's own width keeps the ratio stable. A mouth of no width gives 0."""
+    heights = np.linalg.norm(landmarks[:, [61, 62, 63]] - landmarks[:, [67, 66, 65]], axis=2).mean(axis=1)
+    width = np.linalg.norm(landmarks[:, 48] - landmarks[:, 54], axis=1)
+    return np.where(width > 1e-3, heights / np.maximum(width, 1e-3), 0.0).astype(np.float32)
+
+
+def lips_open(landmarks: F32) -> Bools:
+    """(m,) bool for the landmarks (m, 68, 2) of one face over consecutive frames of one shot.
+
+    Single-frame twitches are removed first (median of three; the ends keep their own value). Frame t depends on frames
+    t − MEMORY − 1 to t + 1 only.
+    """
+    ratio = openness(landmarks)
+    if len(ratio) >= 3:
+        inner = np.median(np.stack([ratio[:-2], ratio[1:-1], ratio[2:]]), axis=0)
+        ratio = np.concatenate([ratio[:1], inner, ratio[-1:]])
+    return hysteresis(ratio)
+
+
+def hysteresis(ratio: F32) -> Bools:
+    """(m,) bool: the last clear state within MEMORY frames (see OPEN, CLOSED)."""
+    m = len(ratio)
+    clear = np.where(ratio >= OPEN, 1, np.where(ratio <= CLOSED, -1, 0))
+    frames = np.arange(m)
+    last = np.maximum.accumulate(np.where(clear != 0, frames, -MEMORY - 2)) if m else frames
+    known = frames - last <= MEMORY
+    return np.asarray(known & (clear[np.maximum(last, 0)] > 0), np.bool_)

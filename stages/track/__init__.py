@@ -1,0 +1,1 @@
+"""Faces over time: detection, landmarks, linking, choice of speaker. Windowed: nothing looks further than HALO."""

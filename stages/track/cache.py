@@ -1,0 +1,148 @@
+"""The track cache: one small Parquet file per block of BLOCK absolute source frames.
+
+A block's file holds one row per face, and one row with slot −1 per frame that carries the shot score, so that a frame
+without a face and a frame that is missing are different things. A file that cannot be read, or that does not hold
+exactly its block, counts as absent and is computed again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.track.raw import RawTracks
+from stages.types import Span
+
+BLOCK = 60
+"""Frames in a block; which `TrackConfig.every` must divide."""
+
+_log = logging.getLogger(__name__)
+
+
+def blocks_of(span: Span, n_frames: int) -> list[Span]:
+    """The blocks that cover `span`, the last one clipped to the source's length."""
+    start, stop = max(0, span.start), min(n_frames, span.stop)
+    numbers = range(start // BLOCK, -(-stop // BLOCK)) if start < stop else range(0)
+    return [Span(number * BLOCK, min((number + 1) * BLOCK, n_frames)) for number in numbers]
+
+
+def block_path(folder: Path, block: Span) -> Path:
+    return folder / f"{block.start // BLOCK:06d}.parquet"
+
+
+def write_block(folder: Path, raw: RawTracks) -> None:
+    """Publish one block: temp name, fsync, rename. Two workers may write the same block; both write the same rows."""
+    frames = np.arange(raw.span.start, raw.span.stop, dtype=np.int32)
+    n, rows = len(frames), len(raw.frame)
+    width = raw.embedding.shape[1]
+    table = pa.table(
+        {
+            "frame": np.concatenate([frames, raw.frame]),
+            "slot": np.concatenate([np.full(n, -1, np.int32), raw.slot]),
+            "shot": np.concatenate([raw.shot, np.zeros(rows, np.float32)]),
+            "level": np.concatenate([np.zeros(n, np.int8), raw.level]),
+            "score": np.concatenate([np.zeros(n, np.float32), raw.score]),
+            "box": _vectors(np.concatenate([np.zeros((n, 4), np.float32), raw.box])),
+            "landmarks": _vectors(np.concatenate([np.zeros((n, 136), np.float32), raw.landmarks.reshape(rows, 136)])),
+        }
+    )
+    if width:
+        table = table.append_column(
+            "embedding", _vectors(np.concatenate([np.zeros((n, width), np.float32), raw.embedding]))
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    final = block_path(folder, raw.span)
+    handle, temp = tempfile.mkstemp(prefix=f".{final.name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temp, final)
+    except BaseException:
+        Path(temp).unlink(missing_ok=True)
+        raise
+
+
+def read_block(folder: Path, block: Span, embed: bool) -> RawTracks | None:
+    """The cached block, or None where it is absent, damaged or not this block."""
+    path = block_path(folder, block)
+    if not path.is_file():
+        return None
+    try:
+        raw = _from_table(pq.read_table(path), block, embed)
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        _log.warning("track cache %s is damaged and is computed again: %s", path, error)
+        return None
+    return raw
+
+
+def join(parts: list[RawTracks]) -> RawTracks:
+    """Consecutive raw tracks as one."""
+    return RawTracks(
+        span=Span(parts[0].span.start, parts[-1].span.stop),
+        frame=np.concatenate([part.frame for part in parts]),
+        slot=np.concatenate([part.slot for part in parts]),
+        level=np.concatenate([part.level for part in parts]),
+        score=np.concatenate([part.score for part in parts]),
+        box=np.concatenate([part.box for part in parts]),
+        landmarks=np.concatenate([part.landmarks for part in parts]),
+        embedding=np.concatenate([part.embedding for part in parts]),
+        shot=np.concatenate([part.shot for part in parts]),
+        detected=sum(part.detected for part in parts),
+    )
+
+
+def cut_out(raw: RawTracks, span: Span) -> RawTracks:
+    """The rows of `span`, which must lie inside raw.span."""
+    rows = slice(int(np.searchsorted(raw.frame, span.start)), int(np.searchsorted(raw.frame, span.stop)))
+    return RawTracks(
+        span=span,
+        frame=raw.frame[rows],
+        slot=raw.slot[rows],
+        level=raw.level[rows],
+        score=raw.score[rows],
+        box=raw.box[rows],
+        landmarks=raw.landmarks[rows],
+        embedding=raw.embedding[rows],
+        shot=raw.shot[span.start - raw.span.start : span.stop - raw.span.start],
+        detected=raw.detected,
+    )
+
+
+def _vectors(rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+
+
+def _from_table(table: pa.Table, block: Span, embed: bool) -> RawTracks:
+    slot = table["slot"].to_numpy()
+    frame = table["frame"].to_numpy()
+    marks, faces = slot < 0, slot >= 0
+    if not np.array_equal(frame[marks], np.arange(block.start, block.stop)):
+        raise ValueError(f"it does not hold frames {block.start} to {block.stop - 1}")
+
+    def rows(name: str, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return values.astype(np.float32).reshape(len(slot), width)[faces]
+
+    count = int(faces.sum())
+    return RawTracks(
+        span=block,
+        frame=frame[faces].astype(np.int32),
+        slot=slot[faces].astype(np.int32),
+        level=table["level"].to_numpy()[faces].astype(np.int8),
+        score=table["score"].to_numpy()[faces].astype(np.float32),
+        box=rows("box", 4),
+        landmarks=rows("landmarks", 136).reshape(count, 68, 2),
+        embedding=rows("embedding", 128) if embed else np.zeros((count, 0), np.float32),
+        shot=table["shot"].to_numpy()[marks].astype(np.float32),
+    )

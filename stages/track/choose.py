@@ -1,0 +1,110 @@
+"""Whose face is dubbed at every frame. A windowed vote, so that it neither flickers nor depends on chunk borders.
+
+At frame t the faces compared are those seen in at least half of the frames within ±VOTE of the same shot (or, where there
+is none, those seen at t). The winner of most frames within ±DWELL is taken. If the winner itself is not seen at t, the frame
+is faceless: the mouth of somebody else is not moved instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.track.chains import Chain
+from stages.track.config import FaceChoice
+from stages.track.embed import SAME_PERSON
+from stages.types import F32, I32, Bools, Span
+
+VOTE = 12
+DWELL = 4
+
+_Rows = npt.NDArray[np.float64]
+
+
+def choose(chains: list[Chain], cut: Bools, span: Span, choice: FaceChoice, reference: F32 | None) -> I32:
+    """(n,) int32: number of the chosen chain at every frame of span, −1 for none. cut: (n,) bool over the same span.
+    reference: (128,) embedding, needed by the choice `reference`."""
+    n = len(span)
+    if not chains:
+        return np.full(n, -1, np.int32)
+    shots = np.cumsum(cut)
+    seen = dense(chains, span, [chain.valid.astype(np.float64) for chain in chains])
+    centre = _window(dense(chains, span, [chain.centre * chain.valid for chain in chains]), shots)
+    count = _window(seen, shots)
+    frames = _window(np.ones((1, n)), shots)
+    mean_centre = centre / np.maximum(count, 1.0)
+    regular = 2 * count >= np.maximum(frames, 1.0)
+    now = seen > 0
+    if choice.kind == "reference":
+        if reference is None:
+            raise ValueError("the choice `reference` needs the picture's embedding")
+        distance = _distances(chains, span, shots, reference)
+        same = distance < SAME_PERSON
+        regular, now = regular & same, now & same
+        value = distance
+    elif choice.kind == "largest":
+        value = -_window(dense(chains, span, [chain.area * chain.valid for chain in chains]), shots) / np.maximum(
+            count, 1.0
+        )
+    elif choice.kind == "right":
+        value = -mean_centre
+    else:
+        value = mean_centre
+    candidates = np.where(regular.any(axis=0), regular, now)
+    rank = choice.index if choice.kind == "index" else 0
+    first = _ranked(value, mean_centre, candidates, rank)
+    winner = _majority(first, shots)
+    here = (winner >= 0) & (seen[np.maximum(winner, 0), np.arange(n)] > 0)
+    return np.where(here, winner, -1).astype(np.int32)
+
+
+def dense(chains: list[Chain], span: Span, values: list[_Rows]) -> _Rows:
+    """(K, n) array with every chain's values at its frames, 0 elsewhere."""
+    rows = np.zeros((len(chains), len(span)))
+    for row, chain, value in zip(rows, chains, values, strict=True):
+        row[chain.start - span.start : chain.start - span.start + len(chain)] = value
+    return rows
+
+
+def _window(rows: _Rows, shots: npt.NDArray[np.int64]) -> _Rows:
+    """Sums over ±VOTE frames of the same shot, added in a fixed order: the same bits wherever the array begins."""
+    n = rows.shape[1]
+    total = np.zeros_like(rows)
+    for offset in range(-VOTE, VOTE + 1):
+        to = slice(max(0, -offset), min(n, n - offset))
+        of = slice(max(0, offset), min(n, n + offset))
+        if to.start < to.stop:
+            total[:, to] += np.where(shots[to] == shots[of], rows[:, of], 0.0)
+    return total
+
+
+def _distances(chains: list[Chain], span: Span, shots: npt.NDArray[np.int64], reference: F32) -> _Rows:
+    """Mean distance to the reference over the embeddings in the window; infinite where there is none."""
+    away = [
+        np.linalg.norm(chain.embedding - reference, axis=1).astype(np.float64) * chain.has_embedding for chain in chains
+    ]
+    total = _window(dense(chains, span, away), shots)
+    count = _window(dense(chains, span, [chain.has_embedding.astype(np.float64) for chain in chains]), shots)
+    return np.where(count > 0, total / np.maximum(count, 1.0), np.inf)
+
+
+def _ranked(value: _Rows, tie: _Rows, candidates: Bools, rank: int) -> I32:
+    """The candidate with the rank-th smallest value at every frame (ties: from the left), −1 where there are fewer."""
+    order = np.lexsort((np.where(candidates, tie, np.inf), np.where(candidates, value, np.inf)), axis=0)
+    enough = candidates.sum(axis=0) > rank
+    return np.where(enough, order[min(rank, len(order) - 1)], -1).astype(np.int32)
+
+
+def _majority(first: I32, shots: npt.NDArray[np.int64]) -> I32:
+    """The most frequent winner within ±DWELL frames of the shot; the frame's own winner where it ties."""
+    n = len(first)
+    names = np.unique(first)
+    votes = np.zeros((len(names), n))
+    for row, name in enumerate(names):
+        votes[row] = np.where(first == name, 0.5, 0.0)
+        for offset in range(-DWELL, DWELL + 1):
+            to = slice(max(0, -offset), min(n, n - offset))
+            of = slice(max(0, offset), min(n, n + offset))
+            if to.start < to.stop:
+                votes[row, to] += (first[of] == name) & (shots[to] == shots[of])
+    return names[votes.argmax(axis=0)].astype(np.int32)

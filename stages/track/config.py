@@ -1,0 +1,83 @@
+"""What decides a raw track (TrackConfig, part of the cache's key) and which face is dubbed (FaceChoice)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.faces import DetectorSpec, predictor_sha256, resolve_detector
+from raydub.errors import Code, UsageError
+
+TRACK_VERSION = 1
+"""Raised whenever the same frames would give another raw track, so that old caches are not read."""
+
+FaceKind = Literal["largest", "left", "right", "index", "reference", "all"]
+
+
+class FaceChoice(BaseModel):
+    """Whose mouth follows the speech. `index` counts from the left, from 0; `image` is the reference picture's path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FaceKind = "largest"
+    index: int = Field(default=0, ge=0)
+    image: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> FaceChoice:
+        """largest, left, right, all, index:N or reference:IMAGE; UsageError (FIELD_VALUE) for anything else."""
+        name, _, rest = text.partition(":")
+        if name in ("largest", "left", "right", "all") and not rest:
+            return cls(kind=name)
+        if name == "index" and rest.isascii() and rest.isdigit():
+            return cls(kind="index", index=int(rest))
+        if name == "reference" and rest:
+            return cls(kind="reference", image=rest)
+        raise UsageError(
+            Code.FIELD_VALUE,
+            f"face={text!r} names no face",
+            hint="one of largest, left, right, all, index:N (from the left, from 0), reference:IMAGE",
+            field="face",
+        )
+
+
+class TrackConfig(BaseModel):
+    """Everything that a raw track depends on besides the frames themselves.
+
+    every: the detector runs on source frames 0, every, 2·every, ..; landmarks carry the faces in between.
+    carry: a face that the detector misses is carried on by its landmarks for so many further intervals.
+    thorough: search small faces on every detection frame, not only where no large one is found: for choices that
+      compare several faces. Costs about 9 ms a frame instead of 3 with HOG, 3 instead of 2 with YuNet.
+    min_face: faces narrower than this many pixels of the working frame are ignored: no lips can be drawn on them.
+    embed: keep a 128-d embedding of every detected face (needed by the choice `reference`; 20 ms a face).
+    predictor: sha256 of the landmark predictor's file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: DetectorSpec
+    predictor: str
+    every: int = Field(default=5, ge=1, le=10)
+    carry: int = Field(default=2, ge=0, le=4)
+    thorough: bool = False
+    min_face: int = Field(default=32, ge=8)
+    embed: bool = False
+
+    @classmethod
+    def plan(cls, face: FaceChoice, detector: str = "auto", every: int = 5) -> TrackConfig:
+        """The config for one job; settles the detector (see models.faces.resolve_detector for the errors)."""
+        return cls(
+            detector=resolve_detector(detector),
+            predictor=predictor_sha256(),
+            every=every,
+            thorough=face.kind != "largest",
+            embed=face.kind == "reference",
+        )
+
+    def key(self, identity: str) -> str:
+        """Name of the cache folder: `identity` says which frames (the source's identity and its transform)."""
+        state = json.dumps([TRACK_VERSION, identity, self.model_dump(mode="json")], sort_keys=True)
+        return hashlib.sha256(state.encode()).hexdigest()[:32]

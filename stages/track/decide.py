@@ -1,0 +1,97 @@
+"""From raw tracks to the faces that are dubbed: link, check, smooth, choose. Pure and windowed.
+
+The decision at frame t reads raw frames within ±HALO of t and nothing else: 6 for links (chains.GAP + 1), 11 for support
+and lip state, 5 for smoothing, then 12 + 4 for the choice. With no_face=hold another HOLD frames before t.
+`halo(no_face)` says how much raw track a caller must supply on both sides; less is right only at the ends of the source.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.track.chains import GAP, SUPPORT, Chain, chains_of
+from stages.track.choose import DWELL, VOTE, choose, dense
+from stages.track.config import FaceChoice
+from stages.track.raw import RawTracks
+from stages.types import FaceTrack, I32, Span
+
+HALO = (GAP + 2) + (SUPPORT + 1) + VOTE + DWELL
+"""Frames before and after t that decide t's faces."""
+HOLD = 24
+"""no_face=hold carries the last box for at most this many frames, and never across a shot cut; after that the frame is
+faceless. A longer hold would draw a mouth on whatever has come in the meantime."""
+
+
+def halo(no_face: str = "keep") -> int:
+    """Frames of raw track needed on each side of the frames asked for."""
+    return HALO + HOLD if no_face == "hold" else HALO
+
+
+def decide(
+    raw: RawTracks,
+    span: Span,
+    choice: FaceChoice = FaceChoice(),
+    *,
+    no_face: str = "keep",
+    smooth: bool = True,
+    reference: np.ndarray[tuple[int], np.dtype[np.float32]] | None = None,
+) -> list[FaceTrack]:
+    """The chosen faces over the source frames `span`: one FaceTrack, or for the choice `all` one per face in a frame.
+
+    raw must cover span widened by halo(no_face), clipped to the source. With `all`, track k holds the k-th face from
+    the left of every frame (persons may change tracks; nothing that is smoothed or remembered crosses from one to the
+    other); there is always at least one track. Landmarks and boxes are of the raw track where smooth is False.
+    no_face: "hold" fills frames without the face from the last one with it (see HOLD); any other value leaves them out.
+    reference: (128,) float32 of embed.reference_embedding, for the choice `reference`.
+    """
+    if span.start < raw.span.start or span.stop > raw.span.stop:
+        raise ValueError(f"raw tracks of {raw.span} do not cover {span}")
+    chains = chains_of(raw, smooth)
+    if choice.kind == "all":
+        chosen = _from_left(chains, raw.span)
+    else:
+        chosen = [choose(chains, raw.cut, raw.span, choice, reference)]
+    return [_track(chains, raw, span, one, hold=no_face == "hold") for one in chosen]
+
+
+def _from_left(chains: list[Chain], span: Span) -> list[I32]:
+    """For k = 0, 1, ..: the chain that is the k-th from the left at every frame of span, −1 for none."""
+    if not chains:
+        return [np.full(len(span), -1, np.int32)]
+    seen = dense(chains, span, [chain.valid.astype(np.float64) for chain in chains]) > 0
+    centre = np.where(seen, dense(chains, span, [chain.centre for chain in chains]), np.inf)
+    order = np.argsort(centre, axis=0, kind="stable")
+    many = seen.sum(axis=0)
+    return [np.where(many > k, order[k], -1).astype(np.int32) for k in range(max(1, int(many.max())))]
+
+
+def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold: bool) -> FaceTrack:
+    n = len(span)
+    track = FaceTrack(
+        span=span,
+        present=np.zeros(n, np.bool_),
+        box=np.zeros((n, 4), np.float32),
+        landmarks=np.zeros((n, 68, 2), np.float32),
+        lips_open=np.zeros(n, np.bool_),
+        held=np.zeros(n, np.bool_),
+    )
+    shots = np.cumsum(raw.cut)
+    last = -HOLD - 1
+    for at in range(
+        max(0, span.start - raw.span.start - HOLD) if hold else span.start - raw.span.start, span.stop - raw.span.start
+    ):
+        if chosen[at] >= 0:
+            last = at
+        elif not hold or at - last > HOLD or shots[at] != shots[last]:
+            continue
+        row = at + raw.span.start - span.start
+        if row < 0:
+            continue
+        chain = chains[chosen[last]]
+        here = last + raw.span.start - chain.start
+        track.present[row] = True
+        track.held[row] = last != at
+        track.box[row] = chain.box[here]
+        track.landmarks[row] = chain.landmarks[here]
+        track.lips_open[row] = chain.lips[here]
+    return track

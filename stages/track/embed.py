@@ -1,0 +1,80 @@
+"""dlib's 128-d face embedding: is this the face of the reference picture?
+
+Distances are Euclidean; below 0.6 two pictures show the same person (dlib's own threshold, 99.4 % on LFW). About 20 ms a
+face on a CPU, so only detected faces get one.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import cv2
+import dlib
+import numpy as np
+
+from media.frames import Frame
+from media.yuv import to_bgr
+from models.faces import EMBEDDING_FILE, dlib_file
+from raydub.errors import Code, InputError
+from stages.track import landmarks as lm
+from stages.types import F32, U8
+
+SAME_PERSON = 0.6
+_MAX_PIXELS = 4_000_000
+
+
+@functools.lru_cache(maxsize=1)
+def _net() -> Any:
+    return dlib.face_recognition_model_v1(str(dlib_file(EMBEDDING_FILE)))
+
+
+def embedding(frame: Frame, landmarks: F32) -> F32:
+    """(128,) float32 of the face with these landmarks (68, 2); only the pixels around it are converted to colour."""
+    height, width = frame.y.shape
+    x0, y0, x1, y1 = lm.square_of(landmarks).tolist()
+    margin = 0.5 * (x1 - x0)
+    box = (
+        max(0, int(x0 - margin)) // 2 * 2,
+        max(0, int(y0 - margin)) // 2 * 2,
+        min(width, int(x1 + margin) // 2 * 2 + 2),
+        min(height, int(y1 + margin) // 2 * 2 + 2),
+    )
+    return _describe(to_bgr(frame, box), landmarks - np.array(box[:2], np.float32))
+
+
+def reference_embedding(path: str) -> F32:
+    """(128,) float32 of the largest face in the picture at `path`.
+
+    Raises InputError: INPUT_MISSING, INPUT_UNREADABLE, REFERENCE_FACE (no face in it).
+    """
+    if not Path(path).is_file():
+        raise InputError(Code.INPUT_MISSING, f"the reference picture {path} does not exist", field="face")
+    bgr = cv2.imread(path, cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise InputError(Code.INPUT_UNREADABLE, f"the reference picture {path} cannot be read", field="face")
+    image = np.asarray(bgr, np.uint8)
+    shrink = min(1.0, (_MAX_PIXELS / (image.shape[0] * image.shape[1])) ** 0.5)
+    if shrink < 1:
+        image = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    boxes = list(dlib.get_frontal_face_detector()(gray, 1))
+    if not boxes:
+        raise InputError(
+            Code.REFERENCE_FACE,
+            f"no face was found in the reference picture {path}",
+            hint="use a sharp, frontal picture of that person",
+            field="face",
+        )
+    largest = max(boxes, key=lambda box: int(box.width()))
+    box = np.array([largest.left(), largest.top(), largest.right() + 1, largest.bottom() + 1], np.float32)
+    return _describe(image, lm.fit(gray, lm.square_of(lm.fit(gray, box))))
+
+
+def _describe(bgr: U8, landmarks: F32) -> F32:
+    points = dlib.points([dlib.point(round(float(x)), round(float(y))) for x, y in landmarks])
+    x0, y0, x1, y1 = (round(float(v)) for v in lm.square_of(landmarks))
+    shape = dlib.full_object_detection(dlib.rectangle(x0, y0, x1, y1), points)
+    rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+    return np.array(_net().compute_face_descriptor(rgb, shape), np.float32)

@@ -1,0 +1,201 @@
+"""Raw tracks: what is seen in every source frame, before any decision. Computed once per source, cached as Parquet.
+
+The detector runs on frames i with i mod every = 0 and on the first frame after a shot cut; in between every face is
+carried by refitting its landmarks. A face that the detector misses is carried for at most `carry` more intervals, and
+ends as soon as its pixels no longer look like the detected face. So frame i depends only on frames from
+(i // every − carry)·every to i, and on i−1 for the cut: blocks computed apart, in any order, on any machine, are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import dlib
+import numpy as np
+
+from media.frames import Frame
+from stages.track import landmarks as lm
+from stages.track.config import TrackConfig
+from stages.track.detect import REFIT, STRONG, Detector
+from stages.track.embed import embedding
+from stages.types import F32, I32, U8, Bools, Span
+
+CUT = 0.10
+"""A frame whose small picture differs from the one before by more than this is the first of a new shot (see shot_score)."""
+
+
+class FrameSource(Protocol):
+    """What tracking needs of media.frames.FrameReader."""
+
+    def frames(self, start: int, stop: int) -> Iterator[Frame]: ...
+
+
+@dataclass(frozen=True)
+class RawTracks:
+    """Faces seen in the source frames `span`; R rows sorted by (frame, slot), any number of rows per frame.
+
+    frame, slot: (R,) int32; slot counts the faces of a frame from the left and means nothing across frames.
+    level: (R,) int8, detect.REFIT .. detect.SURE; score: (R,) float32, the detector's (0 for refits).
+    box: (R, 4) float32, the square in which the landmarks were fitted; landmarks: (R, 68, 2) float32.
+    embedding: (R, 128) float32, zero rows where none was taken; (R, 0) when the config asks for none.
+    shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot.
+    detected: frames on which the detector ran to make this object (0 when all of it came from the cache).
+    """
+
+    span: Span
+    frame: I32
+    slot: I32
+    level: np.ndarray[tuple[int], np.dtype[np.int8]]
+    score: F32
+    box: F32
+    landmarks: F32
+    embedding: F32
+    shot: F32
+    detected: int = 0
+
+    @property
+    def cut(self) -> Bools:
+        return self.shot > CUT
+
+    def breaks(self, sources: I32) -> Bools:
+        """(n,) bool for a run of source frames in the order in which they are shown: True where the picture does not
+        go on from the one before (a shot cut, or a jump in the order). All sources must lie in the span."""
+        before = np.concatenate([sources[:1], sources[:-1]])
+        step = np.abs(sources - before)
+        crossed = self.cut[np.maximum(sources, before) - self.span.start] & (step == 1)
+        return np.asarray(crossed | (step > 1), np.bool_)
+
+
+@dataclass
+class _Face:
+    """A face under way. `born` is the interval of its detection, `patch` how it looked then."""
+
+    points: F32
+    box: F32
+    patch: F32
+    born: int
+    level: int
+    score: float
+    embedding: F32 | None = None
+
+
+@dataclass(frozen=True)
+class SeenFrame:
+    """One frame's outcome: shot score, faces from left to right, and whether the detector ran."""
+
+    index: int
+    shot: float
+    faces: tuple[_Face, ...]
+    detected: bool
+
+
+def thumbnail(luma: U8) -> F32:
+    """The frame at 32×18, for shot_score."""
+    small = cv2.resize(luma, (32, 18), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32) / 255.0
+
+
+def shot_score(before: F32, now: F32) -> float:
+    """How much the picture changed, 0 to 1: the mean absolute difference of the thumbnails, less the difference of their
+    means (a flash or a fade changes the light, not the shot)."""
+    change = now - before
+    light = float(change.mean())
+    return float(np.abs(change - light).mean() + 0.25 * abs(light))
+
+
+def see(source: FrameSource, detector: Detector, config: TrackConfig, start: int, stop: int) -> Iterator[SeenFrame]:
+    """Frames start .. stop−1 in order, start on a multiple of `every`. Reads up to carry·every frames before start, so
+    that the outcome is the same wherever a run begins. One frame in memory at a time."""
+    first = max(0, start - max(1, config.carry) * config.every)
+    faces: list[_Face] = []
+    before: F32 | None = None
+    for frame in source.frames(first, stop):
+        luma = np.ascontiguousarray(frame.y)
+        now = thumbnail(luma)
+        shot = 0.0 if before is None else shot_score(before, now)
+        before = now
+        interval = frame.index // config.every
+        grid = frame.index % config.every == 0
+        carried = [] if shot > CUT else _carry(faces, luma, interval - config.carry)
+        detect = grid or shot > CUT
+        faces = _merge(_detect(frame, luma, detector, config, interval), carried) if detect else _merge([], carried)
+        if frame.index >= start:
+            ordered = tuple(
+                sorted(faces, key=lambda face: (float(face.points[:, 0].mean()), float(face.points[:, 1].mean())))
+            )
+            yield SeenFrame(frame.index, shot, ordered, detect)
+
+
+def _detect(frame: Frame, luma: U8, detector: Detector, config: TrackConfig, interval: int) -> list[_Face]:
+    """New faces of a frame. Landmarks are fitted twice, the second time in the square of the first fit: refits start from
+    such squares too, so detection frames do not twitch."""
+    found = []
+    for one in detector.find(frame):
+        points = lm.fit(luma, lm.square_of(lm.fit(luma, one.box)))
+        box = lm.square_of(points)
+        if lm.overlap(box, one.box) < 0.35:
+            continue
+        face = _Face(points, box, lm.patch(luma, points), interval, one.level, one.score)
+        if config.embed and one.level >= STRONG:
+            face.embedding = embedding(frame, points)
+        found.append(face)
+    return found
+
+
+def _carry(faces: list[_Face], luma: U8, oldest: int) -> list[_Face]:
+    """Refit every face in the square of its last landmarks; drop those that are too old or no longer look the same."""
+    height, width = luma.shape
+    carried = []
+    for face in faces:
+        if face.born < oldest:
+            continue
+        box = lm.square_of(face.points)
+        points = lm.fit(luma, box)
+        if not lm.plausible(points, face.points, width, height):
+            continue
+        if float(lm.patch(luma, points) @ face.patch) < lm.KEEP_CORRELATION:
+            continue
+        carried.append(_Face(points, box, face.patch, face.born, REFIT, 0.0))
+    return carried
+
+
+def _merge(new: list[_Face], carried: list[_Face]) -> list[_Face]:
+    """Detections replace what was carried; of two rows on one face the younger, then the surer stays. An older face never
+    displaces a younger one: that is what keeps the past from reaching further than `carry` intervals."""
+    order = sorted([*new, *carried], key=lambda face: (-face.born, -face.level, -face.score, float(face.box[0])))
+    kept: list[_Face] = []
+    for face in order:
+        if all(lm.overlap(lm.square_of(face.points), lm.square_of(other.points)) < 0.4 for other in kept):
+            kept.append(face)
+    return kept
+
+
+def pack(seen: list[SeenFrame], embed: bool) -> RawTracks:
+    """Rows of consecutive frames as arrays."""
+    span = Span(seen[0].index, seen[-1].index + 1)
+    rows = [(one.index, slot, face) for one in seen for slot, face in enumerate(one.faces)]
+    count = len(rows)
+    vectors = np.zeros((count, 128 if embed else 0), np.float32)
+    for row, (_, _, face) in enumerate(rows):
+        if face.embedding is not None:
+            vectors[row] = face.embedding
+    return RawTracks(
+        span=span,
+        frame=np.array([index for index, _, _ in rows], np.int32),
+        slot=np.array([slot for _, slot, _ in rows], np.int32),
+        level=np.array([face.level for _, _, face in rows], np.int8),
+        score=np.array([face.score for _, _, face in rows], np.float32),
+        box=np.array([face.box for _, _, face in rows], np.float32).reshape(count, 4),
+        landmarks=np.array([face.points for _, _, face in rows], np.float32).reshape(count, 68, 2),
+        embedding=vectors,
+        shot=np.array([one.shot for one in seen], np.float32),
+        detected=sum(one.detected for one in seen),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a raw track depends on, for the cache's records."""
+    return {"dlib": str(dlib.__version__), "cv2": str(cv2.__version__)}

@@ -1,0 +1,97 @@
+"""Tracker: raw tracks of any span of a source, from the cache where it has them, else from the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from media.frames import Frame
+from raydub.errors import Code, StageError
+from stages.track.cache import BLOCK, blocks_of, cut_out, join, read_block, write_block
+from stages.track.config import TrackConfig
+from stages.track.detect import Detector, make_detector
+from stages.track.raw import FrameSource, RawTracks, SeenFrame, pack, see
+from stages.types import Span
+
+
+class Tracker:
+    """Detector and landmarks of one config. Cheap to build and to pickle: networks are loaded at first use, once per
+    process. `detected` counts the frames on which the detector has run so far: it stays 0 on a full cache."""
+
+    def __init__(self, config: TrackConfig) -> None:
+        if BLOCK % config.every:
+            raise ValueError(f"every={config.every} must divide the cache's block of {BLOCK} frames")
+        self.config = config
+        self.detected = 0
+        self._detector: Detector | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"config": self.config, "detected": 0, "_detector": None}
+
+    def raw_tracks(self, source: FrameSource, cache_dir: str | Path | None, span: Span, n_frames: int) -> RawTracks:
+        """Raw tracks of `span`, clipped to the source's `n_frames` frames.
+
+        source: an open media.frames.FrameReader, in the working frame (its transform is part of the cache's key);
+        cache_dir: the folder named by `TrackConfig.key`, or None to keep nothing. Whole blocks of 60 frames are read,
+        computed and written, so the source may be read up to a block and `carry` intervals beyond the span.
+        Raises ValueError for an empty span, DependencyError for absent models, InputError from reading.
+        """
+        wanted = Span(max(0, span.start), min(n_frames, span.stop))
+        if not len(wanted):
+            raise ValueError(f"no frames of {span} lie in a source of {n_frames} frames")
+        folder = None if cache_dir is None else Path(cache_dir)
+        parts: list[RawTracks] = []
+        missing: list[Span] = []
+        for block in blocks_of(wanted, n_frames):
+            cached = read_block(folder, block, self.config.embed) if folder else None
+            if cached is None:
+                missing.append(block)
+                continue
+            parts += self._compute(source, folder, missing)
+            missing = []
+            parts.append(cached)
+        parts += self._compute(source, folder, missing)
+        return cut_out(join(parts), wanted)
+
+    def faces_of(self, frame: Frame) -> RawTracks:
+        """Detected faces of one frame on its own (span of one frame, nothing carried, nothing cached): for sampling."""
+        seen = list(see(_OneFrame(frame), self._load(), self.config.model_copy(update={"carry": 0, "every": 1}), 0, 1))
+        one = pack(seen, self.config.embed)
+        return replace(one, span=Span(frame.index, frame.index + 1), frame=one.frame + np.int32(frame.index))
+
+    def _load(self) -> Detector:
+        if self._detector is None:
+            self._detector = make_detector(self.config)
+        return self._detector
+
+    def _compute(self, source: FrameSource, folder: Path | None, blocks: list[Span]) -> list[RawTracks]:
+        """Consecutive blocks in one pass over the pixels."""
+        if not blocks:
+            return []
+        parts: list[RawTracks] = []
+        seen: list[SeenFrame] = []
+        for one in see(source, self._load(), self.config, blocks[0].start, blocks[-1].stop):
+            seen.append(one)
+            if one.index + 1 == blocks[len(parts)].stop:
+                part = pack(seen, self.config.embed)
+                self.detected += part.detected
+                if folder is not None:
+                    write_block(folder, part)
+                parts.append(part)
+                seen = []
+        if len(parts) < len(blocks):
+            raise StageError(Code.INTERNAL, f"the source ended before frame {blocks[-1].stop}", retryable=True)
+        return parts
+
+
+class _OneFrame:
+    """A source of one frame, numbered 0."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = replace(frame, index=0)
+
+    def frames(self, start: int, stop: int) -> Iterator[Frame]:
+        yield self._frame
