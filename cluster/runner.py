@@ -44,13 +44,14 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What came of it. One result per manifest row, in the manifest's order. speed: frames a second after start-up;
-    stage_seconds: work per stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived)."""
+    """What came of it. One result per manifest row, in the manifest's order. seconds: the whole run; until_plan: until
+    the first job was prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived)."""
 
     results: tuple[JobResult, ...]
     interrupted: bool
     written: tuple[Path, ...]
     seconds: float
+    until_plan: float
     speed: float
     stage_seconds: dict[str, float]
     peak_mb: dict[str, float]
@@ -100,6 +101,7 @@ def run_jobs(request: RunRequest) -> RunReport:
         interrupted,
         _write(request, results),
         tally.elapsed,
+        tally.first_plan or 0.0,
         tally.speed,
         {stage: round(float(seconds), 3) for stage, seconds in tally.stage_seconds.items()},
         {f"{stage}@{host}:{pid}": round(peak, 1) for (stage, host, pid), peak in tally.peak_mb.items()},

@@ -30,6 +30,7 @@ class Tally:
         self.jobs = jobs
         self.finished = 0
         self.planned_frames = 0
+        self.first_plan: float | None = None
         self.done_frames = 0
         self.stage_frames: Counter[str] = Counter()
         self.stage_seconds: Counter[str] = Counter()
@@ -47,6 +48,12 @@ class Tally:
             self.stage_seconds[note.stage] += note.seconds  # type: ignore[assignment]
             worker = (note.stage, note.host, note.pid)
             self.peak_mb[worker] = max(note.peak_mb, self.peak_mb.get(worker, 0.0))
+
+    def plan(self, frames: int) -> None:
+        """Book a prepared job."""
+        self.planned_frames += frames
+        if self.first_plan is None:
+            self.first_plan = self.elapsed
 
     def part(self, frames: int, reused: bool) -> None:
         """Book a finished part."""
@@ -107,7 +114,7 @@ class QuietProgress:
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         """A job was prepared."""
-        self.tally.planned_frames += frames
+        self.tally.plan(frames)
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         """A part of a job is there."""

@@ -1,0 +1,87 @@
+"""`raydub demo`: the sample of the repository, dubbed through Ray with the embedded weights."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.commands import options
+from cluster.output import command, say, say_json, set_up_logging
+from raydub.errors import Code, DependencyError
+
+_COLUMNS = 6
+
+
+@command
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("raydub-demo"),
+    no_ray: options.NoRay = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do the work again even if it is done.")] = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Dub a public-domain portrait into two languages and show where the videos and the before/after sheet are."""
+    set_up_logging(verbose)
+    from cluster.manifest import load_manifest
+    from cluster.runner import RunRequest, run_jobs
+
+    started = time.monotonic()
+    asked = load_manifest(_sample() / "jobs.jsonl", output, {})
+    work_dir = output / ".raydub"
+    if fresh:
+        for job in asked.jobs:
+            Path(job.output).unlink(missing_ok=True)
+        work_dir = output / f".raydub-{int(time.time())}"
+    report = run_jobs(
+        RunRequest(
+            jobs=asked.jobs,
+            bad=asked.bad,
+            work_dir=work_dir,
+            results=output / "results",
+            folder=asked.folder,
+            use_ray=not no_ray,
+            show="quiet" if as_json else "auto",
+            verbose=verbose,
+        )
+    )
+    sheets = [str(_sheet(result.video or "", Path(result.output or ""))) for result in report.results if result.status == "ok"]
+    videos = [result.output for result in report.results if result.status == "ok"]
+    if as_json:
+        say_json({"videos": videos, "sheets": sheets, "seconds": round(time.monotonic() - started, 1)})
+    else:
+        for video, sheet in zip(videos, sheets, strict=True):
+            say(f"video:  {video}")
+            say(f"before/after: {sheet}")
+        say(f"done in {time.monotonic() - started:.0f} s")
+    return report.exit_code()
+
+
+def _sample() -> Path:
+    """The demo's folder in the repository; an installed package does not carry it."""
+    folder = Path(__file__).resolve().parents[2] / "examples" / "demo"
+    if not (folder / "jobs.jsonl").is_file():
+        raise DependencyError(
+            Code.DEPENDENCY_MISSING,
+            "the demo's sample is not here: it is part of the repository, not of the installed package",
+            hint="run `make demo` in a clone, or `raydub dub` on a video of your own",
+        )
+    return folder
+
+
+def _sheet(video: str, dubbed: Path) -> Path:
+    from cluster.sheet import contact_sheet, spread
+    from media.probe import probe_video
+
+    source, made = probe_video(video), probe_video(str(dubbed))
+    frames = spread(made.n_frames, _COLUMNS)
+    sources = [_pingpong(frame, source.n_frames) for frame in frames]
+    return contact_sheet(video, str(dubbed), sources, frames, dubbed.with_suffix(".png"))
+
+
+def _pingpong(frame: int, length: int) -> int:
+    """Source frame behind an output frame when the clip goes on forward and backward (the default of `extend`)."""
+    place = frame % max(1, 2 * length - 2)
+    return min(place, max(1, 2 * length - 2) - place) if place >= length else place
