@@ -1,0 +1,148 @@
+"""Habits of the repository that a machine can hold: documents that tell the truth, floors, a light start, clean files."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from manifests.options import FIELDS, LATER
+from manifests.read import read_manifest
+from manifests.rows import OWN
+from raydub import __version__, errors
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("raydub", "manifests", "media", "models", "stages", "tts", "pipeline", "cluster")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def sources() -> list[Path]:
+    return [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
+
+
+def test_every_error_code_is_documented_once() -> None:
+    found = re.findall(r"^\| `(E_\w+)` \| (.+?) \| (.+?) \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    assert sorted(code for code, _, _ in found) == sorted(str(code) for code in errors.Code)
+    assert all(len(meaning) > 8 and len(way_out) > 8 for _, meaning, way_out in found)
+
+
+def test_readme_lists_every_manifest_field() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in (*OWN, *FIELDS, *LATER) if f"`{name}`" not in text] == []
+
+
+def test_ci_runs_the_tests_that_the_readme_names() -> None:
+    readme, script = (ROOT / "README.md").read_text(), (ROOT / ".ci/run").read_text()
+    assert "make test" in readme
+    assert re.search(r"^make .*\btest$", script, re.MULTILINE)
+    assert re.search(r"^make .*\blint$", script, re.MULTILINE)
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+def test_links_in_documents_lead_somewhere() -> None:
+    broken = []
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+            if "://" not in target and not (document.parent / target).exists():
+                broken.append(f"{document.relative_to(ROOT)} -> {target}")
+    assert broken == []
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    def names(lines: list[str]) -> set[str]:
+        return {re.sub(r"[-_.]+", "-", re.split(r"[\[<>=~! ]", line)[0]).lower() for line in lines}
+
+    pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    asked = list(PROJECT["project"]["dependencies"])
+    asked += [spec for extra in PROJECT["project"]["optional-dependencies"].values() for spec in extra]
+    assert names(asked) - names(pins) == set()
+
+
+def test_changelog_knows_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_modules_are_small_and_say_what_they_are() -> None:
+    for path in sources():
+        text = path.read_text()
+        if not text.strip():
+            continue
+        assert ast.get_docstring(ast.parse(text)), f"{path.relative_to(ROOT)} has no docstring"
+        assert len(text.splitlines()) <= 320, f"{path.relative_to(ROOT)} is too long"
+
+
+def test_package_files_are_empty_but_for_a_docstring() -> None:
+    for path in sources():
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text()).body
+            allowed = (ast.Expr, ast.Assign) if path.parent == ROOT / "raydub" else (ast.Expr,)
+            assert all(isinstance(node, allowed) for node in body), path.relative_to(ROOT)
+
+
+def test_no_leftovers() -> None:
+    here = re.escape(str(ROOT))
+    words = re.compile(rf"\b(TODO|FIXME|XXX|NotImplementedError)\b|/home/\w|/root/|{here}\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {hit.group(0)}" for path in sources() for hit in words.finditer(path.read_text())
+    ]
+    assert found == []
+
+
+def test_the_floors_hold() -> None:
+    """Each floor imports only floors below it, and nothing below the pipeline imports Ray (as import-linter checks)."""
+    rank = {"raydub": 0, "media": 1, "models": 1, "manifests": 2, "stages": 3, "tts": 3, "pipeline": 4, "cluster": 5}
+    wrong = []
+    for path in sources():
+        floor = path.relative_to(ROOT).parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in (name.split(".")[0] for name in names):
+                too_high = top in rank and top != floor and rank[top] >= rank[floor]
+                if too_high or (top == "ray" and rank[floor] < rank["pipeline"]):
+                    wrong.append(f"{path.relative_to(ROOT)} imports {top}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_the_command_starts_light(arguments: list[str]) -> None:
+    heavy = ("torch", "ray", "cv2", "dlib", "librosa", "av", "openvino", "scipy")
+    code = (
+        "import sys, cluster.cli\n"
+        f"sys.argv = ['raydub', *{arguments!r}]\n"
+        "try:\n    cluster.cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.splitlines()[-1]
+    assert loaded == "loaded: []"
+
+
+def test_the_demo_sample_is_whole_small_and_a_valid_manifest() -> None:
+    folder = ROOT / "examples" / "demo"
+    result = read_manifest(folder / "jobs.jsonl")
+    assert not result.bad
+    assert [job.id for job in result.jobs] == ["demo-en", "demo-es"]
+    for job in result.jobs:
+        assert Path(job.video).is_file()
+        assert Path(job.audio).is_file()
+    media = [path for path in folder.iterdir() if path.suffix in (".mp4", ".png", ".flac")]
+    assert sum(path.stat().st_size for path in media) < 1_000_000
+
+
+def test_nothing_large_is_committed() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    large = [f"{path.relative_to(ROOT)}" for path in paths if path.is_file() and path.stat().st_size > 8 * 2**20]
+    assert large == []
