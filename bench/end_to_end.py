@@ -2,10 +2,10 @@
 
     python bench/end_to_end.py --clip webcam.mp4 --speech speech.wav --random-wav2lip 1.0 --seconds 60
 
-For each way of running: wall seconds, start-up, frames a second end to end without start-up, work and frames a second per
-stage, peak memory of each worker, and the share of the wall time that the bare network would take (the same number of faces
-through the network alone, measured in the same process right after the run). Each way runs in a process of its own, with an
-empty work folder. Nothing of the clip is kept.
+For each way of running: wall seconds, start-up, frames a second end to end without start-up, work and frames a
+second per stage, peak memory of each worker, and the share of the wall time that the bare network would take (the
+same number of faces through the network alone, measured in the same process right after the run). Each way runs in a
+process of its own, with an empty work folder. Nothing of the clip is kept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,21 @@ def looped(path: str, seconds: float, out: Path) -> str:
     """The file repeated to `seconds`, packets copied."""
     from media.ffmpeg import ffmpeg_binary
 
-    command = [ffmpeg_binary(), "-v", "error", "-stream_loop", "-1", "-i", path, "-t", str(seconds), "-c", "copy", "-y", str(out)]
+    command = [
+        ffmpeg_binary(),
+        "-v",
+        "error",
+        "-stream_loop",
+        "-1",
+        "-i",
+        path,
+        "-t",
+        str(seconds),
+        "-c",
+        "copy",
+        "-y",
+        str(out),
+    ]
     subprocess.run(command, check=True, timeout=300)
     return str(out)
 
@@ -55,7 +69,6 @@ def looped(path: str, seconds: float, out: Path) -> str:
 def random_checkpoint(width: float, out: Path) -> str:
     """A Wav2Lip checkpoint of random weights in the published layout."""
     import torch
-
     from models.wav2lip import Wav2Lip
 
     torch.manual_seed(0)
@@ -81,7 +94,10 @@ def bare_network(job: Any, faces: int, rate: Fraction) -> float:
     speech = Speech(random.uniform(-4, 4, (80, columns)).astype(np.float32), rate, count)
     frames = np.arange(count, dtype=np.int32)
     crops = random.integers(0, 256, (count if engine.needs_crops else 0, 96, 96, 3), dtype=np.uint8)
-    box, marks = np.tile(np.float32([100, 100, 300, 300]), (count, 1)), random.uniform(100, 300, (count, 68, 2)).astype(np.float32)
+    box, marks = (
+        np.tile(np.float32([100, 100, 300, 300]), (count, 1)),
+        random.uniform(100, 300, (count, 68, 2)).astype(np.float32),
+    )
     items = FaceItems(frames, frames, frames * 0, box, marks, np.ones(count, np.float32), crops)
     engine.infer(items, speech)
     start = time.perf_counter()
@@ -91,10 +107,11 @@ def bare_network(job: Any, faces: int, rate: Fraction) -> float:
 
 def inner(options: argparse.Namespace) -> dict[str, Any]:
     """Run one way and describe it."""
+    from media.probe import probe_video
+
     from cluster.commands.options import chosen
     from cluster.runner import RunRequest, run_jobs
     from manifests.read import check_rows
-    from media.probe import probe_video
 
     folder = Path(options.folder)
     row = {"video": options.clip, "audio": options.speech, "output": f"{options.inner}.mp4", "length": "video"}

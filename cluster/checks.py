@@ -93,7 +93,9 @@ def _processor() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     half = any("bf16" in name for name in simd)
     hint = "bf16 instructions: --set precision=bf16 is about twice as fast for Wav2Lip" if half else ""
-    return Check("processor", "ok", f"{cores} cores, {platform.machine()}, {' '.join(simd) or 'no SIMD flags seen'}", hint)
+    return Check(
+        "processor", "ok", f"{cores} cores, {platform.machine()}, {' '.join(simd) or 'no SIMD flags seen'}", hint
+    )
 
 
 def _memory() -> Check:
@@ -130,7 +132,9 @@ def _openvino() -> Check:
     try:
         return Check("openvino", "ok", version("openvino"))
     except PackageNotFoundError:
-        return Check("openvino", "note", "not installed", "pip install 'raydub[openvino]' makes Wav2Lip faster on a CPU")
+        return Check(
+            "openvino", "note", "not installed", "pip install 'raydub[openvino]' makes Wav2Lip faster on a CPU"
+        )
 
 
 def _detector() -> Check:
@@ -139,7 +143,9 @@ def _detector() -> Check:
     name = str(best_detector())
     if name == "yunet":
         return Check("face detector", "ok", "yunet")
-    hint = "face_detection_yunet_2023mar.onnx of opencv/opencv_zoo in RAYDUB_WEIGHTS or ~/.cache/raydub/weights finds more"
+    hint = (
+        "face_detection_yunet_2023mar.onnx of opencv/opencv_zoo in RAYDUB_WEIGHTS or ~/.cache/raydub/weights finds more"
+    )
     return Check("face detector", "note", f"{name} (works offline)", hint)
 
 
@@ -172,7 +178,7 @@ def _quality() -> Check:
     return Check(
         "quality",
         "note",
-        "default: the embedded engine; lips follow the speech at full resolution, shapes are simpler than a large network's",
+        "default: the embedded engine; sharp at any resolution, mouth shapes simpler than a large network's",
         "for Wav2Lip quality get a checkpoint (wav2lip_gan.pth, non-commercial) and say --engine wav2lip --model PATH",
     )
 

@@ -13,7 +13,8 @@ _FINAL = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 def connect(address: str) -> Any:
-    """A Ray Jobs client for the dashboard at `address`. Raises DependencyError DEPENDENCY_MISSING, CLUSTER_UNREACHABLE."""
+    """A Ray Jobs client for the dashboard at `address`. Raises DependencyError DEPENDENCY_MISSING,
+    CLUSTER_UNREACHABLE."""
     try:
         from ray.job_submission import JobSubmissionClient
 
@@ -21,7 +22,9 @@ def connect(address: str) -> Any:
     except RuntimeError as error:
         # The client says so itself, but only when it is made.
         raise DependencyError(
-            Code.DEPENDENCY_MISSING, str(error).splitlines()[0], hint="pip install 'ray[default]', here and on the cluster"
+            Code.DEPENDENCY_MISSING,
+            str(error).splitlines()[0],
+            hint="pip install 'ray[default]', here and on the cluster",
         ) from error
     except Exception as error:
         raise DependencyError(
@@ -43,7 +46,11 @@ def submit(client: Any, arguments: Sequence[str]) -> str:
 
 
 def wait(
-    client: Any, job_id: str, seconds: float | None = None, pause: float = 2.0, sleep: Callable[[float], None] = time.sleep
+    client: Any,
+    job_id: str,
+    seconds: float | None = None,
+    pause: float = 2.0,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Ray's final status of a job, or the present one when `seconds` have passed."""
     waited = 0.0

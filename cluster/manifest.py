@@ -13,6 +13,8 @@ from raydub.errors import UsageError
 
 def load_manifest(path: Path, output_root: Path | None, defaults: Mapping[str, str]) -> ManifestResult:
     """Read and check a manifest, with `defaults` for fields that a row leaves out. Raises UsageError MANIFEST_*."""
-    rows = [(line, row if isinstance(row, UsageError) else with_defaults(row, defaults)) for line, row in raw_rows(path)]
+    rows = [
+        (line, row if isinstance(row, UsageError) else with_defaults(row, defaults)) for line, row in raw_rows(path)
+    ]
     folder = path.resolve().parent
     return check_rows(rows, folder, output_root.resolve() if output_root is not None else folder)

@@ -75,7 +75,9 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
 
 def set_up_logging(verbose: bool) -> None:
     """Log lines of raydub itself on stderr; with verbose, what happens inside, too."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, level=logging.WARNING
+    )
     if verbose:
         for name in ("pipeline", "stages", "media", "models", "cluster", "manifests"):
             logging.getLogger(name).setLevel(logging.DEBUG)

@@ -44,8 +44,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What came of it. One result per manifest row, in the manifest's order. seconds: the whole run; until_plan: until
-    the first job was prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived)."""
+    """What came of it. One result per manifest row, in the manifest's order. seconds: the whole run; until_plan:
+    until the first job was prepared (Ray's start-up is in it); speed: frames a second from the first part on;
+    stage_seconds: work per stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes
+    arrived)."""
 
     results: tuple[JobResult, ...]
     interrupted: bool
@@ -77,13 +79,16 @@ class RunReport:
 def run_jobs(request: RunRequest) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started."""
     from media.ffmpeg import ffmpeg_binary
+
     from pipeline.driver import Driver
     from pipeline.engines import LICENCE_VARIABLE
     from pipeline.steps import WorkSettings
 
     ffmpeg_binary()
     able, unable = _with_engines(request.jobs)
-    settings = WorkSettings(str(request.work_dir.resolve()), secrets.token_hex(6), request.device, os.environ.get(LICENCE_VARIABLE, ""))
+    settings = WorkSettings(
+        str(request.work_dir.resolve()), secrets.token_hex(6), request.device, os.environ.get(LICENCE_VARIABLE, "")
+    )
     request.work_dir.mkdir(parents=True, exist_ok=True)
     progress = _progress(request)
     for row in request.bad:

@@ -1,4 +1,5 @@
-"""The Ray session of a command: connect to a running cluster or start a local one, quietly, and end only what we started."""
+"""The Ray session of a command: connect to a running cluster or start a local one, quietly, and end only what we
+started."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ _QUIET = {
 
 @contextmanager
 def ray_session(address: str | None = None, num_cpus: int | None = None, verbose: bool = False) -> Iterator[list[Node]]:
-    """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray when
-    there is no address and none in RAY_ADDRESS; yields the nodes. A session that exists already in this process is used
-    and left alone. Raises DependencyError CLUSTER_UNREACHABLE."""
+    """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray
+    when there is no address and none in RAY_ADDRESS; yields the nodes. A session that exists already in this process
+    is used and left alone. Raises DependencyError CLUSTER_UNREACHABLE."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or "local"

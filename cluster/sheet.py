@@ -1,4 +1,5 @@
-"""A before/after contact sheet: the same frames of the source and of the output above each other, with the changed part enlarged."""
+"""A before/after contact sheet: the same frames of the source and of the output above each other, with the changed
+part enlarged."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-
 from media.frames import Frame, open_frames
 from media.probe import probe_video
 from media.yuv import to_bgr
@@ -22,9 +22,9 @@ _CLEARLY = 24  # of 255
 
 
 def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Sequence[int], path: Path) -> Path:
-    """Write a PNG with one column per pair (frame sources[i] of `before`, frame frames[i] of `after`) and four rows: the
-    frame before and after, and the part in which the two differ, before and after. Both videos have the same size.
-    Returns path. Raises InputError for videos that cannot be read."""
+    """Write a PNG with one column per pair (frame sources[i] of `before`, frame frames[i] of `after`) and four rows:
+    the frame before and after, and the part in which the two differ, before and after. Both videos have the same
+    size. Returns path. Raises InputError for videos that cannot be read."""
     old, new = _read(before, sources), _read(after, frames)
     part = changed_box(old, new)
     columns = []
@@ -44,8 +44,8 @@ def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Seque
 
 
 def changed_box(before: Sequence[Image], after: Sequence[Image]) -> tuple[int, int, int, int]:
-    """x0 y0 x1 y1 of the part in which the two sequences differ clearly, with some room around it; the whole frame where
-    they do not. Compression noise is blurred away first."""
+    """x0 y0 x1 y1 of the part in which the two sequences differ clearly, with some room around it; the whole frame
+    where they do not. Compression noise is blurred away first."""
     height, width = before[0].shape[:2]
     mask = np.zeros((height, width), bool)
     for one, other in zip(before, after, strict=True):

@@ -1,4 +1,5 @@
-"""Notes of progress on their way from Ray workers to the driver: a small actor that collects them until they are fetched.
+"""Notes of progress on their way from Ray workers to the driver: a small actor that collects them until they are
+fetched.
 
 Only progress and benches read it. Nothing depends on it: when it is lost, notes are lost and the work goes on.
 """
@@ -14,7 +15,6 @@ from pipeline.events import Note
 _KEPT_NOTES = 100_000
 
 
-@ray.remote(num_cpus=0, max_restarts=-1)
 class Board:
     """Collects notes; drain() hands them over."""
 
@@ -30,6 +30,11 @@ class Board:
         """All notes since the last call."""
         notes, self._notes = self._notes, []
         return notes
+
+
+def start_board() -> Any:
+    """A handle of a new board, which lives as long as somebody holds the handle."""
+    return ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
 
 
 class BoardReporter:

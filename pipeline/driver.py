@@ -29,7 +29,8 @@ class Executor(Protocol):
     """Where the steps run."""
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens to the jobs: plans, finished parts, failures, dropped chunks. No order is promised."""
+        """Everything that happens to the jobs: plans, finished parts, failures, dropped chunks. No order is
+        promised."""
         ...
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
@@ -103,7 +104,7 @@ class Driver:
         for ended in self._executor.assembled(wait=True):
             self._take(ended)
 
-    def _take(self, item: Item | Assembled) -> None:
+    def _take(self, item: Item) -> None:
         """Book one item. Late items of a job that has its outcome already are of no interest."""
         if isinstance(item, Part):
             self._take_part(item)
@@ -195,7 +196,7 @@ class Driver:
     def _seconds(self, state: _State) -> dict[str, float]:
         total: Counter[str] = Counter()
         for seconds in [state.plan.seconds if state.plan else {}, *(part.seconds for part in state.parts.values())]:
-            total.update(seconds)  # type: ignore[arg-type]
+            total.update(seconds)
         return {name: round(float(value), 3) for name, value in total.items()}
 
     def _close(self, state: _State, result: JobResult) -> None:

@@ -23,13 +23,14 @@ def make_job_engine(options: Options) -> LipEngine:
     """The engine that a job asks for, not loaded yet. Raises DependencyError WEIGHTS_* or LICENCE."""
     from stages.lipsync.select import make_engine
 
-    return make_engine(
+    engine: LipEngine = make_engine(
         options.engine,
         options.model,
         paste=options.paste,
         mel_offset_frames=options.mel_offset_frames,
         precision=options.precision,
     )
+    return engine
 
 
 def pick_device(wanted: str) -> str:

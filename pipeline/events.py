@@ -1,4 +1,5 @@
-"""What the executors tell the driver: one small record per thing that happened. All are plain data and survive pickling."""
+"""What the executors tell the driver: one small record per thing that happened. All are plain data and survive
+pickling."""
 
 from __future__ import annotations
 
@@ -82,7 +83,7 @@ class Note:
 
 
 Work = Chunk | TrackedChunk | SynthesisedChunk
-Item = Work | Part | Planned | Failed | Dropped
+Item = Work | Part | Planned | Failed | Dropped | Assembled
 
 
 class Reporter(Protocol):

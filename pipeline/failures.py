@@ -29,7 +29,9 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
     return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: please report it with the log")
 
 
-def failed(job_id: str, stage: str, error: BaseException, *, line: int | None = None, chunk: int | None = None) -> Failed:
+def failed(
+    job_id: str, stage: str, error: BaseException, *, line: int | None = None, chunk: int | None = None
+) -> Failed:
     """The row that tells the driver what happened."""
     known = as_raydub_error(error, stage).at(job=job_id, line=line)
     detail = "" if known is error else "".join(traceback.format_exception(error))

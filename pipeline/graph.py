@@ -1,9 +1,9 @@
 """The Ray Data graph: jobs → prepare (1:N) → track → lipsync → render, and stitch tasks beside it.
 
-One chunk is one row is one block: the unit of scheduling, of loss and of retry. Rows hold crops and boxes, never frames.
-Every row carries what became of it: a failing step yields a `Failed` row that passes the later stages untouched, so one
-job's trouble never stops the run. No stage waits for another to end: the driver sees a job's last part as it is published
-and has it stitched while other jobs are still being tracked.
+One chunk is one row is one block: the unit of scheduling, of loss and of retry. Rows hold crops and boxes, never
+frames. Every row carries what became of it: a failing step yields a `Failed` row that passes the later stages
+untouched, so one job's trouble never stops the run. No stage waits for another to end: the driver sees a job's last
+part as it is published and has it stitched while other jobs are still being tracked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
 from manifests.job import Job
-from pipeline.board import Board, BoardReporter
+from pipeline.board import BoardReporter, start_board
 from pipeline.events import Assembled, Failed, Item, Note
 from pipeline.failures import failed
 from pipeline.pools import Pool, Pools
@@ -56,9 +56,7 @@ def _prepare(row: Row, settings: WorkSettings, tools: MakeToolbox, board: Any) -
 
 
 @ray.remote(num_cpus=0)
-def _stitch(
-    job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, tools: MakeToolbox, board: Any
-) -> Row:
+def _stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, tools: MakeToolbox, board: Any) -> Row:
     limit_threads(1)
     steps = Steps(settings, tools(settings), BoardReporter(board))
     found = [part for part in map(unpack, parts) if isinstance(part, Part)]
@@ -93,7 +91,7 @@ class RayExecutor:
         self._settings = settings
         self._tools = tools
         self._pools = pools
-        self._board = Board.remote()
+        self._board = start_board()
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
         self._running: dict[Any, Job] = {}
 
@@ -102,9 +100,7 @@ class RayExecutor:
         with _quiet_context():
             dataset = self._graph(jobs)
             for row in dataset.iter_rows():
-                item = unpack(row)
-                if not isinstance(item, Assembled):
-                    yield item
+                yield unpack(row)
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Queue a job's stitch."""
@@ -135,10 +131,13 @@ class RayExecutor:
         return notes
 
     def _graph(self, jobs: Sequence[Job]) -> Dataset:
+        # Ray's types know neither functions with fn_kwargs nor callable classes for map.
+        prepare: Any = _prepare
+        worker: Any = StageWorker
         shared = {"settings": self._settings, "tools": self._tools, "board": self._board}
-        dataset = ray.data.from_items([pack_job(job) for job in jobs], override_num_blocks=len(jobs))
+        dataset: Dataset = ray.data.from_items([pack_job(job) for job in jobs], override_num_blocks=len(jobs))
         dataset = dataset.flat_map(
-            _prepare,
+            prepare,
             fn_kwargs=shared,
             compute=TaskPoolStrategy(size=max(1, self._pools.track.size)),
             num_cpus=self._pools.prepare_cpus,
@@ -146,7 +145,7 @@ class RayExecutor:
         for stage in ("track", "lipsync", "render"):
             pool: Pool = getattr(self._pools, stage)
             dataset = dataset.map(
-                StageWorker,
+                worker,
                 fn_constructor_kwargs={"stage": stage, "threads": pool.threads, **shared},
                 compute=ActorPoolStrategy(size=pool.size),
                 num_cpus=pool.cpus,

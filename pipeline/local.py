@@ -1,4 +1,5 @@
-"""The plain loop: every step in this process, one after the other. No start-up cost, and the reference for the Ray graph."""
+"""The plain loop: every step in this process, one after the other. No start-up cost, and the reference for the Ray
+graph."""
 
 from __future__ import annotations
 

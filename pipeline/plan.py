@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from manifests.job import Job
 from media.probe import probe_speech, probe_video
+
+from manifests.job import Job
 from pipeline.engines import resolved_engine
 from raydub.errors import Code, InputError
 
@@ -63,7 +64,12 @@ def estimate(job: Job) -> Estimate:
     scale = (options.resize_height / video.height) ** 2 if options.resize_height else 1.0
     megapixels = video.width * video.height * scale / 1e6
     seconds = {"prepare": _PREPARE_SECONDS + _PREPARE_PER_SPEECH_SECOND * speech.seconds}
-    for stage, name in (("track", "track"), ("lipsync", f"lipsync/{engine}"), ("render", "render"), ("stitch", "stitch")):
+    for stage, name in (
+        ("track", "track"),
+        ("lipsync", f"lipsync/{engine}"),
+        ("render", "render"),
+        ("stitch", "stitch"),
+    ):
         fixed, by_size = _COST[name]
         seconds[stage] = frames * (fixed + by_size * megapixels) / 1000
     seconds["stitch"] += _STITCH_SECONDS

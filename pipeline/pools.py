@@ -1,9 +1,9 @@
 """How many workers each stage gets, and which share of a machine each of them books.
 
-Two rules come from Ray: the shares of one worker of every stage together must fit the smallest node (after a node is lost
-Ray may have to rebuild anything there, and hangs when it cannot), and pools have a fixed size (growing pools with one
-task in flight never grow). The rest is arithmetic: tracking and rendering cost a few milliseconds of one core a frame, a
-network on a CPU takes all the cores that it is given.
+Two rules come from Ray: the shares of one worker of every stage together must fit the smallest node (after a node is
+lost Ray may have to rebuild anything there, and hangs when it cannot), and pools have a fixed size (growing pools
+with one task in flight never grow). The rest is arithmetic: tracking and rendering cost a few milliseconds of one
+core a frame, a network on a CPU takes all the cores that it is given.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Pools:
 def plan_pools(nodes: Sequence[Node], jobs: int, workers: int | None = None) -> Pools:
     """Pools for a cluster of `nodes` (those without a CPU are not used) and a run of `jobs` jobs.
 
-    workers: as many of each CPU stage and no more; None decides. On a GPU node the network has the GPU and the cores are
-    shared by tracking and rendering; elsewhere the three run side by side in sets of two cores.
+    workers: as many of each CPU stage and no more; None decides. On a GPU node the network has the GPU and the cores
+    are shared by tracking and rendering; elsewhere the three run side by side in sets of two cores.
     """
     usable = [node for node in nodes if node.cpus > 0] or [Node(1.0)]
     gpus = sum(int(node.gpus) for node in usable)

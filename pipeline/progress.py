@@ -169,7 +169,12 @@ class RichProgress(QuietProgress):
         from rich.progress import Progress as Bars
 
         super().__init__(jobs)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[more]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[more]}"),
+        )
         self._console = console
         self._bars = Bars(*columns, console=console, transient=True)
         self._all = self._bars.add_task("frames", total=None, more="starting")
@@ -260,7 +265,9 @@ def outcome(result: JobResult) -> str:
     if result.status == "ok":
         done = "was finished already" if not result.attempts else f"{result.wall_seconds:.1f} s"
         warned = f", {len(result.warnings)} warnings" if result.warnings else ""
-        return f"job {result.id!r}: ok, {result.frames} frames ({result.synthesised} new), {done}{warned}: {result.output}"
+        return (
+            f"job {result.id!r}: ok, {result.frames} frames ({result.synthesised} new), {done}{warned}: {result.output}"
+        )
     place = f", line {result.line}" if result.line is not None else ""
     hint = f" ({result.hint})" if result.hint else ""
     return f"[{result.error_code}] job {result.id!r}{place}: {result.error_message}{hint}"

@@ -1,6 +1,5 @@
-"""Items as rows of a Ray Data block: four columns, the same for every kind of item, so that all blocks of a run share one
-schema. Arrays travel as one binary column; nothing is pickled.
-"""
+"""Items as rows of a Ray Data block: four columns, the same for every kind of item, so that all blocks of a run
+share one schema. Arrays travel as one binary column; nothing is pickled."""
 
 from __future__ import annotations
 
@@ -10,18 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from stages.wire import from_row, to_row
 
 from manifests.job import Job
 from pipeline.events import Assembled, Dropped, Failed, Item, Planned, job_of
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from stages.wire import from_row, to_row
 
 Row = dict[str, Any]
 _RECORDS: Mapping[str, type] = {"Planned": Planned, "Failed": Failed, "Dropped": Dropped, "Assembled": Assembled}
 _ALIGN = 64  # arrays start at multiples of this, so that a view on the blob is an aligned array
 
 
-def pack(item: Item | Assembled) -> Row:
+def pack(item: Item) -> Row:
     """A row: kind and job_id (text), meta (JSON), blob (bytes of the arrays named in meta)."""
     if isinstance(item, (Chunk, TrackedChunk, SynthesisedChunk, Part)):
         fields, blob = _split(to_row(item))
@@ -34,7 +33,7 @@ def pack(item: Item | Assembled) -> Row:
     }
 
 
-def unpack(row: Mapping[str, Any]) -> Item | Assembled:
+def unpack(row: Mapping[str, Any]) -> Item:
     """The item of a row. Its arrays are read-only views on the row's blob."""
     meta = json.loads(row["meta"])
     if row["kind"] == "work":
@@ -43,7 +42,7 @@ def unpack(row: Mapping[str, Any]) -> Item | Assembled:
     for name in ("warnings", "weights"):
         if name in meta:
             meta[name] = tuple(meta[name])
-    record: Item | Assembled = _RECORDS[row["kind"]](**meta)
+    record: Item = _RECORDS[row["kind"]](**meta)
     return record
 
 

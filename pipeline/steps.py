@@ -1,6 +1,5 @@
-"""One step of work on one item, the same for the plain loop and for Ray: run a stage, time it, keep the ledger, and turn
-whatever goes wrong into a `Failed` record. Items that a stage has no business with pass through it untouched.
-"""
+"""One step of work on one item, the same for the plain loop and for Ray: run a stage, time it, keep the ledger, and
+turn whatever goes wrong into a `Failed` record. Items that a stage has no business with pass through it untouched."""
 
 from __future__ import annotations
 

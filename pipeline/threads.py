@@ -9,7 +9,8 @@ import sys
 def thread_environment(threads: int) -> dict[str, str]:
     """Environment for a worker that is to run `threads` threads.
 
-    Idle OpenMP threads sleep instead of spinning: on two cores with three busy workers spinning costs more than waking up.
+    Idle OpenMP threads sleep instead of spinning: on two cores with three busy workers spinning costs more than
+    waking up.
     """
     count = str(threads)
     return {

@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
+
 from manifests.job import Job
 from manifests.options import Options
 from pipeline.engines import LICENCE_VARIABLE, engine_key, make_job_engine, pick_device
 from pipeline.events import Planned
 from pipeline.steps import WorkSettings
 from stages.engine import LipEngine
-from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
 # Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.
@@ -71,7 +72,8 @@ class StageToolbox:
         return stage.run(chunk, out_path)  # type: ignore[no-any-return]
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
-        """Join, add the speech, publish. Jobs that differ only in their output share a folder, hence the job's own path."""
+        """Join, add the speech, publish. Jobs that differ only in their output share a folder, hence the job's own
+        path."""
         from stages.stitch import stitch_job
 
         done = stitch_job(load_plan(job_dir).model_copy(update={"job": job}), parts)

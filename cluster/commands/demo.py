@@ -47,7 +47,9 @@ def demo(
             verbose=verbose,
         )
     )
-    sheets = [str(_sheet(result.video or "", Path(result.output or ""))) for result in report.results if result.status == "ok"]
+    sheets = [
+        str(_sheet(result.video or "", Path(result.output or ""))) for result in report.results if result.status == "ok"
+    ]
     videos = [result.output for result in report.results if result.status == "ok"]
     if as_json:
         say_json({"videos": videos, "sheets": sheets, "seconds": round(time.monotonic() - started, 1)})
@@ -72,8 +74,9 @@ def _sample() -> Path:
 
 
 def _sheet(video: str, dubbed: Path) -> Path:
-    from cluster.sheet import contact_sheet, spread
     from media.probe import probe_video
+
+    from cluster.sheet import contact_sheet, spread
 
     source, made = probe_video(video), probe_video(str(dubbed))
     frames = spread(made.n_frames, _COLUMNS)

@@ -16,7 +16,8 @@ def doctor(
     start_ray: Annotated[bool, typer.Option("--start-ray", help="Also start (or join) a Ray session.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 when something needed is missing."""
+    """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 when something needed is
+    missing."""
     from cluster.checks import all_checks
 
     found = []

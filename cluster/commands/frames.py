@@ -11,7 +11,10 @@ from cluster.commands import options
 from cluster.output import command, say, say_json
 
 app = typer.Typer(
-    help="Extract frames, or remove those without a face.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    help="Extract frames, or remove those without a face.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
 )
 Source = Annotated[str, typer.Argument(metavar="VIDEO", help="Video, image or folder of images.")]
 Detector = Annotated[str, typer.Option("--detector", help="auto, hog, mmod or yunet.")]
@@ -43,7 +46,9 @@ def extract(
 @command
 def clean(
     video: Source,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Video (.mp4, .mov, .mkv) or folder of pictures to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Video (.mp4, .mov, .mkv) or folder of pictures to write.")
+    ],
     detector: Detector = "auto",
     as_json: options.AsJson = False,
 ) -> int:

@@ -18,17 +18,22 @@ OutputRoot = Annotated[
     Path | None, typer.Option("--output-root", help="Folder for all outputs; default: the manifest's folder.")
 ]
 WorkDir = Annotated[
-    Path | None, typer.Option("--work-dir", help="Folder for plans, tracks and parts; default: .raydub in the output root.")
+    Path | None,
+    typer.Option("--work-dir", help="Folder for plans, tracks and parts; default: .raydub in the output root."),
 ]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster: auto (the one running here), host:port; default: a local one."),
 ]
 NoRay = Annotated[bool, typer.Option("--no-ray", help="A plain loop in this process, without Ray.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Workers per CPU stage; default: from the cluster.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Workers per CPU stage; default: from the cluster.")
+]
 Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="Cores of a local Ray; default: all.")]
 Device = Annotated[str, typer.Option("--device", help="Where the lip network runs: auto, cpu or cuda.")]
-Engine = Annotated[str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")]
+Engine = Annotated[
+    str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")
+]
 Model = Annotated[str | None, typer.Option("--model", help="Checkpoint of rows that name none.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other manifest field, e.g. --set crf=20.")
@@ -47,7 +52,9 @@ def chosen(engine: str | None, model: str | None, more: Sequence[str] | None) ->
     for pair in more or ():
         name, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError(Code.FIELD_VALUE, f"--set {pair!r} has no value", field="set", hint="write --set FIELD=VALUE")
+            raise UsageError(
+                Code.FIELD_VALUE, f"--set {pair!r} has no value", field="set", hint="write --set FIELD=VALUE"
+            )
         fields[name.strip().replace("-", "_")] = value
     fields |= {"engine": engine} if engine is not None else {}
     fields |= {"model": os.path.abspath(model)} if model is not None else {}

@@ -16,13 +16,16 @@ from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, RaydubError
 def plan(
     manifest: options.Manifest,
     output_root: options.OutputRoot = None,
-    cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores to plan for; default: this machine's.")] = None,
+    cores: Annotated[
+        int | None, typer.Option("--cores", min=1, help="Cores to plan for; default: this machine's.")
+    ] = None,
     engine: options.Engine = None,
     model: options.Model = None,
     more: options.Set = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 when a row could not run."""
+    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 when a row could not
+    run."""
     from cluster.manifest import load_manifest
     from pipeline.plan import Estimate, estimate
 
@@ -49,7 +52,10 @@ def plan(
     else:
         for one in found:
             stages = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.seconds.items())
-            say(f"{one.job_id}: {one.width}x{one.height} at {one.rate}, {one.frames} frames, {one.chunks} chunks, {one.engine}")
+            say(
+                f"{one.job_id}: {one.width}x{one.height} at {one.rate}, "
+                f"{one.frames} frames, {one.chunks} chunks, {one.engine}"
+            )
             say(f"  {stages}")
         for problem in problems:
             show_error(problem)

@@ -17,7 +17,9 @@ def run(
     output_root: options.OutputRoot = None,
     results: Annotated[
         Path | None,
-        typer.Option("--results", help="Results manifest, without extension; default: <output root>/<manifest>.results."),
+        typer.Option(
+            "--results", help="Results manifest, without extension; default: <output root>/<manifest>.results."
+        ),
     ] = None,
     work_dir: options.WorkDir = None,
     address: options.Address = None,

@@ -13,11 +13,19 @@ from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 
 @command
 def submit(
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Manifest, at a path that the cluster's nodes see.")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- RUN OPTIONS]", help="Options of `raydub run`.")] = None,
+    manifest: Annotated[
+        str, typer.Argument(metavar="MANIFEST", help="Manifest, at a path that the cluster's nodes see.")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- RUN OPTIONS]", help="Options of `raydub run`.")
+    ] = None,
     address: Annotated[str, typer.Option("--address", help="The head node's dashboard.")] = "http://127.0.0.1:8265",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; the exit code then tells the outcome.")] = False,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Validate the manifest here first, if it is here.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end; the exit code then tells the outcome.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Validate the manifest here first, if it is here.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> int:
     """Run a manifest on a cluster through Ray Jobs."""

@@ -7,12 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from media.probe import probe_speech, probe_video
+from media.writer import count_frames
 from typer.testing import CliRunner
 
 from cluster.cli import app
 from manifests.results import read_results
-from media.probe import probe_speech, probe_video
-from media.writer import count_frames
 from tests.cluster.clips import make_clip, make_speech
 
 RATES = [Fraction(25), Fraction(30000, 1001), Fraction(24)]
@@ -114,7 +114,15 @@ def test_a_run_without_failures_leaves_no_list_of_them(inputs: Path, tmp_path: P
 
 
 def test_dub(inputs: Path, tmp_path: Path) -> None:
-    command = ["dub", "--video", str(inputs / "clip0.mp4"), "--audio", str(inputs / "es.wav"), "-o", str(tmp_path / "o.mp4")]
+    command = [
+        "dub",
+        "--video",
+        str(inputs / "clip0.mp4"),
+        "--audio",
+        str(inputs / "es.wav"),
+        "-o",
+        str(tmp_path / "o.mp4"),
+    ]
     result = CliRunner().invoke(app, [*command, "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["frames"] == count_frames(str(tmp_path / "o.mp4")) == 20

@@ -1,4 +1,5 @@
-"""Stages without pixels: text files stand for parts and outputs, so that the flow itself can be tested in milliseconds."""
+"""Stages without pixels: text files stand for parts and outputs, so that the flow itself can be tested in
+milliseconds."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def faces(span: Span) -> FaceItems:
 
 
 class FakeToolbox:
-    """`video` of a job is a little program: "ok:4" has 4 chunks, "bad-prepare", "bad-track:4", "bug-render:4" fail there."""
+    """`video` of a job is a little program: "ok:4" has 4 chunks, "bad-prepare", "bad-track:4", "bug-render:4" fail
+    there."""
 
     def __init__(self, settings: WorkSettings) -> None:
         self._settings = settings

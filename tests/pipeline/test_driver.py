@@ -148,9 +148,7 @@ def test_no_jobs_no_results(tmp_path: Path) -> None:
 
 
 def test_part_names_depend_on_job_and_span(tmp_path: Path) -> None:
-    chunks = [
-        Chunk("j", str(tmp_path / key), 0, 2, Span(0, stop)) for key, stop in (("a", 5), ("b", 5), ("a", 6))
-    ]
+    chunks = [Chunk("j", str(tmp_path / key), 0, 2, Span(0, stop)) for key, stop in (("a", 5), ("b", 5), ("a", 6))]
     names = {Ledger(chunk.job_dir).part_path(chunk).name for chunk in chunks}
     assert len(names) == 3
     moved = Chunk("j", str(tmp_path / "elsewhere" / "a"), 0, 2, Span(0, 5))

@@ -1,4 +1,5 @@
-"""The Ray Data graph with stages that are text files: same outcomes as the plain loop, streaming, errors that stay rows."""
+"""The Ray Data graph with stages that are text files: same outcomes as the plain loop, streaming, errors that stay
+rows."""
 
 from __future__ import annotations
 
@@ -37,7 +38,10 @@ def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
             assert {note.stage for note in notes} == {"prepare", "track", "lipsync", "render", "stitch"}
             assert all(note.peak_mb > 10 for note in notes)
         found.append(
-            [(r.id, r.status, r.error_code, r.error_message, r.frames, r.synthesised, r.faceless, r.line) for r in results]
+            [
+                (r.id, r.status, r.error_code, r.error_message, r.frames, r.synthesised, r.faceless, r.line)
+                for r in results
+            ]
         )
         assert Path(jobs[0].output).read_text() == "0 1 2 3 "
         assert Path(jobs[7].output).read_text() == "0 1 "
