@@ -1,4 +1,4 @@
-"""Habits of the repository that a machine can hold: documents that tell the truth, floors, a light start, clean files."""
+"""Habits of the repository that a machine can hold: true documents, floors, a light start, clean files."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def test_the_command_starts_light(arguments: list[str]) -> None:
         "try:\n    cluster.cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     loaded = done.stdout.splitlines()[-1]
     assert loaded == "loaded: []"
