@@ -7,6 +7,7 @@ manifest, and a failed write leaves the former one as it was.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -154,7 +155,10 @@ def write_jsonl(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def _absolute_inputs(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    mended = dict(row)
+    # Parquet can hold NaN, which JSON has no word for; null means "absent" in a manifest.
+    mended = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
     for name in ("video", "audio", "model"):
         value = mended.get(name)
         if isinstance(value, str) and value and _NAMES_A_SCHEME not in value:

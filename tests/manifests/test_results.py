@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -101,3 +102,10 @@ def test_text_that_has_no_utf8_form_is_still_written(tmp_path: Path) -> None:
     write_results([JobResult.refused(bad) for bad in read.bad], tmp_path / "r.jsonl", tmp_path / "r.parquet")
     assert write_failed(tmp_path / "f.jsonl", [], read.jobs, read.bad, read.folder) == 1
     assert len(read_results(tmp_path / "r.parquet")) == 1
+
+
+def test_a_refused_parquet_row_with_nan_is_fed_back_as_absent(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"video": ["a.mp4"], "crf": [float("nan")]}), tmp_path / "m.parquet")
+    read = read_manifest(tmp_path / "m.parquet")
+    write_failed(tmp_path / "f.jsonl", [], read.jobs, read.bad, read.folder)
+    assert json.loads((tmp_path / "f.jsonl").read_text()) == {"video": str(tmp_path / "a.mp4"), "crf": None}
