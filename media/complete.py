@@ -1,0 +1,141 @@
+"""Is the file as long as its own container says? Reads box and chunk headers only, no media.
+
+libav reads a file that was cut off as a shorter film and reports success. The containers themselves tell: top-level
+boxes (ISO 14496-12), the EBML Segment (RFC 8794 and 9559), RIFF chunks, 188-byte packets (ISO 13818-1) and PES packet
+lengths (ISO 11172-1). A length that is declared unknown (live recordings) is accepted.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from raydub.errors import Code, InputError
+
+_TAIL = 1 << 20
+_MAX_BOXES = 1_000_000
+
+
+def check_complete(path: str, container_format: str, what: str) -> None:
+    """Raise InputError INPUT_TRUNCATED when the container promises more bytes than the file has."""
+    size = os.path.getsize(path)
+    checks = {"mov": _iso_missing, "matroska": _ebml_missing, "avi": _riff_missing, "wav": _riff_missing}
+    checks |= {"mpegts": _ts_missing, "mpeg": _ps_missing}
+    check = checks.get(container_format.split(",")[0])
+    if check is None:
+        return
+    with open(path, "rb") as stream:
+        missing = check(stream, size)
+    if missing > 0:
+        raise InputError(
+            Code.INPUT_TRUNCATED,
+            f"{what} {path} is cut off: at least {missing} bytes are missing",
+            hint="copy or download the file again",
+        )
+
+
+def looks_truncated(path: str) -> bool:
+    """For a file that libav cannot open at all: an ISO file whose boxes run past its end was cut off."""
+    with open(path, "rb") as stream:
+        head = stream.read(12)
+        return head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") and _iso_missing(
+            stream, os.path.getsize(path)
+        ) > 0
+
+
+def _iso_missing(stream: BinaryIO, size: int) -> int:
+    position = 0
+    for _ in range(_MAX_BOXES):
+        if position + 8 > size:
+            return 0
+        stream.seek(position)
+        header = stream.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 0:  # the box runs to the end of the file
+            return 0
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if length < 8 or not all(32 <= byte < 127 or byte == 0xA9 for byte in header[4:8]):
+            return 0  # junk after the last box is harmless
+        position += length
+        if position > size:
+            return position - size
+    return 0
+
+
+def _ebml_number(data: bytes, keep_marker: bool) -> tuple[int, int]:
+    """(value, bytes used) of an EBML variable-length integer; (-1, n) for the reserved 'unknown' size; (0, 0) if bad."""
+    if not data or data[0] == 0:
+        return 0, 0
+    used = 9 - data[0].bit_length()
+    if len(data) < used:
+        return 0, 0
+    value = int.from_bytes(data[:used], "big")
+    if keep_marker:
+        return value, used
+    value &= (1 << (7 * used)) - 1
+    return (-1, used) if value == (1 << (7 * used)) - 1 else (value, used)
+
+
+def _ebml_missing(stream: BinaryIO, size: int) -> int:
+    position = 0
+    for _ in range(16):
+        stream.seek(position)
+        head = stream.read(12)
+        identifier, id_bytes = _ebml_number(head, keep_marker=True)
+        length, length_bytes = _ebml_number(head[id_bytes:], keep_marker=False)
+        if not id_bytes or not length_bytes or length < 0:
+            return 0
+        position += id_bytes + length_bytes + length
+        if identifier == 0x18538067:  # Segment
+            return position - size
+    return 0
+
+
+def _riff_missing(stream: BinaryIO, size: int) -> int:
+    position = 0
+    while position + 12 <= size:
+        stream.seek(position)
+        head = stream.read(12)
+        if head[:4] not in (b"RIFF", b"RIFX"):
+            return 0
+        length = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
+        if length in (0, 0xFFFFFFFF) or length >= 0x7FFFFFFF - 64:  # streamed: never filled in
+            return 0
+        if position + 8 + length > size + 1:  # some writers count a pad byte that they do not write
+            return position + 8 + length - size
+        position += 8 + length + (length & 1)
+    return 0
+
+
+def _ts_missing(stream: BinaryIO, size: int) -> int:
+    head = stream.read(4 * 204)
+    for packet, offset in ((188, 0), (192, 4), (204, 0)):
+        if all(head[offset + packet * n : offset + packet * n + 1] == b"\x47" for n in range(3)):
+            return (packet - size % packet) % packet
+    return 0
+
+
+def _ps_missing(stream: BinaryIO, size: int) -> int:
+    """Walk the packs in the last MiB: the last packet must end within the file."""
+    start = max(0, size - _TAIL)
+    stream.seek(start)
+    tail = stream.read()
+    position = tail.find(b"\x00\x00\x01\xba")
+    while 0 <= position <= len(tail) - 6:
+        if tail[position : position + 3] != b"\x00\x00\x01":
+            position = tail.find(b"\x00\x00\x01\xba", position + 1)  # padding, or a false start: next pack
+            continue
+        code = tail[position + 3]
+        if code == 0xB9:
+            return 0
+        if code == 0xBA:
+            mpeg2 = tail[position + 4] >> 6 == 1
+            if mpeg2 and position + 14 > len(tail):
+                return position + 14 - len(tail)
+            position += 14 + (tail[position + 13] & 7) if mpeg2 else 12
+        else:
+            position += 6 + int.from_bytes(tail[position + 4 : position + 6], "big")
+        if position > len(tail):
+            return position - len(tail)
+    return 0

@@ -1,0 +1,204 @@
+"""The frame index: which frames a video file shows, and when, from one pass over its packets (no decoding).
+
+Frames are numbered by presentation time. Packets that an edit list hides, and those before the first frame that can be
+decoded, do not count. Files whose packets carry no usable times (AVI with B-frames, VP8 with hidden frames) are decoded
+once instead; where even decoded frames carry none, frames are counted (`counted`) and reading starts from the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from media.info import ProbeLimits, VideoInfo
+from media.opening import open_input, unreadable, video_stream
+from media.publish import write_atomic
+from media.rate import I64, Spacing, space_frames
+from raydub.errors import Code, InputError
+
+_HIDDEN_FRAMES = {"vp8"}
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """pts: (N,) int64 presentation times of the file's frames in `time_base` seconds, strictly increasing; keys: (K,)
+    int64 those from which decoding can start; spacing: how the N frames lie on the constant-rate grid; counted: the
+    times are made up from frame numbers, so that seeking is impossible."""
+
+    pts: I64
+    keys: I64
+    time_base: Fraction
+    spacing: Spacing
+    counted: bool
+
+    def file_frames(self, start: int, stop: int) -> I64:
+        """(stop - start,) numbers of the file's frames shown at the constant-rate frames start..stop-1."""
+        if not self.spacing.variable:
+            return np.arange(start, stop, dtype=np.int64)
+        return np.searchsorted(self.spacing.slots, np.arange(start, stop), side="right") - 1
+
+    def to_bytes(self) -> bytes:
+        """A compact form for other processes (npz)."""
+        buffer = io.BytesIO()
+        rate = self.spacing.rate
+        numbers = [self.time_base.numerator, self.time_base.denominator, rate.numerator, rate.denominator]
+        numbers += [self.spacing.n_frames, int(self.spacing.variable), int(self.counted)]
+        slots = self.spacing.slots if self.spacing.variable else np.zeros(0, np.int64)
+        steps = np.diff(self.pts, prepend=np.int64(0))
+        np.savez_compressed(buffer, steps=steps, keys=self.keys, slots=slots, numbers=np.array(numbers, np.int64))
+        return buffer.getvalue()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> FrameIndex:
+        """The inverse of to_bytes. Raises ValueError, KeyError, OSError or EOFError on anything else."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            pts = np.cumsum(stored["steps"])
+            base_n, base_d, rate_n, rate_d, n_frames, variable, counted = (int(n) for n in stored["numbers"])
+            slots = stored["slots"] if variable else np.arange(len(pts), dtype=np.int64)
+            spacing = Spacing(Fraction(rate_n, rate_d), slots, n_frames, bool(variable))
+            return FrameIndex(pts, stored["keys"], Fraction(base_n, base_d), spacing, bool(counted))
+
+
+def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameIndex:
+    """Index the video at `path`. first_pts: time of the first frame that decoding yields, None if frames carry none.
+
+    Raises InputError: VIDEO_NO_FRAMES, INPUT_TRUNCATED (fewer packets than the container lists), INPUT_LIMIT,
+    INPUT_UNREADABLE.
+    """
+    with contextlib.closing(open_input(path, limits)) as container:
+        stream = video_stream(container, path)
+        times: list[int | None] = []
+        keys: list[int] = []
+        last_duration, packets, last_pts = 0, 0, -(1 << 62)
+        for packet in _packets(container, stream, path):
+            packets += 1
+            if packets > limits.max_frames:
+                raise InputError(Code.INPUT_LIMIT, f"video {path} has more than {limits.max_frames} frames")
+            if packet.is_discard:
+                continue
+            times.append(packet.pts)
+            if packet.pts is not None:
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+                if packet.pts > last_pts:
+                    last_pts, last_duration = packet.pts, packet.duration or 0
+        if stream.frames > packets and "mp4" in container.format.name:
+            raise InputError(
+                Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}"
+            )
+        time_base, stated = stream.time_base, [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        hidden = stream.codec_context.name in _HIDDEN_FRAMES
+    known = sorted(time for time in times if time is not None)
+    pts = np.array(known, np.int64)
+    if first_pts is None or hidden or len(known) < len(times) or (len(pts) > 1 and np.diff(pts).min() <= 0):
+        return _index_by_decoding(path, time_base, stated, limits)
+    pts = pts[pts >= first_pts]
+    if not len(pts):
+        raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frames")
+    starts = np.unique(np.array(keys, np.int64))
+    return _finish(path, pts, starts[starts >= first_pts], time_base, stated, last_duration, False, limits)
+
+
+def _packets(container: Any, stream: Any, path: str) -> Iterator[Any]:
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except (av.error.FFmpegError, OSError) as error:
+        raise unreadable(path, "video", error) from error
+
+
+def _index_by_decoding(path: str, time_base: Fraction, stated: list[Any], limits: ProbeLimits) -> FrameIndex:
+    with contextlib.closing(open_input(path, limits)) as container:
+        stream = video_stream(container, path)
+        stream.thread_type = "AUTO"
+        times: list[int | None] = []
+        keys: list[int] = []
+        try:
+            for frame in container.decode(stream):
+                times.append(frame.pts)
+                if frame.key_frame and frame.pts is not None:
+                    keys.append(frame.pts)
+                if len(times) > limits.max_frames:
+                    raise InputError(Code.INPUT_LIMIT, f"video {path} has more than {limits.max_frames} frames")
+        except (av.error.FFmpegError, OSError) as error:
+            raise unreadable(path, "video", error) from error
+    if not times:
+        raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frames")
+    if all(time is not None for time in times):
+        pts = np.array(times, np.int64)
+        if len(pts) == 1 or np.diff(pts).min() > 0:
+            return _finish(path, pts, np.array(keys, np.int64), time_base, stated, 0, False, limits)
+    rate = next((rate for rate in stated if rate), Fraction(25))
+    pts = np.arange(len(times), dtype=np.int64)
+    return _finish(path, pts, np.zeros(1, np.int64), 1 / rate, [rate], 0, True, limits)
+
+
+def _finish(
+    path: str,
+    pts: I64,
+    keys: I64,
+    time_base: Fraction,
+    stated: list[Any],
+    last_duration: int,
+    counted: bool,
+    limits: ProbeLimits,
+) -> FrameIndex:
+    span = float((int(pts[-1]) - int(pts[0])) * time_base)
+    if span > limits.max_seconds:
+        raise InputError(Code.INPUT_LIMIT, f"video {path} lasts {span:.0f} s, more than {limits.max_seconds:.0f} s")
+    spacing = space_frames(pts, time_base, stated, last_duration)
+    if spacing.n_frames > limits.max_frames:
+        raise InputError(Code.INPUT_LIMIT, f"video {path} has {spacing.n_frames} frames, more than {limits.max_frames}")
+    return FrameIndex(pts, keys, time_base, spacing, counted)
+
+
+def store_index(index: FrameIndex, folder: str, identity: str) -> str:
+    """Write the index for other processes; returns its path. Raises StageError STORAGE or DISK_FULL."""
+    path = os.path.join(folder, f"{identity}.frames.npz")
+    write_atomic(path, index.to_bytes())
+    return path
+
+
+def index_of(info: VideoInfo) -> FrameIndex:
+    """The frame index of a probed video: from memory, from `info.index_path`, or built again (one pass over the file)."""
+    state = os.stat(info.path) if os.path.exists(info.path) else None
+    if state is None:
+        raise InputError(Code.INPUT_MISSING, f"video {info.path} does not exist")
+    return _cached(info.path, info.identity, state.st_size, state.st_mtime_ns, info.index_path)
+
+
+@lru_cache(maxsize=16)
+def _cached(path: str, identity: str, size: int, changed: int, index_path: str | None) -> FrameIndex:
+    if index_path is not None and os.path.exists(index_path):
+        # A damaged copy is no loss: the video itself is the truth, and it is read again below.
+        with contextlib.suppress(ValueError, KeyError, OSError, EOFError), open(index_path, "rb") as stream:
+            return FrameIndex.from_bytes(stream.read())
+    return build_index(path, first_frame_pts(path), ProbeLimits())
+
+
+def first_frame_pts(path: str) -> int | None:
+    """Presentation time of the first frame that decoding yields, None when frames carry none. Raises InputError."""
+    return first_frame(path, ProbeLimits()).pts
+
+
+def first_frame(path: str, limits: ProbeLimits) -> Any:
+    """The first av.VideoFrame of the file. Raises InputError VIDEO_NO_FRAMES, VIDEO_NO_STREAM, INPUT_*."""
+    with contextlib.closing(open_input(path, limits)) as container:
+        stream = video_stream(container, path)
+        try:
+            for frame in container.decode(stream):
+                return frame
+        except (av.error.FFmpegError, OSError) as error:
+            raise unreadable(path, "video", error) from error
+    raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frame that can be decoded")

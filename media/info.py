@@ -1,0 +1,91 @@
+"""What is known of an input before any frame is used: the records that probing returns."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+
+def _as_fraction(value: object) -> object:
+    return Fraction(value) if isinstance(value, str | int) else value
+
+
+ExactRate = Annotated[
+    Fraction,
+    BeforeValidator(_as_fraction),
+    PlainSerializer(lambda value: f"{value.numerator}/{value.denominator}", return_type=str),
+]
+"""A Fraction that JSON carries as "30000/1001"."""
+
+Matrix = Literal["bt601", "bt709", "bt2020"]
+Rotation = Literal[0, 90, 180, 270]
+
+
+class Colour(BaseModel):
+    """How YUV values mean colour. primaries and transfer are the ITU-T H.273 numbers (2 = unspecified)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    matrix: Matrix = "bt709"
+    full_range: bool = False
+    primaries: int = 2
+    transfer: int = 2
+
+
+class ProbeLimits(BaseModel):
+    """What an input may cost at most; beyond it the job fails with E_INPUT_LIMIT before any work is done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_pixels: int = 40_000_000
+    max_seconds: float = 24 * 3600.0
+    max_frames: int = 24 * 3600 * 120
+    max_streams: int = 64
+    max_bytes: int = 1 << 42
+
+
+class VideoInfo(BaseModel):
+    """A video as the rest of raydub sees it: `n_frames` frames at the exact constant `rate`, upright, of even size.
+
+    width, height: pixels after the rotation metadata is honoured, odd sizes cropped to even. rotation: degrees
+    clockwise by which stored frames are turned (flip: mirrored left-right before that). sample_aspect: width of a pixel
+    over its height, after rotation. duration: n_frames / rate, in seconds. start_time: seconds at which the first frame
+    stands in the file. variable_rate: the file's own frames are unevenly spaced, so that some constant-rate frames
+    repeat their predecessor. identity: a hash of size and content that moves with the file. index_path: where the frame
+    index was stored for other processes, or None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    kind: Literal["video", "images", "image"]
+    width: int
+    height: int
+    rate: ExactRate
+    n_frames: int
+    duration: float
+    sample_aspect: ExactRate = Fraction(1)
+    rotation: Rotation = 0
+    flip: bool = False
+    colour: Colour = Field(default_factory=Colour)
+    start_time: float = 0.0
+    variable_rate: bool = False
+    has_audio: bool = False
+    identity: str
+    codec: str = ""
+    index_path: str | None = None
+
+
+class SpeechInfo(BaseModel):
+    """A sound track. seconds: as the container states it, 0.0 when it states none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    seconds: float
+    sample_rate: int
+    channels: int
+    codec: str
+    identity: str = ""

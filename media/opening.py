@@ -1,0 +1,97 @@
+"""The one place where an input file is opened: local files only, known containers only, and every failure has a code.
+
+A path given to ffmpeg is a small language (protocols, playlists that name other files). So the path must be an existing
+regular file, gets the `file:` prefix, may open no other protocol, and its container must be on the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import av
+import av.container
+import av.error
+
+from media.info import ProbeLimits
+from raydub.errors import Code, InputError
+
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,h264,hevc,ivf,"
+    "wav,w64,mp3,flac,ogg,aac,aiff,caf,amr"
+)
+_PLAYLIST_SIGNS = (b"#extm3u", b"ffconcat", b"[playlist]", b"<mpd", b"v=0\r\n", b"v=0\n", b"<asx", b"<smil")
+_WHOLE_FILE = 8 << 20
+_SAMPLES = 32
+_SAMPLE_BYTES = 128 << 10
+
+
+def check_file(path: str, limits: ProbeLimits, what: str) -> int:
+    """Size of the regular file `path` in bytes; InputError MISSING, EMPTY, LIMIT, PLAYLIST or UNREADABLE otherwise."""
+    try:
+        size = os.stat(path).st_size
+        if not os.path.isfile(path):
+            raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} is not a file")
+        if size == 0:
+            raise InputError(Code.INPUT_EMPTY, f"{what} {path} is empty (0 bytes)")
+        with open(path, "rb") as stream:
+            head = stream.read(512)
+    except FileNotFoundError as error:
+        raise InputError(Code.INPUT_MISSING, f"{what} {path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} cannot be read: {error}") from error
+    if size > limits.max_bytes:
+        raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {size} bytes, more than {limits.max_bytes}")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(_PLAYLIST_SIGNS) or (text.startswith(b"<?xml") and b"<mpd" in text):
+        raise InputError(
+            Code.INPUT_PLAYLIST, f"{what} {path} is a playlist, not media", hint="name the media file itself"
+        )
+    return size
+
+
+def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.container.InputContainer:
+    """Open a local media file under the rules of this module. The caller closes it. Raises InputError."""
+    check_file(path, limits, what)
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    try:
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except av.error.ArgumentError as error:
+        # libavformat answers EINVAL for a container that it knows and that is not on the list.
+        raise InputError(Code.INPUT_FORMAT, f"{what} {path} has a container that is not accepted") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise unreadable(path, what, error) from error
+    if len(container.streams) > limits.max_streams:
+        count = len(container.streams)
+        container.close()
+        raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {count} streams, more than {limits.max_streams}")
+    return container
+
+
+def unreadable(path: str, what: str, error: BaseException) -> InputError:
+    """INPUT_UNREADABLE with libav's own words."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(Code.INPUT_UNREADABLE, f"{what} {path} cannot be read: {reason}")
+
+
+def video_stream(container: av.container.InputContainer, path: str) -> Any:
+    """The first true video stream: cover art does not count. Raises InputError VIDEO_NO_STREAM."""
+    for stream in container.streams.video:
+        if not stream.disposition & (av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails):
+            return stream
+    raise InputError(Code.VIDEO_NO_STREAM, f"video {path} has no video stream")
+
+
+def content_identity(path: str) -> str:
+    """A hash of size and content: of the whole file up to 8 MiB, of 32 evenly spread samples of 128 KiB beyond."""
+    size = os.path.getsize(path)
+    digest = hashlib.sha256(f"{size}\n".encode())
+    with open(path, "rb") as stream:
+        if size <= _WHOLE_FILE:
+            digest.update(stream.read())
+        else:
+            for step in range(_SAMPLES):
+                stream.seek((size - _SAMPLE_BYTES) * step // (_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:32]

@@ -1,0 +1,176 @@
+"""Look at an input once, cheaply, and say everything that the rest of raydub needs to know of it, or refuse it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+
+from media.complete import check_complete, looks_truncated
+from media.images import IMAGE_SUFFIXES, image_size, list_images
+from media.index import FrameIndex, build_index, first_frame, store_index
+from media.info import Colour, Matrix, ProbeLimits, Rotation, SpeechInfo, VideoInfo
+from media.opening import check_file, content_identity, open_input, video_stream
+from raydub.errors import Code, InputError
+
+__all__ = ["Colour", "ProbeLimits", "SpeechInfo", "VideoInfo", "probe_speech", "probe_video"]
+
+_MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
+
+
+def probe_video(
+    path: str,
+    limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
+    images_rate: Fraction = Fraction(25),  # noqa: B008 (immutable)
+    index_dir: str | None = None,
+) -> VideoInfo:
+    """Probe a video file, a folder of images or one image.
+
+    images_rate: frames a second for a folder of images or one image (which counts one frame). index_dir: where to store
+    the frame index so that other processes need not read the whole file again to build it.
+    Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
+    INPUT_LIMIT, VIDEO_NO_STREAM, VIDEO_NO_FRAMES, VIDEO_DIMENSIONS.
+    """
+    if os.path.isdir(path) or os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
+        return _probe_images(path, limits, images_rate)
+    check_file(path, limits, "video")
+    if looks_truncated(path):
+        check_complete(path, "mov", "video")
+    with contextlib.closing(open_input(path, limits)) as container:
+        check_complete(path, container.format.name, "video")
+        stream = video_stream(container, path)
+        context = stream.codec_context
+        _check_size(path, context.width, context.height, limits)
+        stated = container.duration / av.time_base if container.duration else 0.0
+        if stated > limits.max_seconds:
+            raise InputError(Code.INPUT_LIMIT, f"video {path} lasts {stated:.0f} s, more than {limits.max_seconds:.0f}")
+        aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1)
+        has_audio, codec = bool(container.streams.audio), context.name
+    frame = first_frame(path, limits)
+    _check_size(path, frame.width, frame.height, limits)
+    index = build_index(path, frame.pts, limits)
+    turn, flip = _orientation(frame)
+    width, height = frame.width // 2 * 2, frame.height // 2 * 2
+    if turn in (90, 270):
+        width, height, aspect = height, width, 1 / aspect if aspect else Fraction(1)
+    identity = content_identity(path)
+    spacing = index.spacing
+    return VideoInfo(
+        path=path,
+        kind="video",
+        width=width,
+        height=height,
+        rate=spacing.rate,
+        n_frames=spacing.n_frames,
+        duration=float(spacing.n_frames / spacing.rate),
+        sample_aspect=aspect if aspect > 0 else Fraction(1),
+        rotation=turn,
+        flip=flip,
+        colour=_colour(frame),
+        start_time=_start(index),
+        variable_rate=spacing.variable,
+        has_audio=has_audio,
+        identity=identity,
+        codec=codec,
+        index_path=store_index(index, index_dir, identity) if index_dir else None,
+    )
+
+
+def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo:  # noqa: B008 (frozen)
+    """Probe a sound file, or the sound of a video file. Raises InputError INPUT_* or SPEECH_NO_STREAM."""
+    check_file(path, limits, "speech")
+    if looks_truncated(path):
+        check_complete(path, "mov", "speech")
+    with contextlib.closing(open_input(path, limits, "speech")) as container:
+        check_complete(path, container.format.name, "speech")
+        if not container.streams.audio:
+            raise InputError(Code.SPEECH_NO_STREAM, f"speech {path} has no audio stream")
+        stream = container.streams.audio[0]
+        ticks = stream.duration
+        seconds = float(ticks * stream.time_base) if ticks else (container.duration or 0) / av.time_base
+        if seconds > limits.max_seconds:
+            raise InputError(Code.INPUT_LIMIT, f"speech {path} lasts {seconds:.0f} s, more than {limits.max_seconds:.0f}")
+        context = stream.codec_context
+        return SpeechInfo(
+            path=path,
+            seconds=seconds,
+            sample_rate=context.sample_rate or 0,
+            channels=context.channels or 0,
+            codec=context.name,
+            identity=content_identity(path),
+        )
+
+
+def _check_size(path: str, width: int, height: int, limits: ProbeLimits) -> None:
+    if width < 2 or height < 2:
+        raise InputError(Code.VIDEO_DIMENSIONS, f"video {path} has frames of {width}x{height} pixels")
+    if width * height > limits.max_pixels:
+        raise InputError(
+            Code.INPUT_LIMIT, f"video {path} has frames of {width}x{height} pixels, more than {limits.max_pixels}"
+        )
+
+
+def _start(index: FrameIndex) -> float:
+    return 0.0 if index.counted else float(int(index.pts[0]) * index.time_base)
+
+
+def _colour(frame: Any) -> Colour:
+    """Tags of the first frame. Untagged YUV is BT.601 below 720 lines and BT.709 from there on; RGB becomes that too."""
+    name = frame.format.name
+    matrix = _MATRICES.get(int(frame.colorspace)) or ("bt709" if frame.height >= 720 else "bt601")
+    rgb = frame.format.is_rgb
+    full = not rgb and (int(frame.color_range) == 2 or name.startswith("yuvj"))
+    return Colour(matrix=matrix, full_range=full, primaries=int(frame.color_primaries), transfer=int(frame.color_trc))
+
+
+def _orientation(frame: Any) -> tuple[Rotation, bool]:
+    """(degrees clockwise to turn, mirror first) from the display matrix (ISO 14496-12: row vectors times a 3x3 matrix,
+    16.16 fixed point); a picture turned by anything but quarter turns is left as stored."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0, False
+    raw = bytes(data)
+    if len(raw) < 36:
+        return 0, False
+    a, b, _, c, d = struct.unpack("=5i", raw[:20])
+    one = 1 << 15
+    sign = tuple((value > one) - (value < -one) for value in (a, b, c, d))
+    turns: dict[tuple[int, ...], tuple[Rotation, bool]] = {
+        (1, 0, 0, 1): (0, False),
+        (0, 1, -1, 0): (90, False),
+        (-1, 0, 0, -1): (180, False),
+        (0, -1, 1, 0): (270, False),
+        (-1, 0, 0, 1): (0, True),
+        (0, -1, -1, 0): (90, True),
+        (1, 0, 0, -1): (180, True),
+        (0, 1, 1, 0): (270, True),
+    }
+    return turns.get(sign, (0, False))
+
+
+def _probe_images(path: str, limits: ProbeLimits, rate: Fraction) -> VideoInfo:
+    files = list_images(path, limits)
+    width, height = image_size(files[0], limits)
+    _check_size(path, width, height, limits)
+    digest = hashlib.sha256(str(rate).encode())
+    for file in files:
+        digest.update(f"\n{os.path.basename(file)} {content_identity(file)}".encode())
+    lines = height // 2 * 2
+    return VideoInfo(
+        path=path,
+        kind="images" if os.path.isdir(path) else "image",
+        width=width // 2 * 2,
+        height=lines,
+        rate=rate,
+        n_frames=len(files),
+        duration=float(len(files) / rate),
+        colour=Colour(matrix="bt709" if lines >= 720 else "bt601"),
+        identity=digest.hexdigest()[:32],
+        codec="images",
+    )

@@ -1,0 +1,163 @@
+"""Writing one part file: video only, exact time stamps, closed groups of pictures, colour and pixel shape tagged."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import Any, Self
+
+import av
+import av.error
+import numpy as np
+
+from media.frames import Frame, count_decoded
+from media.info import Colour
+from media.publish import storage_error
+from raydub.errors import Code, StageError
+
+CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
+"""Encoders on offer, with the codec that each writes."""
+
+_CLOSED_GOP = {
+    "libx264": {"x264-params": "open-gop=0"},
+    "libx265": {"x265-params": "open-gop=0:log-level=none"},
+    "libsvtav1": {"svtav1-params": "irefresh-type=2"},
+}
+# SVT-AV1 numbers its presets; these lie at about the same place between speed and size.
+_SVT_PRESETS = {
+    "ultrafast": "12", "superfast": "11", "veryfast": "10", "faster": "9", "fast": "8", "medium": "7",
+    "slow": "5", "slower": "4", "veryslow": "2",
+}  # fmt: skip
+_MATRIX_NUMBER = {"bt709": 1, "bt601": 6, "bt2020": 9}
+_GOP_SECONDS = 5
+
+
+def fine_time_base(rate: Fraction) -> Fraction:
+    """A time base in which every frame time at `rate` is a whole number, fine enough for any muxer (at least 1/10000)."""
+    scale = rate.numerator
+    while scale < 10_000:
+        scale *= 2
+    return Fraction(1, scale)
+
+
+class PartWriter:
+    """Encodes frames 0, 1, 2, .. of a part into an mp4 file at `path`. Use as a context manager or call close().
+
+    size: (width, height), even; rate: frames a second, exact; colour and sample_aspect: tags, values are not converted;
+    codec: one of CODECS; crf: constant quality (lower is better); preset: the encoder's speed, by x264's names.
+    Raises StageError ENCODE_FAILED, DISK_FULL or STORAGE.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        size: tuple[int, int],
+        rate: Fraction,
+        colour: Colour,
+        sample_aspect: Fraction = Fraction(1),  # noqa: B008 (immutable)
+        codec: str = "libx264",
+        crf: int = 18,
+        preset: str = "veryfast",
+    ) -> None:
+        if codec not in CODECS:
+            raise StageError(Code.ENCODE_FAILED, f"unknown codec {codec!r}", hint=f"one of {', '.join(CODECS)}")
+        self._path = path
+        self._size = size
+        self._colour = colour
+        self._rate = rate
+        self._count = 0
+        self._container: Any = None
+        if codec == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # its library writes pages to stderr otherwise; 1 = errors
+        tags = {"crf": str(crf), **_CLOSED_GOP[codec]}
+        tags["preset"] = _SVT_PRESETS.get(preset, preset) if codec == "libsvtav1" else preset
+        try:
+            scale = str(fine_time_base(rate).denominator)
+            self._container = av.open(path, "w", format="mp4", options={"video_track_timescale": scale})
+            stream = self._container.add_stream(codec, rate=rate, options=tags)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            context = stream.codec_context
+            context.time_base = 1 / rate
+            context.gop_size = max(1, round(rate * _GOP_SECONDS))
+            context.sample_aspect_ratio = sample_aspect
+            context.colorspace = _MATRIX_NUMBER[colour.matrix]
+            context.color_range = 2 if colour.full_range else 1
+            context.color_primaries = colour.primaries
+            context.color_trc = colour.transfer
+            if codec == "libx265":
+                context.codec_tag = "hvc1"
+            self._stream = stream
+            self._container.start_encoding()
+        except (av.error.FFmpegError, OSError, ValueError, TypeError) as error:
+            self._abandon()
+            raise self._failure(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon()
+
+    def write(self, frame: Frame) -> None:
+        """Append one frame of the part's size."""
+        if frame.size != self._size:
+            raise StageError(Code.ENCODE_FAILED, f"frame {frame.index} has size {frame.size}, not {self._size}")
+        width, height = self._size
+        data = np.empty(width * height * 3 // 2, np.uint8)
+        luma, quarter = width * height, width * height // 4
+        data[:luma] = frame.y.ravel()
+        data[luma : luma + quarter] = frame.u.ravel()
+        data[luma + quarter :] = frame.v.ravel()
+        picture = av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format="yuv420p")
+        picture.pts = self._count
+        picture.time_base = 1 / self._rate
+        picture.colorspace = _MATRIX_NUMBER[self._colour.matrix]
+        picture.color_range = 2 if self._colour.full_range else 1
+        try:
+            self._mux(self._stream.encode(picture))
+        except (av.error.FFmpegError, OSError) as error:
+            self._abandon()
+            raise self._failure(error) from error
+        self._count += 1
+
+    def close(self) -> int:
+        """Finish the file; returns how many frames were written. Closing again is harmless."""
+        if self._container is not None:
+            try:
+                self._mux(self._stream.encode(None))
+                container, self._container = self._container, None
+                container.close()
+            except (av.error.FFmpegError, OSError) as error:
+                self._abandon()
+                raise self._failure(error) from error
+        return self._count
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.duration = round(1 / self._rate / packet.time_base)
+            self._container.mux(packet)
+
+    def _abandon(self) -> None:
+        container, self._container = self._container, None
+        if container is not None:
+            try:
+                container.close()
+            except (av.error.FFmpegError, OSError):
+                return  # the file is thrown away by whoever asked for it; the first error is the one to tell
+
+    def _failure(self, error: BaseException) -> StageError:
+        if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
+            return storage_error(error, self._path)
+        return StageError(Code.ENCODE_FAILED, f"encoding {self._path} failed: {error}")
+
+
+def count_frames(path: str) -> int:
+    """How many frames decoding the file yields. Raises StageError VERIFY_FAILED when it cannot be read."""
+    try:
+        return count_decoded(path)
+    except Exception as error:
+        raise StageError(Code.VERIFY_FAILED, f"{path} cannot be read back: {error}", retryable=True) from error
