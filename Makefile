@@ -10,7 +10,7 @@ BENCH_OUT ?= bench-out
 .PHONY: demo test test-all lint format bench clean
 
 demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the videos and the contact sheet are
-	$(BIN)/raydub demo
+	$(BIN)/raydub demo --output demo-out
 
 test: $(VENV)/.dev       ## the test suite without what takes minutes or needs a GPU
 	$(BIN)/python -m pytest -m "not slow and not gpu"
