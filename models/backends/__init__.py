@@ -1,0 +1,1 @@
+"""Ways to run the Wav2Lip network: torch on a CPU or on CUDA, OpenVINO on a CPU."""

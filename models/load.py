@@ -1,0 +1,150 @@
+"""Reading weight files from anywhere without running what is in them.
+
+Only two formats: safetensors, and torch's own through `torch.load(weights_only=True)`, which unpickles tensors and
+plain containers and nothing that could run code. Web pages and git-lfs pointers saved under a weight file's name
+(mirrors are full of them) are told apart by their first bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raydub.errors import Code, DependencyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PAGES = (b"<!doctype", b"<html", b"<?xml")
+_POINTER = b"version https://git-lfs"
+_AGAIN = "delete it and download it again, the file itself and not the page about it"
+# Names under which training programs put the network's tensors, in order of preference.
+_NESTED = ("state_dict", "params_ema", "model", "params")
+
+
+def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Tensors by name, on the CPU, as stored; a leading `module.` (torch's data-parallel wrapper) is taken off.
+
+    Takes a flat dict of tensors or one nested under state_dict, params_ema, model or params; what else the file holds
+    (optimizer state) is dropped. sha256: refuse any other file. Raises DependencyError: WEIGHTS_MISSING,
+    WEIGHTS_REFUSED (a web page, a git-lfs pointer, a cut file, a pickle with code in it), WEIGHTS_HASH,
+    WEIGHTS_LAYOUT (no tensors).
+    """
+    file = check_file(path)
+    if sha256 is not None and (found := sha256_of(file)) != sha256.lower():
+        raise DependencyError(
+            Code.WEIGHTS_HASH, f"{file} has sha256 {found[:16]}…, expected {sha256[:16].lower()}…", hint=_AGAIN
+        )
+    state = _safetensors(file) if _is_safetensors(file) else _nested(file, _pickled(file))
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def check_file(path: str | Path) -> Path:
+    """The path of a file that may be weights. DependencyError WEIGHTS_MISSING, or WEIGHTS_REFUSED by its first bytes."""
+    file = Path(path)
+    if not file.is_file():
+        raise DependencyError(
+            Code.WEIGHTS_MISSING, f"no weights file at {file}", hint="check the path; `raydub doctor` lists what it sees"
+        )
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} cannot be read: {error.strerror}") from error
+    if file.suffix.lower() == ".onnx":
+        hint = "take the .pth or .safetensors of the same network"
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is an ONNX graph, not weights by name", hint=hint)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not head:
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is empty", hint=_AGAIN)
+    if text.startswith(_PAGES):
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is a web page, not weights", hint=_AGAIN)
+    if text.startswith(_POINTER):
+        hint = "fetch the file that it points to: git lfs pull"
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is a git-lfs pointer, not weights", hint=hint)
+    return file
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hex sha256 of a file; each version of a file (size, time of change) is hashed once per process."""
+    file = Path(path)
+    stat = file.stat()
+    return _hashed(str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], wanted: str) -> DependencyError:
+    """WEIGHTS_LAYOUT that names at most three keys of each kind."""
+
+    def some(keys: Sequence[str]) -> str:
+        return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+    parts = [f"missing {some(missing)}"] if missing else []
+    parts += [f"unexpected {some(unexpected)}"] if unexpected else []
+    return DependencyError(Code.WEIGHTS_LAYOUT, f"{name} does not hold {wanted}", hint="; ".join(parts) or "no tensors in it")
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Safetensors starts with the length of a JSON header (8 bytes, little endian) and the header's brace."""
+    with file.open("rb") as stream:
+        head = stream.read(9)
+    return file.suffix == ".safetensors" or (len(head) == 9 and head[8:] == b"{" and head[:2] != b"PK")
+
+
+def _safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(str(file)))
+    except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
+        raise _refused(file, error) from error
+
+
+def _pickled(file: Path) -> Any:
+    import torch
+
+    try:
+        # Zip archives can be mapped: the optimizer's two thirds of a training checkpoint are then never read.
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            reason = "it holds objects other than tensors, which could run code"
+            raise DependencyError(
+                Code.WEIGHTS_REFUSED, f"{file}: {reason}", hint="save its state_dict alone, or as safetensors"
+            ) from error
+        raise _refused(file, error) from error
+    # What a damaged file makes torch raise is not a closed set; all of it means the same to the user.
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, UnicodeError) as error:
+        raise _refused(file, error) from error
+
+
+def _refused(file: Path, error: Exception) -> DependencyError:
+    first = (str(error) or type(error).__name__).splitlines()[0][:160]
+    return DependencyError(Code.WEIGHTS_REFUSED, f"{file} is cut off or no weights file: {first}", hint=_AGAIN)
+
+
+def _nested(file: Path, found: Any) -> dict[str, Tensor]:
+    for name in _NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+            break
+    import torch
+
+    if not isinstance(found, Mapping):
+        raise layout_error(str(file), [], [type(found).__name__], "a dict of tensors")
+    tensors = {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise layout_error(str(file), [], [str(key) for key in found], "a dict of tensors")
+    return tensors

@@ -1,0 +1,112 @@
+"""The sound features that Wav2Lip was trained on: an 80-band mel spectrogram, 80 columns a second, values in [-4, 4].
+
+Recipe (Wav2Lip's published audio settings; figures in DESIGN §5): 16 kHz mono, pre-emphasis y[n] = x[n] - 0.97 x[n-1],
+STFT with n_fft = window = 800 and hop 200 (periodic Hann, centred), magnitude, 80 Slaney mel bands from 55 to 7600 Hz,
+S = 20 log10(max(1e-5, mel)) - 20, clip(8 (S + 100) / 100 - 4, -4, 4).
+
+Centring pads by reflection. The published weights were made with librosa 0.7, whose default that was; newer librosa
+pads with zeros, which differs in the first and last two columns only.
+"""
+
+from __future__ import annotations
+
+import functools
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from raydub.errors import Code, InputError
+
+SAMPLE_RATE = 16000
+BANDS = 80
+COLUMNS_PER_SECOND = 80
+WINDOW = 16
+"""Columns that the network sees for one frame: 200 ms."""
+SILENCE = np.float32(-4.0)
+
+_N_FFT = 800
+_HOP = 200
+_PRE_EMPHASIS = 0.97
+# Columns computed at once: keeps the memory flat for speech of any length (about 50 MB).
+_BLOCK = 4096
+
+
+def mel_spectrogram(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(80, T) float32 in [-4, 4], T = 1 + n // 200; column t is centred on sample 200 t.
+
+    samples: (n,) float, mono, 16 kHz, full scale ±1. Digital silence gives -4. Speech shorter than the 401 samples
+    that reflection needs is continued with silence. Raises InputError (INPUT_UNREADABLE) for samples that are not
+    finite numbers, ValueError for another shape.
+    """
+    if samples.ndim != 1:
+        raise ValueError(f"samples have shape {samples.shape}, expected (n,)")
+    if not np.isfinite(samples).all():
+        raise InputError(
+            Code.INPUT_UNREADABLE,
+            "the speech holds samples that are not finite numbers",
+            hint="write it again as 16-bit WAV",
+        )
+    if len(samples) <= _N_FFT // 2:
+        samples = np.pad(samples, (0, _N_FFT // 2 + 1 - len(samples)))
+    columns = 1 + len(samples) // _HOP
+    mel = np.empty((BANDS, columns), np.float32)
+    for start in range(0, columns, _BLOCK):
+        stop = min(start + _BLOCK, columns)
+        mel[:, start:stop] = _columns(samples, start, stop)
+    return mel
+
+
+def mel_windows(
+    mel: npt.NDArray[np.float32], frames: npt.NDArray[np.integer], rate: Fraction, offset_frames: int = 0
+) -> npt.NDArray[np.float32]:
+    """(N, 80, 16) float32: what the network hears for each of the output frames `frames` ((N,) int) at `rate` a second.
+
+    The window of frame i starts at column floor(80 (i + offset_frames) / rate), in exact rationals: 30000/1001 does
+    not drift. Columns before the start and after the end of the speech are silence (-4), so every frame has a window;
+    stock Wav2Lip repeats its last window and ends 107 to 150 ms early instead. offset_frames: training paired a frame
+    with the sound one frame earlier (-1), the published inference uses 0.
+    """
+    if rate <= 0:
+        raise ValueError(f"rate {rate} is not positive")
+    shown = np.asarray(frames, np.int64) + offset_frames
+    first = (shown * (COLUMNS_PER_SECOND * rate.denominator)) // rate.numerator
+    index = first[:, None] + np.arange(WINDOW)  # (N, 16)
+    inside = (index >= 0) & (index < mel.shape[1])
+    if mel.shape[1] == 0:
+        return np.full((len(index), BANDS, WINDOW), SILENCE, np.float32)
+    windows = mel[:, np.where(inside, index, 0)]  # (80, N, 16)
+    return np.ascontiguousarray(np.where(inside[None], windows, SILENCE).transpose(1, 0, 2), np.float32)
+
+
+def _columns(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
+    """Columns start .. stop-1: (80, stop - start)."""
+    import librosa
+
+    half = _N_FFT // 2
+    emphasised = _emphasised(samples, start * _HOP - half, (stop - 1) * _HOP + half)
+    spectrum = librosa.stft(
+        y=emphasised, n_fft=_N_FFT, hop_length=_HOP, win_length=_N_FFT, window="hann", center=False
+    )
+    level = 20.0 * np.log10(np.maximum(1e-5, _filters() @ np.abs(spectrum))) - 20.0
+    return np.clip(8.0 * (level + 100.0) / 100.0 - 4.0, -4.0, 4.0).astype(np.float32)
+
+
+def _emphasised(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float64]:
+    """Pre-emphasised samples start .. stop-1; beyond either end the pre-emphasised signal is mirrored."""
+    last = len(samples) - 1
+    index = np.abs(np.arange(start, stop))
+    index = np.where(index > last, 2 * last - index, index)
+    before = np.where(index > 0, samples[index - 1].astype(np.float64), 0.0)
+    return samples[index].astype(np.float64) - _PRE_EMPHASIS * before
+
+
+@functools.cache
+def _filters() -> npt.NDArray[np.float64]:
+    """(80, 401) Slaney mel filters, Slaney norm."""
+    import librosa
+
+    bank = librosa.filters.mel(
+        sr=SAMPLE_RATE, n_fft=_N_FFT, n_mels=BANDS, fmin=55.0, fmax=7600.0, htk=False, norm="slaney", dtype=np.float64
+    )
+    return np.asarray(bank, np.float64)

@@ -1,0 +1,93 @@
+"""Rows through a network in batches of one fixed shape.
+
+A network's last bits change with the batch size, so every call has the same shape: the last batch is filled up with
+zeros. A row's result then depends on the row alone, wherever chunk borders fall. When memory runs out the batch is
+halved, for good, and the same rows are tried again, down to a single row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from raydub.errors import Code, StageError
+
+_log = logging.getLogger(__name__)
+
+Rows = npt.NDArray[np.generic]
+Network = Callable[..., npt.NDArray[np.float32]]
+
+
+class FixedBatches:
+    """Calls `network(*arrays)` with `size` rows at a time. Keeps the size that memory allowed between calls."""
+
+    def __init__(self, network: Network, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"batch size {size}")
+        self._network = network
+        self.size = size
+
+    def map(self, *arrays: Rows) -> Rows:
+        """Results for all rows, in order, as uint8: value 255 times the network's, cut off as the published code does.
+
+        arrays: each (M, ...); the network gets (size, ...) and returns (size, ...) float32 in [0, 1]. Not for M = 0.
+        Raises StageError (OUT_OF_MEMORY) when a single row does not fit.
+        """
+        count = len(arrays[0])
+        if count == 0 or any(len(array) != count for array in arrays):
+            raise ValueError(f"arrays of {[len(array) for array in arrays]} rows")
+        done: list[Rows] = []
+        start = 0
+        while start < count:
+            rows = min(self.size, count - start)
+            made = self._call([_filled(array[start : start + rows], self.size) for array in arrays])
+            if made is None:
+                continue
+            done.append((made[:rows] * np.float32(255.0)).astype(np.uint8))
+            start += rows
+        return np.concatenate(done)
+
+    def _call(self, batch: list[Rows]) -> npt.NDArray[np.float32] | None:
+        """The network's answer, or None after the batch has been halved."""
+        try:
+            return self._network(*batch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.size == 1:
+                raise StageError(
+                    Code.OUT_OF_MEMORY,
+                    "the lip network does not fit into memory, not even with one face at a time",
+                    hint="free memory on the device, run fewer workers on it, or use --device cpu",
+                    retryable=True,
+                ) from error
+        # Outside the except block, so that the failed call's tensors are free before the next call.
+        self.size //= 2
+        _log.warning("out of memory in the lip network: going on with batches of %d", self.size)
+        _free_cuda()
+        return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch.OutOfMemoryError, CUDA's and the CPU allocator's RuntimeErrors, OpenVINO's bad_alloc, MemoryError."""
+    text = str(error).lower()
+    named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+    return named or any(words in text for words in ("out of memory", "not enough memory", "can't allocate", "bad_alloc"))
+
+
+def _filled(array: Rows, size: int) -> Rows:
+    if len(array) == size:
+        return np.ascontiguousarray(array)
+    whole = np.zeros((size, *array.shape[1:]), array.dtype)
+    whole[: len(array)] = array
+    return whole
+
+
+def _free_cuda() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

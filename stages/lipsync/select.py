@@ -1,0 +1,62 @@
+"""From a name to a lip engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from raydub.errors import Code, UsageError
+from stages.engine import LipEngine
+
+EngineName = Literal["auto", "wav2lip", "warp"]
+
+
+def make_engine(
+    name: EngineName = "auto",
+    model: str | Path | None = None,
+    *,
+    paste: Literal["mask", "box"] = "mask",
+    mel_offset_frames: int = 0,
+    batch_size: int | None = None,
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    backend: Literal["auto", "torch", "openvino"] = "auto",
+    accepted: Sequence[str] = (),
+) -> LipEngine:
+    """The engine called `name`, not loaded yet. auto: wav2lip when a model is given, else warp, the embedded one.
+
+    model: a Wav2Lip checkpoint for wav2lip, a mouth-shape file for warp (None: the embedded one). The other options
+    are Wav2Lip's, see Wav2LipOptions; the warp takes model and mel_offset_frames and has no use for the rest: it draws
+    its own mask, runs in fp32 on the CPU and has a licence that asks for nothing.
+
+    Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model.
+    """
+    chosen = ("warp" if model is None else "wav2lip") if name == "auto" else name
+    if chosen == "warp":
+        from stages.lipsync.warp import WarpEngine
+
+        return WarpEngine(None if model is None else str(model))
+    if chosen != "wav2lip":
+        raise UsageError(
+            Code.FIELD_VALUE, f"no lip engine is called {name!r}", field="engine", hint="auto, wav2lip or warp"
+        )
+    if model is None:
+        raise UsageError(
+            Code.FIELD_CONFLICT,
+            "engine wav2lip needs a checkpoint",
+            field="model",
+            hint="--model PATH, or engine warp, which brings its own weights",
+        )
+    from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+
+    return Wav2LipEngine(
+        Wav2LipOptions(
+            checkpoint=str(model),
+            paste=paste,
+            mel_offset_frames=mel_offset_frames,
+            batch_size=batch_size,
+            precision=precision,
+            backend=backend,
+            accepted=tuple(accepted),
+        )
+    )

@@ -1,0 +1,131 @@
+"""The Wav2Lip engine: a checkpoint's network makes the face, which is pasted over the frame's own."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from media.frames import Frame
+from media.yuv import to_bgr
+from raydub.errors import Code, UsageError
+from stages.crop import CROP, even_box, pixel_box
+from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord
+from stages.mask import mouth_alpha
+from stages.types import FaceItems
+
+if TYPE_CHECKING:
+    from stages.lipsync.batching import FixedBatches
+
+# Measured with bench/network.py: larger batches gain nothing on a CPU and fill the last batch of a chunk with more
+# nothing; a GPU needs more rows to be busy.
+BATCH_CPU = 8
+BATCH_CUDA = 64
+
+
+@dataclass(frozen=True)
+class Wav2LipOptions:
+    """checkpoint: path of the weights (.pth or .safetensors, any width); paste: feathered "mask" or the published
+    "box"; mel_offset_frames: see models.mel.mel_windows; batch_size: None for the device's own; precision, backend: see
+    models.backends.base; accepted: names of licences that the user has accepted, beside RAYDUB_ACCEPT_LICENSE."""
+
+    checkpoint: str
+    paste: Literal["mask", "box"] = "mask"
+    mel_offset_frames: int = 0
+    batch_size: int | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    accepted: tuple[str, ...] = field(default=())
+
+
+class Wav2LipEngine:
+    """LipEngine (see stages.engine) for any Wav2Lip checkpoint. Pickles as its options; the network stays behind."""
+
+    name = "wav2lip"
+    needs_crops = True
+
+    def __init__(self, options: Wav2LipOptions) -> None:
+        if options.batch_size is not None and options.batch_size < 1:
+            raise UsageError(Code.FIELD_VALUE, f"batch size {options.batch_size}", field="batch_size", hint="1 or more")
+        self.options = options
+        self._batches: FixedBatches | None = None
+        self._device: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"options": self.options, "_batches": None, "_device": None}
+
+    def weights(self) -> tuple[WeightsRecord, ...]:
+        """The checkpoint's record. Reads it once per process; raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED,
+        WEIGHTS_LAYOUT, and LICENCE for a non-commercial file whose licence was not accepted."""
+        from models.catalogue import licence_of
+        from models.load import check_file, sha256_of
+
+        path = check_file(self.options.checkpoint)
+        digest = sha256_of(path)
+        licence = licence_of(digest, self.options.accepted)
+        _check_network(str(path), digest)
+        return (WeightsRecord(path.name, digest, licence),)
+
+    def load(self, device: str) -> None:
+        """Load the network on "cpu" or "cuda[:n]"; the second call for the same device does nothing. Raises as
+        weights(), and as models.backends.base.make_backend."""
+        if self._batches is not None and self._device == device:
+            return
+        from models.backends.base import make_backend
+        from models.load import load_state
+        from models.wav2lip import from_state
+        from stages.lipsync.batching import FixedBatches
+
+        self.weights()
+        network = from_state(load_state(self.options.checkpoint), Path(self.options.checkpoint).name)
+        backend = make_backend(network, device, self.options.backend, self.options.precision)
+        size = self.options.batch_size or (BATCH_CUDA if device.startswith("cuda") else BATCH_CPU)
+        self._batches, self._device = FixedBatches(backend.run, size), device
+
+    def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
+        """Nothing: the crops say it all."""
+        return {}
+
+    def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
+        """{"patches": (M, 96, 96, 3) uint8 BGR}: the new faces. Raises StageError (OUT_OF_MEMORY)."""
+        if self._batches is None:
+            raise RuntimeError("infer before load")
+        if len(items) == 0:
+            return {"patches": np.zeros((0, CROP, CROP, 3), np.uint8)}
+        from models.mel import mel_windows
+
+        sounds = mel_windows(speech.mel, items.frame, speech.rate, self.options.mel_offset_frames)
+        return {"patches": self._batches.map(items.crops, sounds)}
+
+    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | None:
+        """The new face, resized (bilinear) to the item's box. paste=box: alpha is 1 in the whole-pixel box, as
+        published; paste=mask: only the lower face shows. None when the box lies outside the frame."""
+        box = pixel_box(item.box, frame.size)
+        if box is None:
+            return None
+        x0, y0, x1, y1 = box
+        region = even_box(box)
+        alpha = mouth_alpha(item.landmarks, region, self.options.paste, box)
+        if not alpha.any():
+            return None
+        patch = np.ascontiguousarray(mouth["patches"], np.uint8)
+        bgr = to_bgr(frame, region)
+        inside = slice(y0 - region[1], y1 - region[1]), slice(x0 - region[0], x1 - region[0])
+        bgr[inside] = cv2.resize(patch, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        within = np.zeros(alpha.shape, np.float32)
+        within[inside] = 1.0  # a mask that reaches past the box would show the frame's own pixels, at a cost
+        return Patch(region, bgr, alpha * within)
+
+
+@functools.lru_cache(maxsize=8)
+def _check_network(path: str, digest: str) -> float:
+    """Width of the network in the file; raises where it is none. Once per process and content."""
+    from models.load import load_state
+    from models.wav2lip import check_layout
+
+    return check_layout(load_state(path), Path(path).name)
