@@ -1,0 +1,95 @@
+"""Decoding speech to samples."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+
+from media.info import ProbeLimits
+from media.opening import open_input, unreadable
+from media.probe import probe_speech
+from raydub.errors import Code, InputError
+
+F32 = npt.NDArray[np.float32]
+
+SILENCE_PEAK = 10 ** (-70 / 20)
+"""Speech whose loudest sample lies below this (-70 dBFS) is silent."""
+
+# Containers whose stated length is counted, not estimated: fewer samples than that means damage.
+_EXACT_LENGTH = {"flac", "wav", "w64", "aiff", "caf", "mov", "matroska"}
+_MAY_LACK_SECONDS = 0.25
+
+
+def decode_speech(path: str, sample_rate: int = 16000, limits: ProbeLimits = ProbeLimits()) -> F32:  # noqa: B008
+    """The first audio stream of a sound or video file as (n,) float32 mono samples in [-1, 1] at `sample_rate` Hz.
+
+    Time 0 is the stream's first sample. Any format, rate and channel count that libav decodes; channels are averaged
+    (without the subwoofer's).
+    Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
+    INPUT_LIMIT, SPEECH_NO_STREAM, SPEECH_EMPTY (no samples), SPEECH_SILENT (nothing above -70 dBFS).
+    """
+    info = probe_speech(path, limits)
+    with contextlib.closing(open_input(path, limits, "speech")) as container:
+        exact = container.format.name.split(",")[0] in _EXACT_LENGTH
+        try:
+            blocks = list(_resampled(container, sample_rate, limits, path))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise unreadable(path, "speech", error) from error
+    samples: F32 = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if not len(samples):
+        raise InputError(Code.SPEECH_EMPTY, f"speech {path} has no samples")
+    if exact and len(samples) / sample_rate < info.seconds * 0.98 - _MAY_LACK_SECONDS:
+        raise InputError(
+            Code.INPUT_TRUNCATED,
+            f"speech {path} says {info.seconds:.2f} s and holds {len(samples) / sample_rate:.2f} s",
+        )
+    if not np.isfinite(samples).all():
+        raise InputError(Code.INPUT_UNREADABLE, f"speech {path} has samples that are not numbers")
+    if np.abs(samples).max() < SILENCE_PEAK:
+        raise InputError(Code.SPEECH_SILENT, f"speech {path} is silent", hint="its loudest sample is below -70 dBFS")
+    return np.clip(samples, -1.0, 1.0)
+
+
+def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str) -> Iterator[F32]:
+    stream = container.streams.audio[0]
+    stream.thread_type = "AUTO"
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+    to_float: Any = None
+    shape: tuple[int, int] | None = None
+    count = 0
+    for frame in container.decode(stream):
+        if not frame.samples:
+            continue
+        if shape != (frame.layout.nb_channels, frame.sample_rate):
+            if shape is not None and shape[1] != frame.sample_rate:
+                raise InputError(Code.INPUT_UNREADABLE, f"speech {path} changes its sample rate on the way")
+            shape = (frame.layout.nb_channels, frame.sample_rate)
+            to_float = av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
+        for part in to_float.resample(frame):
+            mono = av.AudioFrame.from_ndarray(_mean(part), format="flt", layout="mono")
+            mono.sample_rate = part.sample_rate
+            for ready in resampler.resample(mono):
+                block = ready.to_ndarray().reshape(-1).astype(np.float32)
+                count += len(block)
+                if count > limits.max_seconds * sample_rate:
+                    raise InputError(Code.INPUT_LIMIT, f"speech {path} lasts more than {limits.max_seconds:.0f} s")
+                yield block
+    if shape is not None:
+        for ready in resampler.resample(None):
+            yield ready.to_ndarray().reshape(-1).astype(np.float32)
+
+
+def _mean(part: Any) -> F32:
+    """(1, n) float32 average of the channels of a planar float frame."""
+    planes: F32 = part.to_ndarray()
+    names = [channel.name for channel in part.layout.channels]
+    if len(names) == len(planes) > 2:
+        heard = [plane for plane, name in zip(planes, names, strict=True) if name != "LFE"]
+        planes = np.stack(heard) if heard else planes
+    return np.ascontiguousarray(planes.mean(axis=0, dtype=np.float32, keepdims=True))

@@ -1,0 +1,181 @@
+"""Law 1: parts of uneven length become one film with the exact number of frames, rate and length."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from media.audio import decode_speech
+from media.ffmpeg import ffmpeg_binary, run_ffmpeg
+from media.frames import open_frames
+from media.info import Colour
+from media.mux import check_output, join_parts, mux
+from media.probe import probe_video
+from media.writer import PartWriter, count_frames, fine_time_base
+from raydub.errors import Code, DependencyError, StageError
+from tests.media.films import film, number_of, picture, sound, tone
+
+RATES = [Fraction(*r) for r in [(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60, 1)]]
+COUNTS = [60, 17, 2, 41, 1]
+
+
+def parts_at(folder: Path, rate: Fraction, counts: list[int], **options: object) -> list[str]:
+    paths, done = [], 0
+    for number, count in enumerate(counts):
+        path = str(folder / f"part{number}.mp4")
+        with PartWriter(path, (96, 64), rate, Colour(), **options) as writer:  # type: ignore[arg-type]
+            for _ in range(count):
+                writer.write(picture(done))
+                done += 1
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("rate", RATES, ids=str)
+def test_film_is_frame_exact(tmp_path: Path, rate: Fraction, suffix: str) -> None:
+    total = sum(COUNTS)
+    parts = parts_at(tmp_path, rate, COUNTS)
+    assert [count_frames(part) for part in parts] == COUNTS
+    join_parts(parts, COUNTS, rate, str(tmp_path / "joined.mp4"))
+    speech = sound(tmp_path / "speech.wav", tone(2.0), 22050)
+    out = str(tmp_path / f"out.{suffix}")
+    mux(str(tmp_path / "joined.mp4"), str(speech), out, total, rate, {"comment": "synthetic speech"})
+    check_output(out, total, rate)
+    with av.open(out) as result:
+        video, audio = result.streams.video[0], result.streams.audio[0]
+        times = [frame.pts * frame.time_base for frame in result.decode(video)]
+        tick = 0 if suffix == "mp4" else Fraction(1, 1000)
+        assert all(abs(time - k / rate) <= tick for k, time in enumerate(times))
+        assert len(times) == total
+        assert audio.codec_context.sample_rate == 44100
+        tags = {key.lower(): value for key, value in result.metadata.items()}
+        assert tags["comment"] == "synthetic speech"
+        if suffix == "mp4":
+            assert video.average_rate == rate
+            assert video.duration * video.time_base == total / rate
+            assert abs(audio.duration * audio.time_base - total / rate) < 1 / rate
+    info = probe_video(out)
+    assert (info.rate, info.n_frames, info.variable_rate) == (rate, total, False)
+    with open_frames(info) as reader:
+        assert [number_of(frame) for frame in reader.frames(0, total)] == list(range(total))
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libsvtav1"])
+def test_other_codecs_join_too(tmp_path: Path, codec: str) -> None:
+    rate, counts = Fraction(30000, 1001), [9, 14]
+    parts = parts_at(tmp_path, rate, counts, codec=codec, preset="ultrafast", crf=20)
+    join_parts(parts, counts, rate, str(tmp_path / "joined.mp4"))
+    info = probe_video(str(tmp_path / "joined.mp4"))
+    assert (info.rate, info.n_frames) == (rate, 23)
+    with open_frames(info) as reader:
+        assert [number_of(frame) for frame in reader.frames(0, 23)] == list(range(23))
+
+
+def test_long_speech_is_cut_and_short_speech_padded(tmp_path: Path) -> None:
+    rate, counts = Fraction(25), [50]
+    parts = parts_at(tmp_path, rate, counts)
+    join_parts(parts, counts, rate, str(tmp_path / "joined.mp4"))
+    for seconds in (0.3, 9.0):
+        speech = sound(tmp_path / "speech.wav", tone(seconds), 16000)
+        mux(str(tmp_path / "joined.mp4"), str(speech), str(tmp_path / "out.mp4"), 50, rate, {})
+        check_output(str(tmp_path / "out.mp4"), 50, rate)
+        heard = decode_speech(str(tmp_path / "out.mp4"))
+        assert abs(len(heard) / 16000 - 2.0) < 0.04
+        loud = abs(heard).reshape(-1)[: 16000 * 2]
+        assert loud[int(16000 * 0.1) : int(16000 * 0.25)].max() > 0.4
+        assert (loud[16000:30000].max() > 0.4) == (seconds > 2)
+
+
+def test_colour_and_pixel_shape_are_tagged(tmp_path: Path) -> None:
+    colour = Colour(matrix="bt601", full_range=True, primaries=6, transfer=6)
+    path = str(tmp_path / "part.mp4")
+    with PartWriter(path, (96, 64), Fraction(25), colour, Fraction(4, 3)) as writer:
+        writer.write(picture(0))
+    info = probe_video(path)
+    assert info.colour == colour
+    assert info.sample_aspect == Fraction(4, 3)
+
+
+def test_writing_is_deterministic(tmp_path: Path) -> None:
+    rate = Fraction(25)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, two = parts_at(tmp_path / "a", rate, [20]), parts_at(tmp_path / "b", rate, [20])
+    assert Path(one[0]).read_bytes() == Path(two[0]).read_bytes()
+
+
+def test_wrong_counts_and_settings_are_refused(tmp_path: Path) -> None:
+    rate = Fraction(25)
+    parts = parts_at(tmp_path, rate, [5, 5])
+    with pytest.raises(StageError) as caught:
+        join_parts(parts, [5, 6], rate, str(tmp_path / "joined.mp4"))
+    assert caught.value.code == Code.STITCH_FAILED
+    other = str(tmp_path / "other.mp4")
+    with PartWriter(other, (64, 64), rate, Colour()) as writer:
+        writer.write(picture(0, 64, 64))
+    with pytest.raises(StageError, match="other settings"):
+        join_parts([parts[0], other], [5, 1], rate, str(tmp_path / "joined.mp4"))
+
+
+def test_check_output_sees_what_is_wrong(tmp_path: Path) -> None:
+    rate = Fraction(25)
+    join_parts(parts_at(tmp_path, rate, [30]), [30], rate, str(tmp_path / "joined.mp4"))
+    speech = sound(tmp_path / "speech.wav", tone(1.0))
+    out = str(tmp_path / "out.mp4")
+    mux(str(tmp_path / "joined.mp4"), str(speech), out, 20, rate, {})
+    with pytest.raises(StageError, match="30 frames, not 20"):
+        check_output(out, 20, rate)
+    with pytest.raises(StageError, match="sound that ends"):
+        check_output(out, 30, rate)
+    with pytest.raises(StageError, match="off its time"):
+        check_output(out, 30, Fraction(24))
+    with pytest.raises(StageError, match="lacks its picture or its sound"):
+        check_output(str(tmp_path / "joined.mp4"), 30, rate)
+
+
+def test_ffmpeg_errors_timeouts_and_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ffmpeg
+
+    graph = ffmpeg.output(ffmpeg.input(str(tmp_path / "absent.mp4")), str(tmp_path / "out.mp4"))
+    with pytest.raises(StageError, match="No such file"):
+        run_ffmpeg(graph, 30)
+    shim = tmp_path / "ffmpeg"
+    shim.write_text("#!/bin/sh\nsleep 30\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert ffmpeg_binary() == str(shim)
+    with pytest.raises(StageError) as caught:
+        run_ffmpeg(graph, 0.3)
+    assert caught.value.code == Code.TIMEOUT
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert "imageio_ffmpeg" in ffmpeg_binary()
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "")
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: (_ for _ in ()).throw(RuntimeError("none")))
+    with pytest.raises(DependencyError) as missing:
+        ffmpeg_binary()
+    assert missing.value.code == Code.FFMPEG_MISSING
+
+
+def test_unknown_codec_container_and_frame_size(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="unknown codec"):
+        PartWriter(str(tmp_path / "a.mp4"), (96, 64), Fraction(25), Colour(), codec="h264_telepathy")
+    with PartWriter(str(tmp_path / "b.mp4"), (96, 64), Fraction(25), Colour()) as writer:
+        writer.write(picture(0))
+        with pytest.raises(StageError, match="has size"):
+            writer.write(picture(1, 64, 64))
+    source = film(tmp_path / "c.mp4", range(3))
+    speech = sound(tmp_path / "s.wav", tone(1.0))
+    with pytest.raises(StageError) as caught:
+        mux(str(source), str(speech), str(tmp_path / "out.exe"), 3, Fraction(25), {})
+    assert caught.value.code == Code.OUTPUT_FORMAT
+
+
+@pytest.mark.parametrize("rate", RATES, ids=str)
+def test_fine_time_base_holds_every_frame(rate: Fraction) -> None:
+    base = fine_time_base(rate)
+    assert (1 / (rate * base)).denominator == 1
+    assert base <= Fraction(1, 10_000)
