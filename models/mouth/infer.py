@@ -1,0 +1,135 @@
+"""Speech to mouth shape, for use: load the embedded weights, ask for the shapes of some frames.
+
+The weights lie beside this file. Nothing else is needed: no download, no GPU, FIXME a frame on one core.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from models.mouth.network import Ensemble, NetworkConfig, build
+from raydub.errors import Code, DependencyError
+
+F32 = npt.NDArray[np.float32]
+
+EMBEDDED = Path(__file__).with_name("mouth.safetensors")
+LICENCE = "Apache-2.0 (learned from research clips, see MODEL_CARD.md)"
+COLUMNS_PER_SECOND = 80
+_SILENCE = -4.0
+_BLOCK = 400
+
+
+class ShapeStatistics(BaseModel):
+    """Mean and standard deviation over the training people, in units of the outer-eye-corner distance |36-45|: what a
+    z-score of 0 and 1 stand for. spread: standard deviation of the people's own means."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    std: float
+    spread: float
+
+
+class MouthConfig(BaseModel):
+    """What travels in the weights file's metadata (key `config`, JSON).
+
+    gain: factors that give predicted openness and width the standard deviation that real mouths have (1 in z-scores).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: NetworkConfig
+    members: int
+    gain: tuple[float, float]
+    openness: ShapeStatistics
+    width: ShapeStatistics
+
+    @property
+    def window_columns(self) -> int:
+        """Mel columns on which one row depends (80 a second), centred on the frame's time."""
+        return 2 * self.network.reach + 2
+
+
+class MouthShapes:
+    """The loaded network. Build with `load`; `predict` is a pure function of its arguments."""
+
+    def __init__(self, config: MouthConfig, network: Ensemble, sha256: str) -> None:
+        self.config = config
+        self.sha256 = sha256
+        self._network = network
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> MouthShapes:
+        """Load a weights file (default: the embedded one). Raises DependencyError (WEIGHTS_MISSING, WEIGHTS_LAYOUT)."""
+        path = EMBEDDED if path is None else Path(path)
+        if not path.is_file():
+            raise DependencyError(
+                Code.WEIGHTS_MISSING,
+                f"mouth weights {path} are absent",
+                hint="reinstall raydub, or train your own with raydub train",
+            )
+        try:
+            with safe_open(str(path), framework="pt", device="cpu") as file:
+                config = MouthConfig.model_validate(json.loads((file.metadata() or {})["config"]))
+                state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+            network = build(config.network, config.members, state)
+        except (SafetensorError, KeyError, ValidationError, ValueError, RuntimeError) as error:
+            raise DependencyError(
+                Code.WEIGHTS_LAYOUT,
+                f"{path} is not a mouth weights file of this version: {str(error)[:300]}",
+                hint="use the file that ships with this version, or train again with raydub train",
+            ) from error
+        return cls(config, network, hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def predict(self, mel: F32, rate: Fraction, frames: npt.NDArray[np.integer]) -> F32:
+        """Mouth shapes of output frames.
+
+        mel: (80, T) float32 in [-4, 4], 80 columns a second from time 0 (beyond its ends: silence); rate: frames a second;
+        frames: (M,) int. Returns (M, 2) float32: z-scored inner-lip openness and mouth width (see MouthConfig for the
+        units), smooth over time. The network runs over blocks of columns at fixed absolute places, so that a row comes
+        out bit-identical whichever other frames are asked for with it.
+        """
+        columns = [COLUMNS_PER_SECOND * int(frame) / rate for frame in np.asarray(frames)]
+        first = np.array([int(column // 1) for column in columns], np.int64)
+        part = np.array([float(column % 1) for column in columns], np.float32)
+        return self._read(mel, first, part)
+
+    def at(self, mel: F32, times: npt.NDArray[np.float64]) -> F32:
+        """As `predict`, for any times in seconds: (M,) float64 → (M, 2) float32."""
+        columns = np.asarray(times, np.float64) * COLUMNS_PER_SECOND
+        first = np.floor(columns)
+        return self._read(mel, first.astype(np.int64), (columns - first).astype(np.float32))
+
+    def _read(self, mel: F32, first: npt.NDArray[np.int64], part: F32) -> F32:
+        if mel.ndim != 2 or mel.shape[0] != 80:
+            raise ValueError(f"mel must be (80, T), is {mel.shape}")
+        shapes = np.empty((len(first), 2), np.float32)
+        block_of = first // _BLOCK
+        for block in np.unique(block_of):
+            rows = block_of == block
+            curve = self._block(mel, int(block))
+            j = first[rows] - int(block) * _BLOCK
+            t = part[rows, None]
+            shapes[rows] = (1 - t) * curve[j] + t * curve[j + 1]
+        return shapes
+
+    def _block(self, mel: F32, block: int) -> F32:
+        """Columns [block * _BLOCK, (block + 1) * _BLOCK] of the network's result, one more than a block: (_BLOCK + 1, 2)."""
+        reach = self.config.network.reach
+        start, stop = block * _BLOCK - reach, (block + 1) * _BLOCK + 1 + reach
+        window = np.full((80, stop - start), _SILENCE, np.float32)
+        low, high = max(start, 0), min(stop, mel.shape[1])
+        if low < high:
+            window[:, low - start : high - start] = mel[:, low:high]
+        with torch.inference_mode():
+            raw = self._network(torch.from_numpy(window)[None])[0, :2].numpy()
+        return np.ascontiguousarray(raw.T * np.float32(self.config.gain), np.float32)

@@ -1,0 +1,114 @@
+"""The network: mel columns in, mouth shape out. Convolutions only, nothing recurrent, nothing padded: what it says of one
+instant depends on a fixed stretch of sound around that instant and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+OUTPUTS = 2
+"""Openness and width."""
+
+
+class NetworkConfig(BaseModel):
+    """Layout of one network. channels: width of every layer; dilations: one residual block each (kernel 3); smooth_columns:
+    standard deviation, in mel columns (12.5 ms), of the fixed Gaussian that ends the network; auxiliary: further outputs
+    used in training only; dropout: in training only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int = 96
+    dilations: tuple[int, ...] = (1, 2, 4, 6)
+    smooth_columns: float = 2.5
+    auxiliary: int = 0
+    dropout: float = 0.25
+
+    @property
+    def smooth_reach(self) -> int:
+        """Columns that the Gaussian reaches to each side."""
+        return round(2.5 * self.smooth_columns)
+
+    @property
+    def reach(self) -> int:
+        """Columns to each side of an instant on which its result depends; the window is 2 * reach + 1 wide."""
+        return 2 + 1 + sum(self.dilations) + self.smooth_reach
+
+
+class MouthNetwork(nn.Module):
+    """mel (B, 80, T) float32 in [-4, 4] → (B, outputs, T - 2 * reach) float32: z-scored openness and width, and after them the
+    auxiliary outputs, if any. Column j of the result belongs to column j + reach of the input."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config.channels
+        # 2-D first: speakers differ by small shifts along the frequency axis, which convolution and pooling absorb
+        self.bands = nn.Sequential(
+            nn.Conv2d(1, 16, (5, 3), stride=(2, 1), padding=(2, 0)),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, (5, 3), stride=(2, 1), padding=(2, 0)),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+        )
+        self.enter = nn.Sequential(
+            nn.Dropout1d(config.dropout / 2), nn.Conv1d(16 * 20, c, 3), nn.BatchNorm1d(c), nn.ReLU()
+        )
+        self.blocks = nn.ModuleList(_Block(c, dilation, config.dropout) for dilation in config.dilations)
+        self.leave = nn.Conv1d(c, OUTPUTS + config.auxiliary, 1)
+        reach = config.smooth_reach
+        t = torch.arange(-reach, reach + 1, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (t / config.smooth_columns) ** 2)
+        self.register_buffer("kernel", (kernel / kernel.sum())[None, None], persistent=False)
+
+    kernel: Tensor
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = self.bands(mel[:, None] / 4)
+        x = self.enter(x.flatten(1, 2))
+        for block in self.blocks:
+            x = block(x)
+        x = self.leave(x)
+        b, o, t = x.shape
+        return nn.functional.conv1d(x.reshape(b * o, 1, t), self.kernel).reshape(b, o, -1)
+
+
+class _Block(nn.Module):
+    """x + f(x), where f is a dilated convolution of kernel 3 without padding; the ends of x are cut to match."""
+
+    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.body = nn.Sequential(
+            nn.Conv1d(channels, channels, 3, dilation=dilation),
+            nn.BatchNorm1d(channels),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Conv1d(channels, channels, 1),
+            nn.BatchNorm1d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x[..., self.dilation : -self.dilation] + self.body(x))
+
+
+class Ensemble(nn.Module):
+    """The mean of several networks of one layout: less variance than any of them, for little data much better."""
+
+    def __init__(self, members: list[MouthNetwork]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return torch.stack([member(mel) for member in self.members]).mean(dim=0)
+
+
+def build(config: NetworkConfig, members: int, state: Mapping[str, Tensor] | None = None) -> Ensemble:
+    """An ensemble, from its state dict when given (strict), in evaluation mode."""
+    ensemble = Ensemble([MouthNetwork(config) for _ in range(members)])
+    if state is not None:
+        ensemble.load_state_dict(dict(state), strict=True)
+    return ensemble.eval()

@@ -1,0 +1,129 @@
+"""Clips into training material: sound and measured mouth shapes on one clock, kept in a cache folder.
+
+A cached clip is one .npz per source file, named after the file's digest, so that preparing again costs nothing. Frames
+carry their own presentation times: clips of any frame rate, and of varying rate, serve alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.mouth.train.shapes import ShapeReader, mouth_shape, turned
+from raydub.errors import Code, InputError
+
+F32 = npt.NDArray[np.float32]
+RATE = 16000
+_VERSION = 1
+_SIDE = 800
+"""Frames are shrunk to this longer side: landmarks gain nothing from more."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One talking head with its own sound. name: file name; samples: (s,) float32 mono at 16 kHz from time 0;
+    times: (n,) float64 seconds of each frame; shape: (n, 2) float32 openness and width in units of |36-45|;
+    usable: (n,) bool: a face was found there and is not turned away."""
+
+    name: str
+    samples: F32
+    times: npt.NDArray[np.float64]
+    shape: F32
+    usable: npt.NDArray[np.bool_]
+
+
+def prepare_clip(path: str | Path, cache: str | Path, *, max_seconds: float = 60.0) -> Clip:
+    """Measure one clip, or read it from the cache. Raises InputError where it has no picture or no sound."""
+    path, cache = Path(path), Path(cache)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:24]
+    kept = cache / f"{digest}.v{_VERSION}.npz"
+    if kept.is_file():
+        with np.load(kept, allow_pickle=False) as stored:
+            return Clip(name=path.name, **{f.name: stored[f.name] for f in fields(Clip) if f.name != "name"})
+    clip = _measure(path, max_seconds)
+    cache.mkdir(parents=True, exist_ok=True)
+    draft = kept.with_suffix(f".{os.getpid()}.npz")
+    np.savez(draft, samples=clip.samples, times=clip.times, shape=clip.shape, usable=clip.usable)
+    os.replace(draft, kept)
+    return clip
+
+
+def prepare_clips(
+    paths: list[Path], cache: str | Path, on_clip: Callable[[str, str], None] | None = None
+) -> tuple[list[Clip], dict[str, str]]:
+    """All clips that can be used, and for the others why not. `on_clip(name, outcome)` is called after each."""
+    clips, refused = [], {}
+    for path in paths:
+        try:
+            clip = prepare_clip(path, cache)
+        except (InputError, av.FFmpegError) as error:
+            refused[path.name] = str(error)
+        else:
+            clips.append(clip)
+        if on_clip is not None:
+            on_clip(path.name, refused.get(path.name, "ready"))
+    return clips, refused
+
+
+def _measure(path: Path, max_seconds: float) -> Clip:
+    samples = read_sound(path, max_seconds)
+    reader = ShapeReader()
+    times: list[float] = []
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise InputError(Code.VIDEO_NO_STREAM, f"{path.name} has no picture")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            if frame.time is None:
+                continue
+            if frame.time > max_seconds:
+                break
+            times.append(float(frame.time))
+            reader.add(_shrunk(frame.to_ndarray(format="bgr24")))
+    if not times:
+        raise InputError(Code.VIDEO_NO_FRAMES, f"{path.name} has no frames")
+    landmarks, found = reader.landmarks()
+    usable = found & (turned(landmarks) < 0.75)
+    return Clip(path.name, samples, np.array(times, np.float64), mouth_shape(landmarks), usable)
+
+
+def _shrunk(bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    scale = _SIDE / max(bgr.shape[:2])
+    if scale >= 1:
+        return bgr
+    return cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def read_sound(path: str | Path, max_seconds: float = 600.0) -> F32:
+    """The sound as (s,) float32 mono at 16 kHz, sample 0 at time 0 of the file's clock (a late start is padded, an early
+    one cut). Raises InputError (SPEECH_NO_STREAM, SPEECH_SILENT)."""
+    pieces: list[F32] = []
+    start: float | None = None
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            raise InputError(Code.SPEECH_NO_STREAM, f"{Path(path).name} has no sound")
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        for frame in container.decode(container.streams.audio[0]):
+            if start is None:
+                start = float(frame.time or 0.0)
+            frame.pts = None
+            pieces += [part.to_ndarray().reshape(-1) for part in resampler.resample(frame)]
+            if sum(map(len, pieces)) > max_seconds * RATE:
+                break
+        pieces += [part.to_ndarray().reshape(-1) for part in resampler.resample(None)]
+    sound = np.concatenate(pieces).astype(np.float32) if pieces else np.zeros(0, np.float32)
+    shift = round((start or 0.0) * RATE)
+    sound = np.concatenate([np.zeros(shift, np.float32), sound]) if shift > 0 else sound[-shift:]
+    if not len(sound) or float(np.abs(sound).max()) < 1e-3:
+        raise InputError(Code.SPEECH_SILENT, f"{Path(path).name} is silent")
+    return sound

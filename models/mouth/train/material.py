@@ -1,0 +1,152 @@
+"""Clips into sequences: mel columns and target curves on the mel's own clock (80 a second), and their variations.
+
+Targets are z-scored per clip (a mouth's resting size is the person's, not the sound's), so the network learns movement.
+Variations: speed and pitch together by resampling, level, spectral tilt, a noise floor, and stretches of silence with a
+closed mouth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import binary_erosion, gaussian_filter1d
+from scipy.signal import resample_poly
+
+from models.mel import mel_spectrogram
+from models.mouth.train.clips import RATE, Clip
+
+F32 = npt.NDArray[np.float32]
+COLUMNS = 80
+SPEEDS = ((1, 1), (9, 10), (19, 20), (21, 20), (11, 10), (23, 20), (7, 8))
+"""Ratios by which sound and picture are sped up together (pitch moves with them)."""
+DECIBEL = 0.08
+"""One decibel in mel units: 8 / 100."""
+CLOSED_Z = -1.1
+"""Target openness of silence, in z-scores."""
+
+
+@dataclass(frozen=True)
+class Sequence_:
+    """One clip at one speed. mel: (80, T); target: (2, T) z-scored openness and width; known: (T,) bool."""
+
+    clip: str
+    mel: F32
+    target: F32
+    known: npt.NDArray[np.bool_]
+    extra: F32 | None = None
+
+
+def z_scored(clip: Clip) -> tuple[F32, F32, F32]:
+    """(n, 2) z-scores of a clip's shapes with outliers pulled in, and the (2,) mean and (2,) standard deviation used."""
+    seen = clip.shape[clip.usable]
+    low, high = np.percentile(seen, [1, 99], axis=0)
+    seen = np.clip(seen, low, high)
+    mean, std = seen.mean(axis=0), np.maximum(seen.std(axis=0), 1e-3)
+    z = np.clip((clip.shape - mean) / std, -3.0, 3.5)
+    return z.astype(np.float32), mean.astype(np.float32), std.astype(np.float32)
+
+
+def on_columns(clip: Clip, columns: int, speed: float = 1.0) -> tuple[F32, npt.NDArray[np.bool_]]:
+    """The clip's z-scores on the mel's clock: (2, columns) and (columns,) bool, False beyond or near unusable frames."""
+    z, _, _ = z_scored(clip)
+    z = gaussian_filter1d(z, 0.6, axis=0, mode="nearest")
+    when = np.arange(columns) / COLUMNS * speed
+    curve = np.stack([np.interp(when, clip.times, z[:, k]) for k in range(2)])
+    nearest = np.clip(np.searchsorted(clip.times, when), 0, len(clip.times) - 1)
+    known = clip.usable[nearest] & (when >= clip.times[0]) & (when <= clip.times[-1])
+    return curve.astype(np.float32), binary_erosion(known, np.ones(7))
+
+
+def sequence_of(clip: Clip, ratio: tuple[int, int] = (1, 1)) -> Sequence_:
+    """The clip at the given speed (numerator, denominator: above 1 is faster and higher)."""
+    up, down = ratio[1], ratio[0]
+    samples = clip.samples if up == down else resample_poly(clip.samples, up, down).astype(np.float32)
+    mel = mel_spectrogram(samples)
+    target, known = on_columns(clip, mel.shape[1], ratio[0] / ratio[1])
+    return Sequence_(clip.name, mel, target, known)
+
+
+def distort(mel: F32, rng: np.random.Generator) -> F32:
+    """A copy of mel (80, T) as another microphone in another room would have it: level, tilt, bumps, noise floor."""
+    bands = np.linspace(-1, 1, 80, dtype=np.float32)[:, None]
+    decibels = mel / DECIBEL
+    decibels = decibels + rng.uniform(-14, 8) + rng.uniform(-8, 8) * bands
+    decibels = decibels + rng.normal(0, 2) * np.sin(np.pi * (rng.uniform(1, 4) * bands + rng.uniform(-1, 1)))
+    if rng.random() < 0.5:
+        floor = rng.uniform(-60, 0) + rng.uniform(-15, 5) * bands + rng.normal(0, 3, mel.shape)
+        decibels = 10 * np.log10(10 ** (decibels / 10) + 10 ** (floor / 10))
+    return np.clip(decibels * DECIBEL, -4, 4).astype(np.float32)
+
+
+def hush(
+    mel: F32, target: F32, known: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> None:
+    """Silence a stretch of 0.3 s and more, in place: a still noise floor in the sound, a closed mouth in the target. Around the joins
+    the target is left unknown, for there the mouth is on its way."""
+    columns = mel.shape[1]
+    length = int(rng.integers(24, max(25, columns // 2)))
+    start = int(rng.integers(0, max(1, columns - length)))
+    stop = min(columns, start + length)
+    floor = -4 if rng.random() < 0.5 else rng.uniform(-4, -2.2) + rng.normal(0, 0.25, (80, stop - start))
+    mel[:, start:stop] = np.clip(floor, -4, 4)
+    target[0, start:stop] = CLOSED_Z
+    target[1, start:stop] = 0.0
+    known[start:stop] = True
+    for join in (start, stop):
+        known[max(0, join - 8) : join + 8] = False
+
+
+class Batches:
+    """Endless random crops of the sequences, distorted. `draw` gives mel (B, 80, W), target (B, 2 [+ E], W - 2 * reach) and known of
+    that length; sequences are drawn in proportion to the square root of their length."""
+
+    def __init__(
+        self, sequences: Sequence[Sequence_], columns: int, reach: int, seed: int, hush_share: float = 0.12
+    ) -> None:
+        self._sequences = list(sequences)
+        self._columns = columns
+        self._reach = reach
+        self._rng = np.random.default_rng(seed)
+        self._hush_share = hush_share
+        weight = np.sqrt([max(1, int(s.known.sum())) for s in sequences])
+        self._weight = weight / weight.sum()
+
+    def draw(self, count: int) -> tuple[F32, F32, npt.NDArray[np.bool_]]:
+        mels, targets, knowns = [], [], []
+        while len(mels) < count:
+            sequence = self._sequences[int(self._rng.choice(len(self._sequences), p=self._weight))]
+            cut = self._cut(sequence)
+            if cut is not None:
+                for kept, piece in zip((mels, targets, knowns), cut, strict=True):
+                    kept.append(piece)
+        return np.stack(mels), np.stack(targets), np.stack(knowns)
+
+    def _cut(self, sequence: Sequence_) -> tuple[F32, F32, npt.NDArray[np.bool_]] | None:
+        rng, reach, inner = self._rng, self._reach, self._columns - 2 * self._reach
+        total = sequence.mel.shape[1]
+        start = int(rng.integers(-reach, max(1 - reach, total - inner)))
+        mel = np.full((80, self._columns), -4, np.float32)
+        low, high = max(0, start - reach), min(total, start + inner + reach)
+        mel[:, low - start + reach : high - start + reach] = sequence.mel[:, low:high]
+        curves = sequence.target if sequence.extra is None else np.concatenate([sequence.target, sequence.extra])
+        target = np.zeros((curves.shape[0], inner), np.float32)
+        known = np.zeros(inner, bool)
+        low, high = max(0, start), min(total, start + inner)
+        target[:, low - start : high - start] = curves[:, low:high]
+        known[low - start : high - start] = sequence.known[low:high]
+        if known.sum() < inner // 3:
+            return None
+        mel = distort(mel, rng)
+        if rng.random() < self._hush_share:
+            _hush_inner(mel, target, known, reach, rng)
+        return mel, target, known
+
+
+def _hush_inner(
+    mel: F32, target: F32, known: npt.NDArray[np.bool_], reach: int, rng: np.random.Generator
+) -> None:
+    inner = mel[:, reach : mel.shape[1] - reach]
+    hush(inner, target, known, rng)

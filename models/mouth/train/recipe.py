@@ -1,0 +1,225 @@
+"""The whole recipe: a folder of talking heads in, a weights file and its report out. `raydub train` calls `train`.
+
+Steps: measure every clip (cached) → refuse clips that cannot teach → train a few small networks, each without a share of
+the clips → judge each on its share → scale movement to that of real mouths → write → judge the file on kept-out people.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save_file
+
+from models.mouth.infer import MouthConfig, MouthShapes, ShapeStatistics
+from models.mouth.network import Ensemble, MouthNetwork, NetworkConfig
+from models.mouth.train.clips import Clip, prepare_clips
+from models.mouth.train.evaluate import Predictor, Score, evaluate
+from models.mouth.train.fit import FitConfig, fit
+from models.mouth.train.material import SPEEDS, Sequence_, sequence_of, z_scored
+from models.mouth.train.screen import screen
+from raydub.errors import Code, InputError
+
+SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".mpg", ".webm"})
+
+Progress = Callable[[str, int, int, str], None]
+"""(step of the recipe, done, total, note); steps are clips, screen, train, evaluate."""
+
+
+class TrainConfig(BaseModel):
+    """What to train on and how. clips: folder of talking heads with their own sound; output: weights file to write;
+    cache: folder for measured clips; keep_out: file names that are neither trained on nor used for any choice, only judged
+    at the end; leave_out: file names not used at all (further clips of kept-out people, clips known to be bad);
+    members: networks in the ensemble; threads: CPU threads for the networks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clips: Path
+    output: Path
+    cache: Path
+    keep_out: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    network: NetworkConfig = NetworkConfig()
+    fit: FitConfig = FitConfig()
+    members: int = Field(4, ge=1)
+    speeds: tuple[tuple[int, int], ...] = SPEEDS
+    seed: int = 0
+    threads: int = Field(1, ge=1)
+
+
+class TrainReport(BaseModel):
+    """What came of it. loss: mean of the last tenth of every member's steps; unseen: each member judged on the clips it
+    did not see, or None with one member; kept_out: the written file judged on kept-out clips, or None without any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: Path
+    sha256: str
+    trained_on: tuple[str, ...]
+    refused: dict[str, str]
+    moved: dict[str, float]
+    frames: int
+    first_loss: float
+    loss: float
+    unseen: Score | None
+    kept_out: Score | None
+    config: MouthConfig
+    seconds: float
+
+
+def train(config: TrainConfig, on_progress: Progress | None = None) -> TrainReport:
+    """Run the recipe. Raises InputError when no clip can teach. Writes config.output atomically; same clips, seed and
+    torch build give the same file."""
+    started = time.monotonic()
+    tell = on_progress or (lambda step, done, total, note: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        return _train(config, tell, started)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(config: TrainConfig, tell: Progress, started: float) -> TrainReport:
+    clips, refused = _measured(config, tell)
+    kept_out = [clip for clip in clips if clip.name in config.keep_out and clip.usable.any()]
+    screened = screen([clip for clip in clips if clip.name not in config.keep_out])
+    teachers = list(screened.clips)
+    tell("screen", len(teachers), len(clips), f"{len(screened.refused)} refused, {len(screened.moved)} moved into sync")
+    if not teachers:
+        raise InputError(
+            Code.INPUT_UNREADABLE,
+            f"no clip in {config.clips} can teach: {refused | screened.refused}",
+            hint="give clips of one face each, speaking, with their own sound",
+        )
+    sequences = {clip.name: [sequence_of(clip, ratio) for ratio in config.speeds] for clip in teachers}
+    members, judged, losses = _members(config, teachers, sequences, tell)
+    mouth = MouthConfig(
+        network=config.network,
+        members=config.members,
+        gain=_gain(members, judged, [sequences[clip.name][0] for clip in teachers]),
+        openness=_statistics(teachers, 0),
+        width=_statistics(teachers, 1),
+    )
+    _save(config.output, mouth, members)
+    shapes = MouthShapes.load(config.output)
+    score = evaluate(kept_out, shapes.at) if kept_out else None
+    tell("evaluate", len(kept_out), len(kept_out), f"r = {score.openness:.3f} on kept-out clips" if score else "none kept out")
+    tenth = max(1, config.fit.steps // 10)
+    return TrainReport(
+        output=config.output,
+        sha256=shapes.sha256,
+        trained_on=tuple(clip.name for clip in teachers),
+        refused=refused | screened.refused,
+        moved=screened.moved,
+        frames=int(sum(clip.usable.sum() for clip in teachers)),
+        first_loss=float(np.mean([one[0] for one in losses])),
+        loss=float(np.mean([one[-tenth:] for one in losses])),
+        unseen=_merged([score for _, score in judged]) if judged else None,
+        kept_out=score,
+        config=mouth,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _measured(config: TrainConfig, tell: Progress) -> tuple[list[Clip], dict[str, str]]:
+    paths = sorted(
+        path for path in config.clips.iterdir() if path.suffix.lower() in SUFFIXES and path.name not in config.leave_out
+    )
+    done = iter(range(1, len(paths) + 1))
+    return prepare_clips(paths, config.cache, lambda name, note: tell("clips", next(done), len(paths), f"{name}: {note}"))
+
+
+def _members(
+    config: TrainConfig, teachers: Sequence[Clip], sequences: dict[str, list[Sequence_]], tell: Progress
+) -> tuple[list[MouthNetwork], list[tuple[float, Score]], list[list[float]]]:
+    """The networks, each trained without its share of the clips; per share (movement of width, score); losses by step."""
+    members: list[MouthNetwork] = []
+    judged: list[tuple[float, Score]] = []
+    losses: list[list[float]] = []
+    total = config.members * config.fit.steps
+    for k in range(config.members):
+        unseen = list(teachers[k :: config.members]) if 1 < config.members <= len(teachers) else []
+        names = {clip.name for clip in unseen}
+        material = [one for clip in teachers if clip.name not in names for one in sequences[clip.name]]
+        curve: list[float] = []
+
+        def on_step(step: int, loss: float, curve: list[float] = curve, k: int = k) -> None:
+            curve.append(loss)
+            if step % 25 == 24:
+                tell("train", k * config.fit.steps + step + 1, total, f"network {k + 1}, loss {np.mean(curve[-25:]):.3f}")
+
+        members.append(fit(material, config.network, config.fit, config.seed + k, on_step))
+        losses.append(curve)
+        if unseen:
+            judged.append(_judge(members[-1], unseen))
+    return members, judged, losses
+
+
+def _judge(member: MouthNetwork, unseen: Sequence[Clip]) -> tuple[float, Score]:
+    said = [_curve(member, sequence_of(clip).mel) for clip in unseen]
+    return float(np.mean([curve[1].std() for curve in said])), evaluate(unseen, predictor(member))
+
+
+def predictor(network: MouthNetwork | Ensemble) -> Predictor:
+    """A network that is not written yet, as `evaluate` wants it: without gain."""
+
+    def at(mel: np.ndarray, times: np.ndarray) -> np.ndarray:
+        curve = _curve(network, mel)
+        columns = np.arange(curve.shape[1])
+        return np.stack([np.interp(times * 80, columns, row) for row in curve], axis=1).astype(np.float32)
+
+    return at
+
+
+def _curve(network: MouthNetwork | Ensemble, mel: np.ndarray) -> np.ndarray:
+    """(80, T) → (2, T), silence beyond the ends."""
+    member = network.members[0] if isinstance(network, Ensemble) else network
+    assert isinstance(member, MouthNetwork)
+    reach = member.config.reach
+    padded = np.pad(mel, ((0, 0), (reach, reach)), constant_values=-4)
+    with torch.inference_mode():
+        return np.asarray(network(torch.from_numpy(padded)[None])[0, :2].numpy())
+
+
+def _gain(
+    members: Sequence[MouthNetwork], judged: Sequence[tuple[float, Score]], seen: Sequence[Sequence_]
+) -> tuple[float, float]:
+    """Factors that bring the ensemble's movement on unseen speech to that of real mouths (1 in z-scores). A member's movement
+    on unseen clips is known; averaging members takes away a further part, which is measured on the clips seen."""
+    single = np.mean([[_curve(one, s.mel).std(axis=1) for one in members] for s in seen], axis=(0, 1))
+    together = np.mean([np.mean([_curve(one, s.mel) for one in members], axis=0).std(axis=1) for s in seen], axis=0)
+    unseen = single
+    if judged:
+        unseen = np.array([np.mean([score.movement for _, score in judged]), np.mean([width for width, _ in judged])])
+    movement = np.maximum(unseen * together / np.maximum(single, 1e-3), 0.2)
+    return float(1 / movement[0]), float(1 / movement[1])
+
+
+def _statistics(clips: Sequence[Clip], k: int) -> ShapeStatistics:
+    means, stds = zip(*[(z_scored(clip)[1][k], z_scored(clip)[2][k]) for clip in clips], strict=True)
+    return ShapeStatistics(mean=float(np.median(means)), std=float(np.median(stds)), spread=float(np.std(means)))
+
+
+def _save(path: Path, config: MouthConfig, members: Sequence[MouthNetwork]) -> None:
+    """Half precision on disk (half the size; r changes in the fifth digit), single precision in use."""
+    state = {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in Ensemble(list(members)).state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(state, str(draft), metadata={"config": config.model_dump_json()})
+    draft.chmod(0o644)
+    os.replace(draft, path)
+
+
+def _merged(scores: Sequence[Score]) -> Score:
+    """One score over all clips of several."""
+    clips = tuple(clip for score in scores for clip in score.clips)
+    return Score.of(clips)

@@ -1,0 +1,100 @@
+"""Which clips can teach: a first pass that throws out what would only confuse, and says why.
+
+Clips from the wild are dubbed, out of sync, silent, or show somebody who listens. A ridge regression from coarse mel
+bands to openness, fitted on all other clips, knows little but knows enough: where even its best delay finds no
+relation between sound and mouth, the clip is refused; where a clear relation lies a little off zero, the clip is
+moved into sync. Only clips for training go through this; clips for judging never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from models.mouth.train.clips import Clip
+from models.mouth.train.evaluate import correlation
+from models.mouth.train.material import COLUMNS, Sequence_, sequence_of
+
+_REACH = 16
+_RIDGE = 150.0
+_MAX_LAG = 12
+MIN_SECONDS = 2.0
+MIN_MOVEMENT = 0.008
+MIN_CORRELATION = 0.12
+MIN_GAIN = 0.12
+"""A clip is moved into sync only where that adds this much correlation."""
+
+
+@dataclass(frozen=True)
+class Screening:
+    """clips: those that may teach, in sync; refused: name → why; moved: name → seconds by which the picture came late."""
+
+    clips: tuple[Clip, ...]
+    refused: dict[str, str]
+    moved: dict[str, float]
+
+
+def screen(clips: Sequence[Clip]) -> Screening:
+    """First pass over training clips. With fewer than four usable clips nothing can be compared and only the plain checks apply."""
+    refused = {clip.name: why for clip in clips if (why := _plain_fault(clip))}
+    left = [clip for clip in clips if clip.name not in refused]
+    if len(left) < 4:
+        return Screening(tuple(left), refused, {})
+    sequences = [sequence_of(clip) for clip in left]
+    features = [_features(sequence) for sequence in sequences]
+    terms = [_normal_terms(f, s) for f, s in zip(features, sequences, strict=True)]
+    whole = sum(t[0] for t in terms), sum(t[1] for t in terms)
+    kept, moved = [], {}
+    for clip, sequence, feature, (own_a, own_b) in zip(left, sequences, features, terms, strict=True):
+        a = whole[0] - own_a
+        weights = np.linalg.solve(a + _RIDGE * np.eye(len(a)), whole[1] - own_b)
+        at_zero, best, lag = _best_lag(feature @ weights, sequence)
+        if best < MIN_CORRELATION:
+            refused[clip.name] = f"sound and mouth do not go together (r = {at_zero:.2f}, at best {best:.2f})"
+        elif best - at_zero > MIN_GAIN and lag:
+            moved[clip.name] = lag / COLUMNS
+            kept.append(replace(clip, times=clip.times - lag / COLUMNS))
+        else:
+            kept.append(clip)
+    return Screening(tuple(kept), refused, moved)
+
+
+def _plain_fault(clip: Clip) -> str:
+    seconds = float(clip.usable.mean() * (clip.times[-1] - clip.times[0])) if len(clip.times) > 1 else 0.0
+    if seconds < MIN_SECONDS:
+        return f"a usable face in {seconds:.1f} s only"
+    movement = float(clip.shape[clip.usable, 0].std())
+    if movement < MIN_MOVEMENT:
+        return f"the mouth hardly moves (standard deviation of openness {movement:.3f})"
+    return ""
+
+
+def _features(sequence: Sequence_) -> npt.NDArray[np.float64]:
+    """(T, features): 20 bands at nine instants around each column, the clip's mean taken out."""
+    bands = sequence.mel.reshape(20, 4, -1).mean(axis=1).astype(np.float64)
+    bands -= bands.mean(axis=1, keepdims=True)
+    total = bands.shape[1]
+    padded = np.pad(bands, ((0, 0), (_REACH, _REACH)), mode="edge")
+    return np.concatenate([padded[:, o : o + total] for o in range(0, 2 * _REACH + 1, 4)]).T
+
+
+def _normal_terms(
+    features: npt.NDArray[np.float64], sequence: Sequence_
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    x, y = features[sequence.known], sequence.target[0][sequence.known]
+    weight = max(len(x), 1) ** -0.5
+    return x.T @ x * weight, x.T @ (y - y.mean()) * weight
+
+
+def _best_lag(said: npt.NDArray[np.float64], sequence: Sequence_) -> tuple[float, float, int]:
+    """Correlation without a shift, the best one, and the columns by which the picture is late there."""
+    inner = sequence.known.copy()
+    inner[:_MAX_LAG] = inner[len(inner) - _MAX_LAG :] = False
+    by_lag = {
+        lag: correlation(np.roll(said, lag)[inner], sequence.target[0][inner]) for lag in range(-_MAX_LAG, _MAX_LAG + 1, 2)
+    }
+    lag = max(by_lag, key=lambda one: by_lag[one])
+    return by_lag[0], by_lag[lag], lag
