@@ -4,8 +4,11 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-BENCHES := network track end_to_end foreign_audio
 BENCH_OUT ?= bench-out
+# Clips of real people for benches and tests, never part of the repository; without them benches use the demo's sample.
+MEDIA ?= $(or $(RAYDUB_TEST_MEDIA),../shared/media)
+CLIP ?= $(firstword $(wildcard $(MEDIA)/video/webcam_en_720p30.mp4) examples/demo/clip.mp4)
+SPEECH ?= examples/demo/speech_es.flac
 
 .PHONY: demo test test-all lint format bench clean
 
@@ -28,10 +31,14 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev      ## the benchmarks one after another; figures as JSON in $(BENCH_OUT)
+bench: $(VENV)/.dev      ## the benchmarks one after another, figures as JSON in $(BENCH_OUT)
 	@mkdir -p $(BENCH_OUT)
-	@set -e; for name in $(BENCHES); do \
-	  echo "bench/$$name.py -> $(BENCH_OUT)/$$name.json"; $(BIN)/python bench/$$name.py > $(BENCH_OUT)/$$name.json; done
+	$(BIN)/python bench/network.py --out $(BENCH_OUT)/network.json
+	$(BIN)/python bench/track.py $(CLIP) > $(BENCH_OUT)/track.json
+	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) --random-wav2lip 1 > $(BENCH_OUT)/wav2lip.json
+	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) > $(BENCH_OUT)/warp.json
+	@if [ -d "$(MEDIA)/video" ]; then set -x; $(BIN)/python bench/foreign_audio.py --clips $(MEDIA)/video > $(BENCH_OUT)/foreign_audio.json; \
+	else echo "bench/foreign_audio.py skipped: no real clips in $(MEDIA), set RAYDUB_TEST_MEDIA"; fi
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raydub needs Python 3.11 or newer: make PYTHON=...")'
