@@ -26,7 +26,7 @@ class Span(NamedTuple):
     start: int
     stop: int
 
-    def __len__(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         return max(0, self.stop - self.start)
 
 
