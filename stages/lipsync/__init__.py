@@ -1,0 +1,1 @@
+"""Lip engines: Wav2Lip checkpoints and the embedded warp."""

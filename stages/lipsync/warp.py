@@ -1,0 +1,128 @@
+"""The embedded lip engine: a tiny network turns speech into mouth shapes, a warp gives the frame's own face that shape.
+
+Lips, jaw and chin are moved at full resolution, so skin, beard and lips stay as sharp as the source and the identity
+cannot change; what shows between the lips is taken from the person's own most open mouth in the clip, or drawn where
+none was seen. Nothing above the base of the nose changes. Design: RESEARCH part D, route 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from media.frames import Frame
+from media.yuv import to_bgr
+from raydub.errors import Code, StageError
+from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord
+from stages.lipsync.warp_edges import refine
+from stages.lipsync.warp_field import field_of, region_of, warp
+from stages.lipsync.warp_inside import Inside, best_inside, draw_inside, light_of, show_inside
+from stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
+from stages.types import F32, FaceItems
+
+if TYPE_CHECKING:
+    from models.mouth.infer import MouthShapes
+
+SAMPLES = 28  # frames of the source looked at in prepare
+INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
+SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
+WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landmarks overstate it on warped corners
+
+
+class WarpEngine:
+    """LipEngine (see stages.engine) without crops: needs landmarks only.
+
+    model: a mouth weights file (models.mouth.infer.MouthShapes), or None for the one that ships with raydub.
+    """
+
+    name = "warp"
+    needs_crops = False
+
+    def __init__(self, model: str | None = None) -> None:
+        self.model = model
+        self._shapes: MouthShapes | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"model": self.model, "_shapes": None}
+
+    def weights(self) -> tuple[WeightsRecord, ...]:
+        """The mouth-shape network's record."""
+        from models.mouth.infer import EMBEDDED, LICENCE
+
+        shapes = self._load()
+        licence = LICENCE if self.model is None else "own weights"
+        return (WeightsRecord((EMBEDDED.name if self.model is None else self.model), shapes.sha256, licence),)
+
+    def load(self, device: str) -> None:
+        """Load the network. It is so small that it runs on the CPU whatever `device` says."""
+        self._load()
+
+    def _load(self) -> MouthShapes:
+        if self._shapes is None:
+            from models.mouth.infer import MouthShapes
+
+            self._shapes = MouthShapes.load(self.model)
+        return self._shapes
+
+    def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
+        """Learn the person from SAMPLES frames.
+
+        mouth_person (2,) float32: the mouth's usual width in face units, and how far this mouth opens against an
+        ordinary one; inside_*: the straightened inside of the best open mouth (see warp_inside), absent when there was
+        none. {} where no face was seen.
+        """
+        samples = [(frame, marks) for frame, _, marks in video.sample(SAMPLES) if axes_of(marks) is not None]
+        if not samples:
+            return {}
+        usual = float(np.median([width_of(marks) for _, marks in samples]))
+        # a wide mouth opens wider; what is unusual about this face's width is half believed
+        size = float(np.clip(1 + 0.5 * (usual / self._load().config.width.mean - 1), 0.85, 1.15))
+        out: dict[str, npt.NDArray[np.generic]] = {"mouth_person": np.array((usual, size), np.float32)}
+        inside = best_inside([(to_bgr(frame), marks) for frame, marks in samples_by_opening(samples)])
+        if inside is not None:
+            out.update(inside.arrays())
+        return out
+
+    def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
+        """shapes (M, 2) float32 for the mouth that says the speech at each item's frame: opening in face units of an
+        ordinary face, and width as a share of the person's usual width."""
+        model = self._load()
+        z = model.predict(speech.mel, speech.rate, items.frame)
+        opening = np.maximum(model.config.openness.mean + z[:, 0] * model.config.openness.std, 0)
+        width = 1 + WIDTH_FEEL * z[:, 1] * (model.config.width.std / model.config.width.mean)
+        return {"shapes": np.stack((opening, width), axis=-1).astype(np.float32)}
+
+    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | None:
+        """The lower face with the wanted mouth; None where the landmarks make no face that can be moved."""
+        shape = np.asarray(mouth["shapes"], np.float32)
+        if shape.shape != (2,) or not np.isfinite(shape).all():
+            raise StageError(Code.INTERNAL, f"mouth shape of frame {item.frame} is {shape!r}, not two numbers")
+        person = np.asarray(source.get("mouth_person", (width_of(item.landmarks), 1.0)), np.float32)
+        opening, width = float(shape[0] * person[1]), float(shape[1] * person[0])
+        return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source))
+
+
+def samples_by_opening(samples: list[tuple[Frame, F32]], keep: int = 6) -> list[tuple[Frame, F32]]:
+    """The `keep` samples with the widest mouths."""
+    return sorted(samples, key=lambda sample: -openness_of(sample[1]))[:keep]
+
+
+def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None) -> Patch | None:
+    """Give the face of `landmarks` (68, 2) a mouth of `opening` and `width` (face units); see WarpEngine.draw."""
+    axes = axes_of(landmarks)
+    curves = curves_of(landmarks, axes) if axes else None
+    region = region_of(axes, curves, frame.size) if axes and curves else None
+    if axes is None or curves is None or region is None:
+        return None
+    own = to_bgr(frame, region.box)
+    curves = refine(own, region.box[:2], axes, curves)
+    move = move_to(curves, axes.u, opening, width)
+    field = field_of(region, axes, curves, move, INSET * axes.u)
+    light = light_of(own, region.box[:2], landmarks)
+    out = warp(own, field).astype(np.float32)
+    seen = show_inside(inside or draw_inside(light), field, axes.u, light)
+    out *= 1 - SEAM * field.seam[..., None]
+    out += (seen - out) * field.hole[..., None]
+    return Patch(region.box, np.clip(out + 0.5, 0, 255).astype(np.uint8), field.alpha)

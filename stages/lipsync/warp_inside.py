@@ -1,0 +1,178 @@
+"""What is seen between the lips: teeth and dark, from the person's own open mouth or, failing that, drawn.
+
+An inside is kept straightened: rows count pixels from one lip's inner edge (SCALE pixels a face unit), columns run from
+the left inner corner to the right one. Teeth belong to a jaw: upper teeth stay under the upper lip while the lower lip
+comes down and shows more of them, lower teeth go down with the lower lip. So the inside hangs from the upper lip, or
+stands on the lower one, whichever side its teeth are on, and is never stretched. Beyond what was seen the dark goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stages.engine import Arrays
+from stages.lipsync.warp_edges import refine
+from stages.lipsync.warp_field import Field
+from stages.lipsync.warp_shape import axes_of, curves_of, openness_of
+from stages.types import F32, U8
+
+ROWS, COLS = 96, 160  # of a straightened inside
+SCALE = 240.0  # rows a face unit: ROWS covers an opening of 0.4
+EDGE = 0.012  # face units off either edge, where lip and inside mix
+SEEN_OPENING = 0.075  # face units: an opening this high shows enough to be kept
+
+
+@dataclass(frozen=True)
+class Inside:
+    """pixels (ROWS, COLS, 3) BGR uint8; light (3,) float32 mean BGR of the lips and the skin around them, to match
+    another frame's light; standing: rows count up from the lower lip, not down from the upper one."""
+
+    pixels: U8
+    light: F32
+    standing: bool = False
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As prepare keeps it."""
+        return {
+            "inside_pixels": self.pixels,
+            "inside_light": self.light,
+            "inside_standing": np.array((self.standing,), np.uint8),
+        }
+
+    @staticmethod
+    def of(arrays: Arrays) -> Inside | None:
+        """The inside kept by prepare, or None."""
+        if "inside_pixels" not in arrays:
+            return None
+        return Inside(
+            np.asarray(arrays["inside_pixels"], np.uint8),
+            np.asarray(arrays["inside_light"], np.float32),
+            bool(np.asarray(arrays["inside_standing"])[0]),
+        )
+
+
+def light_of(bgr: U8, offset: tuple[int, int], landmarks: F32) -> F32:
+    """Mean BGR (3,) float32 around the mouth; bgr's pixel (0, 0) lies at `offset` (x, y) in the frame."""
+    centre = landmarks[48:60].mean(axis=0)
+    spots = np.concatenate((centre + 1.15 * (landmarks[48:60] - centre), centre + 1.45 * (landmarks[48:60] - centre)))
+    spots = spots - np.asarray(offset, np.float32)
+    found = cv2.remap(
+        cv2.blur(bgr, (3, 3)),
+        spots[:, 0].astype(np.float32)[None],
+        spots[:, 1].astype(np.float32)[None],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(found[0].astype(np.float32).mean(axis=0), np.float32)
+
+
+def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | None:
+    """Straighten the inside of an open mouth, and go on below what was seen of it with the dark that would be there;
+    None where the face cannot be used."""
+    axes = axes_of(landmarks)
+    curves = curves_of(landmarks, axes) if axes else None
+    if axes is None or curves is None:
+        return None
+    curves = refine(bgr, offset, axes, curves)
+    s = np.linspace(0, 1, COLS, dtype=np.float32)
+    x = curves.inner_left + s * (curves.inner_right - curves.inner_left)
+    top = _even(np.interp(x, curves.x, curves.inner_upper)) + EDGE * axes.u
+    gap = np.maximum(_even(np.interp(x, curves.x, curves.inner_lower)) - EDGE * axes.u - top, 0)
+    depth = np.arange(ROWS, dtype=np.float32)[:, None] * (axes.u / SCALE)
+    y = top[None] + np.minimum(depth, gap[None])
+    px = axes.origin[0] + x[None] * axes.right[0] + y * axes.down[0] - offset[0]
+    py = axes.origin[1] + x[None] * axes.right[1] + y * axes.down[1] - offset[1]
+    pixels = cv2.remap(bgr, px.astype(np.float32), py.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    light = light_of(bgr, offset, landmarks)
+    seen = (gap[None] - depth > 0) & (np.minimum(s, 1 - s) > 0.15)[None]
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    if not seen.any():
+        return None
+    # the dark that goes on is this mouth's own, where it showed any
+    dark = pixels[seen & (grey <= np.percentile(grey[seen], 25))].mean(axis=0)
+    if dark.mean() > 0.6 * light.mean():
+        dark = 0.16 * light
+    high = (grey > np.percentile(grey[seen], 70)) & seen
+    share = np.broadcast_to(depth / np.maximum(gap[None], 1), high.shape)
+    standing = bool(share[high].mean() > 0.62)
+    if standing:
+        x_index = np.broadcast_to(np.arange(COLS, dtype=np.float32)[None], high.shape)
+        rows = (gap[None] - depth) * (SCALE / axes.u)
+        pixels = cv2.remap(pixels, x_index.copy(), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    known = _step((gap[None] - depth) / (0.03 * axes.u) + 0.5)[..., None]
+    mixed = dark + (pixels.astype(np.float32) - dark) * known
+    return Inside(np.clip(mixed + 0.5, 0, 255).astype(np.uint8), light, standing)
+
+
+def best_inside(samples: list[tuple[U8, F32]]) -> Inside | None:
+    """The inside of the sample (BGR frame, landmarks (68, 2)) that shows most and is sharp; None where none is open."""
+    best: tuple[float, Inside] | None = None
+    for bgr, landmarks in samples:
+        opening = openness_of(landmarks)
+        inside = take_inside(bgr, (0, 0), landmarks) if opening >= SEEN_OPENING else None
+        if inside is None:
+            continue
+        # beyond 0.16 more opening shows nothing new
+        score = min(opening, 0.16) * float(np.sqrt(sharpness(inside.pixels[: int(0.1 * SCALE)])) + 2.0)
+        if best is None or score > best[0]:
+            best = score, inside
+    return None if best is None else best[1]
+
+
+def draw_inside(skin: F32) -> Inside:
+    """An inside for a person whose mouth was never seen open: a soft row of upper teeth over the dark, a hint of tongue.
+
+    skin: (3,) mean BGR around the mouth. The colours follow its lightness, so that a dim face gets dim teeth.
+    """
+    s = np.linspace(-1, 1, COLS, dtype=np.float32)[None, :]
+    r = (np.arange(ROWS, dtype=np.float32) / SCALE)[:, None]  # face units below the upper lip
+    bright = float(skin @ np.array((0.114, 0.587, 0.299), np.float32))
+    dark = np.array((0.10, 0.09, 0.16), np.float32) * bright
+    enamel = np.array((0.86, 0.92, 0.97), np.float32) * (0.62 * bright + 55)
+    tongue = np.array((0.34, 0.32, 0.58), np.float32) * bright
+    edge = 0.085 - 0.035 * s**2  # lower edge of the teeth: a shallow arch
+    gaps = 0.5 + 0.5 * np.cos(np.clip(np.arcsin(np.clip(s * 0.97, -1, 1)) * 9.0, -13, 13))
+    row = _step((edge - r) / 0.014 + 0.5) * _step((0.86 - np.abs(s)) / 0.25)
+    row = row * (0.93 + 0.07 * np.sqrt(gaps)) * (1 - 0.55 * np.abs(s) ** 1.5)
+    low = _step((r - 0.16) / 0.10) * _step((0.75 - np.abs(s)) / 0.4) * 0.7
+    colour = dark + (tongue - dark) * low[..., None]
+    colour = colour + (enamel - colour) * row[..., None]
+    grain = np.random.default_rng(0).normal(0, 1.5, (ROWS, COLS, 1)).astype(np.float32)
+    pixels = np.clip(cv2.GaussianBlur(colour, (0, 0), 1.2) + grain, 0, 255).astype(np.uint8)
+    return Inside(pixels, skin.astype(np.float32))
+
+
+def show_inside(inside: Inside, field: Field, u: float, light: F32) -> F32:
+    """The inside as seen through the opening: (h, w, 3) float32 BGR over the field's region."""
+    column = np.clip(field.across, 0, 1) * (COLS - 1)
+    row = np.clip(field.rise if inside.standing else field.depth, 0, None) * (SCALE / u)
+    pixels = cv2.remap(inside.pixels, column, row.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    gain = np.clip(light / np.maximum(inside.light, 1.0), 0.5, 1.8)
+    # lips throw shade on what lies behind them, and a narrow slit lets little light in
+    top = np.exp(-np.maximum(field.depth, 0) / (0.02 * u))
+    floor = np.exp(-np.maximum(field.rise, 0) / (0.02 * u))
+    slit = np.clip((field.depth + field.rise) / (0.08 * u), 0, 1)
+    side = 1 - np.abs(2 * np.clip(field.across, 0, 1) - 1) ** 4
+    shade = (1 - 0.4 * top) * (1 - 0.3 * floor) * (0.6 + 0.4 * slit) * (0.45 + 0.55 * side)
+    return np.asarray(pixels * gain * shade[..., None], np.float32)
+
+
+def _even(edge: F32) -> F32:
+    """The edge as a cubic in its place between the corners: teeth copied along a ragged edge would come out ragged."""
+    s = np.linspace(-1, 1, len(edge))
+    return np.polynomial.polynomial.polyval(s, np.polynomial.polynomial.polyfit(s, edge, 3)).astype(np.float32)
+
+
+def _step(t: F32) -> F32:
+    t = np.clip(t, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def sharpness(bgr: U8) -> float:
+    """Mean gradient energy, for choosing among samples."""
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    return float((gx * gx + gy * gy).mean())

@@ -1,0 +1,186 @@
+"""Where the parts of the lower face are, and where a wanted mouth shape puts them.
+
+Everything here is in the *face axes*: origin between the mouth corners, x along the line of the outer eye corners, y
+towards the chin, unit = one pixel of the frame. The face unit `u` is the distance of the outer eye corners (landmarks
+36-45). A lip edge is a curve y(x), kept as a table over evenly spaced x, so that a shape is a handful of short vectors
+and moving the lips is adding vectors.
+
+Landmark numbers are 0-based iBUG: outer upper lip 48..54, outer lower lip 54..59 and 48, inner upper lip 60..64, inner
+lower lip 64..67 and 60, jaw 0..16, base of the nose 31..35.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.types import F32
+
+COLUMNS = 257  # samples of each curve across the region
+HALF_WIDTH = 0.95  # the region reaches this many face units to either side of the mouth's middle
+UPPER_SHARE = 0.24  # of a change of opening, what the upper lip does; the lower lip does the rest
+CHIN_SHARE = 0.62  # of a change of opening, how far the chin goes
+JAW_SPREAD = 0.50  # face units: how far to the sides the chin's movement is felt
+MAX_OPENING = 0.40  # face units: more than this no speaking mouth does
+
+_OUTER_UPPER = (48, 49, 50, 51, 52, 53, 54)
+_OUTER_LOWER = (48, 59, 58, 57, 56, 55, 54)
+_INNER_UPPER = (60, 61, 62, 63, 64)
+_INNER_LOWER = (60, 67, 66, 65, 64)
+_JAW = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The face axes in the frame. origin (2,), right (2,) and down (2,) unit vectors, u in pixels."""
+
+    origin: F32
+    right: F32
+    down: F32
+    u: float
+
+    def to_face(self, points: F32) -> F32:
+        """(N, 2) frame pixels -> (N, 2) face axes."""
+        d = points - self.origin
+        return np.stack((d @ self.right, d @ self.down), axis=-1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LipCurves:
+    """The four lip edges, the jaw line and the base of the nose of one face.
+
+    x (COLUMNS,) sample positions; outer_upper, inner_upper, inner_lower, outer_lower, jaw: (COLUMNS,) y of each edge;
+    outside the corners the lip edges run together. left, right: x of the mouth corners; inner_left, inner_right: of the
+    inner corners; nose: y of the nose's base.
+    """
+
+    x: F32
+    outer_upper: F32
+    inner_upper: F32
+    inner_lower: F32
+    outer_lower: F32
+    jaw: F32
+    left: float
+    right: float
+    inner_left: float
+    inner_right: float
+    nose: float
+
+    @property
+    def gap(self) -> F32:
+        """(COLUMNS,) height of the opening, never negative."""
+        return np.maximum(self.inner_lower - self.inner_upper, 0.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LipMove:
+    """How far each edge goes down (negative: up), (COLUMNS,) pixels each, over the columns of the source's curves;
+    widen: how far each mouth corner goes outwards, pixels; opening (COLUMNS,): the height of the wanted opening."""
+
+    outer_upper: F32
+    inner_upper: F32
+    inner_lower: F32
+    outer_lower: F32
+    jaw: F32
+    widen: float
+    opening: F32
+
+
+def axes_of(landmarks: F32) -> Axes | None:
+    """The face axes, or None where the landmarks do not make a face (eye corners or mouth corners together)."""
+    eyes = landmarks[45] - landmarks[36]
+    u = float(np.hypot(*eyes))
+    mouth = float(np.hypot(*(landmarks[54] - landmarks[48])))
+    if not np.isfinite(landmarks).all() or u < 8.0 or mouth < 0.15 * u:
+        return None
+    right = (eyes / u).astype(np.float32)
+    down = np.array((-right[1], right[0]), np.float32)
+    origin = ((landmarks[48] + landmarks[54]) / 2).astype(np.float32)
+    return Axes(origin, right, down, u)
+
+
+def openness_of(landmarks: F32) -> float:
+    """Mean inner-lip distance (61-67, 62-66, 63-65) in face units."""
+    u = float(np.hypot(*(landmarks[45] - landmarks[36])))
+    pairs = landmarks[[61, 62, 63]] - landmarks[[67, 66, 65]]
+    return float(np.hypot(pairs[:, 0], pairs[:, 1]).mean() / max(u, 1e-6))
+
+
+def width_of(landmarks: F32) -> float:
+    """Distance of the mouth corners (48-54) in face units."""
+    u = float(np.hypot(*(landmarks[45] - landmarks[36])))
+    return float(np.hypot(*(landmarks[54] - landmarks[48])) / max(u, 1e-6))
+
+
+def curves_of(landmarks: F32, axes: Axes) -> LipCurves | None:
+    """The curves of one face, or None where the mouth is seen too much from the side for curves y(x) to mean anything."""
+    p = axes.to_face(landmarks)
+    x = np.linspace(-HALF_WIDTH * axes.u, HALF_WIDTH * axes.u, COLUMNS, dtype=np.float32)
+    left, right = float(p[48, 0]), float(p[54, 0])
+    if right - left < 0.15 * axes.u:
+        return None
+    outer_upper, outer_lower = _curve(p, _OUTER_UPPER, x), _curve(p, _OUTER_LOWER, x)
+    inner_upper, inner_lower = _curve(p, _INNER_UPPER, x), _curve(p, _INNER_LOWER, x)
+    # the predictor may cross edges by a pixel: an edge never goes past its neighbour
+    middle = (inner_upper + inner_lower) / 2
+    inner_upper, inner_lower = np.minimum(inner_upper, middle), np.maximum(inner_lower, middle)
+    outer_upper, outer_lower = np.minimum(outer_upper, inner_upper), np.maximum(outer_lower, inner_lower)
+    nose = float(p[31:36, 1].max())
+    if nose > float(outer_upper.min()) - 0.02 * axes.u:
+        nose = float(outer_upper.min()) - 0.02 * axes.u
+    jaw = np.maximum(_curve(p, _JAW, x), outer_lower + 0.1 * axes.u)
+    inner = float(p[60, 0]), float(p[64, 0])
+    return LipCurves(x, outer_upper, inner_upper, inner_lower, outer_lower, jaw, left, right, *inner, nose)
+
+
+def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMove:
+    """The move that gives this face a mouth `opening` and `width` (both in face units; opening as the mean over the
+    three inner pairs of landmarks, see openness_of)."""
+    x = curves.x
+    opening = float(np.clip(opening, 0.0, MAX_OPENING)) * u
+    s = (x - curves.inner_left) / max(curves.inner_right - curves.inner_left, 1e-3)
+    # the opening's outline: a flat arch; 0.93 is its mean at the places of the three inner pairs (1/4, 1/2, 3/4)
+    arch = np.sqrt(np.clip(4 * s * (1 - s), 0.0, 1.0)) ** 1.2
+    wanted = (opening / 0.93 * arch).astype(np.float32)
+    change = wanted - curves.gap
+    upper, lower = -UPPER_SHARE * change, (1 - UPPER_SHARE) * change
+    # the jaw turns as one piece: its move is smooth over x and follows the mean change of the opening
+    inside = (s > 0.1) & (s < 0.9)
+    mean_change = float(change[inside].mean()) if inside.any() else 0.0
+    jaw = CHIN_SHARE * mean_change * np.exp(-((x / (JAW_SPREAD * u)) ** 2))
+    widen = (width * u - (curves.right - curves.left)) / 2
+    widen = float(np.clip(widen, -0.12 * u, 0.10 * u))
+    return LipMove(
+        outer_upper=(0.9 * upper).astype(np.float32),
+        inner_upper=upper.astype(np.float32),
+        inner_lower=lower.astype(np.float32),
+        outer_lower=(0.95 * lower).astype(np.float32),
+        jaw=jaw.astype(np.float32),
+        widen=widen,
+        opening=wanted,
+    )
+
+
+def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
+    """A smooth curve through the chain's points, held level beyond its ends."""
+    px, py = points[list(chain), 0].astype(np.float64), points[list(chain), 1].astype(np.float64)
+    step = 0.02 * max(float(px[-1] - px[0]), 1.0) * np.arange(len(px))
+    px = np.maximum.accumulate(px - step) + step  # a turned head may fold the chain back: keep x growing
+    return _hermite(px, py, np.clip(x, px[0], px[-1]))
+
+
+def _hermite(px: np.ndarray, py: np.ndarray, x: np.ndarray) -> F32:
+    """Cubic Hermite interpolation with three-point slopes (finite differences), as in de Boor, A Practical Guide to
+    Splines, chapter IV: smooth, local, and exact at the points."""
+    h = np.diff(px)
+    d = np.diff(py) / h
+    m = np.empty_like(py)
+    m[1:-1] = (d[:-1] * h[1:] + d[1:] * h[:-1]) / (h[:-1] + h[1:])
+    m[0], m[-1] = d[0], d[-1]
+    i = np.clip(np.searchsorted(px, x, side="right") - 1, 0, len(h) - 1)
+    t = (x - px[i]) / h[i]
+    t2, t3 = t * t, t * t * t
+    y = (2 * t3 - 3 * t2 + 1) * py[i] + (t3 - 2 * t2 + t) * h[i] * m[i]
+    y += (3 * t2 - 2 * t3) * py[i + 1] + (t3 - t2) * h[i] * m[i + 1]
+    return y.astype(np.float32)
