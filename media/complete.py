@@ -1,7 +1,7 @@
 """Is the file as long as its own container says? Reads box and chunk headers only, no media.
 
 libav reads a file that was cut off as a shorter film and reports success. The containers themselves tell: top-level
-boxes (ISO 14496-12), the EBML Segment (RFC 8794 and 9559), RIFF chunks, 188-byte packets (ISO 13818-1) and PES packet
+boxes (ISO 14496-12), EBML elements (media.matroska), RIFF chunks, 188-byte packets (ISO 13818-1) and PES packet
 lengths (ISO 11172-1). A length that is declared unknown (live recordings) is accepted.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from media.matroska import check_matroska
 from raydub.errors import Code, InputError
 
 _TAIL = 1 << 20
@@ -19,7 +20,9 @@ _MAX_BOXES = 1_000_000
 def check_complete(path: str, container_format: str, what: str) -> None:
     """Raise InputError INPUT_TRUNCATED when the container promises more bytes than the file has."""
     size = os.path.getsize(path)
-    checks = {"mov": _iso_missing, "matroska": _ebml_missing, "avi": _riff_missing, "wav": _riff_missing}
+    if container_format.startswith("matroska"):
+        check_matroska(path, what)
+    checks = {"mov": _iso_missing, "avi": _riff_missing, "wav": _riff_missing}
     checks |= {"mpegts": _ts_missing, "mpeg": _ps_missing}
     check = checks.get(container_format.split(",")[0])
     if check is None:
@@ -59,35 +62,6 @@ def _iso_missing(stream: BinaryIO, size: int) -> int:
             return 0  # junk after the last box is harmless
         position += length
         if position > size:
-            return position - size
-    return 0
-
-
-def _ebml_number(data: bytes, keep_marker: bool) -> tuple[int, int]:
-    """(value, bytes used) of an EBML variable-length integer; (-1, n) for the reserved 'unknown' size; (0, 0) if bad."""
-    if not data or data[0] == 0:
-        return 0, 0
-    used = 9 - data[0].bit_length()
-    if len(data) < used:
-        return 0, 0
-    value = int.from_bytes(data[:used], "big")
-    if keep_marker:
-        return value, used
-    value &= (1 << (7 * used)) - 1
-    return (-1, used) if value == (1 << (7 * used)) - 1 else (value, used)
-
-
-def _ebml_missing(stream: BinaryIO, size: int) -> int:
-    position = 0
-    for _ in range(16):
-        stream.seek(position)
-        head = stream.read(12)
-        identifier, id_bytes = _ebml_number(head, keep_marker=True)
-        length, length_bytes = _ebml_number(head[id_bytes:], keep_marker=False)
-        if not id_bytes or not length_bytes or length < 0:
-            return 0
-        position += id_bytes + length_bytes + length
-        if identifier == 0x18538067:  # Segment
             return position - size
     return 0
 

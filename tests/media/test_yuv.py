@@ -1,0 +1,95 @@
+"""Colour conversion by the book, and blending that touches nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.frames import Frame
+from media.info import Colour, Matrix
+from media.yuv import blend_bgr, to_bgr
+
+COLOURS = st.builds(Colour, matrix=st.sampled_from(["bt601", "bt709", "bt2020"]), full_range=st.booleans())
+
+
+def noise(colour: Colour, seed: int = 0, flat_chroma: bool = False) -> Frame:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(16, 236, (32, 48), np.uint8)
+    u, v = (rng.integers(16, 241, (16, 24), np.uint8) for _ in range(2))
+    if flat_chroma:
+        u[:], v[:] = 128, 128
+    return Frame(0, y, u, v, colour)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "full", "bgr", "yuv"),
+    [
+        ("bt709", False, (255, 255, 255), (235, 128, 128)),
+        ("bt709", False, (0, 0, 0), (16, 128, 128)),
+        ("bt709", False, (0, 0, 255), (63, 102, 240)),
+        ("bt601", False, (0, 0, 255), (81, 90, 240)),
+        ("bt601", False, (255, 0, 0), (41, 240, 110)),
+        ("bt601", True, (0, 255, 0), (150, 44, 21)),
+        ("bt2020", False, (0, 0, 255), (74, 97, 240)),
+        ("bt709", True, (255, 255, 255), (255, 128, 128)),
+    ],
+)
+def test_known_colours(matrix: Matrix, full: bool, bgr: tuple[int, ...], yuv: tuple[int, ...]) -> None:
+    frame = noise(Colour(matrix=matrix, full_range=full))
+    box = (8, 4, 24, 20)
+    blend_bgr(frame, box, np.full((16, 16, 3), bgr, np.uint8), np.ones((16, 16), np.float32))
+    got = (frame.y[6, 10], frame.u[3, 5], frame.v[3, 5])
+    assert np.abs(np.array(got, int) - yuv).max() <= 1
+    back = to_bgr(frame, box)
+    assert np.abs(back.astype(int) - np.array(bgr)).max() <= 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(COLOURS, st.integers(0, 1000), st.data())
+def test_pixels_with_alpha_zero_are_bit_identical(colour: Colour, seed: int, data: st.DataObject) -> None:
+    frame = noise(colour, seed)
+    before = frame.copy()
+    x0, y0 = (2 * data.draw(st.integers(0, 10)) for _ in range(2))
+    x1 = 2 * data.draw(st.integers(x0 // 2 + 1, 24))
+    y1 = 2 * data.draw(st.integers(y0 // 2 + 1, 16))
+    rng = np.random.default_rng(seed)
+    alpha = rng.random((y1 - y0, x1 - x0)).astype(np.float32) * (rng.random((y1 - y0, x1 - x0)) < 0.3)
+    blend_bgr(frame, (x0, y0, x1, y1), rng.integers(0, 256, (y1 - y0, x1 - x0, 3), np.uint8), alpha)
+    whole = np.zeros((32, 48), np.float32)
+    whole[y0:y1, x0:x1] = alpha
+    touched = whole.reshape(16, 2, 24, 2).max(axis=(1, 3)) > 0
+    assert np.array_equal(frame.y[whole == 0], before.y[whole == 0])
+    assert np.array_equal(frame.u[~touched], before.u[~touched])
+    assert np.array_equal(frame.v[~touched], before.v[~touched])
+
+
+@settings(max_examples=30, deadline=None)
+@given(COLOURS, st.integers(0, 1000))
+def test_there_and_back(colour: Colour, seed: int) -> None:
+    """Inside the RGB cube a box converted there and back changes by rounding only."""
+    frame = noise(colour, seed, flat_chroma=True)
+    before = frame.copy()
+    blend_bgr(frame, (0, 0, 48, 32), to_bgr(frame), np.ones((32, 48), np.float32))
+    assert np.abs(frame.y.astype(int) - before.y).max() <= 1
+    assert np.abs(frame.u.astype(int) - before.u).max() <= 1
+
+
+def test_half_alpha_is_half_way() -> None:
+    frame = noise(Colour())
+    frame.y[:], frame.u[:], frame.v[:] = 35, 128, 128
+    blend_bgr(frame, (0, 0, 48, 32), np.full((32, 48, 3), 255, np.uint8), np.full((32, 48), 0.5, np.float32))
+    assert (frame.y == 135).all()
+    assert (frame.u == 128).all()
+
+
+@pytest.mark.parametrize("box", [(1, 0, 5, 4), (0, 0, 50, 4), (4, 4, 4, 8), (-2, 0, 4, 4)])
+def test_bad_boxes(box: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="even box"):
+        to_bgr(noise(Colour()), box)
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(ValueError, match="alpha"):
+        blend_bgr(noise(Colour()), (0, 0, 4, 4), np.zeros((4, 4, 3), np.uint8), np.zeros((4, 2), np.float32))
