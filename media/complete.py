@@ -41,9 +41,10 @@ def looks_truncated(path: str) -> bool:
     """For a file that libav cannot open at all: an ISO file whose boxes run past its end was cut off."""
     with open(path, "rb") as stream:
         head = stream.read(12)
-        return head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free") and _iso_missing(
-            stream, os.path.getsize(path)
-        ) > 0
+        return (
+            head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+            and _iso_missing(stream, os.path.getsize(path)) > 0
+        )
 
 
 def _iso_missing(stream: BinaryIO, size: int) -> int:

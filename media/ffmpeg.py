@@ -16,7 +16,7 @@ _TAIL = 1500
 
 
 def ffmpeg_binary() -> str:
-    """Path of ffmpeg: the system's, else the one of the imageio-ffmpeg package. Raises DependencyError FFMPEG_MISSING."""
+    """Path of ffmpeg: the system's, else the imageio-ffmpeg package's. Raises DependencyError FFMPEG_MISSING."""
     found = shutil.which("ffmpeg")
     if found:
         return found

@@ -48,7 +48,7 @@ class Transform(BaseModel):
     """From the upright source picture to the working frame: resize, then rotate, then crop (the order of Wav2Lip).
 
     resize_height: new height in pixels, width in proportion; rotate: degrees clockwise; crop: (top, bottom, left,
-    right) in pixels of the rotated picture, bottom and right exclusive, -1 = to the end. Everything snaps to even pixels.
+    right) in pixels of the rotated picture, bottom and right exclusive, -1 = to the end. All snaps to even pixels.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -117,8 +117,8 @@ class FrameReader:
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         """Yield exactly the frames start, .., stop - 1.
 
-        Raises InputError: INPUT_TRUNCATED when the file ends early, INPUT_UNREADABLE when a frame is damaged; ValueError
-        when the range is not within 0..n_frames.
+        Raises InputError: INPUT_TRUNCATED when the file ends early, INPUT_UNREADABLE when a frame is damaged;
+        ValueError when the range is not within 0..n_frames.
         """
         if not 0 <= start <= stop <= self.info.n_frames:
             raise ValueError(f"frames {start}..{stop} of a video of {self.info.n_frames}")

@@ -50,7 +50,7 @@ def read_image(path: str, limits: ProbeLimits) -> Any:
     try:
         with (
             open(path, "rb") as stream,
-            av.open(stream, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}) as container,
+            av.open(stream, "r", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}) as container,
         ):
             context = container.streams.video[0].codec_context
             if context.width * context.height > limits.max_pixels:

@@ -93,9 +93,7 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameI
                 if packet.pts > last_pts:
                     last_pts, last_duration = packet.pts, packet.duration or 0
         if stream.frames > packets and "mp4" in container.format.name:
-            raise InputError(
-                Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}"
-            )
+            raise InputError(Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}")
         time_base, stated = stream.time_base, [stream.average_rate, stream.guessed_rate, stream.base_rate]
         hidden = stream.codec_context.name in _HIDDEN_FRAMES
     known = sorted(time for time in times if time is not None)
@@ -171,7 +169,7 @@ def store_index(index: FrameIndex, folder: str, identity: str) -> str:
 
 
 def index_of(info: VideoInfo) -> FrameIndex:
-    """The frame index of a probed video: from memory, from `info.index_path`, or built again (one pass over the file)."""
+    """The frame index of a probed video: from memory, from `info.index_path`, or by reading the file."""
     state = os.stat(info.path) if os.path.exists(info.path) else None
     if state is None:
         raise InputError(Code.INPUT_MISSING, f"video {info.path} does not exist")
@@ -189,7 +187,8 @@ def _cached(path: str, identity: str, size: int, changed: int, index_path: str |
 
 def first_frame_pts(path: str) -> int | None:
     """Presentation time of the first frame that decoding yields, None when frames carry none. Raises InputError."""
-    return first_frame(path, ProbeLimits()).pts
+    pts: int | None = first_frame(path, ProbeLimits()).pts
+    return pts
 
 
 def first_frame(path: str, limits: ProbeLimits) -> Any:

@@ -1,7 +1,7 @@
 """Is a Matroska file whole? Its elements must lie end to end (RFC 8794, RFC 9559).
 
-libav skips over damage to the next cluster that it recognises and reports nothing, so that frames are missing. This walk
-reads element headers only, down to the blocks of each cluster. Elements of unknown size (live recordings) end the check.
+libav skips over damage to the next cluster that it recognises and reports nothing, so that frames are missing. This
+walk reads element headers only, down to the blocks of each cluster. Elements of unknown size (live recordings) end it.
 """
 
 from __future__ import annotations

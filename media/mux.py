@@ -174,11 +174,13 @@ def check_output(path: str, n_frames: int, rate: Fraction) -> None:
         with av.open(f"file:{path}", options=_LOCAL) as film:
             if not film.streams.video or not film.streams.audio:
                 raise StageError(Code.VERIFY_FAILED, f"{path} lacks its picture or its sound")
-            picture, sound = film.streams.video[0], film.streams.audio[0]
+            picture: Any = film.streams.video[0]
+            sound: Any = film.streams.audio[0]
             picture.thread_type = "AUTO"
             tick = max(picture.time_base, Fraction(1, 1_000_000_000))
             count, first_sound, sound_end, off = 0, None, Fraction(0), Fraction(0)
             for packet in film.demux(picture, sound):
+                frame: Any
                 for frame in packet.decode():
                     time = frame.pts * frame.time_base
                     if packet.stream.type == "video":

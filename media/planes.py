@@ -20,8 +20,8 @@ _COEFFICIENTS = {"bt709": 1, "bt601": 5, "bt2020": 9}
 def to_planes(picture: Any, colour: Colour) -> Planes:
     """y (H, W), u, v (H/2, W/2) uint8 copies of an av.VideoFrame, odd sizes cropped to even.
 
-    8-bit 4:2:0 is copied as it is. Anything else (4:2:2, 4:4:4, 10 bit, grey, RGB) goes through libswscale into the same
-    matrix and range, so that only depth and subsampling change.
+    8-bit 4:2:0 is copied as it is. Anything else (4:2:2, 4:4:4, 10 bit, grey, RGB) goes through libswscale into the
+    same matrix and range, so that only depth and subsampling change.
     """
     if picture.format.name not in ("yuv420p", "yuvj420p"):
         space, span = _COEFFICIENTS[colour.matrix], 2 if colour.full_range else 1
@@ -51,12 +51,12 @@ def arrange(
     rotate: int,
     window: tuple[int, int, int, int],
 ) -> Planes:
-    """Upright (flip, then turn degrees clockwise), resize to (width, height), rotate degrees clockwise, crop to window."""
+    """Flip, turn degrees clockwise, resize to (width, height), rotate degrees clockwise, crop to window."""
     x0, y0, x1, y1 = window
     result = []
     for number, plane in enumerate(planes):
         half = 2 if number else 1
-        out = plane[:, ::-1] if flip else plane
+        out: Any = plane[:, ::-1] if flip else plane
         out = _rotated(out, turn)
         if resize is not None:
             size = (resize[0] // half, resize[1] // half)

@@ -27,7 +27,7 @@ _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 
 def probe_video(
     path: str,
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
-    images_rate: Fraction = Fraction(25),  # noqa: B008 (immutable)
+    images_rate: Fraction = Fraction(25),
     index_dir: str | None = None,
 ) -> VideoInfo:
     """Probe a video file, a folder of images or one image.
@@ -91,11 +91,13 @@ def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo: 
         check_complete(path, container.format.name, "speech")
         if not container.streams.audio:
             raise InputError(Code.SPEECH_NO_STREAM, f"speech {path} has no audio stream")
-        stream = container.streams.audio[0]
+        stream: Any = container.streams.audio[0]
         ticks = stream.duration
         seconds = float(ticks * stream.time_base) if ticks else (container.duration or 0) / av.time_base
         if seconds > limits.max_seconds:
-            raise InputError(Code.INPUT_LIMIT, f"speech {path} lasts {seconds:.0f} s, more than {limits.max_seconds:.0f}")
+            raise InputError(
+                Code.INPUT_LIMIT, f"speech {path} lasts {seconds:.0f} s, more than {limits.max_seconds:.0f}"
+            )
         context = stream.codec_context
         return SpeechInfo(
             path=path,
@@ -121,7 +123,7 @@ def _start(index: FrameIndex) -> float:
 
 
 def _colour(frame: Any) -> Colour:
-    """Tags of the first frame. Untagged YUV is BT.601 below 720 lines and BT.709 from there on; RGB becomes that too."""
+    """Tags of the first frame. Untagged YUV, and RGB, is BT.601 below 720 lines and BT.709 from there on."""
     name = frame.format.name
     matrix = _MATRICES.get(int(frame.colorspace)) or ("bt709" if frame.height >= 720 else "bt601")
     rgb = frame.format.is_rgb

@@ -12,7 +12,7 @@ from raydub.errors import Code, StageError
 
 
 def temp_beside(path: str | Path) -> str:
-    """A fresh name in the folder of `path`, with its extension (muxers choose by it), hidden from listings; creates the folder."""
+    """A fresh hidden name in the folder of `path`, which is created, with its extension (muxers choose by it)."""
     goal = Path(path)
     try:
         goal.parent.mkdir(parents=True, exist_ok=True)

@@ -20,9 +20,9 @@ I64 = npt.NDArray[np.int64]
 STANDARD = tuple(
     Fraction(*pair)
     for pair in [
-        (5, 1), (6, 1), (10, 1), (12, 1), (12500, 1001), (25, 2), (15000, 1001), (15, 1), (20, 1), (24000, 1001), (24, 1),
-        (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1), (90, 1), (100, 1), (120000, 1001),
-        (120, 1),
+        (5, 1), (6, 1), (10, 1), (12, 1), (12500, 1001), (25, 2), (15000, 1001), (15, 1), (20, 1), (24000, 1001),
+        (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1), (90, 1), (100, 1),
+        (120000, 1001), (120, 1),
     ]
 )  # fmt: skip
 _DEFAULT = Fraction(25)
@@ -90,7 +90,7 @@ def _ideal(ticks: I64, time_base: Fraction, rate: Fraction) -> npt.NDArray[np.fl
 
 
 def _slots(ticks: I64, time_base: Fraction, rate: Fraction) -> I64:
-    """The nearest free place for each frame: never before its predecessor's (slot[i] = max(slot[i-1] + 1, ideal[i]))."""
+    """The nearest free place for each frame: slot[i] = max(slot[i-1] + 1, ideal[i])."""
     order = np.arange(len(ticks), dtype=np.int64)
     return order + np.maximum.accumulate(np.rint(_ideal(ticks, time_base, rate)).astype(np.int64) - order)
 

@@ -33,7 +33,7 @@ _GOP_SECONDS = 5
 
 
 def fine_time_base(rate: Fraction) -> Fraction:
-    """A time base in which every frame time at `rate` is a whole number, fine enough for any muxer (at least 1/10000)."""
+    """A time base in which every frame time at `rate` is a whole number, 1/10000 s or finer."""
     scale = rate.numerator
     while scale < 10_000:
         scale *= 2
@@ -54,7 +54,7 @@ class PartWriter:
         size: tuple[int, int],
         rate: Fraction,
         colour: Colour,
-        sample_aspect: Fraction = Fraction(1),  # noqa: B008 (immutable)
+        sample_aspect: Fraction = Fraction(1),
         codec: str = "libx264",
         crf: int = 18,
         preset: str = "veryfast",

@@ -9,6 +9,7 @@ converted there and back keeps its chroma.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from media.info import Matrix
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
+_ZERO: Any = 0.0
 
 _KR_KB: dict[Matrix, tuple[float, float]] = {
     "bt601": (0.299, 0.114),
@@ -57,7 +59,7 @@ def _checked(frame: Frame, box: Box | None) -> Box:
 
 
 def to_bgr(frame: Frame, box: Box | None = None) -> U8:
-    """The pixels of `box` (x0, y0, x1, y1; even; None = all) as (h, w, 3) BGR uint8. Raises ValueError for a bad box."""
+    """The pixels of `box` (x0, y0, x1, y1; even; None = all) as (h, w, 3) BGR uint8. ValueError for a bad box."""
     x0, y0, x1, y1 = _checked(frame, box)
     size = (x1 - x0, y1 - y0)
     chroma = [
@@ -65,7 +67,7 @@ def to_bgr(frame: Frame, box: Box | None = None) -> U8:
         for plane in (frame.u, frame.v)
     ]
     yuv = cv2.merge([frame.y[y0:y1, x0:x1], *chroma]).astype(np.float32)
-    bgr = cv2.transform(yuv, _yuv_to_bgr(frame.colour.matrix, frame.colour.full_range))
+    bgr: Any = cv2.transform(yuv, _yuv_to_bgr(frame.colour.matrix, frame.colour.full_range))
     return _to_bytes(bgr)
 
 
@@ -82,6 +84,7 @@ def blend_bgr(frame: Frame, box: Box, bgr: U8, alpha: F32) -> None:
         raise ValueError(f"box {box} with pixels {bgr.shape} and alpha {alpha.shape}")
     weight = np.ascontiguousarray(alpha, dtype=np.float32)
     new = cv2.transform(bgr.astype(np.float32), _bgr_to_yuv(frame.colour.matrix, frame.colour.full_range))
+    luma: Any
     luma, blue, red = cv2.split(new)
     old = frame.y[y0:y1, x0:x1]
     _mix(old, luma, weight)
@@ -102,6 +105,6 @@ def _mix(old: U8, new: F32, weight: F32) -> None:
 
 def _to_bytes(values: F32) -> U8:
     """Rounded (half to even) and clipped to 0..255: cv2 saturates when it stores to 8 bit."""
-    flat = values.reshape(values.shape[0], -1)
-    stored: U8 = cv2.add(flat, 0.0, dtype=cv2.CV_8U).reshape(values.shape)
+    flat: Any = values.reshape(values.shape[0], -1)
+    stored: U8 = cv2.add(flat, _ZERO, dtype=cv2.CV_8U).reshape(values.shape)
     return stored

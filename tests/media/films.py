@@ -90,7 +90,10 @@ def sound(path: Path, samples: np.ndarray, rate: int = 16000, codec: str | None 
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), format="fltp", layout=layout)
         frame.sample_rate = rate
         resampler = av.AudioResampler(
-            format=stream.codec_context.format, layout=layout, rate=rate, frame_size=stream.codec_context.frame_size or 0
+            format=stream.codec_context.format,
+            layout=layout,
+            rate=rate,
+            frame_size=stream.codec_context.frame_size or 0,
         )
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(part))

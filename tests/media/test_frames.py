@@ -68,7 +68,8 @@ def test_frames_do_not_depend_on_where_reading_starts(
 
 @pytest.mark.media
 @pytest.mark.parametrize(
-    "name", ["grid_1.mpg", "studio_portrait_1080x1920_25.mp4", "stage_talk_cuts_480p30.mp4", "cut_to_graphic_720p30.mov"]
+    "name",
+    ["grid_1.mpg", "studio_portrait_1080x1920_25.mp4", "stage_talk_cuts_480p30.mp4", "cut_to_graphic_720p30.mov"],
 )
 def test_real_clips_read_the_same_from_the_middle(media_dir: Path, name: str) -> None:
     info = probe_video(str(media_dir / "video" / name))
