@@ -1,0 +1,165 @@
+"""The track stage: from one chunk's output frames to the faces that get a new mouth, with gates and, where the engine
+asks for them, crops.
+
+Faces, lip states and gates of a frame depend on a fixed number of frames around it (FacePlan.halo, gate.RAMP), all of
+which are looked at here, so a chunk's result does not depend on where its borders fall.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from media.frames import FrameReader
+from raydub.errors import Code, InputError
+from stages.crop import CROP, face_crop
+from stages.faces import FaceFinder, Seen, clamp
+from stages.gate import RAMP, gates
+from stages.plan import JobPlan, load_plan, load_voiced
+from stages.timeline import I64
+from stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
+
+_KEPT_FINDERS = 4
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One face over n consecutive output frames."""
+
+    present: Bools
+    lips_open: Bools
+    box: F32
+    landmarks: F32
+
+
+class TrackStage:
+    """Runs chunks of any job; keeps the face models of the last few configs loaded. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._finders: OrderedDict[str, FaceFinder] = OrderedDict()
+
+    def run(self, chunk: Chunk) -> TrackedChunk:
+        """Find, choose and gate the faces of a chunk.
+
+        Raises InputError: INPUT_TRUNCATED, INPUT_UNREADABLE, FACE_MISSING (no_face=fail); StageError STORAGE.
+        """
+        plan = load_plan(chunk.job_dir)
+        start = time.perf_counter()
+        wide = Span(max(0, chunk.span.start - RAMP), min(plan.n_frames, chunk.span.stop + RAMP))
+        sources = plan.timeline.sources(wide.start, wide.stop)
+        inner = slice(chunk.span.start - wide.start, chunk.span.stop - wide.start)
+        with plan.open() as reader:
+            seen = self._see(plan, reader, sources)
+            faces, breaks = _shown(seen, sources)
+            self._check(plan, chunk, sources, inner, faces)
+            items = _items(plan, wide, inner, sources, faces, breaks)
+            seconds = {"faces": time.perf_counter() - start}
+            if plan.needs_crops:
+                start = time.perf_counter()
+                items = _with_crops(reader, items)
+                seconds["crops"] = time.perf_counter() - start
+        nobody = ~np.logical_or.reduce([face.present[inner] for face in faces])
+        return TrackedChunk(chunk, items, int(nobody.sum()), seconds)
+
+    def _see(self, plan: JobPlan, reader: FrameReader, sources: I64) -> list[Seen]:
+        """Decided faces over all of `sources`, in as few ranges as that takes: a chunk may show both ends of the
+        source, and what lies between is not looked at."""
+        finder = self._finder(plan)
+        wanted = np.unique(sources)
+        apart = np.flatnonzero(np.diff(wanted) > 2 * plan.faces.halo + 1)
+        starts = [int(wanted[0]), *(int(wanted[at + 1]) for at in apart)]
+        stops = [*(int(wanted[at]) + 1 for at in apart), int(wanted[-1]) + 1]
+        spans = [Span(a, b) for a, b in zip(starts, stops, strict=True)]
+        return [finder.see(reader, span, plan.timeline.n_src) for span in spans]
+
+    def _finder(self, plan: JobPlan) -> FaceFinder:
+        key = plan.faces.model_dump_json()
+        finder = self._finders.pop(key, None) or FaceFinder(plan.faces)
+        self._finders[key] = finder
+        while len(self._finders) > _KEPT_FINDERS:
+            self._finders.popitem(last=False)
+        return finder
+
+    def _check(self, plan: JobPlan, chunk: Chunk, sources: I64, inner: slice, faces: list[_Rows]) -> None:
+        if plan.job.options.no_face != "fail":
+            return
+        there = np.logical_or.reduce([face.present for face in faces])
+        missing = np.flatnonzero(~there[inner])
+        if len(missing):
+            at = chunk.span.start + int(missing[0])
+            source = int(sources[inner][missing[0]])
+            raise InputError(
+                Code.FACE_MISSING,
+                f"no face at {float(source / plan.rate):.3f} s of the video (frame {source}, output frame {at})",
+                hint="no_face=keep passes such frames through, drop removes them",
+                job=chunk.job_id,
+                field="no_face",
+            )
+
+
+def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
+    """The faces in the order in which the source frames are shown, and (n,) bool: the picture does not go on from the
+    frame before (a shot cut, or a jump in the source)."""
+    n, count = len(sources), max(len(one.tracks) for one in seen)
+    faces = [
+        _Rows(
+            np.zeros(n, np.bool_),
+            np.zeros(n, np.bool_),
+            np.zeros((n, 4), np.float32),
+            np.zeros((n, 68, 2), np.float32),
+        )
+        for _ in range(count)
+    ]
+    before = np.concatenate([sources[:1], sources[:-1]])
+    step = np.abs(sources - before)
+    breaks = step > 1
+    later = np.maximum(sources, before)
+    for one in seen:
+        rows = np.flatnonzero((sources >= one.span.start) & (sources < one.span.stop))
+        at = sources[rows] - one.span.start
+        for face, track in zip(faces, one.tracks, strict=False):
+            face.present[rows] = track.present[at]
+            face.lips_open[rows] = track.lips_open[at]
+            face.box[rows] = track.box[at]
+            face.landmarks[rows] = track.landmarks[at]
+        next_to = rows[(step[rows] == 1) & (later[rows] < one.span.stop)]
+        breaks[next_to] |= one.cut[later[next_to] - one.span.start]
+    return faces, np.asarray(breaks, np.bool_)
+
+
+def _items(plan: JobPlan, wide: Span, inner: slice, sources: I64, faces: list[_Rows], breaks: Bools) -> FaceItems:
+    """The faces with an open gate, by (frame, face), without crops."""
+    options = plan.job.options
+    sounds = np.asarray(load_voiced(plan)[wide.start : wide.stop])
+    gate = np.stack([gates(face.present, face.lips_open, sounds, options.masking, breaks) for face in faces], axis=1)
+    rows, face = np.nonzero(gate[inner])
+    at = rows + inner.start
+    box = np.stack([one.box for one in faces], axis=1)[at, face]
+    if plan.faces.box is None:
+        top, bottom, left, right = options.pads
+        box = box + np.array([-left, -top, right, bottom], np.float32)
+    whole = np.array([clamp(one.tolist(), plan.size) for one in box], np.float32).reshape(-1, 4)
+    return FaceItems(
+        frame=(at + wide.start).astype(np.int32),
+        source=sources[at].astype(np.int32),
+        face=face.astype(np.int32),
+        box=whole,
+        landmarks=np.stack([one.landmarks for one in faces], axis=1)[at, face],
+        gate=gate[at, face].astype(np.float32),
+        crops=np.zeros((0, CROP, CROP, 3), np.uint8),
+    )
+
+
+def _with_crops(reader: FrameReader, items: FaceItems) -> FaceItems:
+    """The items with their crops: one pass over the source frames that have any."""
+    crops = np.zeros((len(items), CROP, CROP, 3), np.uint8)
+    rows: dict[int, list[int]] = {}
+    for row, source in enumerate(items.source.tolist()):
+        rows.setdefault(source, []).append(row)
+    for frame in reader.frames_at(rows):
+        for row in rows[frame.index]:
+            crops[row] = face_crop(frame, items.box[row])
+    return FaceItems(items.frame, items.source, items.face, items.box, items.landmarks, items.gate, crops)

@@ -1,0 +1,180 @@
+"""The faces of a job's source: which tracker, which face, and the decided tracks of any span. Shared by the stages.
+
+Two sources of faces: the tracker (detect, carry, choose), or the constant box that the user gave, in which landmarks
+are fitted on every frame without any detection.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from manifests.options import Options
+from media.frames import Frame, FrameReader
+from stages.lipstate import lips_open
+from stages.track import landmarks as lm
+from stages.track.config import FaceChoice, TrackConfig
+from stages.track.decide import decide, halo
+from stages.track.raw import CUT, shot_score, thumbnail
+from stages.track.tracker import Tracker
+from stages.types import F32, Bools, FaceTrack, Span
+
+_SMOOTH = 2
+"""Landmarks in a constant box are averaged over ±2 frames of the shot."""
+_BOX_HALO = 14
+"""Frames that the lip state and the averaging look back and ahead, in a constant box."""
+
+
+class FacePlan(BaseModel):
+    """How the faces of a job are found. track: None where `box` (x0, y0, x1, y1, pixels of the working frame) is given.
+    reference: the (128,) embedding for face=reference, as plain numbers. track_dir: the track cache, or None."""
+
+    model_config = ConfigDict(frozen=True)
+
+    choice: FaceChoice
+    track: TrackConfig | None
+    box: tuple[int, int, int, int] | None = None
+    no_face: str = "keep"
+    smooth: bool = True
+    reference: tuple[float, ...] | None = None
+    track_dir: str | None = None
+
+    @property
+    def halo(self) -> int:
+        """Frames around a span that its decisions read."""
+        return halo(self.no_face) if self.box is None else _BOX_HALO
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The decided faces over `span`. cut: (n,) bool, the frame starts a new shot."""
+
+    span: Span
+    tracks: list[FaceTrack]
+    cut: Bools
+
+
+def constant_box(options: Options, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """options.box (top, bottom, left, right; as in Wav2Lip) as x0 y0 x1 y1 inside the working frame of `size`, None
+    where there is none. A box that lies outside is cut to at least 2 pixels."""
+    if options.box is None:
+        return None
+    top, bottom, left, right = options.box
+    return clamp((left, top, right, bottom), size)
+
+
+def clamp(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box in whole pixels, inside a frame of `size` (width, height), at least 2 pixels wide and high."""
+    x0, y0, x1, y1 = (round(side) for side in box)
+    x0, y0 = min(max(x0, 0), size[0] - 2), min(max(y0, 0), size[1] - 2)
+    return x0, y0, min(max(x1, x0 + 2), size[0]), min(max(y1, y0 + 2), size[1])
+
+
+class FaceFinder:
+    """Decided faces for any span of one source. Keeps the networks of one config loaded; cheap to build."""
+
+    def __init__(self, plan: FacePlan) -> None:
+        self.plan = plan
+        self.tracker = None if plan.track is None else Tracker(plan.track)
+        self._reference = None if plan.reference is None else np.array(plan.reference, np.float32)
+
+    def see(self, reader: FrameReader, span: Span, n_frames: int) -> Seen:
+        """Faces over the source frames `span`, which must lie in 0..n_frames. Decisions depend on the source alone,
+        not on the span. Raises InputError from reading, DependencyError for absent models."""
+        around = Span(max(0, span.start - self.plan.halo), min(n_frames, span.stop + self.plan.halo))
+        if self.tracker is None:
+            return self._boxed(reader, span, around)
+        raw = self.tracker.raw_tracks(reader, self.plan.track_dir, around, n_frames)
+        tracks = decide(
+            raw,
+            span,
+            self.plan.choice,
+            no_face=self.plan.no_face,
+            smooth=self.plan.smooth,
+            reference=self._reference,
+        )
+        return Seen(span, tracks, raw.cut[span.start - raw.span.start : span.stop - raw.span.start])
+
+    def one(self, frame: Frame) -> tuple[F32, F32] | None:
+        """(box (4,), landmarks (68, 2)) of the chosen face of one frame alone, without tracking; None without one. For
+        sampling: with face=all it is the largest."""
+        if self.tracker is None:
+            assert self.plan.box is not None
+            box = np.array(self.plan.box, np.float32)
+            return box, lm.fit(np.ascontiguousarray(frame.y), box)
+        raw = self.tracker.faces_of(frame)
+        if not len(raw.frame):
+            return None
+        row = self._chosen(raw.landmarks, raw.embedding)
+        return None if row is None else (raw.box[row], raw.landmarks[row])
+
+    def _chosen(self, landmarks: F32, embedding: F32) -> int | None:
+        """The row of the chosen face; faces come from left to right."""
+        kind = self.plan.choice.kind
+        if kind == "left":
+            return 0
+        if kind == "right":
+            return len(landmarks) - 1
+        if kind == "index":
+            return self.plan.choice.index if self.plan.choice.index < len(landmarks) else None
+        if kind == "reference" and self._reference is not None:
+            from stages.track.embed import SAME_PERSON
+
+            away = np.linalg.norm(embedding - self._reference, axis=1)
+            best = int(away.argmin())
+            return best if away[best] < SAME_PERSON else None
+        squares = [lm.square_of(points) for points in landmarks]
+        return int(np.argmax([float(square[2] - square[0]) for square in squares]))
+
+    def _boxed(self, reader: FrameReader, span: Span, around: Span) -> Seen:
+        """One face, always there, in the constant box; landmarks fitted on every frame."""
+        assert self.plan.box is not None
+        box = np.array(self.plan.box, np.float32)
+        marks, shot, before = [], [], None
+        first = max(0, around.start - 1)  # one more, for the shot score of the first
+        for frame in reader.frames(first, around.stop):
+            luma = np.ascontiguousarray(frame.y)
+            now = thumbnail(luma)
+            if frame.index >= around.start:
+                marks.append(lm.fit(luma, box))
+                shot.append(0.0 if before is None else shot_score(before, now))
+            before = now
+        raw = np.stack(marks)
+        cut = np.array(shot) > CUT
+        points = _averaged(raw, cut) if self.plan.smooth else raw
+        inside = slice(span.start - around.start, span.stop - around.start)
+        n = len(span)
+        track = FaceTrack(
+            span=span,
+            present=np.ones(n, np.bool_),
+            box=np.repeat(box[None], n, axis=0),
+            landmarks=points[inside],
+            lips_open=_states(points, cut)[inside],
+            held=np.zeros(n, np.bool_),
+        )
+        return Seen(span, [track], cut[inside])
+
+
+def _averaged(points: F32, cut: Bools) -> F32:
+    """Mean over ±_SMOOTH frames of the same shot, added in a fixed order."""
+    shots = np.cumsum(cut)
+    n = len(points)
+    total, count = np.zeros(points.shape, np.float64), np.zeros(n)
+    for offset in range(-_SMOOTH, _SMOOTH + 1):
+        to = slice(max(0, -offset), min(n, n - offset))
+        of = slice(max(0, offset), min(n, n + offset))
+        if to.start < to.stop:
+            same = shots[to] == shots[of]
+            total[to] += np.where(same[:, None, None], points[of], 0.0)
+            count[to] += same
+    return np.asarray(total / count[:, None, None], np.float32)
+
+
+def _states(points: F32, cut: Bools) -> Bools:
+    """Lip state per frame, shot by shot."""
+    edges = [0, *(int(at) for at in np.flatnonzero(cut) if at > 0), len(points)]
+    return np.concatenate([lips_open(points[a:b]) for a, b in itertools.pairwise(edges)])

@@ -1,0 +1,85 @@
+"""Where a new mouth is blended in: a feathered shape of the lower face, or the classic rectangle."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from stages.types import F32
+
+Paste = Literal["mask", "box"]
+
+_JAW = slice(2, 15)
+_INSIDE_JAW = 0.10
+"""The jaw line is drawn in by this share of its distance from the mouth: beyond it lie neck and background."""
+_MOUTH = slice(48, 60)
+_AROUND_MOUTH = 1.35
+"""The lips' outline, widened by this factor around its centre, always belongs to the shape."""
+_FEATHER = 0.055
+"""Half width of the soft edge, in face heights (nose bridge to chin)."""
+_SHIFT = 4  # cv2 polygons with 1/16 pixel
+
+
+def mouth_alpha(
+    landmarks: F32,
+    region: tuple[int, int, int, int],
+    paste: Paste = "mask",
+    box: F32 | tuple[int, int, int, int] | None = None,
+) -> F32:
+    """(h, w) float32 in [0, 1] for the pixels of `region` (x0 y0 x1 y1): how much of the new pixels shows.
+
+    landmarks: (68, 2), iBUG order, in frame pixels. "mask": the lower face, from just under the nose to a little above
+    the jaw line, the mouth wholly inside, with an edge as soft as the face is large; exactly 0 outside, the
+    nose and everything above it included. "box": 1 inside the integer box (x0 y0 x1 y1, as Wav2Lip pastes), which must
+    be given.
+    Where `box` is given, "mask" fades to 0 within it too, because there are no new pixels beyond it.
+    """
+    x0, y0, x1, y1 = region
+    height, width = y1 - y0, x1 - x0
+    alpha = np.zeros((height, width), np.float32)
+    inside = None if box is None else [round(float(side)) for side in box]
+    if paste == "box":
+        if inside is None:
+            raise ValueError("paste=box needs the box")
+        left, top, right, bottom = inside
+        alpha[max(0, top - y0) : max(0, bottom - y0), max(0, left - x0) : max(0, right - x0)] = 1.0
+        return alpha
+    face = float(np.hypot(*(landmarks[8] - landmarks[27])))
+    soft = max(1, round(_FEATHER * face))
+    corner = np.array([x0, y0], np.float32)
+    hull = cv2.convexHull((_outline(landmarks) - corner).astype(np.float32))
+    shape = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(shape, np.rint(hull * (1 << _SHIFT)).astype(np.int32), 255, cv2.LINE_8, _SHIFT)
+    if inside is not None:
+        left, top, right, bottom = (
+            inside[0] - x0 + soft,
+            inside[1] - y0 + soft,
+            inside[2] - x0 - soft,
+            inside[3] - y0 - soft,
+        )
+        keep = np.zeros((height, width), np.uint8)
+        keep[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 1
+        shape *= keep
+    # Two box blurs make a soft edge that ends exactly: 0 beyond 2 * (soft // 2) pixels, unlike a Gaussian's tail.
+    size = soft // 2 * 2 + 1
+    blurred = cv2.blur(cv2.blur(shape.astype(np.float32) / 255.0, (size, size)), (size, size))
+    # Running sums leave dust near 0 where exact zeros belong.
+    return np.where(blurred < 1 / 1024, 0.0, np.minimum(blurred, 1.0)).astype(np.float32)
+
+
+def _outline(landmarks: F32) -> F32:
+    """Points whose convex hull is the shape's hard core."""
+    mouth = landmarks[_MOUTH]
+    centre = mouth.mean(axis=0)
+    jaw = centre + (landmarks[_JAW] - centre) * (1 - _INSIDE_JAW)
+    base = landmarks[31:36].mean(axis=0)
+    lips = centre + (mouth - centre) * _AROUND_MOUTH
+    # Nothing of the core may rise above the base of the nose: along the face's own axis, for tilted heads.
+    down = landmarks[8] - landmarks[27]
+    down = down / max(float(np.hypot(*down)), 1e-6)
+    room = 0.1 * float(np.hypot(*(landmarks[8] - landmarks[27])))
+    points = np.concatenate([jaw, lips])
+    above = np.minimum((points - base) @ down - room * 0.6, 0.0)
+    return np.asarray(points - above[:, None] * down, np.float32)

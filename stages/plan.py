@@ -1,0 +1,158 @@
+"""The plan of one job: everything that its chunks need to know, as one JSON file, and the arrays beside it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from manifests.job import Job
+from media.frames import FrameReader, Transform, open_frames
+from media.info import ExactRate, VideoInfo
+from media.publish import write_atomic
+from raydub.errors import Code, StageError
+from stages.engine import Arrays, Speech, WeightsRecord
+from stages.faces import FacePlan
+from stages.timeline import Timeline
+from stages.types import Bools, Chunk, Span
+
+PLAN_FILE, MEL_FILE, VOICED_FILE, SOURCE_FILE = "plan.json", "mel.npy", "voiced.npy", "source.npz"
+
+
+class JobPlan(BaseModel):
+    """One job, ready to be worked on chunk by chunk.
+
+    size: (width, height) of the working frame, even; rate: output frames a second; sample_aspect: of the output's
+    pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one may have fewer); engine: its
+    name; needs_crops: see LipEngine; warnings: "W_WORD: sentence".
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job: Job
+    video: VideoInfo
+    transform: Transform
+    size: tuple[int, int]
+    rate: ExactRate
+    sample_aspect: ExactRate
+    n_frames: int
+    timeline: Timeline
+    faces: FacePlan
+    chunk_frames: int
+    work_dir: str
+    job_dir: str
+    track_dir: str | None
+    engine: str
+    needs_crops: bool
+    weights: tuple[WeightsRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks the job has."""
+        return -(-self.n_frames // self.chunk_frames)
+
+    def open(self) -> FrameReader:
+        """A reader of the source's working frames."""
+        return open_frames(self.video, self.transform)
+
+
+def chunks_of(plan: JobPlan) -> list[Chunk]:
+    """All chunks of a job, in order; together they hold every output frame once."""
+    return [
+        Chunk(
+            plan.job.id,
+            plan.job_dir,
+            index,
+            plan.n_chunks,
+            Span(index * plan.chunk_frames, min((index + 1) * plan.chunk_frames, plan.n_frames)),
+        )
+        for index in range(plan.n_chunks)
+    ]
+
+
+def chunk_length(seconds: float, rate: Fraction) -> int:
+    """Output frames per chunk, at least one."""
+    return max(1, round(Fraction(seconds) * rate))
+
+
+def save_plan(plan: JobPlan) -> None:
+    """Write plan.json into the job's folder. Raises StageError STORAGE or DISK_FULL."""
+    write_atomic(Path(plan.job_dir) / PLAN_FILE, plan.model_dump_json(indent=1).encode())
+
+
+def load_plan(job_dir: str) -> JobPlan:
+    """The plan in a job's folder. Raises StageError STORAGE where there is none."""
+    path = os.path.join(job_dir, PLAN_FILE)
+    try:
+        changed = os.stat(path).st_mtime_ns
+    except OSError as error:
+        raise _lost(path, error) from error
+    return _load_plan(path, changed)
+
+
+@functools.lru_cache(maxsize=32)
+def _load_plan(path: str, changed: int) -> JobPlan:
+    try:
+        return JobPlan.model_validate_json(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise _lost(path, error) from error
+
+
+def load_speech(plan: JobPlan) -> Speech:
+    """The job's speech; the mel is mapped from its file, so only what is used takes memory."""
+    return Speech(_array(plan, MEL_FILE), plan.rate, plan.n_frames)
+
+
+def load_voiced(plan: JobPlan) -> Bools:
+    """(n_frames,) bool: the new speech sounds during the output frame."""
+    found: Bools = _array(plan, VOICED_FILE)
+    return found
+
+
+def load_source(plan: JobPlan) -> Arrays:
+    """What the engine's prepare() learnt of the source."""
+    path = os.path.join(plan.job_dir, SOURCE_FILE)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise _lost(path, error) from error
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write one array as .npy, whole or not at all."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    write_atomic(path, stream.getvalue())
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write named arrays as .npz, whole or not at all."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    write_atomic(path, stream.getvalue())
+
+
+def _array(plan: JobPlan, name: str) -> Any:
+    path = os.path.join(plan.job_dir, name)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _lost(path, error) from error
+
+
+def _lost(path: str, error: Exception) -> StageError:
+    return StageError(
+        Code.STORAGE,
+        f"{path} cannot be read: {error}",
+        hint="the work folder must be one that every worker reaches; run again to make it anew",
+        retryable=True,
+    )

@@ -1,0 +1,245 @@
+"""Once per job: look at the inputs, compute what belongs to the whole job, decide the timeline, write it all down.
+
+Everything lies in `<work_dir>/jobs/<job key>/`; tracks lie in `<work_dir>/tracks/<track key>/`, frame indexes in
+`<work_dir>/index/`. The job key is a hash of the content of video, speech and reference picture, of the options, of the
+engine and its weights, and of PLAN_VERSION: the same job finds the same folder again and only computes what is missing
+there; two jobs that differ in their output's name alone share one folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.job import Job
+from manifests.options import Options
+from media.audio import decode_speech
+from media.frames import Frame, Transform
+from media.info import VideoInfo
+from media.opening import content_identity
+from media.probe import probe_speech, probe_video
+from models.mel import COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, mel_spectrogram
+from raydub.errors import RaydubError
+from stages.engine import LipEngine
+from stages.faces import FaceFinder, FacePlan, constant_box
+from stages.plan import (
+    MEL_FILE,
+    SOURCE_FILE,
+    VOICED_FILE,
+    JobPlan,
+    chunk_length,
+    chunks_of,
+    load_plan,
+    load_source,
+    load_speech,
+    load_voiced,
+    save_array,
+    save_arrays,
+    save_plan,
+)
+from stages.speech import voiced
+from stages.timeline import Timeline, plan_timeline
+from stages.track.config import FaceChoice, TrackConfig
+from stages.types import F32, Span
+
+__all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
+
+PLAN_VERSION = 1
+"""Raised whenever the same job would give other frames than before, so that old parts are not used."""
+
+_SEARCH_FRAMES = 600
+"""Source frames looked at in one go when a whole source is searched for faces."""
+_MARGIN_SECONDS = Fraction(2)
+"""Silent sound features kept after the last frame, for engines that look ahead."""
+
+
+def prepare_job(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
+    """The plan of a job, with its folder filled. Repeating it costs a look at the inputs.
+
+    Raises InputError for inputs that cannot be used (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE, REFERENCE_FACE),
+    DependencyError for absent models or weights, StageError for the work folder (STORAGE, DISK_FULL); all name the job.
+    """
+    try:
+        return _prepare(job, work_dir, engine)
+    except RaydubError as error:
+        raise error.at(job=job.id, line=job.line) from error.__cause__
+
+
+def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
+    options, root = job.options, Path(work_dir)
+    video = probe_video(job.video, images_rate=options.fps, index_dir=str(root / "index"))
+    transform = Transform(crop=options.crop, rotate=_quarter(options.rotate), resize_height=options.resize_height)
+    size = transform.size(video.width, video.height)
+    speech = probe_speech(job.audio)
+    weights = engine.weights()
+    faces = _face_plan(options, video, transform, size, root)
+    key = _key(
+        {
+            "video": video.identity,
+            "speech": speech.identity,
+            "options": _deciding(options),
+            "faces": faces.model_dump(mode="json", exclude={"track_dir"}),
+            "engine": engine.name,
+            "weights": [record.sha256 for record in weights],
+        }
+    )
+    folder = root / "jobs" / key
+    known = _known(folder)
+    timeline = known.timeline if known else None
+    if timeline is None or not (folder / MEL_FILE).is_file() or not (folder / VOICED_FILE).is_file():
+        timeline = _hear(job, video, transform, faces, folder)
+    plan = JobPlan(
+        job=job,
+        video=video,
+        transform=transform,
+        size=size,
+        rate=video.rate,
+        sample_aspect=1 / video.sample_aspect if options.rotate in (90, 270) else video.sample_aspect,
+        n_frames=timeline.n_out,
+        timeline=timeline,
+        faces=faces,
+        chunk_frames=chunk_length(options.chunk_seconds, video.rate),
+        work_dir=work_dir,
+        job_dir=str(folder),
+        track_dir=faces.track_dir,
+        engine=engine.name,
+        needs_crops=engine.needs_crops,
+        weights=weights,
+        warnings=_warnings(video, timeline),
+    )
+    if not (folder / SOURCE_FILE).is_file():
+        save_arrays(folder / SOURCE_FILE, engine.prepare(PlanSampler(plan)))
+    save_plan(plan)
+    return plan
+
+
+class PlanSampler:
+    """SourceSampler (see stages.engine) of a planned job: single frames at even positions of what is shown of the
+    source, whatever the chunks; frames in which the chosen face is not found are left out."""
+
+    def __init__(self, plan: JobPlan) -> None:
+        self._plan = plan
+
+    def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
+        """See SourceSampler. Costs `count` seeks and detections."""
+        shown = min(self._plan.n_frames, self._plan.timeline.n_shown)
+        positions = sorted({(2 * number + 1) * shown // (2 * count) for number in range(count)})
+        finder = FaceFinder(self._plan.faces)
+        found = []
+        with self._plan.open() as reader:
+            for frame in reader.frames_at(self._plan.timeline.source(at) for at in positions):
+                face = finder.one(frame)
+                if face is not None:
+                    found.append((frame, *face))
+        return found
+
+
+def _face_plan(options: Options, video: VideoInfo, transform: Transform, size: tuple[int, int], root: Path) -> FacePlan:
+    choice = FaceChoice.parse(options.face)
+    box = constant_box(options, size)
+    if box is not None:
+        return FacePlan(choice=choice, track=None, box=box, smooth=options.smooth)
+    track = TrackConfig.plan(choice, options.detector)
+    reference = None
+    if choice.kind == "reference":
+        from stages.track.embed import reference_embedding
+
+        reference = tuple(float(value) for value in reference_embedding(choice.image))
+        # The picture is known by what it shows, not by where it lies.
+        choice = choice.model_copy(update={"image": content_identity(choice.image)})
+    key = track.key(f"{video.identity} {transform.model_dump_json()}")
+    return FacePlan(
+        choice=choice,
+        track=track,
+        no_face=options.no_face,
+        smooth=options.smooth,
+        reference=reference,
+        track_dir=str(root / "tracks" / key),
+    )
+
+
+def _hear(job: Job, video: VideoInfo, transform: Transform, faces: FacePlan, folder: Path) -> Timeline:
+    """Decode the speech, decide the timeline, write mel and voice activity."""
+    samples = decode_speech(job.audio, SAMPLE_RATE)
+    kept = _kept(video, transform, faces) if job.options.no_face == "drop" and faces.box is None else None
+    timeline = plan_timeline(
+        Fraction(len(samples), SAMPLE_RATE),
+        video.rate,
+        video.n_frames,
+        length=job.options.length,
+        extend=job.options.extend,
+        still=video.kind == "image",
+        kept=kept,
+    )
+    save_array(folder / VOICED_FILE, voiced(samples, video.rate, timeline.n_out))
+    save_array(folder / MEL_FILE, _covering(mel_spectrogram(samples), timeline.n_out / video.rate))
+    return timeline
+
+
+def _covering(mel: F32, seconds: Fraction) -> F32:
+    """The mel, continued with silence until every frame of `seconds` has its window and some room to look ahead."""
+    columns = int((seconds + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW
+    missing = max(0, columns - mel.shape[1])
+    return np.pad(mel, ((0, 0), (0, missing)), constant_values=SILENCE)
+
+
+def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:
+    """The source's frames in which the chosen face is there. One window in memory at a time; tracks go to the cache."""
+    from media.frames import open_frames
+
+    finder = FaceFinder(faces)
+    edges: list[int] = []
+    with open_frames(video, transform) as reader:
+        for start in range(0, video.n_frames, _SEARCH_FRAMES):
+            span = Span(start, min(start + _SEARCH_FRAMES, video.n_frames))
+            seen = finder.see(reader, span, video.n_frames)
+            present = np.logical_or.reduce([track.present for track in seen.tracks])
+            edges += [start + int(at) for at in np.flatnonzero(present)]
+    return spans_of(np.array(edges, np.int64))
+
+
+def spans_of(frames: npt.NDArray[np.int64]) -> list[Span]:
+    """Ascending frame numbers as spans."""
+    if not len(frames):
+        return []
+    breaks = np.flatnonzero(np.diff(frames) != 1)
+    starts = np.concatenate([[0], breaks + 1])
+    stops = np.concatenate([breaks, [len(frames) - 1]])
+    return [Span(int(frames[a]), int(frames[b]) + 1) for a, b in zip(starts, stops, strict=True)]
+
+
+def _known(folder: Path) -> JobPlan | None:
+    """The plan of an earlier run, None where there is none that can be read."""
+    try:
+        return load_plan(str(folder))
+    except RaydubError:
+        return None
+
+
+def _deciding(options: Options) -> dict[str, Any]:
+    """The options that the job's frames depend on by value; files among them count by their content, elsewhere."""
+    return options.model_dump(mode="json", exclude={"model", "face"})
+
+
+def _key(said: dict[str, Any]) -> str:
+    state = json.dumps({"version": PLAN_VERSION, **said}, sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()[:32]
+
+
+def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:
+    found = []
+    if video.variable_rate:
+        found.append(f"W_VARIABLE_RATE: the video's frames are unevenly spaced; made {float(video.rate):g} a second")
+    if timeline.extend != "none" and video.kind != "image":
+        found.append(f"W_EXTENDED: {timeline.n_shown} frames were continued to {timeline.n_out} ({timeline.extend})")
+    return tuple(found)
+
+
+def _quarter(degrees: int) -> Any:
+    return degrees

@@ -1,0 +1,90 @@
+"""From a job's parts to its output: join the pictures, add the new speech, check, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from media.mux import check_output, join_parts, mux
+from media.publish import discard, publish, storage_error, temp_beside
+from raydub import __version__
+from raydub.errors import Code, RaydubError, StageError
+from stages.plan import JobPlan, chunks_of
+from stages.types import Part
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """A published output. seconds: its length."""
+
+    output: str
+    frames: int
+    seconds: float
+
+
+def stitch_job(plan: JobPlan, parts: Sequence[Part]) -> Stitched:
+    """Make plan.job.output of all parts of a job, in any order; creates its folder. The output appears whole or not at
+    all, and an older file of that name stays until then.
+
+    Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, STORAGE, DISK_FULL;
+    InputError for the speech. All name the job.
+    """
+    try:
+        return _stitch(plan, _ordered(plan, parts))
+    except RaydubError as error:
+        raise error.at(job=plan.job.id, line=plan.job.line) from error.__cause__
+
+
+def metadata(plan: JobPlan) -> dict[str, str]:
+    """Tags of the output. `comment` says in plain words that the video is synthetic, unless mark_synthetic is off."""
+    digests = ",".join(record.sha256[:16] for record in plan.weights) or "none"
+    tags = {"encoder_app": f"raydub {__version__}", "raydub_engine": plan.engine, "raydub_weights": digests}
+    if plan.job.options.mark_synthetic:
+        tags["comment"] = (
+            f"Synthetic media: lips altered by AI to match another speech (raydub {__version__}, engine {plan.engine}, "
+            f"weights {digests})"
+        )
+        tags["synthetic"] = "true"
+    return tags
+
+
+def _ordered(plan: JobPlan, parts: Sequence[Part]) -> list[Part]:
+    """The parts by chunk; every chunk of the plan must be there once, with all its frames."""
+    by_index = {part.chunk.index: part for part in parts}
+    chunks = chunks_of(plan)
+    wrong = [
+        chunk.index
+        for chunk in chunks
+        if chunk.index not in by_index
+        or by_index[chunk.index].chunk.span != chunk.span
+        or by_index[chunk.index].frames != len(chunk.span)
+    ]
+    if wrong or len(parts) != len(chunks):
+        shown = ", ".join(str(index) for index in wrong[:10]) or "none"
+        message = f"{len(parts)} parts for {len(chunks)} chunks; missing or not as planned: {shown}"
+        raise StageError(Code.STITCH_FAILED, message, hint="run again: finished parts are kept")
+    return [by_index[chunk.index] for chunk in chunks]
+
+
+def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
+    goal = plan.job.output
+    temp = temp_beside(goal)
+    try:
+        # The joined picture goes to the job's folder: the output's disk holds the output alone.
+        with tempfile.TemporaryDirectory(prefix="join-", dir=plan.job_dir) as folder:
+            name = hashlib.sha256(goal.encode()).hexdigest()[:16]
+            picture = str(Path(folder) / f"{name}.mp4")
+            join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)
+            mux(picture, plan.job.audio, temp, plan.n_frames, plan.rate, metadata(plan))
+        check_output(temp, plan.n_frames, plan.rate)
+        publish(temp, goal)
+    except OSError as error:
+        raise storage_error(error, goal) from error
+    finally:
+        if os.path.exists(temp):
+            discard(temp)
+    return Stitched(goal, plan.n_frames, float(plan.n_frames / plan.rate))

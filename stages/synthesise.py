@@ -1,0 +1,38 @@
+"""The lipsync stage: run the lip engine's network over the faces of one chunk."""
+
+from __future__ import annotations
+
+import time
+
+from stages.engine import LipEngine
+from stages.plan import load_plan, load_speech
+from stages.types import SynthesisedChunk, TrackedChunk, without_crops
+
+
+class LipsyncStage:
+    """One engine on one device; loads at the first chunk that has a face."""
+
+    def __init__(self, engine: LipEngine, device: str = "cpu") -> None:
+        self._engine = engine
+        self._device = device
+        self._loaded = False
+
+    def run(self, chunk: TrackedChunk) -> SynthesisedChunk:
+        """The chunk with what the engine made of its items; the crops are dropped, they are of no more use.
+
+        Raises DependencyError (WEIGHTS_*) from loading, StageError (OUT_OF_MEMORY) from the network.
+        """
+        if not len(chunk.items):
+            return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, {}, {})
+        start = time.perf_counter()
+        if not self._loaded:
+            self._engine.load(self._device)
+            self._loaded = True
+        loaded = time.perf_counter()
+        speech = load_speech(load_plan(chunk.chunk.job_dir))
+        mouths = self._engine.infer(chunk.items, speech)
+        for name, rows in mouths.items():
+            if len(rows) != len(chunk.items):
+                raise ValueError(f"engine {self._engine.name} made {len(rows)} {name} for {len(chunk.items)} faces")
+        seconds = {"load": loaded - start, "network": time.perf_counter() - loaded}
+        return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, mouths, seconds)

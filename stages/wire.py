@@ -1,0 +1,75 @@
+"""Chunks and their relatives as flat rows of arrays, text and numbers, for whoever sends them. No pickled objects.
+
+A row holds "kind" (the class), "meta" (JSON: everything but the arrays) and one entry per array, named "items.<field>"
+or "mouths.<name>". Arrays keep dtype and shape; nothing is copied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+
+Array = npt.NDArray[np.generic]
+Row = dict[str, Array | str]
+Travels = Chunk | TrackedChunk | SynthesisedChunk | Part
+
+_ITEMS, _MOUTHS = "items.", "mouths."
+
+
+def to_row(thing: Travels) -> Row:
+    """The row of a Chunk, TrackedChunk, SynthesisedChunk or Part."""
+    if isinstance(thing, Chunk):
+        return _row("chunk", _chunk(thing))
+    if isinstance(thing, Part):
+        meta = {
+            "chunk": _chunk(thing.chunk),
+            "path": thing.path,
+            "frames": thing.frames,
+            "synthesised": thing.synthesised,
+            "faceless": thing.faceless,
+            "seconds": dict(thing.seconds),
+            "reused": thing.reused,
+        }
+        return _row("part", meta)
+    meta = {"chunk": _chunk(thing.chunk), "faceless": thing.faceless, "seconds": dict(thing.seconds)}
+    arrays = {_ITEMS + item.name: getattr(thing.items, item.name) for item in fields(FaceItems)}
+    if isinstance(thing, TrackedChunk):
+        return _row("tracked", meta, arrays)
+    arrays |= {_MOUTHS + name: array for name, array in thing.mouths.items()}
+    return _row("synthesised", meta, arrays)
+
+
+def from_row(row: Mapping[str, Any]) -> Travels:
+    """The object of a row made by to_row. Raises ValueError for a row of another kind."""
+    kind, meta = str(row["kind"]), json.loads(str(row["meta"]))
+    if kind == "chunk":
+        return _as_chunk(meta)
+    chunk = _as_chunk(meta.pop("chunk"))
+    if kind == "part":
+        return Part(chunk=chunk, **meta)
+    if kind not in ("tracked", "synthesised"):
+        raise ValueError(f"a row of the unknown kind {kind!r}")
+    items = FaceItems(**{item.name: row[_ITEMS + item.name] for item in fields(FaceItems)})
+    if kind == "tracked":
+        return TrackedChunk(chunk, items, **meta)
+    mouths = {name.removeprefix(_MOUTHS): array for name, array in row.items() if name.startswith(_MOUTHS)}
+    return SynthesisedChunk(chunk, items, mouths=mouths, **meta)
+
+
+def _row(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> Row:
+    return {"kind": kind, "meta": json.dumps(meta), **(arrays or {})}
+
+
+def _chunk(chunk: Chunk) -> dict[str, Any]:
+    return asdict(chunk)
+
+
+def _as_chunk(meta: Mapping[str, Any]) -> Chunk:
+    return Chunk(**{**meta, "span": Span(*meta["span"])})
