@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from raydub.errors import Code, DependencyError
 
 # A chunk's crops are a few MB and at most a few chunks wait between two stages.
 _OBJECT_STORE_MB = 512
+_CONNECT_SECONDS = 10.0
 _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -49,7 +51,11 @@ def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
     import ray
 
     level = logging.INFO if verbose else logging.ERROR
+    host, colon, port = address.rpartition(":")
     try:
+        if colon and port.isdigit() and "/" not in address:
+            # Ray itself would try for minutes before it says that nobody is there.
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
         if address == "local":
             ray.init(
                 address="local",

@@ -20,12 +20,12 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
         return StageError(
             Code.OUT_OF_MEMORY, text, hint="smaller chunk_seconds, fewer workers, or a bigger machine", retryable=True
         )
+    if isinstance(error, TimeoutError):
+        return StageError(Code.TIMEOUT, text, retryable=True)
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StageError(Code.DISK_FULL, text, hint="free some space and run again; finished parts are kept")
         return StageError(Code.STORAGE, text, hint="check that the work and output folders are there and writable")
-    if isinstance(error, TimeoutError):
-        return StageError(Code.TIMEOUT, text, retryable=True)
     return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: please report it with the log")
 
 

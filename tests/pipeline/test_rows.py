@@ -1,0 +1,96 @@
+"""Items survive the trip through a row of a Ray Data block."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from manifests.job import Job
+from pipeline.events import Assembled, Dropped, Failed, Item, Planned
+from pipeline.failures import as_raydub_error, failed
+from pipeline.rows import pack, pack_job, unpack, unpack_job
+from raydub.errors import Code, InputError
+from stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
+from tests.pipeline.fakes import faces
+
+CHUNK = Chunk("jöb", "/w/jobs/k", 3, 9, Span(75, 100))
+ITEMS: list[Item] = [
+    CHUNK,
+    TrackedChunk(CHUNK, faces(CHUNK.span), 2, {"track": 0.5}),
+    TrackedChunk(CHUNK, faces(Span(0, 0)), 25),
+    SynthesisedChunk(CHUNK, faces(CHUNK.span), 2, {"patches": np.zeros((13, 4, 4, 3), np.uint8)}, {"track": 0.5}),
+    Part(CHUNK, "/w/p.mp4", 25, 13, 2, {"render": 1.5}, reused=True),
+    Planned("a", "/w", 9, 225, {"prepare": 1.0}, ("W_X: y",), "warp", ({"name": "n", "sha256": "s", "licence": "l"},)),
+    Planned("a", "/w", 9, 225, finished={"status": "ok"}),
+    failed("a", "track", InputError(Code.INPUT_TRUNCATED, "short", hint="mend"), line=4, chunk=3),
+    Dropped("a", 7),
+    Assembled("a", "/o.mp4", 225, 0.25),
+]
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and bool(np.array_equal(one, other))
+    if dataclasses.is_dataclass(one):
+        fields = [field.name for field in dataclasses.fields(one)]
+        return type(one) is type(other) and all(same(getattr(one, name), getattr(other, name)) for name in fields)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    return bool(one == other)
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: type(item).__name__)
+def test_round_trip(item: Item) -> None:
+    row = pack(item)
+    assert set(row) == {"kind", "job_id", "meta", "blob"}
+    assert [type(row[name]) for name in ("kind", "job_id", "meta", "blob")] == [str, str, str, bytes]
+    assert same(item, unpack(row))
+
+
+def test_a_row_holds_the_arrays_and_little_else() -> None:
+    tracked = TrackedChunk(CHUNK, faces(CHUNK.span), 2)
+    arrays = [getattr(tracked.items, field.name) for field in dataclasses.fields(tracked.items)]
+    row = pack(tracked)
+    assert len(row["blob"]) <= sum(array.nbytes for array in arrays) + 64 * len(arrays)
+    assert len(row["meta"]) < 2000
+
+
+def test_jobs_travel_too() -> None:
+    job = Job(id="a", video="v", audio="b", output="o", line=3)
+    assert unpack_job(pack_job(job)) == job
+
+
+def test_an_error_is_the_same_after_the_trip() -> None:
+    error = InputError(Code.INPUT_TRUNCATED, "short", hint="mend", retryable=True)
+    item = unpack(pack(failed("a", "track", error, line=4)))
+    assert isinstance(item, Failed)
+    back = item.exception()
+    assert (type(back), str(back), back.exit_code) == (InputError, str(error), error.exit_code)
+    assert back.line == 4
+    assert back.retryable
+
+
+OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {})  # torch's, by its name
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), Code.OUT_OF_MEMORY),
+        (OutOfMemoryError("CUDA"), Code.OUT_OF_MEMORY),
+        (OSError(28, "No space left"), Code.DISK_FULL),
+        (PermissionError(13, "no"), Code.STORAGE),
+        (TimeoutError("slow"), Code.TIMEOUT),
+        (ValueError("x"), Code.INTERNAL),
+    ],
+)
+def test_every_exception_has_a_code(error: Exception, code: Code) -> None:
+    known = as_raydub_error(error, "track")
+    assert known.code is code
+    assert "track" in known.message
+    assert pickle.loads(pickle.dumps(known)).code is code
+    assert type(error).__name__ in failed("a", "track", error).detail
