@@ -93,10 +93,10 @@ class MouthShapes:
     def predict(self, mel: F32, rate: Fraction, frames: npt.NDArray[np.integer]) -> F32:
         """Mouth shapes of output frames.
 
-        mel: (80, T) float32 in [-4, 4], 80 columns a second from time 0 (beyond its ends: silence); rate: frames a second;
-        frames: (M,) int. Returns (M, 2) float32: z-scored inner-lip openness and mouth width (see MouthConfig for the
-        units), smooth over time. The network runs over blocks of columns at fixed absolute places, so that a row comes
-        out bit-identical whichever other frames are asked for with it.
+        mel: (80, T) float32 in [-4, 4], 80 columns a second from time 0 (beyond its ends: silence); rate: frames a
+        second; frames: (M,) int. Returns (M, 2) float32: z-scored inner-lip openness and mouth width (see MouthConfig
+        for the units), smooth over time. The network runs over blocks of columns at fixed absolute places, so that a
+        row comes out bit-identical whichever other frames are asked for with it.
         """
         columns = [COLUMNS_PER_SECOND * int(frame) / rate for frame in np.asarray(frames)]
         first = np.array([int(column // 1) for column in columns], np.int64)
@@ -123,7 +123,7 @@ class MouthShapes:
         return shapes
 
     def _block(self, mel: F32, block: int) -> F32:
-        """Columns [block * _BLOCK, (block + 1) * _BLOCK] of the network's result, one more than a block: (_BLOCK + 1, 2)."""
+        """The network's result for the columns of one block and the first of the next: (_BLOCK + 1, 2)."""
         reach = self.config.network.reach
         start, stop = block * _BLOCK - reach, (block + 1) * _BLOCK + 1 + reach
         window = np.full((80, stop - start), _SILENCE, np.float32)
@@ -131,5 +131,5 @@ class MouthShapes:
         if low < high:
             window[:, low - start : high - start] = mel[:, low:high]
         with torch.inference_mode():
-            raw = self._network(torch.from_numpy(window)[None])[0, :2].numpy()
+            raw = self._network(torch.from_numpy(window)[None])[0].numpy()
         return np.ascontiguousarray(raw.T * np.float32(self.config.gain), np.float32)

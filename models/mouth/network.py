@@ -1,5 +1,5 @@
-"""The network: mel columns in, mouth shape out. Convolutions only, nothing recurrent, nothing padded: what it says of one
-instant depends on a fixed stretch of sound around that instant and on nothing else."""
+"""The network: mel columns in, mouth shape out. Convolutions only, nothing recurrent, nothing padded in time: what it
+says of one instant depends on a fixed stretch of sound around that instant and on nothing else."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ OUTPUTS = 2
 
 
 class NetworkConfig(BaseModel):
-    """Layout of one network. channels: width of every layer; dilations: one residual block each (kernel 3); smooth_columns:
-    standard deviation, in mel columns (12.5 ms), of the fixed Gaussian that ends the network; auxiliary: further outputs
-    used in training only; dropout: in training only."""
+    """Layout of one network. channels: width of every layer; dilations: one residual block each (kernel 3);
+    smooth_columns: standard deviation, in mel columns (12.5 ms), of the fixed Gaussian that ends the network; dropout:
+    in training only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: int = 96
+    channels: int = 64
     dilations: tuple[int, ...] = (1, 2, 4, 6)
     smooth_columns: float = 2.5
-    auxiliary: int = 0
-    dropout: float = 0.25
+    dropout: float = 0.4
 
     @property
     def smooth_reach(self) -> int:
@@ -38,8 +37,8 @@ class NetworkConfig(BaseModel):
 
 
 class MouthNetwork(nn.Module):
-    """mel (B, 80, T) float32 in [-4, 4] → (B, outputs, T - 2 * reach) float32: z-scored openness and width, and after them the
-    auxiliary outputs, if any. Column j of the result belongs to column j + reach of the input."""
+    """mel (B, 80, T) float32 in [-4, 4] → (B, 2, T - 2 * reach) float32: z-scored openness and width. Column j of the
+    result belongs to column j + reach of the input."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -58,7 +57,7 @@ class MouthNetwork(nn.Module):
             nn.Dropout1d(config.dropout / 2), nn.Conv1d(16 * 20, c, 3), nn.BatchNorm1d(c), nn.ReLU()
         )
         self.blocks = nn.ModuleList(_Block(c, dilation, config.dropout) for dilation in config.dilations)
-        self.leave = nn.Conv1d(c, OUTPUTS + config.auxiliary, 1)
+        self.leave = nn.Conv1d(c, OUTPUTS, 1)
         reach = config.smooth_reach
         t = torch.arange(-reach, reach + 1, dtype=torch.float32)
         kernel = torch.exp(-0.5 * (t / config.smooth_columns) ** 2)

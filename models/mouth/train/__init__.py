@@ -1,1 +1,1 @@
-"""The recipe of the embedded mouth weights: data preparation, training, evaluation. Needs clips with their own sound."""
+"""The recipe of the embedded mouth weights: preparing clips that have their own sound, training, evaluation."""

@@ -105,8 +105,8 @@ def _shrunk(bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def read_sound(path: str | Path, max_seconds: float = 600.0) -> F32:
-    """The sound as (s,) float32 mono at 16 kHz, sample 0 at time 0 of the file's clock (a late start is padded, an early
-    one cut). Raises InputError (SPEECH_NO_STREAM, SPEECH_SILENT)."""
+    """The sound as (s,) float32 mono at 16 kHz, sample 0 at time 0 of the file's clock (a late start is padded, an
+    early one cut). Raises InputError (SPEECH_NO_STREAM, SPEECH_SILENT)."""
     pieces: list[F32] = []
     start: float | None = None
     with av.open(str(path)) as container:

@@ -21,10 +21,10 @@ SHIFT_SECONDS = 0.6
 
 
 class ClipScore(BaseModel):
-    """One clip. openness, width: correlation with the real mouth; by_lag: that of openness when the prediction is delayed
-    by so many 1/25 s (the best should lie at 0); shifted: when shifted by 0.6 s, mean of both sides (a control: near 0);
-    movement: standard deviation of predicted over real openness, both as z-scores; energy: correlation of plain log
-    energy with openness (a baseline); frames: frames judged."""
+    """One clip. openness, width: correlation with the real mouth; by_lag: that of openness when the prediction is
+    delayed by so many 1/25 s (the best should lie at 0); shifted: when shifted by 0.6 s, mean of both sides (a control:
+    near 0); movement: standard deviation of predicted over real openness, both as z-scores; energy: correlation of
+    plain log energy with openness (a baseline); frames: frames judged."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""Clips into sequences: mel columns and target curves on the mel's own clock (80 a second), and their variations.
+"""Clips into lessons: mel columns and target curves on the mel's own clock (80 a second), and their variations.
 
 Targets are z-scored per clip (a mouth's resting size is the person's, not the sound's), so the network learns movement.
 Variations: speed and pitch together by resampling, level, spectral tilt, a noise floor, and stretches of silence with a
@@ -16,7 +16,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter1d
 from scipy.signal import resample_poly
 
 from models.mel import mel_spectrogram
-from models.mouth.train.clips import RATE, Clip
+from models.mouth.train.clips import Clip
 
 F32 = npt.NDArray[np.float32]
 COLUMNS = 80
@@ -29,18 +29,17 @@ CLOSED_Z = -1.1
 
 
 @dataclass(frozen=True)
-class Sequence_:
-    """One clip at one speed. mel: (80, T); target: (2, T) z-scored openness and width; known: (T,) bool."""
+class Lesson:
+    """A clip at one speed. mel: (80, T); target: (2, T) z-scored openness and width; known: (T,) bool: to be taught."""
 
     clip: str
     mel: F32
     target: F32
     known: npt.NDArray[np.bool_]
-    extra: F32 | None = None
 
 
 def z_scored(clip: Clip) -> tuple[F32, F32, F32]:
-    """(n, 2) z-scores of a clip's shapes with outliers pulled in, and the (2,) mean and (2,) standard deviation used."""
+    """(n, 2) z-scores of a clip's shapes with outliers pulled in, and the (2,) means and standard deviations used."""
     seen = clip.shape[clip.usable]
     low, high = np.percentile(seen, [1, 99], axis=0)
     seen = np.clip(seen, low, high)
@@ -50,7 +49,7 @@ def z_scored(clip: Clip) -> tuple[F32, F32, F32]:
 
 
 def on_columns(clip: Clip, columns: int, speed: float = 1.0) -> tuple[F32, npt.NDArray[np.bool_]]:
-    """The clip's z-scores on the mel's clock: (2, columns) and (columns,) bool, False beyond or near unusable frames."""
+    """The clip's z-scores on the mel's clock: (2, columns); and (columns,) bool: False near unusable frames."""
     z, _, _ = z_scored(clip)
     z = gaussian_filter1d(z, 0.6, axis=0, mode="nearest")
     when = np.arange(columns) / COLUMNS * speed
@@ -60,20 +59,20 @@ def on_columns(clip: Clip, columns: int, speed: float = 1.0) -> tuple[F32, npt.N
     return curve.astype(np.float32), binary_erosion(known, np.ones(7))
 
 
-def sequence_of(clip: Clip, ratio: tuple[int, int] = (1, 1)) -> Sequence_:
+def lesson_of(clip: Clip, ratio: tuple[int, int] = (1, 1)) -> Lesson:
     """The clip at the given speed (numerator, denominator: above 1 is faster and higher)."""
     up, down = ratio[1], ratio[0]
     samples = clip.samples if up == down else resample_poly(clip.samples, up, down).astype(np.float32)
     mel = mel_spectrogram(samples)
     target, known = on_columns(clip, mel.shape[1], ratio[0] / ratio[1])
-    return Sequence_(clip.name, mel, target, known)
+    return Lesson(clip.name, mel, target, known)
 
 
 def distort(mel: F32, rng: np.random.Generator) -> F32:
     """A copy of mel (80, T) as another microphone in another room would have it: level, tilt, bumps, noise floor."""
     bands = np.linspace(-1, 1, 80, dtype=np.float32)[:, None]
     decibels = mel / DECIBEL
-    decibels = decibels + rng.uniform(-14, 8) + rng.uniform(-8, 8) * bands
+    decibels = decibels + rng.uniform(-20, 8) + rng.uniform(-8, 8) * bands
     decibels = decibels + rng.normal(0, 2) * np.sin(np.pi * (rng.uniform(1, 4) * bands + rng.uniform(-1, 1)))
     if rng.random() < 0.5:
         floor = rng.uniform(-60, 0) + rng.uniform(-15, 5) * bands + rng.normal(0, 3, mel.shape)
@@ -81,11 +80,9 @@ def distort(mel: F32, rng: np.random.Generator) -> F32:
     return np.clip(decibels * DECIBEL, -4, 4).astype(np.float32)
 
 
-def hush(
-    mel: F32, target: F32, known: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> None:
-    """Silence a stretch of 0.3 s and more, in place: a still noise floor in the sound, a closed mouth in the target. Around the joins
-    the target is left unknown, for there the mouth is on its way."""
+def hush(mel: F32, target: F32, known: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
+    """Silence a stretch of 0.3 s and more, in place: a still noise floor in the sound, a closed mouth in the target.
+    Around the joins the target is left unknown, for there the mouth is on its way."""
     columns = mel.shape[1]
     length = int(rng.integers(24, max(25, columns // 2)))
     start = int(rng.integers(0, max(1, columns - length)))
@@ -100,53 +97,53 @@ def hush(
 
 
 class Batches:
-    """Endless random crops of the sequences, distorted. `draw` gives mel (B, 80, W), target (B, 2 [+ E], W - 2 * reach) and known of
-    that length; sequences are drawn in proportion to the square root of their length."""
+    """Endless random stretches of the lessons, distorted. `draw(B)` gives mel (B, 80, columns), target (B, 2, inner)
+    and known (B, inner), where inner = columns - 2 * reach; lessons are drawn in proportion to the square root of their
+    length."""
 
     def __init__(
-        self, sequences: Sequence[Sequence_], columns: int, reach: int, seed: int, hush_share: float = 0.12
+        self, lessons: Sequence[Lesson], columns: int, reach: int, seed: int, hush_share: float = 0.12
     ) -> None:
-        self._sequences = list(sequences)
+        self._lessons = list(lessons)
         self._columns = columns
         self._reach = reach
         self._rng = np.random.default_rng(seed)
         self._hush_share = hush_share
-        weight = np.sqrt([max(1, int(s.known.sum())) for s in sequences])
+        known = np.array([lesson.known.sum() for lesson in lessons], np.float64)
+        weight = np.where(known >= self._least, np.sqrt(known), 0)
+        if not weight.any():
+            raise ValueError(f"no lesson has {self._least} columns that may be taught")
         self._weight = weight / weight.sum()
 
-    def draw(self, count: int) -> tuple[F32, F32, npt.NDArray[np.bool_]]:
-        mels, targets, knowns = [], [], []
-        while len(mels) < count:
-            sequence = self._sequences[int(self._rng.choice(len(self._sequences), p=self._weight))]
-            cut = self._cut(sequence)
-            if cut is not None:
-                for kept, piece in zip((mels, targets, knowns), cut, strict=True):
-                    kept.append(piece)
-        return np.stack(mels), np.stack(targets), np.stack(knowns)
+    @property
+    def _least(self) -> int:
+        """Columns that a stretch must teach."""
+        return (self._columns - 2 * self._reach) // 3
 
-    def _cut(self, sequence: Sequence_) -> tuple[F32, F32, npt.NDArray[np.bool_]] | None:
+    def draw(self, count: int) -> tuple[F32, F32, npt.NDArray[np.bool_]]:
+        cuts: list[tuple[F32, F32, npt.NDArray[np.bool_]]] = []
+        while len(cuts) < count:
+            lesson = self._lessons[int(self._rng.choice(len(self._lessons), p=self._weight))]
+            cut = self._cut(lesson)
+            if cut is not None:
+                cuts.append(cut)
+        mel, target, known = zip(*cuts, strict=True)
+        return np.stack(mel), np.stack(target), np.stack(known)
+
+    def _cut(self, lesson: Lesson) -> tuple[F32, F32, npt.NDArray[np.bool_]] | None:
         rng, reach, inner = self._rng, self._reach, self._columns - 2 * self._reach
-        total = sequence.mel.shape[1]
+        total = lesson.mel.shape[1]
         start = int(rng.integers(-reach, max(1 - reach, total - inner)))
         mel = np.full((80, self._columns), -4, np.float32)
         low, high = max(0, start - reach), min(total, start + inner + reach)
-        mel[:, low - start + reach : high - start + reach] = sequence.mel[:, low:high]
-        curves = sequence.target if sequence.extra is None else np.concatenate([sequence.target, sequence.extra])
-        target = np.zeros((curves.shape[0], inner), np.float32)
-        known = np.zeros(inner, bool)
+        mel[:, low - start + reach : high - start + reach] = lesson.mel[:, low:high]
+        target, known = np.zeros((2, inner), np.float32), np.zeros(inner, bool)
         low, high = max(0, start), min(total, start + inner)
-        target[:, low - start : high - start] = curves[:, low:high]
-        known[low - start : high - start] = sequence.known[low:high]
-        if known.sum() < inner // 3:
+        target[:, low - start : high - start] = lesson.target[:, low:high]
+        known[low - start : high - start] = lesson.known[low:high]
+        if known.sum() < self._least:
             return None
         mel = distort(mel, rng)
         if rng.random() < self._hush_share:
-            _hush_inner(mel, target, known, reach, rng)
+            hush(mel[:, reach : self._columns - reach], target, known, rng)
         return mel, target, known
-
-
-def _hush_inner(
-    mel: F32, target: F32, known: npt.NDArray[np.bool_], reach: int, rng: np.random.Generator
-) -> None:
-    inner = mel[:, reach : mel.shape[1] - reach]
-    hush(inner, target, known, rng)

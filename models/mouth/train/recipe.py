@@ -1,11 +1,13 @@
 """The whole recipe: a folder of talking heads in, a weights file and its report out. `raydub train` calls `train`.
 
-Steps: measure every clip (cached) → refuse clips that cannot teach → train a few small networks, each without a share of
-the clips → judge each on its share → scale movement to that of real mouths → write → judge the file on kept-out people.
+Steps: measure every clip (cached) → refuse clips that cannot teach → train a few small networks, each without a share
+of the clips → judge each on its share → scale movement to that of real mouths → write → judge the file on kept-out
+people.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +23,7 @@ from models.mouth.network import Ensemble, MouthNetwork, NetworkConfig
 from models.mouth.train.clips import Clip, prepare_clips
 from models.mouth.train.evaluate import Predictor, Score, evaluate
 from models.mouth.train.fit import FitConfig, fit
-from models.mouth.train.material import SPEEDS, Sequence_, sequence_of, z_scored
+from models.mouth.train.material import SPEEDS, Lesson, lesson_of, z_scored
 from models.mouth.train.screen import screen
 from raydub.errors import Code, InputError
 
@@ -33,8 +35,8 @@ Progress = Callable[[str, int, int, str], None]
 
 class TrainConfig(BaseModel):
     """What to train on and how. clips: folder of talking heads with their own sound; output: weights file to write;
-    cache: folder for measured clips; keep_out: file names that are neither trained on nor used for any choice, only judged
-    at the end; leave_out: file names not used at all (further clips of kept-out people, clips known to be bad);
+    cache: folder for measured clips; keep_out: file names that are neither trained on nor used for any choice, only
+    judged at the end; leave_out: file names not used at all (further clips of kept-out people, clips known to be bad);
     members: networks in the ensemble; threads: CPU threads for the networks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,19 +99,20 @@ def _train(config: TrainConfig, tell: Progress, started: float) -> TrainReport:
             f"no clip in {config.clips} can teach: {refused | screened.refused}",
             hint="give clips of one face each, speaking, with their own sound",
         )
-    sequences = {clip.name: [sequence_of(clip, ratio) for ratio in config.speeds] for clip in teachers}
-    members, judged, losses = _members(config, teachers, sequences, tell)
+    lessons = {clip.name: [lesson_of(clip, ratio) for ratio in config.speeds] for clip in teachers}
+    members, judged, losses = _members(config, teachers, lessons, tell)
     mouth = MouthConfig(
         network=config.network,
         members=config.members,
-        gain=_gain(members, judged, [sequences[clip.name][0] for clip in teachers]),
+        gain=_gain(members, judged, [lessons[clip.name][0] for clip in teachers]),
         openness=_statistics(teachers, 0),
         width=_statistics(teachers, 1),
     )
     _save(config.output, mouth, members)
     shapes = MouthShapes.load(config.output)
     score = evaluate(kept_out, shapes.at) if kept_out else None
-    tell("evaluate", len(kept_out), len(kept_out), f"r = {score.openness:.3f} on kept-out clips" if score else "none kept out")
+    note = f"r = {score.openness:.3f} on kept-out clips" if score else "no clips were kept out"
+    tell("evaluate", len(kept_out), len(kept_out), note)
     tenth = max(1, config.fit.steps // 10)
     return TrainReport(
         output=config.output,
@@ -120,7 +123,7 @@ def _train(config: TrainConfig, tell: Progress, started: float) -> TrainReport:
         frames=int(sum(clip.usable.sum() for clip in teachers)),
         first_loss=float(np.mean([one[0] for one in losses])),
         loss=float(np.mean([one[-tenth:] for one in losses])),
-        unseen=_merged([score for _, score in judged]) if judged else None,
+        unseen=Score.of([clip for _, score in judged for clip in score.clips]) if judged else None,
         kept_out=score,
         config=mouth,
         seconds=time.monotonic() - started,
@@ -131,14 +134,16 @@ def _measured(config: TrainConfig, tell: Progress) -> tuple[list[Clip], dict[str
     paths = sorted(
         path for path in config.clips.iterdir() if path.suffix.lower() in SUFFIXES and path.name not in config.leave_out
     )
-    done = iter(range(1, len(paths) + 1))
-    return prepare_clips(paths, config.cache, lambda name, note: tell("clips", next(done), len(paths), f"{name}: {note}"))
+    done = itertools.count(1)
+    return prepare_clips(
+        paths, config.cache, lambda name, note: tell("clips", next(done), len(paths), f"{name} {note}")
+    )
 
 
 def _members(
-    config: TrainConfig, teachers: Sequence[Clip], sequences: dict[str, list[Sequence_]], tell: Progress
+    config: TrainConfig, teachers: Sequence[Clip], lessons: dict[str, list[Lesson]], tell: Progress
 ) -> tuple[list[MouthNetwork], list[tuple[float, Score]], list[list[float]]]:
-    """The networks, each trained without its share of the clips; per share (movement of width, score); losses by step."""
+    """The networks, each trained without its share of the clips; (width movement, score) by share; losses by step."""
     members: list[MouthNetwork] = []
     judged: list[tuple[float, Score]] = []
     losses: list[list[float]] = []
@@ -146,13 +151,14 @@ def _members(
     for k in range(config.members):
         unseen = list(teachers[k :: config.members]) if 1 < config.members <= len(teachers) else []
         names = {clip.name for clip in unseen}
-        material = [one for clip in teachers if clip.name not in names for one in sequences[clip.name]]
+        material = [one for clip in teachers if clip.name not in names for one in lessons[clip.name]]
         curve: list[float] = []
 
         def on_step(step: int, loss: float, curve: list[float] = curve, k: int = k) -> None:
             curve.append(loss)
             if step % 25 == 24:
-                tell("train", k * config.fit.steps + step + 1, total, f"network {k + 1}, loss {np.mean(curve[-25:]):.3f}")
+                note = f"network {k + 1}, loss {np.mean(curve[-25:]):.3f}"
+                tell("train", k * config.fit.steps + step + 1, total, note)
 
         members.append(fit(material, config.network, config.fit, config.seed + k, on_step))
         losses.append(curve)
@@ -162,11 +168,11 @@ def _members(
 
 
 def _judge(member: MouthNetwork, unseen: Sequence[Clip]) -> tuple[float, Score]:
-    said = [_curve(member, sequence_of(clip).mel) for clip in unseen]
-    return float(np.mean([curve[1].std() for curve in said])), evaluate(unseen, predictor(member))
+    said = [_curve(member, lesson_of(clip).mel) for clip in unseen]
+    return float(np.mean([curve[1].std() for curve in said])), evaluate(unseen, _predictor(member))
 
 
-def predictor(network: MouthNetwork | Ensemble) -> Predictor:
+def _predictor(network: MouthNetwork) -> Predictor:
     """A network that is not written yet, as `evaluate` wants it: without gain."""
 
     def at(mel: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -177,21 +183,19 @@ def predictor(network: MouthNetwork | Ensemble) -> Predictor:
     return at
 
 
-def _curve(network: MouthNetwork | Ensemble, mel: np.ndarray) -> np.ndarray:
+def _curve(network: MouthNetwork, mel: np.ndarray) -> np.ndarray:
     """(80, T) → (2, T), silence beyond the ends."""
-    member = network.members[0] if isinstance(network, Ensemble) else network
-    assert isinstance(member, MouthNetwork)
-    reach = member.config.reach
+    reach = network.config.reach
     padded = np.pad(mel, ((0, 0), (reach, reach)), constant_values=-4)
     with torch.inference_mode():
-        return np.asarray(network(torch.from_numpy(padded)[None])[0, :2].numpy())
+        return np.asarray(network(torch.from_numpy(padded)[None])[0].numpy())
 
 
 def _gain(
-    members: Sequence[MouthNetwork], judged: Sequence[tuple[float, Score]], seen: Sequence[Sequence_]
+    members: Sequence[MouthNetwork], judged: Sequence[tuple[float, Score]], seen: Sequence[Lesson]
 ) -> tuple[float, float]:
-    """Factors that bring the ensemble's movement on unseen speech to that of real mouths (1 in z-scores). A member's movement
-    on unseen clips is known; averaging members takes away a further part, which is measured on the clips seen."""
+    """Factors that bring the ensemble's movement on unseen speech to that of real mouths (1 in z-scores). A member's
+    movement on unseen clips is known; averaging takes away a further part, which is measured on the clips seen."""
     single = np.mean([[_curve(one, s.mel).std(axis=1) for one in members] for s in seen], axis=(0, 1))
     together = np.mean([np.mean([_curve(one, s.mel) for one in members], axis=0).std(axis=1) for s in seen], axis=0)
     unseen = single
@@ -217,9 +221,3 @@ def _save(path: Path, config: MouthConfig, members: Sequence[MouthNetwork]) -> N
     save_file(state, str(draft), metadata={"config": config.model_dump_json()})
     draft.chmod(0o644)
     os.replace(draft, path)
-
-
-def _merged(scores: Sequence[Score]) -> Score:
-    """One score over all clips of several."""
-    clips = tuple(clip for score in scores for clip in score.clips)
-    return Score.of(clips)

@@ -16,21 +16,21 @@ import numpy.typing as npt
 
 from models.mouth.train.clips import Clip
 from models.mouth.train.evaluate import correlation
-from models.mouth.train.material import COLUMNS, Sequence_, sequence_of
+from models.mouth.train.material import COLUMNS, Lesson, lesson_of
 
 _REACH = 16
 _RIDGE = 150.0
-_MAX_LAG = 12
+_MAX_LAG = 24
 MIN_SECONDS = 2.0
-MIN_MOVEMENT = 0.008
-MIN_CORRELATION = 0.12
-MIN_GAIN = 0.12
-"""A clip is moved into sync only where that adds this much correlation."""
+MIN_MOVEMENT = 0.005
+MIN_CORRELATION = 0.15
+MIN_GAIN, MIN_MOVED = 0.15, 0.3
+"""A clip is moved into sync only where that adds so much correlation, and where so much of it comes out."""
 
 
 @dataclass(frozen=True)
 class Screening:
-    """clips: those that may teach, in sync; refused: name → why; moved: name → seconds by which the picture came late."""
+    """clips: those to teach with, in sync; refused: name → why; moved: name → seconds by which the picture is late."""
 
     clips: tuple[Clip, ...]
     refused: dict[str, str]
@@ -38,23 +38,23 @@ class Screening:
 
 
 def screen(clips: Sequence[Clip]) -> Screening:
-    """First pass over training clips. With fewer than four usable clips nothing can be compared and only the plain checks apply."""
+    """First pass over training clips. With fewer than four there is nothing to compare: only the plain checks apply."""
     refused = {clip.name: why for clip in clips if (why := _plain_fault(clip))}
     left = [clip for clip in clips if clip.name not in refused]
     if len(left) < 4:
         return Screening(tuple(left), refused, {})
-    sequences = [sequence_of(clip) for clip in left]
-    features = [_features(sequence) for sequence in sequences]
-    terms = [_normal_terms(f, s) for f, s in zip(features, sequences, strict=True)]
+    lessons = [lesson_of(clip) for clip in left]
+    features = [_features(lesson) for lesson in lessons]
+    terms = [_normal_terms(f, s) for f, s in zip(features, lessons, strict=True)]
     whole = sum(t[0] for t in terms), sum(t[1] for t in terms)
     kept, moved = [], {}
-    for clip, sequence, feature, (own_a, own_b) in zip(left, sequences, features, terms, strict=True):
+    for clip, lesson, feature, (own_a, own_b) in zip(left, lessons, features, terms, strict=True):
         a = whole[0] - own_a
         weights = np.linalg.solve(a + _RIDGE * np.eye(len(a)), whole[1] - own_b)
-        at_zero, best, lag = _best_lag(feature @ weights, sequence)
+        at_zero, best, lag = _best_lag(feature @ weights, lesson)
         if best < MIN_CORRELATION:
             refused[clip.name] = f"sound and mouth do not go together (r = {at_zero:.2f}, at best {best:.2f})"
-        elif best - at_zero > MIN_GAIN and lag:
+        elif best - at_zero > MIN_GAIN and best > MIN_MOVED:
             moved[clip.name] = lag / COLUMNS
             kept.append(replace(clip, times=clip.times - lag / COLUMNS))
         else:
@@ -72,9 +72,9 @@ def _plain_fault(clip: Clip) -> str:
     return ""
 
 
-def _features(sequence: Sequence_) -> npt.NDArray[np.float64]:
+def _features(lesson: Lesson) -> npt.NDArray[np.float64]:
     """(T, features): 20 bands at nine instants around each column, the clip's mean taken out."""
-    bands = sequence.mel.reshape(20, 4, -1).mean(axis=1).astype(np.float64)
+    bands = lesson.mel.reshape(20, 4, -1).mean(axis=1).astype(np.float64)
     bands -= bands.mean(axis=1, keepdims=True)
     total = bands.shape[1]
     padded = np.pad(bands, ((0, 0), (_REACH, _REACH)), mode="edge")
@@ -82,19 +82,18 @@ def _features(sequence: Sequence_) -> npt.NDArray[np.float64]:
 
 
 def _normal_terms(
-    features: npt.NDArray[np.float64], sequence: Sequence_
+    features: npt.NDArray[np.float64], lesson: Lesson
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    x, y = features[sequence.known], sequence.target[0][sequence.known]
+    x, y = features[lesson.known], lesson.target[0][lesson.known]
     weight = max(len(x), 1) ** -0.5
     return x.T @ x * weight, x.T @ (y - y.mean()) * weight
 
 
-def _best_lag(said: npt.NDArray[np.float64], sequence: Sequence_) -> tuple[float, float, int]:
+def _best_lag(said: npt.NDArray[np.float64], lesson: Lesson) -> tuple[float, float, int]:
     """Correlation without a shift, the best one, and the columns by which the picture is late there."""
-    inner = sequence.known.copy()
+    inner = lesson.known.copy()
     inner[:_MAX_LAG] = inner[len(inner) - _MAX_LAG :] = False
-    by_lag = {
-        lag: correlation(np.roll(said, lag)[inner], sequence.target[0][inner]) for lag in range(-_MAX_LAG, _MAX_LAG + 1, 2)
-    }
+    real = lesson.target[0][inner]
+    by_lag = {lag: correlation(np.roll(said, lag)[inner], real) for lag in range(-_MAX_LAG, _MAX_LAG + 1, 2)}
     lag = max(by_lag, key=lambda one: by_lag[one])
     return by_lag[0], by_lag[lag], lag

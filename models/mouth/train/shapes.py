@@ -1,8 +1,8 @@
 """The mouth shape of a clip, measured: landmarks of one face over time, reduced to openness and width.
 
 Openness is the mean of |61-67|, |62-66|, |63-65| and width is |48-54|, both divided by the outer-eye-corner distance
-|36-45| (0-based iBUG 68-point ids), so that neither depends on the size of the face. Landmarks are noisy at the mouth, and
-noise in the target costs correlation: boxes are smoothed over time before the fit, and each fit is the mean of five
+|36-45| (0-based iBUG 68-point ids), so that neither depends on the size of the face. Landmarks are noisy at the mouth,
+and noise in the target costs correlation: boxes are smoothed over time before the fit, and each fit is the mean of five
 fits in slightly moved boxes.
 """
 
@@ -102,7 +102,7 @@ class ShapeReader:
 
 
 def _runs(found: npt.NDArray[np.bool_], boxes: F32) -> list[tuple[int, int]]:
-    """Runs of frames that show one face without a jump: a jump of more than a third of its side is a cut or another face."""
+    """Runs of frames that show one face. A jump by more than a third of its side is a cut, or another face."""
     runs: list[tuple[int, int]] = []
     start: int | None = None
     for i in range(len(found)):
