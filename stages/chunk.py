@@ -11,19 +11,17 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from media.frames import Frame, FrameReader
-from media.yuv import to_bgr
+from media.frames import FrameReader
 from raydub.errors import Code, InputError
+from stages.crop import CROP, face_crop
 from stages.faces import FaceFinder, Seen, clamp
 from stages.gate import RAMP, gates
 from stages.plan import JobPlan, load_plan, load_voiced
 from stages.timeline import I64
-from stages.types import F32, U8, Bools, Chunk, FaceItems, Span, TrackedChunk
+from stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
 
-CROP = 96
 _KEPT_FINDERS = 4
 
 
@@ -163,13 +161,5 @@ def _with_crops(reader: FrameReader, items: FaceItems) -> FaceItems:
         rows.setdefault(source, []).append(row)
     for frame in reader.frames_at(rows):
         for row in rows[frame.index]:
-            crops[row] = crop_of(frame, items.box[row])
+            crops[row] = face_crop(frame, items.box[row])
     return FaceItems(items.frame, items.source, items.face, items.box, items.landmarks, items.gate, crops)
-
-
-def crop_of(frame: Frame, box: F32) -> U8:
-    """(96, 96, 3) BGR uint8: the pixels of the whole-numbered `box` (x0 y0 x1 y1), resized bilinearly."""
-    x0, y0, x1, y1 = (int(side) for side in box)
-    even = (x0 // 2 * 2, y0 // 2 * 2, (x1 + 1) // 2 * 2, (y1 + 1) // 2 * 2)
-    bgr = to_bgr(frame, even)[y0 - even[1] : y1 - even[1], x0 - even[0] : x1 - even[0]]
-    return np.asarray(cv2.resize(bgr, (CROP, CROP), interpolation=cv2.INTER_LINEAR), np.uint8)
