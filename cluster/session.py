@@ -78,6 +78,9 @@ def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
 
 
 def _quiet_data_log(level: int) -> None:
+    # Importing ray.data sets up its log, so it has to come first.
+    import ray.data  # noqa: F401
+
     log = logging.getLogger("ray.data")
     log.setLevel(level)
     for handler in log.handlers:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from media.frames import Frame, open_frames
 from media.probe import probe_video
 from media.yuv import to_bgr

@@ -67,6 +67,8 @@ def _stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, to
 def _quiet_context() -> Iterator[None]:
     """Ray Data settings of our graph; a dataset copies them when it is built."""
     context = DataContext.get_current()
+    # They advise on memory and hanging tasks in the middle of our output; a slow chunk is no issue.
+    detectors, context.issue_detectors_config.detectors = context.issue_detectors_config.detectors, []
     wanted = {
         # Every row is a block of its own: a job's first chunk is being tracked while its last is still being planned.
         "target_max_block_size": 1,
@@ -80,6 +82,7 @@ def _quiet_context() -> Iterator[None]:
     try:
         yield
     finally:
+        context.issue_detectors_config.detectors = detectors
         for name, value in before.items():
             setattr(context, name, value)
 

@@ -11,9 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from media.probe import probe_speech, probe_video
-
 from manifests.job import Job
+from media.probe import probe_speech, probe_video
 from pipeline.engines import resolved_engine
 from raydub.errors import Code, InputError
 

@@ -74,9 +74,8 @@ def _sample() -> Path:
 
 
 def _sheet(video: str, dubbed: Path) -> Path:
-    from media.probe import probe_video
-
     from cluster.sheet import contact_sheet, spread
+    from media.probe import probe_video
 
     source, made = probe_video(video), probe_video(str(dubbed))
     frames = spread(made.n_frames, _COLUMNS)

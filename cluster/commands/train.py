@@ -1,11 +1,76 @@
-"""`raydub train`: make the embedded engine's weights again, by the repository's own recipe."""
+"""`raydub train`: make the embedded engine's weights, by the recipe that made the ones in the repository."""
 
 from __future__ import annotations
 
-from cluster.output import command
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.commands import options
+from cluster.output import command, say, say_json, set_up_logging, warn
+from raydub.errors import Code, InputError, UsageError
 
 
 @command
-def train() -> int:
-    """Train the network of the embedded lip engine."""
+def train(
+    clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of talking heads with their own sound.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")] = Path("mouth.safetensors"),
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder for measured clips; default: measured anew each time.")
+    ] = None,
+    keep_out: Annotated[
+        list[str] | None, typer.Option("--keep-out", help="File name of a clip only to be judged on. Can be repeated.")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option("--leave-out", help="File name of a clip not to be used. Can be repeated.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of each network.")] = None,
+    members: Annotated[int | None, typer.Option("--members", min=1, help="Networks in the ensemble.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all randomness.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads for the networks.")] = 1,
+    report: Annotated[Path | None, typer.Option("--report", help="Write the report as JSON here.")] = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Train the speech-to-mouth network of the embedded engine. Use the result with --engine warp --model FILE."""
+    set_up_logging(verbose)
+    if not clips.is_dir():
+        raise InputError(Code.INPUT_MISSING, f"there is no folder {str(clips)!r}", field="clips", hint="check the path")
+    if output.suffix != ".safetensors":
+        hint = "name it something.safetensors"
+        raise UsageError(Code.FIELD_VALUE, f"{output.name!r} is no weights file", field="output", hint=hint)
+    from models.mouth.train.recipe import FitConfig, TrainConfig
+    from models.mouth.train.recipe import train as run_recipe
+
+    with tempfile.TemporaryDirectory(prefix="raydub-train-") as scratch:
+        config = TrainConfig(
+            clips=clips,
+            output=output,
+            cache=cache or Path(scratch),
+            keep_out=tuple(keep_out or ()),
+            leave_out=tuple(leave_out or ()),
+            fit=FitConfig() if steps is None else FitConfig(steps=steps),
+            seed=seed,
+            threads=threads,
+            **({} if members is None else {"members": members}),
+        )
+        found = run_recipe(config, None if as_json else _tell)
+    document = found.model_dump(mode="json")
+    if report is not None:
+        report.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    if as_json:
+        say_json(document)
+        return 0
+    say(f"{found.output}: {len(found.trained_on)} clips, {found.frames} frames, {found.seconds:.0f} s")
+    say(f"loss {found.first_loss:.3f} -> {found.loss:.3f}; sha256 {found.sha256}")
+    for name, score in (("clips not seen", found.unseen), ("kept-out clips", found.kept_out)):
+        if score is not None:
+            say(f"{name}: r = {score.openness:.3f}")
     return 0
+
+
+def _tell(step: str, done: int, total: int, note: str) -> None:
+    warn(f"{step} {done}/{total}: {note}")
