@@ -41,7 +41,8 @@ class DetectorSpec(BaseModel):
 
 
 def dlib_file(name: str) -> Path:
-    """Path of one of dlib's model files; DependencyError (DEPENDENCY_MISSING) when the package or the file is absent."""
+    """Path of one of dlib's model files; DependencyError (DEPENDENCY_MISSING) when the package or the file is
+    absent."""
     spec = importlib.util.find_spec("face_recognition_models")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "models" / name
@@ -81,7 +82,8 @@ def yunet_file() -> Path | None:
 
 @functools.lru_cache(maxsize=16)
 def file_sha256(path: str, size: int, mtime_ns: int) -> str:
-    """sha256 of a file, hashed once per process; size and mtime are part of the key so that a changed file is re-read."""
+    """sha256 of a file, hashed once per process; size and mtime are part of the key so that a changed file is
+    re-read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -119,7 +121,8 @@ def resolve_detector(name: str = "auto") -> DetectorSpec:
 
 
 def require_yunet() -> Path:
-    """Path of YuNet, or DependencyError (WEIGHTS_MISSING): a worker that lacks the planned detector must not use another."""
+    """Path of YuNet, or DependencyError (WEIGHTS_MISSING): a worker that lacks the planned detector must not use
+    another."""
     path = yunet_file()
     if path is None:
         raise DependencyError(

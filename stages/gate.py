@@ -1,8 +1,9 @@
 """When the new mouth shows: on or off per output frame, and the ramps between.
 
 Where the gate is 0 the frame's own pixels stay as they are. `dynamic`: on while the new speech sounds, and while the
-source's lips are open (so that they close in a pause); the source's closed lips in a pause stay. `lips-open`: on while the source's
-lips are open, whatever is said (the literal rule of the dynamic-masking papers). `always`: on wherever there is a face.
+source's lips are open (so that they close in a pause); the source's closed lips in a pause stay. `lips-open`: on
+while the source's lips are open, whatever is said (the literal rule of the dynamic-masking papers). `always`: on
+wherever there is a face.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ def gates(
 ) -> F32:
     """(n,) float32 in [0, 1], one per consecutive output frame.
 
-    present, lips_open: of the source frame shown; voiced: the new speech sounds during the frame; breaks: the picture does
-    not go on from the frame before (RawTracks.breaks). Frames that need the new mouth get 1; d frames away from
-    such a frame the gate is 1 − d/(ramp + 1). Ramps cross neither breaks nor frames without the face, which get 0. Frame t
-    depends on t − ramp to t + ramp only, so a chunk is computed with that much on both sides.
+    present, lips_open: of the source frame shown; voiced: the new speech sounds during the frame; breaks: the picture
+    does not go on from the frame before (RawTracks.breaks). Frames that need the new mouth get 1; d frames away from
+    such a frame the gate is 1 − d/(ramp + 1). Ramps cross neither breaks nor frames without the face, which get 0.
+    Frame t depends on t − ramp to t + ramp only, so a chunk is computed with that much on both sides.
     """
     on = wanted(present, lips_open, voiced, policy)
     steps = np.float32(ramp + 1)

@@ -7,17 +7,17 @@ import numpy as np
 from stages.types import F32, Bools
 
 OPEN, CLOSED = 0.10, 0.055
-"""At or above OPEN the lips are open, at or below CLOSED they are closed; in between the last clear state holds. On the test
-clips dlib puts closed lips at 0.02 – 0.05, parted ones at 0.08 – 0.14, vowels above 0.17; it rather under-reads open
-lips, and lips wrongly taken for closed stay open in a pause, so the thresholds are low."""
+"""At or above OPEN the lips are open, at or below CLOSED they are closed; in between the last clear state holds. On
+the test clips dlib puts closed lips at 0.02 – 0.05, parted ones at 0.08 – 0.14, vowels above 0.17; it rather
+under-reads open lips, and lips wrongly taken for closed stay open in a pause, so the thresholds are low."""
 MEMORY = 10
 """The last clear state is looked for in this many frames before; without one the lips count as closed."""
 
 
 def openness(landmarks: F32) -> F32:
-    """(m,) float32 for landmarks (m, 68, 2): mean of the three inner-lip heights over the distance of the mouth's corners
-    (iBUG points, 0-based: 61–67, 62–66, 63–65 over 48–54). A turned head narrows both eye and mouth distances; the
-    mouth's own width keeps the ratio stable. A mouth of no width gives 0."""
+    """(m,) float32 for landmarks (m, 68, 2): mean of the three inner-lip heights over the distance of the mouth's
+    corners (iBUG points, 0-based: 61–67, 62–66, 63–65 over 48–54). A turned head narrows both eye and mouth
+    distances; the mouth's own width keeps the ratio stable. A mouth of no width gives 0."""
     heights = np.linalg.norm(landmarks[:, [61, 62, 63]] - landmarks[:, [67, 66, 65]], axis=2).mean(axis=1)
     width = np.linalg.norm(landmarks[:, 48] - landmarks[:, 54], axis=1)
     return np.where(width > 1e-3, heights / np.maximum(width, 1e-3), 0.0).astype(np.float32)

@@ -1,7 +1,7 @@
 """Voice activity of the new speech, per output frame: when does somebody speak, and when is there a pause?
 
-Energy in the speech band against a noise floor that adapts over the file; no network. Computed once per job on the whole
-speech, so it is the same for every chunk.
+Energy in the speech band against a noise floor that adapts over the file; no network. Computed once per job on the
+whole speech, so it is the same for every chunk.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def _hop(seconds: Fraction) -> int:
 
 
 def _levels(samples: F32, hops: int) -> _F64:
-    """Energy of the speech band in dB re full scale, 30 ms around every hop, at least −90. In pieces of a minute, so that a
-    long track costs no more memory than its samples."""
+    """Energy of the speech band in dB re full scale, 30 ms around every hop, at least −90. In pieces of a minute, so
+    that a long track costs no more memory than its samples."""
     filter_ = signal.butter(2, _BAND, "bandpass", fs=RATE, output="sos")
     state = np.zeros((filter_.shape[0], 2))
     power = np.empty(hops)
@@ -74,9 +74,9 @@ def _levels(samples: F32, hops: int) -> _F64:
 
 
 def _threshold(level: _F64) -> _F64:
-    """dB per hop. The floor is the 10th percentile within ±3 s, held between the file's own floor and 15 dB over it, and smoothed;
-    speech is whatever rises over it by 35 % of the way to the file's loud level, at least 3.5 and at most 12 dB. Nothing
-    40 dB below the loud level counts."""
+    """dB per hop. The floor is the 10th percentile within ±3 s, held between the file's own floor and 15 dB over it,
+    and smoothed; speech is whatever rises over it by 35 % of the way to the file's loud level, at least 3.5 and at
+    most 12 dB. Nothing 40 dB below the loud level counts."""
     loud = float(np.percentile(level, 95))
     quiet = float(np.percentile(level, 5))
     coarse = level[::_FLOOR_STEP]

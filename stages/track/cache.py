@@ -1,8 +1,8 @@
 """The track cache: one small Parquet file per block of BLOCK absolute source frames.
 
-A block's file holds one row per face, and one row with slot −1 per frame that carries the shot score, so that a frame
-without a face and a frame that is missing are different things. A file that cannot be read, or that does not hold
-exactly its block, counts as absent and is computed again.
+A block's file holds one row per face, and one row with slot −1 per frame that carries the shot score and the cut, so
+that a frame without a face and a frame that is missing are different things. A file that cannot be read, or that does
+not hold exactly its block, counts as absent and is computed again.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def write_block(folder: Path, raw: RawTracks) -> None:
             "frame": np.concatenate([frames, raw.frame]),
             "slot": np.concatenate([np.full(n, -1, np.int32), raw.slot]),
             "shot": np.concatenate([raw.shot, np.zeros(rows, np.float32)]),
+            "cut": np.concatenate([raw.cut, np.zeros(rows, np.bool_)]),
             "level": np.concatenate([np.zeros(n, np.int8), raw.level]),
             "score": np.concatenate([np.zeros(n, np.float32), raw.score]),
             "box": _vectors(np.concatenate([np.zeros((n, 4), np.float32), raw.box])),
@@ -98,6 +99,7 @@ def join(parts: list[RawTracks]) -> RawTracks:
         landmarks=np.concatenate([part.landmarks for part in parts]),
         embedding=np.concatenate([part.embedding for part in parts]),
         shot=np.concatenate([part.shot for part in parts]),
+        cut=np.concatenate([part.cut for part in parts]),
         detected=sum(part.detected for part in parts),
     )
 
@@ -115,6 +117,7 @@ def cut_out(raw: RawTracks, span: Span) -> RawTracks:
         landmarks=raw.landmarks[rows],
         embedding=raw.embedding[rows],
         shot=raw.shot[span.start - raw.span.start : span.stop - raw.span.start],
+        cut=raw.cut[span.start - raw.span.start : span.stop - raw.span.start],
         detected=raw.detected,
     )
 
@@ -132,7 +135,9 @@ def _from_table(table: pa.Table, block: Span, embed: bool) -> RawTracks:
 
     def rows(name: str, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return values.astype(np.float32).reshape(len(slot), width)[faces]
+        selected: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+        selected = np.asarray(values, np.float32).reshape(len(slot), width)[faces]
+        return selected
 
     count = int(faces.sum())
     return RawTracks(
@@ -145,4 +150,5 @@ def _from_table(table: pa.Table, block: Span, embed: bool) -> RawTracks:
         landmarks=rows("landmarks", 136).reshape(count, 68, 2),
         embedding=rows("embedding", 128) if embed else np.zeros((count, 0), np.float32),
         shot=table["shot"].to_numpy()[marks].astype(np.float32),
+        cut=table["cut"].to_numpy()[marks].astype(np.bool_),
     )

@@ -6,6 +6,7 @@ kept when it has enough detections within SUPPORT frames; smoothing reads at mos
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,11 @@ from stages.track.detect import STRONG, SURE
 from stages.track.raw import RawTracks
 from stages.types import F32, Bools
 
-GAP = 5
-"""At most so many frames in which a face is not seen are filled by interpolation (and only inside one shot)."""
+GAP = 10
+"""A face seen again in its place after at most so many frames without it, inside one shot, is the same face."""
+FILL = 5
+"""Of these gaps, those of at most so many frames are filled with landmarks between the neighbours'; in longer ones the
+face is absent."""
 SUPPORT = 10
 """A chain counts at frame t when within ±SUPPORT frames it has one certain detection, or two clear ones."""
 
@@ -32,8 +36,9 @@ _MOVING = np.array([*range(0, 17), *range(48, 68)])
 class Chain:
     """One face over the frames start .. start + m − 1, all inside the raw track's span and one shot.
 
-    valid: (m,) bool, supported by detections; landmarks (m, 68, 2), box (m, 4) smoothed; lips (m,) bool open;
-    area, centre: (m,) float64 of the raw face square, for choosing; embedding: (m, 128) and has_embedding (m,).
+    valid: (m,) bool, seen (or filled) and supported by detections; landmarks (m, 68, 2), box (m, 4) smoothed; lips
+    (m,) bool open; area, centre: (m,) float64 of the raw face square, for choosing; embedding: (m, 128) and
+    has_embedding (m,).
     """
 
     start: int
@@ -69,7 +74,7 @@ def _links(raw: RawTracks) -> tuple[list[int], list[int]]:
     count = len(raw.frame)
     following, before = [-1] * count, [-1] * count
     edges = np.searchsorted(raw.frame, np.arange(raw.span.start, raw.span.stop + 1))
-    rows = [range(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    rows = [range(int(a), int(b)) for a, b in itertools.pairwise(edges)]
     squares = [lm.square_of(points) for points in raw.landmarks]
     cut = raw.cut
 
@@ -112,7 +117,10 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
     frames = raw.frame[rows]
     start, m = int(frames[0]), int(frames[-1] - frames[0]) + 1
     at = frames - start
-    points = _filled(raw.landmarks[rows], at, m)
+    points = _between(raw.landmarks[rows], at, m)
+    known = np.zeros(m, np.bool_)
+    for left, right in itertools.pairwise([*at.tolist(), m]):
+        known[left : right if right - left <= FILL + 1 else left + 1] = True
     level = np.zeros(m, np.int8)
     level[at] = raw.level[rows]
     weight = np.where(level >= SURE, 2, np.where(level >= STRONG, 1, 0)).astype(np.int32)
@@ -124,7 +132,7 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
     squares = np.array([lm.square_of(one) for one in points], np.float64)
     return Chain(
         start=start,
-        valid=np.asarray(support >= 2, np.bool_),
+        valid=np.asarray(known & (support >= 2), np.bool_),
         landmarks=shown,
         box=_symmetric(boxes, _BOX) if smooth else boxes,
         lips=lips_open(points),
@@ -135,7 +143,7 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
     )
 
 
-def _filled(points: F32, at: np.ndarray[tuple[int], np.dtype[np.int32]], m: int) -> F32:
+def _between(points: F32, at: np.ndarray[tuple[int], np.dtype[np.int32]], m: int) -> F32:
     """Landmarks for all m frames; missing ones lie on a straight line between their neighbours."""
     filled = np.zeros((m, 68, 2), np.float32)
     filled[at] = points
@@ -149,9 +157,9 @@ def _filled(points: F32, at: np.ndarray[tuple[int], np.dtype[np.int32]], m: int)
 def smoothed(points: F32) -> F32:
     """Landmarks (m, 68, 2) with less jitter and no lag.
 
-    The head's position (mean of brows, nose and eyes) is smoothed over ±2 frames with weights 1 2 3 2 1. The points relative to
-    it are smoothed over ±1 frame: brows, nose and eyes with 1 4 1, jaw and mouth with 1 6 1, which keeps 83 % of a 5 Hz
-    lip movement at 25 frames a second. Windows shrink symmetrically towards a chain's ends.
+    The head's position (mean of brows, nose and eyes) is smoothed over ±2 frames with weights 1 2 3 2 1. The points
+    relative to it are smoothed over ±1 frame: brows, nose and eyes with 1 4 1, jaw and mouth with 1 6 1, which keeps
+    83 % of a 5 Hz lip movement at 25 frames a second. Windows shrink symmetrically towards a chain's ends.
     """
     centre = points[:, lm.STABLE].mean(axis=1, keepdims=True)
     rest = points - centre
@@ -175,9 +183,10 @@ def _symmetric(values: F32, kernels: tuple[tuple[int, ...], ...]) -> F32:
 
 
 def face_boxes(landmarks: F32) -> F32:
-    """Face rectangles (m, 4) x0 y0 x1 y1 in the way of the detector that Wav2Lip was trained with (s3fd): from ear to ear, from the middle of the
-    forehead to just below the chin. Left and right are the outermost landmarks; the top lies above the highest by a
-    quarter of the landmarks' height, the bottom below the lowest by 2 % of it. Not clipped to the frame.
+    """Face rectangles (m, 4) x0 y0 x1 y1 in the way of the detector that Wav2Lip was trained with (s3fd): from ear to
+    ear, from the middle of the forehead to just below the chin. Left and right are the outermost landmarks; the top
+    lies above the highest by a quarter of the landmarks' height, the bottom below the lowest by 2 % of it. Not
+    clipped to the frame.
     """
     low, high = landmarks.min(axis=1), landmarks.max(axis=1)
     height = high[:, 1] - low[:, 1]

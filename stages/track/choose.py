@@ -1,8 +1,8 @@
 """Whose face is dubbed at every frame. A windowed vote, so that it neither flickers nor depends on chunk borders.
 
-At frame t the faces compared are those seen in at least half of the frames within ±VOTE of the same shot (or, where there
-is none, those seen at t). The winner of most frames within ±DWELL is taken. If the winner itself is not seen at t, the frame
-is faceless: the mouth of somebody else is not moved instead.
+At frame t the faces compared are those seen in at least half of the frames within ±VOTE of the same shot (or, where
+there is none, those seen at t). The winner of most frames within ±DWELL is taken. If the winner itself is not seen at
+t, the frame is faceless: the mouth of somebody else is not moved instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def choose(chains: list[Chain], cut: Bools, span: Span, choice: FaceChoice, refe
     n = len(span)
     if not chains:
         return np.full(n, -1, np.int32)
-    shots = np.cumsum(cut)
+    shots = np.cumsum(cut, dtype=np.int64)
     seen = dense(chains, span, [chain.valid.astype(np.float64) for chain in chains])
     centre = _window(dense(chains, span, [chain.centre * chain.valid for chain in chains]), shots)
     count = _window(seen, shots)
@@ -107,4 +107,4 @@ def _majority(first: I32, shots: npt.NDArray[np.int64]) -> I32:
             of = slice(max(0, offset), min(n, n + offset))
             if to.start < to.stop:
                 votes[row, to] += (first[of] == name) & (shots[to] == shots[of])
-    return names[votes.argmax(axis=0)].astype(np.int32)
+    return np.asarray(names[votes.argmax(axis=0)], np.int32)

@@ -1,8 +1,9 @@
 """From raw tracks to the faces that are dubbed: link, check, smooth, choose. Pure and windowed.
 
-The decision at frame t reads raw frames within ±HALO of t and nothing else: 6 for links (chains.GAP + 1), 11 for support
-and lip state, 5 for smoothing, then 12 + 4 for the choice. With no_face=hold another HOLD frames before t.
-`halo(no_face)` says how much raw track a caller must supply on both sides; less is right only at the ends of the source.
+The decision at frame t reads raw frames within ±HALO of t and nothing else: 12 for links (chains.GAP + 2), 11 for
+support and lip state, 5 for smoothing, then 12 + 4 for the choice. With no_face=hold another HOLD frames before t.
+`halo(no_face)` says how much raw track a caller must supply on both sides; less is right only at the ends of the
+source.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from stages.track.chains import GAP, SUPPORT, Chain, chains_of
 from stages.track.choose import DWELL, VOTE, choose, dense
 from stages.track.config import FaceChoice
 from stages.track.raw import RawTracks
-from stages.types import FaceTrack, I32, Span
+from stages.types import I32, FaceTrack, Span
+
+LARGEST = FaceChoice()
 
 HALO = (GAP + 2) + (SUPPORT + 1) + VOTE + DWELL
 """Frames before and after t that decide t's faces."""
@@ -30,7 +33,7 @@ def halo(no_face: str = "keep") -> int:
 def decide(
     raw: RawTracks,
     span: Span,
-    choice: FaceChoice = FaceChoice(),
+    choice: FaceChoice = LARGEST,
     *,
     no_face: str = "keep",
     smooth: bool = True,
@@ -77,9 +80,8 @@ def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold
     )
     shots = np.cumsum(raw.cut)
     last = -HOLD - 1
-    for at in range(
-        max(0, span.start - raw.span.start - HOLD) if hold else span.start - raw.span.start, span.stop - raw.span.start
-    ):
+    first, stop = span.start - raw.span.start, span.stop - raw.span.start
+    for at in range(max(0, first - HOLD) if hold else first, stop):
         if chosen[at] >= 0:
             last = at
         elif not hold or at - last > HOLD or shots[at] != shots[last]:

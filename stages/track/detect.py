@@ -5,15 +5,15 @@ Every detector's box is turned into the square in which dlib's HOG detector woul
 landmarks, see landmarks.square_of).
 
 Speed on one core, and the smallest face found (width of the square):
-hog    11 ms on 640×360 pixels (faces from 22 % of a 16:9 frame's height); where that finds nothing, or where the search
-       is thorough, 43 ms on 1280×720 pixels (from 11 %)
+hog    11 ms on 640×360 pixels (faces from 22 % of a 16:9 frame's height); where that finds nothing, on every second
+       detection frame and at cuts another 43 ms on 1280×720 pixels (from 11 %); always when the search is thorough
 yunet  7 ms at a longer side of 480, 12 ms at 640 (thorough; from about 2 % of the side)
 mmod   hundreds of ms on a CPU; meant for a GPU build of dlib, or for difficult footage
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -38,16 +38,20 @@ _COARSE, _FINE = 640 * 360, 1280 * 720
 
 @dataclass(frozen=True)
 class Found:
-    """One detection. box: (4,) float32 square x0 y0 x1 y1 in the frame's pixels; score: the detector's own; level: WEAK,
-    STRONG or SURE."""
+    """One detection. box: (4,) float32 square x0 y0 x1 y1 in the frame's pixels; score: the detector's own; level:
+    WEAK, STRONG or SURE; points: (5, 2) where the detector sees right and left eye, nose tip, right and left mouth
+    corner (from the person's view), if it does."""
 
     box: F32
     score: float
     level: int
+    points: F32 | None = None
 
 
 class Detector(Protocol):
-    def find(self, frame: Frame) -> list[Found]: ...
+    def find(self, frame: Frame, fine: bool) -> list[Found]:
+        """Faces of a frame. fine: where searching small faces costs much more, do it when no large one is found."""
+        ...
 
 
 def make_detector(config: TrackConfig) -> Detector:
@@ -67,10 +71,10 @@ class HogDetector:
         self._config = config
         self._net: Any = dlib.get_frontal_face_detector()
 
-    def find(self, frame: Frame) -> list[Found]:
+    def find(self, frame: Frame, fine: bool) -> list[Found]:
         if not self._config.thorough:
             found = self._at(frame.y, _COARSE)
-            if any(one.level >= STRONG for one in found):
+            if not fine or any(one.level >= STRONG for one in found):
                 return found
         return self._at(frame.y, _FINE)
 
@@ -85,16 +89,16 @@ class HogDetector:
 
 
 class MmodDetector:
-    """dlib's CNN detector on RGB. Its confidence is above 0 for every detection that dlib reports; 1 is usual for a face."""
+    """dlib's CNN detector on RGB. Its confidence is above 0 for every detection that dlib reports; 1 is usual for a
+    face."""
 
     def __init__(self, config: TrackConfig) -> None:
         self._config = config
         self._net: Any = dlib.cnn_face_detection_model_v1(str(dlib_file(MMOD_FILE)))
 
-    def find(self, frame: Frame) -> list[Found]:
-        small, scale = _scaled(
-            to_bgr(frame), min(1.0, ((_FINE if self._config.thorough else _COARSE) / frame.y.size) ** 0.5)
-        )
+    def find(self, frame: Frame, fine: bool) -> list[Found]:
+        pixels = _FINE if self._config.thorough else _COARSE
+        small, scale = _small_bgr(frame, min(1.0, (pixels / frame.y.size) ** 0.5))
         found = [
             _found(_corners(one.rect) / scale, one.confidence, _level(one.confidence, strong=0.5, sure=0.9))
             for one in self._net(np.ascontiguousarray(small[:, :, ::-1]), 0)
@@ -109,9 +113,9 @@ class YunetDetector:
         self._config = config
         self._net: Any = cv2.FaceDetectorYN.create(str(require_yunet()), "", (320, 320), 0.6, 0.3, 200)
 
-    def find(self, frame: Frame) -> list[Found]:
+    def find(self, frame: Frame, fine: bool) -> list[Found]:
         side = 640 if self._config.thorough else 480
-        small, scale = _scaled(to_bgr(frame), side / max(frame.y.shape))
+        small, scale = _small_bgr(frame, side / max(frame.y.shape))
         self._net.setInputSize((small.shape[1], small.shape[0]))
         _, rows = self._net.detect(small)
         found = []
@@ -120,15 +124,31 @@ class YunetDetector:
             cx, cy, half = x + w / 2, y + h / 2 + 0.066 * w, 0.55 * w
             box = np.array([cx - half, cy - half, cx + half, cy + half], np.float32)
             score = float(row[-1])
-            found.append(_found(box, score, _level(score, strong=0.75, sure=0.85)))
+            points = row[4:14].reshape(5, 2) / scale[:2]
+            found.append(Found(box, score, _level(score, strong=0.75, sure=0.85), points.astype(np.float32)))
         return _kept(found, self._config.min_face)
+
+
+def _small_bgr(frame: Frame, scale: float) -> tuple[U8, F32]:
+    """The frame in BGR at about `scale`, and the exact factors. The planes are scaled first: converting a whole 1080p
+    frame would cost more than detecting in the small one."""
+    height, width = frame.y.shape
+    half = max(1, round(width * scale / 2)), max(1, round(height * scale / 2))
+    size = 2 * half[0], 2 * half[1]
+    how = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
+    y, u, v = (
+        np.asarray(cv2.resize(plane, to, interpolation=how), np.uint8)
+        for plane, to in ((frame.y, size), (frame.u, half), (frame.v, half))
+    )
+    exact = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+    return to_bgr(replace(frame, y=y, u=u, v=v)), exact
 
 
 def _scaled(image: U8, scale: float) -> tuple[U8, F32]:
     """The image at about `scale`, and the exact factors (x0 y0 x1 y1 order) that its rounded size stands for."""
     height, width = image.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR)
     exact = np.array([size[0] / width, size[1] / height] * 2, np.float32)
     return np.ascontiguousarray(small), exact
 

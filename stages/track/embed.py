@@ -1,7 +1,7 @@
 """dlib's 128-d face embedding: is this the face of the reference picture?
 
-Distances are Euclidean; below 0.6 two pictures show the same person (dlib's own threshold, 99.4 % on LFW). About 20 ms a
-face on a CPU, so only detected faces get one.
+Distances are Euclidean; below 0.6 two pictures show the same person (dlib's own threshold, 99.4 % on LFW). About 20
+ms a face on a CPU, so only detected faces get one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import dlib
 import numpy as np
+from media.yuv import to_bgr
 
 from media.frames import Frame
-from media.yuv import to_bgr
 from models.faces import EMBEDDING_FILE, dlib_file
 from raydub.errors import Code, InputError
 from stages.track import landmarks as lm

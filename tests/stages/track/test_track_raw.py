@@ -1,0 +1,281 @@
+"""Raw tracks from pixels: a real face (the public-domain portrait of the demo) on a made-up course."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.frames import Frame, open_frames
+from media.probe import probe_video
+from models import faces
+from raydub.errors import Code, DependencyError, InputError, UsageError
+from stages.track import cache
+from stages.track.cache import BLOCK, block_path, blocks_of, cut_out
+from stages.track.config import FaceChoice, TrackConfig
+from stages.track.decide import decide
+from stages.track.embed import SAME_PERSON, embedding, reference_embedding
+from stages.track.raw import CUT, RawTracks, shot_score, thumbnail
+from stages.track.tracker import Tracker
+from stages.types import Span
+
+DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo" / "clip.mp4"
+FACELESS = range(33, 51)
+MOVED = range(83, 100)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Frame:
+    with open_frames(probe_video(str(DEMO))) as reader:
+        return next(iter(reader.frames(0, 1))).copy()
+
+
+class Course:
+    """130 frames: the portrait drifting; from 33 to 50 a grey ramp; from 83 to 99 mirrored (another shot)."""
+
+    def __init__(self, portrait: Frame) -> None:
+        self.portrait = portrait
+        self.n_frames = 130
+        self.read: list[int] = []
+
+    def frames(self, start: int, stop: int) -> Iterator[Frame]:
+        for index in range(start, stop):
+            self.read.append(index)
+            yield self.frame(index)
+
+    def frame(self, index: int) -> Frame:
+        planes: list[np.ndarray] = [self.portrait.y, self.portrait.u, self.portrait.v]
+        if index in FACELESS:
+            ramp = np.linspace(30, 220, planes[0].shape[1]).astype(np.uint8)
+            planes = [
+                np.broadcast_to(ramp, planes[0].shape).copy(),
+                np.full_like(planes[1], 128),
+                np.full_like(planes[2], 128),
+            ]
+        elif index in MOVED:
+            planes = [np.ascontiguousarray(plane[:, ::-1]) for plane in planes]
+        else:
+            planes = [np.roll(plane, (index % 8) * (2 if plane is self.portrait.y else 1), axis=1) for plane in planes]
+        return replace(self.portrait, index=index, y=planes[0], u=planes[1], v=planes[2])
+
+
+@pytest.fixture(scope="module")
+def hog() -> TrackConfig:
+    return TrackConfig.plan(FaceChoice(), "hog")
+
+
+@pytest.fixture(scope="module")
+def whole(portrait: Frame, hog: TrackConfig) -> RawTracks:
+    course = Course(portrait)
+    return Tracker(hog).raw_tracks(course, None, Span(0, 130), 130)
+
+
+def assert_equal(a: RawTracks, b: RawTracks) -> None:
+    assert a.span == b.span
+    for name in ("frame", "slot", "level", "score", "box", "landmarks", "embedding", "shot", "cut"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+
+
+def test_the_face_is_followed_and_ends_with_its_shot(whole: RawTracks) -> None:
+    seen = np.bincount(whole.frame, minlength=130)
+    assert (seen[[t for t in range(130) if t not in FACELESS]] >= 1).all()
+    assert (seen[list(FACELESS)] == 0).all()
+    assert np.flatnonzero(whole.cut).tolist() == [33, 51, 83, 100]
+    assert whole.detected == 26 + 3  # every fifth frame, and the cuts that do not fall on one
+
+
+def test_decided_faces_are_exactly_the_frames_with_a_face(whole: RawTracks) -> None:
+    (track,) = decide(whole, Span(0, 130))
+    assert np.flatnonzero(~track.present).tolist() == list(FACELESS)
+    width = track.box[:, 2] - track.box[:, 0]
+    assert width[track.present].std() / width[track.present].mean() < 0.05
+    drift = track.landmarks[:8, 30, 0] - track.landmarks[0, 30, 0]
+    np.testing.assert_allclose(drift[2:6], 2 * np.arange(2, 6), atol=2.0)
+
+
+@pytest.mark.parametrize("span", [Span(60, 130), Span(61, 62), Span(10, 70), Span(119, 130)])
+def test_any_span_alone_equals_the_whole(span: Span, whole: RawTracks, portrait: Frame, hog: TrackConfig) -> None:
+    part = Tracker(hog).raw_tracks(Course(portrait), None, span, 130)
+    assert_equal(part, cut_out(whole, span))
+
+
+def test_a_second_run_reads_the_cache_and_no_pixel(
+    whole: RawTracks, portrait: Frame, hog: TrackConfig, tmp_path: Path
+) -> None:
+    first = Tracker(hog)
+    assert_equal(first.raw_tracks(Course(portrait), tmp_path, Span(0, 130), 130), whole)
+    assert first.detected == 29
+    course, second = Course(portrait), Tracker(hog)
+    again = second.raw_tracks(course, tmp_path, Span(0, 130), 130)
+    assert_equal(again, whole)
+    assert (second.detected, again.detected, course.read) == (0, 0, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.parquet", "000001.parquet", "000002.parquet"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "other"])
+def test_a_damaged_block_is_computed_again(
+    damage: str, whole: RawTracks, portrait: Frame, hog: TrackConfig, tmp_path: Path
+) -> None:
+    Tracker(hog).raw_tracks(Course(portrait), tmp_path, Span(0, 130), 130)
+    path = block_path(tmp_path, Span(60, 120))
+    content = path.read_bytes()
+    if damage == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "garbage":
+        path.write_bytes(b"nothing of the kind")
+    else:
+        path.write_bytes(block_path(tmp_path, Span(0, 60)).read_bytes())
+    course = Course(portrait)
+    assert_equal(Tracker(hog).raw_tracks(course, tmp_path, Span(0, 130), 130), whole)
+    assert (min(course.read), max(course.read)) == (50, 119)
+    assert path.read_bytes() == content
+
+
+def test_blocks_cover_a_span_and_end_with_the_source() -> None:
+    assert blocks_of(Span(59, 61), 1000) == [Span(0, 60), Span(60, 120)]
+    assert blocks_of(Span(-5, 10), 40) == [Span(0, 40)]
+    assert blocks_of(Span(125, 500), 130) == [Span(120, 130)]
+    assert blocks_of(Span(5, 5), 130) == []
+    assert BLOCK == 60
+
+
+def test_an_empty_span_is_refused(portrait: Frame, hog: TrackConfig) -> None:
+    with pytest.raises(ValueError, match="no frames"):
+        Tracker(hog).raw_tracks(Course(portrait), None, Span(130, 140), 130)
+
+
+def test_keys_tell_sources_and_settings_apart(hog: TrackConfig) -> None:
+    assert hog.key("a") == hog.key("a") != hog.key("b")
+    assert hog.key("a") != hog.model_copy(update={"every": 3}).key("a")
+    with pytest.raises(ValueError, match="divide"):
+        Tracker(hog.model_copy(update={"every": 7}))
+
+
+def test_a_flash_is_no_cut_and_another_picture_is(portrait: Frame) -> None:
+    dark = thumbnail(portrait.y)
+    assert shot_score(dark, np.minimum(1, dark + 0.1).astype(np.float32)) < CUT
+    assert shot_score(dark, dark) == 0
+    assert shot_score(dark, np.ascontiguousarray(dark[:, ::-1])) > CUT
+
+
+def test_breaks_follow_the_order_shown(whole: RawTracks) -> None:
+    sources = np.array([31, 32, 33, 34, 33, 32, 31, 31, 90, 91], np.int32)
+    assert whole.breaks(sources).tolist() == [False, False, True, False, False, True, False, False, True, False]
+
+
+def test_one_frame_alone(portrait: Frame, hog: TrackConfig) -> None:
+    raw = Tracker(hog).faces_of(replace(portrait, index=77))
+    assert raw.span == Span(77, 78)
+    assert raw.frame.tolist() == [77] * len(raw.frame)
+    (track,) = decide(raw, raw.span)
+    assert track.present.tolist() == [True]
+
+
+def test_the_reference_person_is_recognised(portrait: Frame, tmp_path: Path, whole: RawTracks) -> None:
+    cv2 = pytest.importorskip("cv2")
+    from media.yuv import to_bgr
+
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), to_bgr(portrait))
+    reference = reference_embedding(str(path))
+    assert reference.shape == (128,)
+    assert np.linalg.norm(reference - embedding(portrait, whole.landmarks[0])) < SAME_PERSON
+    config = TrackConfig.plan(FaceChoice.parse(f"reference:{path}"), "hog")
+    assert config.embed
+    raw = Tracker(config).raw_tracks(Course(portrait), tmp_path / "tracks", Span(0, 20), 20)
+    choice = FaceChoice.parse(f"reference:{path}")
+    assert decide(raw, Span(0, 20), choice, reference=reference)[0].present.all()
+    assert not decide(raw, Span(0, 20), choice, reference=-reference)[0].present.any()
+
+
+@pytest.mark.parametrize(
+    ("make", "code"), [("missing", Code.INPUT_MISSING), ("text", Code.INPUT_UNREADABLE), ("grey", Code.REFERENCE_FACE)]
+)
+def test_reference_pictures_without_use(make: str, code: Code, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "reference.png"
+    if make == "text":
+        path.write_text("no picture")
+    elif make == "grey":
+        cv2.imwrite(str(path), np.full((200, 200, 3), 128, np.uint8))
+    with pytest.raises(InputError) as caught:
+        reference_embedding(str(path))
+    assert caught.value.code is code
+
+
+@pytest.fixture
+def no_yunet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Path]:
+    """A home without weights; calling it makes a weights folder that is used."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAYDUB_WEIGHTS", raising=False)
+
+    def use() -> Path:
+        monkeypatch.setenv("RAYDUB_WEIGHTS", str(tmp_path))
+        return tmp_path / faces.YUNET_FILE
+
+    return use
+
+
+def test_detectors_are_settled_once(no_yunet: Callable[[], Path]) -> None:
+    assert faces.resolve_detector("auto") == faces.DetectorSpec(name="hog")
+    assert len(faces.resolve_detector("mmod").sha256) == 64
+    with pytest.raises(DependencyError) as absent:
+        faces.resolve_detector("yunet")
+    assert absent.value.code is Code.WEIGHTS_MISSING
+    with pytest.raises(UsageError):
+        faces.resolve_detector("haar")
+    no_yunet().write_bytes(b"<!DOCTYPE html>")
+    with pytest.raises(DependencyError) as wrong:
+        faces.resolve_detector("auto")
+    assert wrong.value.code is Code.WEIGHTS_HASH
+
+
+def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DependencyError) as caught:
+        faces.dlib_file(faces.PREDICTOR_FILE)
+    assert caught.value.code is Code.DEPENDENCY_MISSING
+
+
+@pytest.mark.media
+def test_yunet_sees_what_hog_sees(
+    media_dir: Path, portrait: Frame, whole: RawTracks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYDUB_WEIGHTS", str(media_dir / "weights"))
+    spec = faces.resolve_detector("auto")
+    assert spec.name == "yunet"
+    raw = Tracker(TrackConfig.plan(FaceChoice(), "auto")).raw_tracks(Course(portrait), None, Span(0, 60), 60)
+    hog_track, yunet_track = (decide(one, Span(0, 60))[0] for one in (cut_out(whole, Span(0, 60)), raw))
+    np.testing.assert_array_equal(hog_track.present, yunet_track.present)
+    size = np.ptp(hog_track.landmarks[0, :, 0])
+    assert np.abs(hog_track.landmarks - yunet_track.landmarks).mean() < 0.02 * size
+
+
+@pytest.mark.media
+@pytest.mark.parametrize(("name", "faceless"), [("cut_to_graphic_720p30.mov", [318, 438]), ("grid_1.mpg", [0, 0])])
+def test_real_clips_are_faceless_exactly_where_they_are(
+    media_dir: Path, name: str, faceless: list[int], hog: TrackConfig
+) -> None:
+    info = probe_video(str(media_dir / "video" / name))
+    first, last = (
+        (max(0, faceless[0] - 60), min(info.n_frames, faceless[1] + 60)) if faceless[1] else (0, info.n_frames)
+    )
+    with open_frames(info) as reader:
+        raw = Tracker(hog).raw_tracks(reader, None, Span(first, last), info.n_frames)
+    (track,) = decide(raw, raw.span)
+    assert (np.flatnonzero(~track.present) + raw.span.start).tolist() == list(range(*faceless))
+
+
+def test_writing_a_block_leaves_no_temporary_file_behind(
+    whole: RawTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(cache.os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        cache.write_block(tmp_path, cut_out(whole, Span(0, 60)))
+    assert list(tmp_path.iterdir()) == []
