@@ -11,7 +11,7 @@ drawn_asked    correlation of the drawn mouth with the one that the network aske
 movement       standard deviation of the opening over that of B's real mouth
 sharpness      gradient energy of the mouth area over that of the source frames
 above_nose     largest change of a pixel above the base of the nose: must be 0
-ms_draw        milliseconds to draw and blend one frame
+ms_draw        milliseconds of processor time to draw and blend one frame
 Every frame is drawn (masking=always), the gates play no part.
 """
 
@@ -92,12 +92,12 @@ class Dubbed:
     def _drawn(self, frame: Frame) -> Frame:
         i, out = frame.index, frame.copy()
         marks = self.track.landmarks[i]
-        began = time.perf_counter()
+        began = time.process_time()
         item = DrawItem(i, i, 0, self.track.box[i], marks)
         patch = self.engine.draw(frame, item, {name: rows[i] for name, rows in self.mouths.items()}, self.source)
         if patch is not None:
             blend_bgr(out, patch.box, patch.bgr, patch.alpha)
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.process_time() - began
         axes = axes_of(marks)
         if axes is None or patch is None:
             return out
@@ -145,7 +145,7 @@ def measure(clips: Path, a: str, b: str, frames: int, sheet: list[np.ndarray] | 
         "sharpness": float(np.mean(dubbed.after) / np.mean(dubbed.before)),
         "above_nose": dubbed.above_nose,
         "ms_draw": 1000 * dubbed.seconds / max(len(dubbed.after), 1),
-        "inside": "own" if "inside_pixels" in source else "drawn",
+        "inside": "own" if source.get("inside_seen", np.zeros(1))[0] else "drawn",
     }
 
 
@@ -182,7 +182,9 @@ def _items(track: FaceTrack) -> FaceItems:
 
 def _openings(track: FaceTrack) -> np.ndarray:
     """(n,) opening of every frame in face units, NaN where there is no face."""
-    return np.array([openness_of(m) if seen else np.nan for seen, m in zip(track.present, track.landmarks, strict=True)])
+    return np.array(
+        [openness_of(m) if seen else np.nan for seen, m in zip(track.present, track.landmarks, strict=True)]
+    )
 
 
 def _at_rate(series: np.ndarray, rate: Fraction, wanted: Fraction, n: int) -> np.ndarray:
@@ -221,7 +223,9 @@ def _change_above(frame: Frame, out: Frame, axes: Axes, marks: F32) -> int:
     if curves is None:
         return 0
     h, w = frame.y.shape
-    y = (np.arange(w)[None, :] - axes.origin[0]) * axes.down[0] + (np.arange(h)[:, None] - axes.origin[1]) * axes.down[1]
+    y = (np.arange(w)[None, :] - axes.origin[0]) * axes.down[0] + (np.arange(h)[:, None] - axes.origin[1]) * axes.down[
+        1
+    ]
     change = cv2.absdiff(frame.y, out.y)
     return int(change[y < curves.nose].max(initial=0))
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from models.mouth.infer import MouthShapes
 
 SAMPLES = 28  # frames of the source looked at in prepare
+CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
 INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
 SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
 WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landmarks overstate it on warped corners
@@ -70,8 +71,8 @@ class WarpEngine:
         """Learn the person from SAMPLES frames.
 
         mouth_person (2,) float32: the mouth's usual width in face units, and how far this mouth opens against an
-        ordinary one; inside_*: the straightened inside of the best open mouth (see warp_inside), absent when there was
-        none. {} where no face was seen.
+        ordinary one; inside_*: the straightened inside of the best open mouth, or a drawn one when there was none (see
+        warp_inside). {} where no face was seen.
         """
         samples = [(frame, marks) for frame, _, marks in video.sample(SAMPLES) if axes_of(marks) is not None]
         if not samples:
@@ -80,10 +81,12 @@ class WarpEngine:
         # a wide mouth opens wider; what is unusual about this face's width is half believed
         size = float(np.clip(1 + 0.5 * (usual / self._load().config.width.mean - 1), 0.85, 1.15))
         out: dict[str, npt.NDArray[np.generic]] = {"mouth_person": np.array((usual, size), np.float32)}
-        inside = best_inside([(to_bgr(frame), marks) for frame, marks in samples_by_opening(samples)])
-        if inside is not None:
-            out.update(inside.arrays())
-        return out
+        widest = sorted(samples, key=lambda sample: -openness_of(sample[1]))[:CANDIDATES]
+        inside = best_inside([(to_bgr(frame), marks) for frame, marks in widest])
+        if inside is None:
+            frame, marks = widest[0]
+            inside = draw_inside(light_of(to_bgr(frame), (0, 0), marks))
+        return out | inside.arrays()
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
         """shapes (M, 2) float32 for the mouth that says the speech at each item's frame: opening in face units of an
@@ -104,11 +107,6 @@ class WarpEngine:
         return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source))
 
 
-def samples_by_opening(samples: list[tuple[Frame, F32]], keep: int = 6) -> list[tuple[Frame, F32]]:
-    """The `keep` samples with the widest mouths."""
-    return sorted(samples, key=lambda sample: -openness_of(sample[1]))[:keep]
-
-
 def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None) -> Patch | None:
     """Give the face of `landmarks` (68, 2) a mouth of `opening` and `width` (face units); see WarpEngine.draw."""
     axes = axes_of(landmarks)
@@ -116,13 +114,16 @@ def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, insid
     region = region_of(axes, curves, frame.size) if axes and curves else None
     if axes is None or curves is None or region is None:
         return None
-    own = to_bgr(frame, region.box)
-    curves = refine(own, region.box[:2], axes, curves)
+    own = to_bgr(frame, region)
+    curves = refine(own, region[:2], axes, curves)
     move = move_to(curves, axes.u, opening, width)
     field = field_of(region, axes, curves, move, INSET * axes.u)
-    light = light_of(own, region.box[:2], landmarks)
-    out = warp(own, field).astype(np.float32)
-    seen = show_inside(inside or draw_inside(light), field, axes.u, light)
-    out *= 1 - SEAM * field.seam[..., None]
-    out += (seen - out) * field.hole[..., None]
-    return Patch(region.box, np.clip(out + 0.5, 0, 255).astype(np.uint8), field.alpha)
+    out = warp(own, field)
+    if field.opening is not None:
+        light = light_of(own, region[:2], landmarks)
+        seen = show_inside(inside or draw_inside(light), field.opening, axes.u, light)
+        x0, y0, x1, y1 = field.opening.box
+        lips = out[y0:y1, x0:x1] * (1 - SEAM * field.opening.seam[..., None])
+        lips += (seen - lips) * field.opening.hole[..., None]
+        out[y0:y1, x0:x1] = np.clip(lips + 0.5, 0, 255)
+    return Patch(region, out, field.alpha)

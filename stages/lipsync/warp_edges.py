@@ -1,9 +1,10 @@
-"""Where the lips of an open mouth really end.
+"""Where the lips really end.
 
-The landmark predictor draws the inside of an open mouth too small, by up to a twentieth of the face unit, which leaves
-teeth and dark standing on the lips; moved with a lip they look like a second lip. Here the inner edges are pushed into
-the lips as far as the pixels do not look like lip. The measure is a soft count, not a search, so it varies as smoothly
-as the picture does.
+The landmark predictor draws the inside of a wide open mouth too small, by up to a twentieth of the face unit, which
+leaves teeth and dark standing on the lips; moved with a lip they look like a second lip. And it sees narrow openings
+in closed mouths, or the line between the lips a little off. Here the inner edges are moved to where the pixels say:
+into the lips as far as they do not look like lip, together where a narrow opening looks like lip, onto the darkest line
+where the lips are closed. All measures are soft counts and means, no searches, so they vary as smoothly as the picture.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from stages.lipsync.warp_shape import Axes, LipCurves
 from stages.types import F32, U8
 
+Floats = npt.NDArray[np.floating]
+
 _COLS, _ROWS = 56, 20  # of a straightened lip
+_PLACES = (np.arange(_ROWS, dtype=np.float32) + 0.5) / _ROWS
+_CENTRED = 2 * _PLACES - 1
+_NARROW, _WIDE = 0.07, 0.11  # face units of opening up to which the predictor's opening is doubted, and not any more
+_SEAM_SEARCH = 0.02  # face units around it where the line between closed lips may lie
 _REACH = 0.75  # share of a lip's height that may turn out not to be lip
 _MOST = 0.07  # face units: further the predictor is not off
 _OPEN_FROM, _OPEN_FULL = 0.02, 0.05  # face units of opening between which the correction comes in
@@ -28,49 +36,99 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
 
     bgr: (h, w, 3) uint8 pixels around the mouth, whose (0, 0) lies at `offset` (x, y) of the frame.
     """
-    open_share = float(np.clip((curves.gap.max() / axes.u - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM), 0, 1))
-    if open_share == 0.0:
-        return curves
     x = np.linspace(curves.left, curves.right, _COLS, dtype=np.float32)
+    top, high, low, bottom = (
+        np.interp(x, curves.x, edge).astype(np.float32)
+        for edge in (curves.outer_upper, curves.inner_upper, curves.inner_lower, curves.outer_lower)
+    )
 
-    def at(edge: F32) -> F32:
-        return np.interp(x, curves.x, edge).astype(np.float32)
+    def strip(start: Floats, stop: Floats) -> F32:
+        return _strip(bgr, offset, axes, x, start, stop)
 
-    upper = _not_lip(bgr, offset, axes, x, at(curves.inner_upper), at(curves.outer_upper)) * open_share
-    lower = _not_lip(bgr, offset, axes, x, at(curves.inner_lower), at(curves.outer_lower)) * open_share
+    s = np.linspace(0, 1, _COLS, dtype=np.float32)
+    taper = np.clip(np.minimum(s, 1 - s) / 0.15, 0, 1)
+    upper_lip, lower_lip = strip(high, top), strip(low, bottom)
+    upper_is, lower_is = _usual(upper_lip), _usual(lower_lip)
 
-    def back(push: F32) -> F32:
-        return np.interp(curves.x, x, push, left=0, right=0).astype(np.float32)
+    gap = float(curves.gap.max()) / axes.u
+    narrow = float(1 - np.clip((gap - _NARROW) / (_WIDE - _NARROW), 0, 1))
+    kept = np.ones(_COLS, np.float32)
+    if narrow > 0:
+        reach = 0.5 * (low - high) + _SEAM_SEARCH * axes.u * taper
+        middle = (low + high) / 2
+        around = strip(middle - reach, middle + reach)
+        weight = np.exp(-(around[..., 0] - around[..., 0].min(axis=0)) / 6.0)
+        place = (weight * _CENTRED[:, None]).sum(axis=0) / weight.sum(axis=0)
+        line = middle + _even(place * reach)
+        between = strip(high, low)
+        strange = np.minimum(_strange(between, upper_is), _strange(between, lower_is)).mean(axis=0)
+        kept = np.clip(_even(strange) / 0.5, 0, 1)
+        kept = 1 - narrow * (1 - kept * kept * (3 - 2 * kept))
+        centre = middle + (1 - kept) * (line - middle)
+        new_high, new_low = centre + kept * (high - middle), centre + kept * (low - middle)
+    else:
+        new_high, new_low = high, low
+
+    open_share = float(np.clip((gap - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM), 0, 1))
+    if open_share > 0:
+        new_high = new_high - open_share * taper * kept * _push(_strange(upper_lip, upper_is), high - top, axes.u)
+        new_low = new_low + open_share * taper * kept * _push(_strange(lower_lip, lower_is), bottom - low, axes.u)
+
+    def back(edge: Floats, old: Floats) -> F32:
+        return np.asarray(np.interp(curves.x, x, edge - old, left=0, right=0), np.float32)
 
     # the opening of an open mouth reaches nearly to the outer corners
     wider = 0.5 * open_share
     return replace(
         curves,
-        inner_upper=curves.inner_upper - back(upper),
-        inner_lower=curves.inner_lower + back(lower),
+        inner_upper=curves.inner_upper + back(new_high, high),
+        inner_lower=curves.inner_lower + back(new_low, low),
         inner_left=curves.inner_left + wider * (curves.left - curves.inner_left),
         inner_right=curves.inner_right + wider * (curves.right - curves.inner_right),
     )
 
 
-def _not_lip(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, inner: F32, outer: F32) -> F32:
-    """(_COLS,) pixels of each column, counted from the inner edge without a break, that do not look like this lip."""
-    t = (np.arange(_ROWS, dtype=np.float32)[:, None] + 0.5) / _ROWS
-    y = inner[None] + (outer - inner)[None] * t
+def _strip(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, start: Floats, stop: Floats) -> F32:
+    """(_ROWS, _COLS, 3) float32 8-bit Lab of the band between two edges, row 0 at `start`."""
+    y = start[None] + (stop - start)[None] * _PLACES[:, None]
     px = axes.origin[0] + x[None] * axes.right[0] + y * axes.down[0] - offset[0]
     py = axes.origin[1] + x[None] * axes.right[1] + y * axes.down[1] - offset[1]
-    strip = cv2.remap(bgr, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    lab = cv2.cvtColor(cv2.blur(strip, (3, 1)), cv2.COLOR_BGR2LAB).astype(np.float32)
-    sure = lab[int(0.6 * _ROWS) : int(0.9 * _ROWS), _COLS // 5 : -_COLS // 5].reshape(-1, 3)
-    lip = np.median(sure, axis=0)
-    scale = float(np.clip(lip[0] / 120.0, 0.35, 1.0))
-    d = (lab - lip) / scale
+    band = cv2.remap(
+        bgr, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(cv2.cvtColor(cv2.blur(band, (3, 1)), cv2.COLOR_BGR2LAB), np.float32)
+
+
+def straighten(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, y: Floats, how: int) -> U8:
+    """(h, w, 3) pixels of bgr at face axes x (w,), y (h, w); `how` is cv2's interpolation."""
+    px = axes.origin[0] + x[None] * axes.right[0] + y * axes.down[0] - offset[0]
+    py = axes.origin[1] + x[None] * axes.right[1] + y * axes.down[1] - offset[1]
+    maps = px.astype(np.float32), py.astype(np.float32)
+    return np.asarray(cv2.remap(bgr, *maps, how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _usual(lip: F32) -> F32:
+    """(3,) Lab of a lip: the median of its outer part, which no tooth reaches."""
+    sure = lip[int(0.6 * _ROWS) : int(0.9 * _ROWS), _COLS // 5 : -_COLS // 5].reshape(-1, 3)
+    return np.asarray(np.median(sure, axis=0), np.float32)
+
+
+def _strange(band: F32, lip: F32) -> F32:
+    """(_ROWS, _COLS) 0..1: how little each pixel looks like this lip."""
+    d = (band - lip) / float(np.clip(lip[0] / 120.0, 0.35, 1.0))
     light = np.where(d[..., 0] > 0, d[..., 0] / _LIGHTER, d[..., 0] / _DARKER)
     far = np.sqrt((d[..., 1] / _HUE) ** 2 + 0.5 * (d[..., 2] / _HUE) ** 2 + light**2)
-    strange = 1 / (1 + np.exp(-6 * (far - 1.1)))
+    return np.asarray(1 / (1 + np.exp(-6 * (far - 1.1))), np.float32)
+
+
+def _push(strange: F32, height: Floats, u: float) -> F32:
+    """(_COLS,) pixels of each column, counted from the inner edge without a break, that do not look like lip."""
     unbroken = np.cumprod(strange[: int(_REACH * _ROWS)], axis=0)
-    push = unbroken.sum(axis=0) / _ROWS * np.abs(outer - inner)
-    push = cv2.GaussianBlur(push[None].astype(np.float32), (0, 0), 2.5)[0]
-    most = _MOST * axes.u
-    s = np.linspace(0, 1, _COLS, dtype=np.float32)
-    return np.asarray(most * np.tanh(push / most) * np.clip(np.minimum(s, 1 - s) / 0.15, 0, 1), np.float32)
+    push = _even(unbroken.sum(axis=0) / _ROWS * np.abs(height))
+    most = _MOST * u
+    return np.asarray(most * np.tanh(push / most), np.float32)
+
+
+def _even(values: Floats) -> F32:
+    """Smoothed over the columns."""
+    return np.asarray(cv2.GaussianBlur(values[None].astype(np.float32), (0, 0), 2.5)[0], np.float32)

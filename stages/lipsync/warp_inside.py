@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from stages.engine import Arrays
-from stages.lipsync.warp_edges import refine
-from stages.lipsync.warp_field import Field
+from stages.lipsync.warp_edges import Floats, refine, straighten
+from stages.lipsync.warp_field import Opening
 from stages.lipsync.warp_shape import axes_of, curves_of, openness_of
 from stages.types import F32, U8
 
@@ -28,11 +28,13 @@ SEEN_OPENING = 0.075  # face units: an opening this high shows enough to be kept
 @dataclass(frozen=True)
 class Inside:
     """pixels (ROWS, COLS, 3) BGR uint8; light (3,) float32 mean BGR of the lips and the skin around them, to match
-    another frame's light; standing: rows count up from the lower lip, not down from the upper one."""
+    another frame's light; standing: rows count up from the lower lip, not down from the upper one; seen: taken
+    from a picture, not drawn."""
 
     pixels: U8
     light: F32
     standing: bool = False
+    seen: bool = False
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As prepare keeps it."""
@@ -40,6 +42,7 @@ class Inside:
             "inside_pixels": self.pixels,
             "inside_light": self.light,
             "inside_standing": np.array((self.standing,), np.uint8),
+            "inside_seen": np.array((self.seen,), np.uint8),
         }
 
     @staticmethod
@@ -51,21 +54,17 @@ class Inside:
             np.asarray(arrays["inside_pixels"], np.uint8),
             np.asarray(arrays["inside_light"], np.float32),
             bool(np.asarray(arrays["inside_standing"])[0]),
+            bool(np.asarray(arrays["inside_seen"])[0]),
         )
 
 
 def light_of(bgr: U8, offset: tuple[int, int], landmarks: F32) -> F32:
     """Mean BGR (3,) float32 around the mouth; bgr's pixel (0, 0) lies at `offset` (x, y) in the frame."""
     centre = landmarks[48:60].mean(axis=0)
-    spots = np.concatenate((centre + 1.15 * (landmarks[48:60] - centre), centre + 1.45 * (landmarks[48:60] - centre)))
-    spots = spots - np.asarray(offset, np.float32)
-    found = cv2.remap(
-        cv2.blur(bgr, (3, 3)),
-        spots[:, 0].astype(np.float32)[None],
-        spots[:, 1].astype(np.float32)[None],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    rim = landmarks[48:60] - centre
+    spots = np.concatenate([centre + reach * rim for reach in (1.1, 1.15, 1.2, 1.4, 1.45, 1.5)])
+    spots = (spots - np.asarray(offset, np.float32)).astype(np.float32)
+    found = cv2.remap(bgr, spots[None, :, 0], spots[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found[0].astype(np.float32).mean(axis=0), np.float32)
 
 
@@ -83,9 +82,7 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
     gap = np.maximum(_even(np.interp(x, curves.x, curves.inner_lower)) - EDGE * axes.u - top, 0)
     depth = np.arange(ROWS, dtype=np.float32)[:, None] * (axes.u / SCALE)
     y = top[None] + np.minimum(depth, gap[None])
-    px = axes.origin[0] + x[None] * axes.right[0] + y * axes.down[0] - offset[0]
-    py = axes.origin[1] + x[None] * axes.right[1] + y * axes.down[1] - offset[1]
-    pixels = cv2.remap(bgr, px.astype(np.float32), py.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    pixels = straighten(bgr, offset, axes, x.astype(np.float32), y, cv2.INTER_CUBIC)
     light = light_of(bgr, offset, landmarks)
     seen = (gap[None] - depth > 0) & (np.minimum(s, 1 - s) > 0.15)[None]
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
@@ -94,17 +91,19 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
     # the dark that goes on is this mouth's own, where it showed any
     dark = pixels[seen & (grey <= np.percentile(grey[seen], 25))].mean(axis=0)
     if dark.mean() > 0.6 * light.mean():
-        dark = 0.16 * light
+        dark = np.array((0.10, 0.09, 0.16), np.float32) * float(light.mean())
     high = (grey > np.percentile(grey[seen], 70)) & seen
     share = np.broadcast_to(depth / np.maximum(gap[None], 1), high.shape)
     standing = bool(share[high].mean() > 0.62)
     if standing:
         x_index = np.broadcast_to(np.arange(COLS, dtype=np.float32)[None], high.shape)
         rows = (gap[None] - depth) * (SCALE / axes.u)
-        pixels = cv2.remap(pixels, x_index.copy(), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        maps = x_index.copy(), rows.astype(np.float32)
+        upturned = cv2.remap(pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        pixels = np.asarray(upturned, np.uint8)
     known = _step((gap[None] - depth) / (0.03 * axes.u) + 0.5)[..., None]
     mixed = dark + (pixels.astype(np.float32) - dark) * known
-    return Inside(np.clip(mixed + 0.5, 0, 255).astype(np.uint8), light, standing)
+    return Inside(np.clip(mixed + 0.5, 0, 255).astype(np.uint8), light, standing, True)
 
 
 def best_inside(samples: list[tuple[U8, F32]]) -> Inside | None:
@@ -123,7 +122,7 @@ def best_inside(samples: list[tuple[U8, F32]]) -> Inside | None:
 
 
 def draw_inside(skin: F32) -> Inside:
-    """An inside for a person whose mouth was never seen open: a soft row of upper teeth over the dark, a hint of tongue.
+    """An inside for a person whose mouth was never seen open: a soft row of upper teeth over the dark, some tongue.
 
     skin: (3,) mean BGR around the mouth. The colours follow its lightness, so that a dim face gets dim teeth.
     """
@@ -131,12 +130,14 @@ def draw_inside(skin: F32) -> Inside:
     r = (np.arange(ROWS, dtype=np.float32) / SCALE)[:, None]  # face units below the upper lip
     bright = float(skin @ np.array((0.114, 0.587, 0.299), np.float32))
     dark = np.array((0.10, 0.09, 0.16), np.float32) * bright
-    enamel = np.array((0.86, 0.92, 0.97), np.float32) * (0.62 * bright + 55)
+    enamel = np.array((0.84, 0.93, 1.0), np.float32) * (0.85 * bright + 70)
     tongue = np.array((0.34, 0.32, 0.58), np.float32) * bright
-    edge = 0.085 - 0.035 * s**2  # lower edge of the teeth: a shallow arch
-    gaps = 0.5 + 0.5 * np.cos(np.clip(np.arcsin(np.clip(s * 0.97, -1, 1)) * 9.0, -13, 13))
+    # eight teeth, seen narrower towards the sides; each ends in a shallow arch, and so does the row
+    tooth = np.arcsin(np.clip(s * 0.97, -1, 1)) * (8 / np.pi)
+    within = np.abs(tooth - np.round(tooth - 0.5) - 0.5) * 2
+    edge = 0.088 - 0.035 * s**2 - 0.010 * within**3
     row = _step((edge - r) / 0.014 + 0.5) * _step((0.86 - np.abs(s)) / 0.25)
-    row = row * (0.93 + 0.07 * np.sqrt(gaps)) * (1 - 0.55 * np.abs(s) ** 1.5)
+    row = row * (1 - 0.16 * within**6) * (1 - 0.5 * np.abs(s) ** 1.5)
     low = _step((r - 0.16) / 0.10) * _step((0.75 - np.abs(s)) / 0.4) * 0.7
     colour = dark + (tongue - dark) * low[..., None]
     colour = colour + (enamel - colour) * row[..., None]
@@ -145,17 +146,17 @@ def draw_inside(skin: F32) -> Inside:
     return Inside(pixels, skin.astype(np.float32))
 
 
-def show_inside(inside: Inside, field: Field, u: float, light: F32) -> F32:
-    """The inside as seen through the opening: (h, w, 3) float32 BGR over the field's region."""
-    column = np.clip(field.across, 0, 1) * (COLS - 1)
-    row = np.clip(field.rise if inside.standing else field.depth, 0, None) * (SCALE / u)
-    pixels = cv2.remap(inside.pixels, column, row.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def show_inside(inside: Inside, opening: Opening, u: float, light: F32) -> F32:
+    """The inside as seen through the opening: (h, w, 3) float32 BGR over the opening's box."""
+    across = np.clip(opening.across, 0, 1)
+    row = np.clip(opening.rise if inside.standing else opening.depth, 0, None) * (SCALE / u)
+    pixels = cv2.remap(inside.pixels, across * (COLS - 1), row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gain = np.clip(light / np.maximum(inside.light, 1.0), 0.5, 1.8)
     # lips throw shade on what lies behind them, and a narrow slit lets little light in
-    top = np.exp(-np.maximum(field.depth, 0) / (0.02 * u))
-    floor = np.exp(-np.maximum(field.rise, 0) / (0.02 * u))
-    slit = np.clip((field.depth + field.rise) / (0.08 * u), 0, 1)
-    side = 1 - np.abs(2 * np.clip(field.across, 0, 1) - 1) ** 4
+    top = np.exp(-np.maximum(opening.depth, 0) / (0.02 * u))
+    floor = np.exp(-np.maximum(opening.rise, 0) / (0.02 * u))
+    slit = np.clip((opening.depth + opening.rise) / (0.08 * u), 0, 1)
+    side = 1 - (2 * across - 1) ** 4
     shade = (1 - 0.4 * top) * (1 - 0.3 * floor) * (0.6 + 0.4 * slit) * (0.45 + 0.55 * side)
     return np.asarray(pixels * gain * shade[..., None], np.float32)
 
@@ -166,7 +167,7 @@ def _even(edge: F32) -> F32:
     return np.polynomial.polynomial.polyval(s, np.polynomial.polynomial.polyfit(s, edge, 3)).astype(np.float32)
 
 
-def _step(t: F32) -> F32:
+def _step(t: Floats) -> F32:
     t = np.clip(t, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 

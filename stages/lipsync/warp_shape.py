@@ -70,7 +70,7 @@ class LipCurves:
     @property
     def gap(self) -> F32:
         """(COLUMNS,) height of the opening, never negative."""
-        return np.maximum(self.inner_lower - self.inner_upper, 0.0).astype(np.float32)
+        return np.asarray(np.maximum(self.inner_lower - self.inner_upper, 0.0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def width_of(landmarks: F32) -> float:
 
 
 def curves_of(landmarks: F32, axes: Axes) -> LipCurves | None:
-    """The curves of one face, or None where the mouth is seen too much from the side for curves y(x) to mean anything."""
+    """The curves of one face; None where the mouth is seen too much from the side for curves y(x) to mean anything."""
     p = axes.to_face(landmarks)
     x = np.linspace(-HALF_WIDTH * axes.u, HALF_WIDTH * axes.u, COLUMNS, dtype=np.float32)
     left, right = float(p[48, 0]), float(p[54, 0])
@@ -183,4 +183,4 @@ def _hermite(px: np.ndarray, py: np.ndarray, x: np.ndarray) -> F32:
     t2, t3 = t * t, t * t * t
     y = (2 * t3 - 3 * t2 + 1) * py[i] + (t3 - 2 * t2 + t) * h[i] * m[i]
     y += (3 * t2 - 2 * t3) * py[i + 1] + (t3 - t2) * h[i] * m[i + 1]
-    return y.astype(np.float32)
+    return np.asarray(y, np.float32)
