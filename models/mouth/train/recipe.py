@@ -29,6 +29,19 @@ from raydub.errors import Code, InputError
 
 SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".mpg", ".webm"})
 
+REFERENCE_KEEP_OUT = (
+    "address_2_512_25.mp4",
+    "address_5_512_25.mp4",
+    "expressive_d9.mp4",
+    "grid_2.mpg",
+    "source_s18.mp4",
+    "studio_portrait_1080x1920_25.mp4",
+    "talk_retalking_5.mp4",
+    "webcam_en_720p30.mp4",
+)
+REFERENCE_LEAVE_OUT = ("moving_camera_crowd_360p2997.mp4", "two_speakers_side_by_side_1024x512_25.mp4")
+"""Clips kept out, and not used, when the embedded weights were made. See MODEL_CARD.md."""
+
 Progress = Callable[[str, int, int, str], None]
 """(step of the recipe, done, total, note); steps are clips, screen, train, evaluate."""
 
