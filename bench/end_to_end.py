@@ -69,6 +69,7 @@ def looped(path: str, seconds: float, out: Path) -> str:
 def random_checkpoint(width: float, out: Path) -> str:
     """A Wav2Lip checkpoint of random weights in the published layout."""
     import torch
+
     from models.wav2lip import Wav2Lip
 
     torch.manual_seed(0)
@@ -107,11 +108,10 @@ def bare_network(job: Any, faces: int, rate: Fraction) -> float:
 
 def inner(options: argparse.Namespace) -> dict[str, Any]:
     """Run one way and describe it."""
-    from media.probe import probe_video
-
     from cluster.commands.options import chosen
     from cluster.runner import RunRequest, run_jobs
     from manifests.read import check_rows
+    from media.probe import probe_video
 
     folder = Path(options.folder)
     row = {"video": options.clip, "audio": options.speech, "output": f"{options.inner}.mp4", "length": "video"}

@@ -24,7 +24,7 @@ def connect(address: str) -> Any:
         raise DependencyError(
             Code.DEPENDENCY_MISSING,
             str(error).splitlines()[0],
-            hint="pip install 'ray[default]', here and on the cluster",
+            hint="pip install 'raydub[cluster]', here and on the cluster",
         ) from error
     except Exception as error:
         raise DependencyError(

@@ -6,8 +6,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from pipeline.pools import Node
 from raydub.errors import Code, DependencyError
@@ -56,17 +57,14 @@ def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
         if colon and port.isdigit() and "/" not in address:
             # Ray itself would try for minutes before it says that nobody is there.
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-        if address == "local":
+        own = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_MB << 20}
+        with nullcontext() if verbose else _hushed():
             ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_MB << 20,
+                address=address,
                 log_to_driver=verbose,
                 logging_level=level,
+                **(own if address == "local" else {}),
             )
-        else:
-            ray.init(address=address, log_to_driver=verbose, logging_level=level)
     except Exception as error:
         # ConnectionError, RuntimeError or ValueError, depending on what Ray found: for the user it is one thing.
         raise DependencyError(
@@ -75,6 +73,21 @@ def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
             hint="start one with `ray start --head`, leave out --address for a local one, or use --no-ray",
         ) from error
     _quiet_data_log(level)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Standard error goes nowhere: Ray's native code announces its log level there, whatever that level is. What goes
+    wrong is raised as an exception."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _quiet_data_log(level: int) -> None:

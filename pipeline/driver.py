@@ -57,7 +57,7 @@ class _State:
     """What the driver knows of one job that has no outcome yet."""
 
     job: Job
-    started: float
+    started: float | None = None  # when its plan came
     plan: Planned | None = None
     parts: dict[int, Part] = field(default_factory=dict)
     stitching: bool = False
@@ -80,7 +80,7 @@ class Driver:
 
     def run(self, jobs: Sequence[Job]) -> tuple[list[JobResult], bool]:
         """One result per job, in the jobs' order, and whether the user interrupted the run."""
-        self._open = {job.id: _State(job, self._clock()) for job in jobs}
+        self._open = {job.id: _State(job) for job in jobs}
         self._results = {}
         lost = StageError(Code.INTERNAL, "the run ended without an outcome for this job", hint="run it again")
         interrupted = False
@@ -126,7 +126,7 @@ class Driver:
             stored |= {"wall_seconds": 0.0, "seconds": {}}
             self._close(state, JobResult.model_validate(stored))
             return
-        state.plan = plan
+        state.plan, state.started = plan, self._clock() - plan.seconds.get("prepare", 0.0)
         if self._watcher:
             self._watcher.planned(plan.job_id, plan.n_frames, plan.n_chunks)
         self._stitch_if_complete(state)
@@ -169,7 +169,7 @@ class Driver:
             untouched=frames - synthesised,
             faceless=sum(part.faceless for part in parts),
             seconds=self._seconds(state) | {"stitch": round(done.seconds, 3)},
-            wall_seconds=round(self._clock() - state.started, 3),
+            wall_seconds=self._wall(state),
             attempts=1,
             weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
             warnings=plan.warnings,
@@ -181,7 +181,7 @@ class Driver:
         state = self._open[job_id]
         said: dict[str, Any] = {
             "seconds": self._seconds(state),
-            "wall_seconds": round(self._clock() - state.started, 3),
+            "wall_seconds": self._wall(state),
             "engine": (state.plan.engine or None) if state.plan else None,
             "warnings": state.plan.warnings if state.plan else (),
             "attempts": 1,
@@ -192,6 +192,10 @@ class Driver:
         stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
         said |= {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
         self._close(state, JobResult(status="skipped", **_asked(state.job), **said))
+
+    def _wall(self, state: _State) -> float:
+        """Seconds since the job was taken up; 0.0 for one that never was."""
+        return round(self._clock() - state.started, 3) if state.started is not None else 0.0
 
     def _seconds(self, state: _State) -> dict[str, float]:
         total: Counter[str] = Counter()
