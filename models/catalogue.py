@@ -24,12 +24,14 @@ class Published:
 
 
 _TERMS = "research, academic and personal use only; trained on LRS2"
-PUBLISHED: dict[str, Published] = {
-    "b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37": Published("wav2lip.pth", WAV2LIP_LICENCE, True),
-    "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8": Published("wav2lip_gan.pth", WAV2LIP_LICENCE, True),
-    "902d7719f0ebbd461f956da8f603f02e84c019d8d64cfe25402a217605b2e690": Published("wav2lip.onnx", WAV2LIP_LICENCE, True),
-    "4e67552e9bb8f981eab6d8a03ab3436fa57c3c450704512969bf51f88ccb2d28": Published("wav2lip_gan.onnx", WAV2LIP_LICENCE, True),
+_WAV2LIP = {
+    "wav2lip.pth": "b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37",
+    "wav2lip_gan.pth": "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8",
+    "wav2lip.onnx": "902d7719f0ebbd461f956da8f603f02e84c019d8d64cfe25402a217605b2e690",
+    "wav2lip_gan.onnx": "4e67552e9bb8f981eab6d8a03ab3436fa57c3c450704512969bf51f88ccb2d28",
 }
+PUBLISHED = {digest: Published(name, WAV2LIP_LICENCE, consent=True) for name, digest in _WAV2LIP.items()}
+"""By sha256."""
 
 
 def licence_of(sha256: str, accepted: Collection[str] = ()) -> str:

@@ -46,11 +46,13 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
 
 
 def check_file(path: str | Path) -> Path:
-    """The path of a file that may be weights. DependencyError WEIGHTS_MISSING, or WEIGHTS_REFUSED by its first bytes."""
+    """The path of a file that may be weights. DependencyError WEIGHTS_MISSING, or WEIGHTS_REFUSED by first bytes."""
     file = Path(path)
     if not file.is_file():
         raise DependencyError(
-            Code.WEIGHTS_MISSING, f"no weights file at {file}", hint="check the path; `raydub doctor` lists what it sees"
+            Code.WEIGHTS_MISSING,
+            f"no weights file at {file}",
+            hint="check the path; `raydub doctor` lists what it sees",
         )
     try:
         with file.open("rb") as stream:
@@ -92,7 +94,9 @@ def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], w
 
     parts = [f"missing {some(missing)}"] if missing else []
     parts += [f"unexpected {some(unexpected)}"] if unexpected else []
-    return DependencyError(Code.WEIGHTS_LAYOUT, f"{name} does not hold {wanted}", hint="; ".join(parts) or "no tensors in it")
+    return DependencyError(
+        Code.WEIGHTS_LAYOUT, f"{name} does not hold {wanted}", hint="; ".join(parts) or "no tensors in it"
+    )
 
 
 def _is_safetensors(file: Path) -> bool:
@@ -119,14 +123,14 @@ def _pickled(file: Path) -> Any:
         # Zip archives can be mapped: the optimizer's two thirds of a training checkpoint are then never read.
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             reason = "it holds objects other than tensors, which could run code"
             raise DependencyError(
                 Code.WEIGHTS_REFUSED, f"{file}: {reason}", hint="save its state_dict alone, or as safetensors"
             ) from error
         raise _refused(file, error) from error
     # What a damaged file makes torch raise is not a closed set; all of it means the same to the user.
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, UnicodeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise _refused(file, error) from error
 
 

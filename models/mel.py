@@ -85,9 +85,7 @@ def _columns(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDA
 
     half = _N_FFT // 2
     emphasised = _emphasised(samples, start * _HOP - half, (stop - 1) * _HOP + half)
-    spectrum = librosa.stft(
-        y=emphasised, n_fft=_N_FFT, hop_length=_HOP, win_length=_N_FFT, window="hann", center=False
-    )
+    spectrum = librosa.stft(y=emphasised, n_fft=_N_FFT, hop_length=_HOP, win_length=_N_FFT, window="hann", center=False)
     level = 20.0 * np.log10(np.maximum(1e-5, _filters() @ np.abs(spectrum))) - 20.0
     return np.clip(8.0 * (level + 100.0) / 100.0 - 4.0, -4.0, 4.0).astype(np.float32)
 

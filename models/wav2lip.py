@@ -162,7 +162,11 @@ def check_layout(state: Mapping[str, Tensor], name: str = "the checkpoint") -> f
     missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     # Checkpoints that went through a converter may lack the batch counters, which inference never reads.
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    wrong = [f"{key} {tuple(state[key].shape)}" for key in sorted(wanted.keys() & state.keys()) if state[key].shape != wanted[key]]
+    wrong = [
+        f"{key} {tuple(state[key].shape)}"
+        for key in sorted(wanted.keys() & state.keys())
+        if state[key].shape != wanted[key]
+    ]
     if missing or unexpected or wrong:
         raise layout_error(name, missing, [*unexpected, *wrong], "a Wav2Lip generator")
     return width
@@ -173,7 +177,9 @@ def from_state(state: Mapping[str, Tensor], name: str = "the checkpoint") -> Wav
     width = check_layout(state, name)
     with torch.device("meta"):
         network = Wav2Lip(width)
-    counters = {key: torch.zeros((), dtype=torch.long) for key in network.state_dict() if key.endswith("num_batches_tracked")}
+    counters = {
+        key: torch.zeros((), dtype=torch.long) for key in network.state_dict() if key.endswith("num_batches_tracked")
+    }
     whole = {**counters, **state}
     network.load_state_dict({key: _fp32(value) for key, value in whole.items()}, strict=True, assign=True)
     return network.eval()

@@ -33,7 +33,7 @@ def even_box(box: Box) -> Box:
 
 
 def face_crop(frame: Frame, box: F32) -> U8:
-    """(96, 96, 3) BGR uint8: the pixels of the box (4,), resized bilinear. Black when the box lies outside the frame."""
+    """(96, 96, 3) BGR uint8: the pixels of the box (4,), resized bilinear. Black when the box is outside the frame."""
     pixels = pixel_box(box, frame.size)
     if pixels is None:
         return np.zeros((CROP, CROP, 3), np.uint8)

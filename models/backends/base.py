@@ -23,7 +23,7 @@ U8 = npt.NDArray[np.uint8]
 
 
 class Backend(Protocol):
-    """A loaded network. Calls of one shape always do the same arithmetic on each row, wherever it stands in the batch."""
+    """A loaded network. Calls of one shape do the same arithmetic on each row, wherever it stands in the batch."""
 
     name: str
     precision: str
@@ -34,7 +34,11 @@ class Backend(Protocol):
 
 
 def make_backend(
-    network: Wav2Lip, device: str, backend: BackendName = "auto", precision: Precision = "auto", threads: int | None = None
+    network: Wav2Lip,
+    device: str,
+    backend: BackendName = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
 ) -> Backend:
     """The network ready to run; `network` is used up (its batch norms are folded in place).
 
@@ -62,12 +66,16 @@ def resolve(device: str, backend: str = "auto", precision: str = "auto") -> tupl
         expected = f"{'/'.join(get_args(BackendName))} and {'/'.join(get_args(Precision))}"
         raise UsageError(Code.FIELD_VALUE, f"no backend {backend!r} with precision {precision!r}", hint=expected)
     if cuda and not _has_cuda():
-        raise DependencyError(Code.DEPENDENCY_MISSING, f"device {device!r}: torch sees no CUDA GPU", hint="--device cpu")
+        raise DependencyError(
+            Code.DEPENDENCY_MISSING, f"device {device!r}: torch sees no CUDA GPU", hint="--device cpu"
+        )
     installed = importlib.util.find_spec("openvino") is not None
     if backend == "openvino" and cuda:
         raise UsageError(Code.FIELD_VALUE, "the openvino backend runs on a CPU", hint="--device cpu, or backend torch")
     if backend == "openvino" and not installed:
-        raise DependencyError(Code.DEPENDENCY_MISSING, "openvino is not installed", hint="pip install 'raydub[openvino]'")
+        raise DependencyError(
+            Code.DEPENDENCY_MISSING, "openvino is not installed", hint="pip install 'raydub[openvino]'"
+        )
     if not cuda and precision == "fp16":
         raise UsageError(Code.FIELD_VALUE, "precision fp16 needs a CUDA device", field="precision", hint="fp32 or bf16")
     if not cuda and precision == "bf16" and not has_bf16():

@@ -17,6 +17,8 @@ from raydub.errors import Code, StageError
 
 _log = logging.getLogger(__name__)
 
+_NO_ROOM = ("out of memory", "not enough memory", "can't allocate", "bad_alloc")
+
 Rows = npt.NDArray[np.generic]
 Network = Callable[..., npt.NDArray[np.float32]]
 
@@ -75,7 +77,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """torch.OutOfMemoryError, CUDA's and the CPU allocator's RuntimeErrors, OpenVINO's bad_alloc, MemoryError."""
     text = str(error).lower()
     named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
-    return named or any(words in text for words in ("out of memory", "not enough memory", "can't allocate", "bad_alloc"))
+    return named or any(words in text for words in _NO_ROOM)
 
 
 def _filled(array: Rows, size: int) -> Rows:

@@ -117,9 +117,7 @@ class Wav2LipEngine:
         bgr = to_bgr(frame, region)
         inside = slice(y0 - region[1], y1 - region[1]), slice(x0 - region[0], x1 - region[0])
         bgr[inside] = cv2.resize(patch, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-        within = np.zeros(alpha.shape, np.float32)
-        within[inside] = 1.0  # a mask that reaches past the box would show the frame's own pixels, at a cost
-        return Patch(region, bgr, alpha * within)
+        return Patch(region, bgr, alpha)
 
 
 @functools.lru_cache(maxsize=8)
