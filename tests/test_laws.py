@@ -1,0 +1,171 @@
+"""The laws that hold whatever the engine: frame-exact (1), chunk-invariant (2), untouched is untouched (3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from media.audio import decode_speech
+from media.frames import open_frames
+from media.mux import check_output
+from media.probe import probe_video
+from media.writer import PartWriter
+from stages.chunk import TrackStage
+from stages.engine import LipEngine
+from stages.plan import JobPlan, chunks_of
+from stages.render import RenderStage
+from stages.stitch import stitch_job
+from stages.synthesise import LipsyncStage
+from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, digest, make_plan, write_video, write_wav
+
+RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60"]
+LENGTHS = (1.0, 2.5, 120.0)
+MakeEngine = Callable[[], LipEngine]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_law_1_frame_exact(rate: str, tmp_path: Path) -> None:
+    """Planned frames at the exact rate, sound and picture ending together, whichever of the two is longer."""
+    engine = PaintEngine()
+    video = write_video(tmp_path / "v.mp4", 61, Fraction(rate))
+    for seconds, length in ((1.7, "audio"), (3.3, "audio"), (1.3, "video")):
+        audio = write_wav(tmp_path / f"{seconds}.wav", babble(seconds, 44100), 44100)
+        plan = make_plan(tmp_path, engine, video, audio, length=length, chunk_seconds=0.7)
+        assert plan.rate == Fraction(rate)
+        wanted = 61 if length == "video" else -(-round(seconds * 16000) * plan.rate // 16000)
+        assert abs(plan.n_frames - wanted) <= (0 if length == "video" else 1)
+        assert plan.n_frames / plan.rate >= Fraction(round(seconds * 1000), 1000) or length == "video"
+        track, lips, render = TrackStage(), LipsyncStage(engine), RenderStage(engine)
+        parts = [
+            render.run(lips.run(track.run(chunk)), f"{plan.job_dir}/{chunk.index}.mp4") for chunk in chunks_of(plan)
+        ]
+        done = stitch_job(plan, parts)
+        assert done.frames == plan.n_frames
+        check_output(done.output, plan.n_frames, plan.rate)
+        assert probe_video(done.output).rate == plan.rate
+
+
+def wav2lip(folder: Path) -> LipEngine:
+    """A narrow Wav2Lip with random weights."""
+    import torch
+
+    from models.wav2lip import Wav2Lip
+    from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+
+    torch.manual_seed(5)
+    path = folder / "narrow.pth"
+    torch.save({"state_dict": Wav2Lip(1 / 16).state_dict()}, path)
+    return Wav2LipEngine(Wav2LipOptions(checkpoint=str(path), backend="torch"))
+
+
+def warp(folder: Path) -> LipEngine:
+    """The embedded engine."""
+    from stages.lipsync.warp import WarpEngine
+
+    return WarpEngine()
+
+
+def paint(folder: Path) -> LipEngine:
+    """The tests' own engine, with crops."""
+    return PaintEngine(needs_crops=True)
+
+
+ENGINES = pytest.mark.parametrize("make", [paint, warp, wav2lip])
+
+
+def excerpt(clip: Path, folder: Path, n: int | None) -> str:
+    """The first n frames of a clip as a clip of their own."""
+    if n is None:
+        return str(clip)
+    info, path = probe_video(str(clip)), folder / "excerpt.mp4"
+    with open_frames(info) as reader, PartWriter(str(path), reader.size, info.rate, info.colour) as writer:
+        for frame in reader.frames(0, n):
+            writer.write(frame)
+        writer.close()
+    return str(path)
+
+
+def check_laws(folder: Path, make: Callable[[Path], LipEngine], video: str, audio: str, **options: Any) -> JobPlan:
+    """Laws 2 and 3 over LENGTHS. Every length gets a work folder and stages of its own: nothing is shared."""
+    first: list[tuple[int, int]] | None = None
+    engine = make(folder)
+    for seconds in LENGTHS:
+        plan = make_plan(folder / f"{seconds}", engine, video, audio, chunk_seconds=seconds, **options)
+        frames, items = all_frames(plan, engine)
+        found = [digest(frame) for frame in frames]
+        assert [index for index, _ in found] == list(range(plan.n_frames))
+        if first is None:
+            first = found
+            check_untouched(plan, frames, np.concatenate([one.frame for one in items]))
+        else:
+            different = [index for (index, a), (_, b) in zip(first, found, strict=True) if a != b]
+            assert different == [], f"chunks of {seconds} s change {len(different)} frames"
+    return plan
+
+
+def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[Any, Any]) -> None:
+    touched = set(synthesised.tolist())
+    assert 0 < len(touched) < plan.n_frames
+    with plan.open() as reader:
+        source = {frame.index: digest(frame)[1] for frame in reader.frames(0, plan.timeline.n_src)}
+    wanted = {i: source[plan.timeline.source(i)] for i in range(plan.n_frames) if i not in touched}
+    assert {i: digest(frames[i])[1] for i in wanted} == wanted
+    changed = [i for i in touched if digest(frames[i])[1] != source[plan.timeline.source(i)]]
+    assert len(changed) > 0.9 * len(touched)
+
+
+@ENGINES
+def test_laws_2_and_3_on_the_demo(make: Callable[[Path], LipEngine], tmp_path: Path) -> None:
+    """A face that is there, a cut to nothing and back, a speech with pauses, a picture that turns back at its end."""
+    info, path = probe_video(str(DEMO / "clip.mp4")), tmp_path / "clip.mp4"
+    with open_frames(info) as reader, PartWriter(str(path), reader.size, info.rate, info.colour, crf=12) as writer:
+        for frame in reader.frames(0, 90):
+            if 40 <= frame.index < 55:
+                frame.y[:], frame.u[:], frame.v[:] = 90, 128, 128
+            writer.write(frame)
+        writer.close()
+    audio = write_wav(tmp_path / "a.wav", np.concatenate([babble(2.0), np.zeros(16000), babble(1.6)]))
+    plan = check_laws(tmp_path, make, str(path), audio)
+    assert plan.timeline.extend == "pingpong"
+
+
+def spoken(media_dir: Path, folder: Path, seconds: float) -> str:
+    """Real speech with pauses between its repetitions."""
+    one = np.concatenate([decode_speech(str(media_dir / "audio" / "spanish1.wav")), np.zeros(24000, np.float32)])
+    count = round(seconds * 16000)
+    return write_wav(folder / "speech.wav", np.tile(one, -(-count // len(one)))[:count])
+
+
+@pytest.mark.media
+@ENGINES
+def test_laws_2_and_3_on_cuts(make: Callable[[Path], LipEngine], media_dir: Path, tmp_path: Path) -> None:
+    """A talk with cuts and faceless frames: the first ten seconds."""
+    clip = media_dir / "video" / "stage_talk_cuts_480p30.mp4"
+    video = excerpt(clip, tmp_path, 300)
+    check_laws(tmp_path, make, video, spoken(media_dir, tmp_path, 10.0), length="video")
+
+
+@pytest.mark.slow
+@pytest.mark.media
+@ENGINES
+@pytest.mark.parametrize("face", ["largest", "all"])
+def test_laws_2_and_3_on_the_whole_talk(
+    make: Callable[[Path], LipEngine], face: str, media_dir: Path, tmp_path: Path
+) -> None:
+    """The whole talk of 50 seconds."""
+    clip = media_dir / "video" / "stage_talk_cuts_480p30.mp4"
+    check_laws(tmp_path, make, str(clip), spoken(media_dir, tmp_path, 50.0), length="video", face=face)
+
+
+@pytest.mark.media
+def test_laws_2_and_3_on_two_faces_held(media_dir: Path, tmp_path: Path) -> None:
+    """Both faces of a frame, boxes held where a face is lost, the picture looped."""
+    clip = media_dir / "video" / "two_speakers_side_by_side_1024x512_25.mp4"
+    video = excerpt(clip, tmp_path, 60)
+    audio = spoken(media_dir, tmp_path, 4.0)
+    check_laws(tmp_path, paint, video, audio, face="all", no_face="hold", extend="loop", masking="lips-open")
