@@ -295,6 +295,14 @@ def test_a_short_fit_learns_and_hears_the_right_moment() -> None:
     assert abs(score.shifted) < 0.5
 
 
+def test_training_again_gives_the_same_network() -> None:
+    lessons = [lesson_of(made_clip("a.mp4", 1, 4.0))]
+    config = FitConfig(steps=4, batch=2, columns=60)
+    first, again, other = (fit(lessons, SMALL, config, seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["leave.weight"], other["leave.weight"])
+
+
 def test_evaluating_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="no clips"):
         evaluate([], lambda mel, times: np.zeros((len(times), 2), np.float32))

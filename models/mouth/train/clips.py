@@ -2,6 +2,9 @@
 
 A cached clip is one .npz per source file, named after the file's digest, so that preparing again costs nothing. Frames
 carry their own presentation times: clips of any frame rate, and of varying rate, serve alike.
+
+This reads files with PyAV itself, not through media/: the two lie on one floor and do not know each other, and training
+wants frames with their true times rather than a constant rate. Nothing here runs when a video is dubbed.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ def prepare_clips(
         try:
             clip = prepare_clip(path, cache)
         except (InputError, av.FFmpegError) as error:
-            refused[path.name] = str(error)
+            refused[path.name] = error.message if isinstance(error, InputError) else str(error)
         else:
             clips.append(clip)
         if on_clip is not None:
