@@ -35,7 +35,7 @@ def make_engine(
     if chosen == "warp":
         from stages.lipsync.warp import WarpEngine
 
-        return WarpEngine(None if model is None else str(model))
+        return WarpEngine(None if model is None else str(model), mel_offset_frames)
     if chosen != "wav2lip":
         raise UsageError(
             Code.FIELD_VALUE, f"no lip engine is called {name!r}", field="engine", hint="auto, wav2lip or warp"

@@ -25,7 +25,7 @@ from stages.types import F32, FaceItems
 if TYPE_CHECKING:
     from models.mouth.infer import MouthShapes
 
-SAMPLES = 28  # frames of the source looked at in prepare
+SAMPLES = 24  # frames of the source looked at in prepare
 CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
 INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
 SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
@@ -35,18 +35,20 @@ WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landma
 class WarpEngine:
     """LipEngine (see stages.engine) without crops: needs landmarks only.
 
-    model: a mouth weights file (models.mouth.infer.MouthShapes), or None for the one that ships with raydub.
+    model: a mouth weights file (models.mouth.infer.MouthShapes), or None for the one that ships with raydub;
+    mel_offset_frames: frames by which the mouth is taken later (positive) or earlier in the speech.
     """
 
     name = "warp"
     needs_crops = False
 
-    def __init__(self, model: str | None = None) -> None:
+    def __init__(self, model: str | None = None, mel_offset_frames: int = 0) -> None:
         self.model = model
+        self.mel_offset_frames = mel_offset_frames
         self._shapes: MouthShapes | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return {"model": self.model, "_shapes": None}
+        return self.__dict__ | {"_shapes": None}
 
     def weights(self) -> tuple[WeightsRecord, ...]:
         """The mouth-shape network's record."""
@@ -92,7 +94,7 @@ class WarpEngine:
         """shapes (M, 2) float32 for the mouth that says the speech at each item's frame: opening in face units of an
         ordinary face, and width as a share of the person's usual width."""
         model = self._load()
-        z = model.predict(speech.mel, speech.rate, items.frame)
+        z = model.predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames)
         opening = np.maximum(model.config.openness.mean + z[:, 0] * model.config.openness.std, 0)
         width = 1 + WIDTH_FEEL * z[:, 1] * (model.config.width.std / model.config.width.mean)
         return {"shapes": np.stack((opening, width), axis=-1).astype(np.float32)}
@@ -117,7 +119,7 @@ def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, insid
     own = to_bgr(frame, region)
     curves = refine(own, region[:2], axes, curves)
     move = move_to(curves, axes.u, opening, width)
-    field = field_of(region, axes, curves, move, INSET * axes.u)
+    field = field_of(region, axes, curves, move, INSET * axes.u, frame.size[1])
     out = warp(own, field)
     if field.opening is not None:
         light = light_of(own, region[:2], landmarks)

@@ -131,4 +131,4 @@ def _push(strange: F32, height: Floats, u: float) -> F32:
 
 def _even(values: Floats) -> F32:
     """Smoothed over the columns."""
-    return np.asarray(cv2.GaussianBlur(values[None].astype(np.float32), (0, 0), 2.5)[0], np.float32)
+    return np.asarray(cv2.GaussianBlur(values[None].astype(np.float32), (0, 0), 4.0)[0], np.float32)

@@ -65,9 +65,11 @@ def region_of(axes: Axes, curves: LipCurves, size: tuple[int, int]) -> Box | Non
     return (x0, y0, x1, y1) if x1 - x0 >= 4 and y1 - y0 >= 4 else None
 
 
-def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: float) -> Field:
-    """The backward map of one move. inset: pixels by which the lips' own inner edges are trimmed where the source mouth
-    is open, so that no tooth sticks to a lip.
+def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: float, frame_height: int) -> Field:
+    """The backward map of one move in a frame of `frame_height` pixels.
+
+    inset: pixels by which the lips' own inner edges are trimmed where the source mouth is open, so that no tooth sticks
+    to a lip.
 
     Displacements vary slowly, so they are computed at every few pixels and enlarged; which lip a pixel belongs to, and
     the opening, are decided for each pixel.
@@ -82,7 +84,10 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
         x0 + (np.arange(coarse_w, dtype=np.float32) + 0.5) * step - 0.5,
         y0 + (np.arange(coarse_h, dtype=np.float32) + 0.5) * step - 0.5,
     )
-    half, bottom = HALF_WIDTH * u, _bottom(axes, curves)
+    half = HALF_WIDTH * u
+    # where the frame ends before the throat does, the movement ends with it: there is nothing to move in from below
+    end = (frame_height - 1 - axes.origin[1] - x * axes.right[1]) / max(float(axes.down[1]), 0.3)
+    bottom = np.asarray(np.minimum(_bottom(axes, curves), end), np.float32)
     shift_x = _widening(x, curves, move.widen, u) * _mouth_rows(y, curves.nose, u)
     trim = np.minimum(inset, 0.25 * curves.gap)
     edges = (
@@ -98,8 +103,9 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
     above = _lerp(d1 * _smooth((y - curves.nose) / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(y, e1, e2))
     below = _lerp(d3, d4, _ramp(y, e3, e4))
     below = _lerp(below, d5, _smooth((y - e4) / np.maximum(e5 - e4, 1.0)))
-    below *= 1 - _smooth((y - e5) / np.maximum(bottom - e5, 1.0))
-    alpha = _smooth((y - curves.nose) / (0.10 * u)) * _smooth((bottom - y) / (0.2 * u))
+    still = np.minimum(e5, bottom - 0.8 * BELOW_JAW * u)
+    below *= 1 - _smooth((y - still) / np.maximum(bottom - still, 1.0))
+    alpha = _smooth((y - curves.nose) / (0.10 * u)) * _smooth((_bottom(axes, curves) - y) / (0.2 * u))
     alpha *= _smooth((half - np.abs(x)) / (SIDE_FADE * u))
 
     slow = np.stack((shift_x, above, below, y - (e2 + e3) / 2), axis=-1)
@@ -142,7 +148,7 @@ def _opening(region: Box, axes: Axes, curves: LipCurves, move: LipMove) -> Openi
     e2, e3, height, open_before, place = _columns(
         (upper, lower, move.opening, was_open, across), _column(x, HALF_WIDTH * u, curves)
     )
-    soft = max(1.0, 0.012 * u)
+    soft = max(1.0, 0.018 * u)
     hole = np.clip((y - e2) / soft + 0.5, 0, 1) * np.clip((e3 - y) / soft + 0.5, 0, 1) * np.clip(height / soft, 0, 1)
     shut = np.clip(1 - height / (0.03 * u), 0, 1) * open_before
     seam = shut * np.exp(-(((y - (e2 + e3) / 2) / max(0.009 * u, 0.8)) ** 2))

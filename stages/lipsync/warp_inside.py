@@ -91,7 +91,7 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
     # the dark that goes on is this mouth's own, where it showed any
     dark = pixels[seen & (grey <= np.percentile(grey[seen], 25))].mean(axis=0)
     if dark.mean() > 0.6 * light.mean():
-        dark = np.array((0.10, 0.09, 0.16), np.float32) * float(light.mean())
+        dark = _throat(float(light.mean()))
     high = (grey > np.percentile(grey[seen], 70)) & seen
     share = np.broadcast_to(depth / np.maximum(gap[None], 1), high.shape)
     standing = bool(share[high].mean() > 0.62)
@@ -129,21 +129,29 @@ def draw_inside(skin: F32) -> Inside:
     s = np.linspace(-1, 1, COLS, dtype=np.float32)[None, :]
     r = (np.arange(ROWS, dtype=np.float32) / SCALE)[:, None]  # face units below the upper lip
     bright = float(skin @ np.array((0.114, 0.587, 0.299), np.float32))
-    dark = np.array((0.10, 0.09, 0.16), np.float32) * bright
+    throat = _throat(bright)
     enamel = np.array((0.84, 0.93, 1.0), np.float32) * (0.85 * bright + 70)
-    tongue = np.array((0.34, 0.32, 0.58), np.float32) * bright
     # eight teeth, seen narrower towards the sides; each ends in a shallow arch, and so does the row
     tooth = np.arcsin(np.clip(s * 0.97, -1, 1)) * (8 / np.pi)
     within = np.abs(tooth - np.round(tooth - 0.5) - 0.5) * 2
     edge = 0.088 - 0.035 * s**2 - 0.010 * within**3
     row = _step((edge - r) / 0.014 + 0.5) * _step((0.86 - np.abs(s)) / 0.25)
     row = row * (1 - 0.16 * within**6) * (1 - 0.5 * np.abs(s) ** 1.5)
-    low = _step((r - 0.16) / 0.10) * _step((0.75 - np.abs(s)) / 0.4) * 0.7
-    colour = dark + (tongue - dark) * low[..., None]
-    colour = colour + (enamel - colour) * row[..., None]
+    colour = throat + (enamel - throat) * row[..., None]
     grain = np.random.default_rng(0).normal(0, 1.5, (ROWS, COLS, 1)).astype(np.float32)
     pixels = np.clip(cv2.GaussianBlur(colour, (0, 0), 1.2) + grain, 0, 255).astype(np.uint8)
     return Inside(pixels, skin.astype(np.float32))
+
+
+def _throat(bright: float) -> F32:
+    """(ROWS, COLS, 3) the back of a mouth in a face of this lightness: nearly black below the teeth, then the tongue,
+    dark towards the cheeks."""
+    s = np.linspace(-1, 1, COLS, dtype=np.float32)[None, :]
+    r = (np.arange(ROWS, dtype=np.float32) / SCALE)[:, None]
+    dark = np.array((0.10, 0.09, 0.17), np.float32) * bright
+    tongue = np.array((0.27, 0.24, 0.47), np.float32) * bright
+    low = _step((r - 0.085) / 0.12) * _step((0.85 - np.abs(s)) / 0.5)
+    return np.asarray(dark + (tongue - dark) * low[..., None], np.float32)
 
 
 def show_inside(inside: Inside, opening: Opening, u: float, light: F32) -> F32:

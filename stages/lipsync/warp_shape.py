@@ -22,6 +22,7 @@ HALF_WIDTH = 0.95  # the region reaches this many face units to either side of t
 UPPER_SHARE = 0.24  # of a change of opening, what the upper lip does; the lower lip does the rest
 CHIN_SHARE = 0.62  # of a change of opening, how far the chin goes
 JAW_SPREAD = 0.50  # face units: how far to the sides the chin's movement is felt
+LIP_STIFFNESS = 0.06  # face units over which a lip's outer edge evens out what its inner edge does
 MAX_OPENING = 0.40  # face units: more than this no speaking mouth does
 
 _OUTER_UPPER = (48, 49, 50, 51, 52, 53, 54)
@@ -140,11 +141,18 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
     x = curves.x
     opening = float(np.clip(opening, 0.0, MAX_OPENING)) * u
     s = (x - curves.inner_left) / max(curves.inner_right - curves.inner_left, 1e-3)
-    # the opening's outline: a flat arch; 0.93 is its mean at the places of the three inner pairs (1/4, 1/2, 3/4)
-    arch = np.sqrt(np.clip(4 * s * (1 - s), 0.0, 1.0)) ** 1.2
-    wanted = (opening / 0.93 * arch).astype(np.float32)
-    change = wanted - curves.gap
-    upper, lower = -UPPER_SHARE * change, (1 - UPPER_SHARE) * change
+    # the opening's outline: a flat arch; 0.87 is its mean at the places of the three inner pairs (1/4, 1/2, 3/4)
+    arch = np.clip(4 * s * (1 - s), 0.0, 1.0) ** 0.75
+    wanted = np.asarray(opening / 0.87 * arch, np.float32)
+    gap = curves.gap
+    change = wanted - gap
+    # an open mouth's upper lip is an arch: as it closes, it sinks half way to the line between the corners
+    ends = np.interp((curves.inner_left, curves.inner_right), x, curves.inner_upper)
+    chord = ends[0] + np.clip(s, 0, 1) * (ends[1] - ends[0])
+    sink = np.clip(0.5 * (chord - curves.inner_upper - UPPER_SHARE * gap), 0.0, 0.4 * gap)
+    sink = sink * np.clip(1 - wanted / np.maximum(gap, 1e-3), 0.0, 1.0)
+    upper = np.asarray(sink - UPPER_SHARE * change, np.float32)
+    lower = np.asarray(sink + (1 - UPPER_SHARE) * change, np.float32)
     # the jaw turns as one piece: its move is smooth over x and follows the mean change of the opening
     inside = (s > 0.1) & (s < 0.9)
     mean_change = float(change[inside].mean()) if inside.any() else 0.0
@@ -155,11 +163,19 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
         outer_upper=(0.9 * upper).astype(np.float32),
         inner_upper=upper.astype(np.float32),
         inner_lower=lower.astype(np.float32),
-        outer_lower=(0.95 * lower).astype(np.float32),
+        outer_lower=np.asarray(0.95 * _softened(lower, LIP_STIFFNESS), np.float32),
         jaw=jaw.astype(np.float32),
         widen=widen,
         opening=wanted,
     )
+
+
+def _softened(shift: F32, width: float) -> F32:
+    """The shift, Gaussian-smoothed over x with a standard deviation of `width` face units."""
+    sigma = width * COLUMNS / (2 * HALF_WIDTH)
+    reach = int(3 * sigma)
+    weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.convolve(shift, weight / weight.sum(), mode="same").astype(np.float32)
 
 
 def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
