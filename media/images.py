@@ -1,10 +1,12 @@
 """Still pictures as a source of frames: a folder in natural order, or one file.
 
-Pictures are decoded from a file object, never from a path: to ffmpeg a path like `%d.png` is a pattern.
+Pictures are decoded from memory, never from a path or a named file: to ffmpeg a name like `%d.png` is a pattern, and a
+name that ends in .jpg chooses its pattern reader whatever the file holds.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from typing import Any
@@ -17,6 +19,8 @@ from media.opening import check_file
 from raydub.errors import Code, InputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+# swscale's numbers: coefficients of BT.601, full range
+_BT601, _FULL = 5, 2
 _FORMATS = "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe,mjpeg,jpegls_pipe"
 
 
@@ -45,12 +49,14 @@ def list_images(path: str, limits: ProbeLimits) -> list[str]:
 
 
 def read_image(path: str, limits: ProbeLimits) -> Any:
-    """The first frame of a picture file as av.VideoFrame. Raises InputError INPUT_*."""
+    """The first frame of a picture file as av.VideoFrame in rgb24. Raises InputError INPUT_*."""
     check_file(path, limits, "image")
     try:
         with (
             open(path, "rb") as stream,
-            av.open(stream, "r", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}) as container,
+            av.open(
+                io.BytesIO(stream.read()), "r", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+            ) as container,
         ):
             context = container.streams.video[0].codec_context
             if context.width * context.height > limits.max_pixels:
@@ -59,10 +65,21 @@ def read_image(path: str, limits: ProbeLimits) -> Any:
                     f"image {path} has {context.width}x{context.height} pixels, more than {limits.max_pixels}",
                 )
             for frame in container.decode(video=0):
-                return frame
+                return _to_rgb(frame)
     except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise InputError(Code.INPUT_UNREADABLE, f"image {path} cannot be read: {error}") from error
     raise InputError(Code.INPUT_UNREADABLE, f"image {path} holds no picture")
+
+
+def _to_rgb(frame: Any) -> Any:
+    """A picture keeps its own matrix and range (JFIF: BT.601, full) only up to here: the job's are applied afterwards."""
+    if frame.format.is_rgb:
+        return frame
+    full = frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == _FULL
+    matrix = frame.colorspace if frame.colorspace in (1, 5, 9) else _BT601
+    return frame.reformat(
+        format="rgb24", src_colorspace=matrix, src_color_range=2 if full else 1, dst_color_range=_FULL
+    )
 
 
 def image_size(path: str, limits: ProbeLimits) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from media.frames import Frame, Transform, open_frames
 from media.images import natural_key
 from media.index import FrameIndex, index_of
 from media.probe import probe_video
+from media.yuv import to_bgr
 from raydub.errors import Code, InputError
 from tests.media.films import film, number_of, picture
 
@@ -233,3 +235,14 @@ def test_images(tmp_path: Path) -> None:
         list(reader.frames(0, 4))
     assert caught.value.code == Code.VIDEO_DIMENSIONS
     assert sorted(["a10", "a9", "A1", "b"], key=natural_key) == ["A1", "a9", "a10", "b"]
+
+
+def test_a_jpeg_keeps_its_colours(tmp_path: Path) -> None:
+    bgr = np.zeros((64, 96, 3), np.uint8)
+    bgr[:, :32], bgr[:, 32:64], bgr[:, 64:] = (40, 60, 220), (200, 90, 30), (250, 250, 250)
+    path = tmp_path / "colours.jpg"
+    cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    with open_frames(probe_video(str(path))) as reader:
+        seen = to_bgr(next(reader.frames(0, 1)))
+    for column in (16, 48, 80):  # away from edges, where chroma subsampling blurs
+        assert np.abs(seen[32, column].astype(int) - bgr[32, column]).max() <= 4
