@@ -161,18 +161,20 @@ class Driver:
     def _success(self, state: _State, plan: Planned, done: Assembled) -> JobResult:
         parts = list(state.parts.values())
         frames, synthesised = sum(part.frames for part in parts), sum(part.synthesised for part in parts)
+        faceless = sum(part.faceless for part in parts)
+        nobody = ("W_NO_FACE: no face was seen; only the sound is new",) if faceless == frames else ()
         return JobResult(
             status="ok",
             **_asked(state.job),
             frames=frames,
             synthesised=synthesised,
             untouched=frames - synthesised,
-            faceless=sum(part.faceless for part in parts),
+            faceless=faceless,
             seconds=self._seconds(state) | {"stitch": round(done.seconds, 3)},
             wall_seconds=self._wall(state),
             attempts=1,
             weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
-            warnings=plan.warnings,
+            warnings=(*plan.warnings, *nobody),
             engine=plan.engine or None,
         )
 

@@ -56,11 +56,11 @@ class TrackStage:
             faces, breaks = _shown(seen, sources)
             self._check(plan, chunk, sources, inner, faces)
             items = _items(plan, wide, inner, sources, faces, breaks)
-            seconds = {"faces": time.perf_counter() - start}
+            seconds = {"track.faces": time.perf_counter() - start}
             if plan.needs_crops:
                 start = time.perf_counter()
                 items = _with_crops(reader, items)
-                seconds["crops"] = time.perf_counter() - start
+                seconds["track.crops"] = time.perf_counter() - start
         nobody = ~np.logical_or.reduce([face.present[inner] for face in faces])
         return TrackedChunk(chunk, items, int(nobody.sum()), seconds)
 

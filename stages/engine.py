@@ -62,13 +62,15 @@ class WeightsRecord:
 
 
 class LipEngine(Protocol):
-    """See the module docstring. Instances are cheap to build and to pickle; `load` does the heavy part in the worker."""
+    """See the module docstring. Instances are cheap to build and to pickle; `load` does the heavy part, in the
+    worker."""
 
     name: str
     needs_crops: bool
 
     def weights(self) -> tuple[WeightsRecord, ...]:
-        """Weights that this engine will use, hashed; raises DependencyError (WEIGHTS_*) where they are absent or bad."""
+        """Weights that this engine will use, hashed; raises DependencyError (WEIGHTS_*) where they are absent or
+        bad."""
         ...
 
     def load(self, device: str) -> None:

@@ -66,7 +66,7 @@ class RenderStage:
         except BaseException:
             discard(temp)
             raise
-        seconds = {**chunk.seconds, "draw_encode": drawn - start, "verify": time.perf_counter() - drawn}
+        seconds = {**chunk.seconds, "render.draw_encode": drawn - start, "render.verify": time.perf_counter() - drawn}
         return Part(chunk.chunk, out_path, expected, synthesised, chunk.faceless, seconds)
 
     def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan) -> Iterator[tuple[Frame, bool]]:

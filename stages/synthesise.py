@@ -34,5 +34,5 @@ class LipsyncStage:
         for name, rows in mouths.items():
             if len(rows) != len(chunk.items):
                 raise ValueError(f"engine {self._engine.name} made {len(rows)} {name} for {len(chunk.items)} faces")
-        seconds = {"load": loaded - start, "network": time.perf_counter() - loaded}
+        seconds = {"lipsync.load": loaded - start, "lipsync.network": time.perf_counter() - loaded}
         return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, mouths, seconds)

@@ -1,8 +1,8 @@
 """What travels between the stages: small control records and the arrays of one chunk. Never full frames.
 
 Frame numbers: `frame` counts output frames of the job, `source` counts frames of the constant-rate source
-(`media.VideoInfo.n_frames` of them). Boxes and landmarks are in pixels of the working frame (after crop, rotate, resize),
-x to the right, y down. Colour images are BGR uint8 unless said otherwise.
+(`media.VideoInfo.n_frames` of them). Boxes and landmarks are in pixels of the working frame (after resize, rotate,
+crop), x to the right, y down. Colour images are BGR uint8 unless said otherwise.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class FaceTrack:
     """One face over the source frames `span`, decided and smoothed. Arrays have n = stop - start rows.
 
     present: is the face there; box (n, 4) x0 y0 x1 y1; landmarks (n, 68, 2), iBUG order; lips_open: are the source's
-    inner lips apart (with hysteresis); held: the box was carried over from a neighbour frame by the policy no_face=hold.
-    Rows where present is False hold zeros.
+    inner lips apart (with hysteresis); held: the box was carried over from an earlier frame by the policy
+    no_face=hold. Rows where present is False hold zeros.
     """
 
     span: Span
@@ -49,7 +49,8 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class FaceItems:
-    """The M faces of one chunk that are to be synthesised, in order of (frame, face). Frames with no row stay untouched.
+    """The M faces of one chunk that are to be synthesised, in order of (frame, face). Frames without a row stay as
+    they are.
 
     gate: 0 < gate <= 1, how much of the new mouth shows. crops: (M, 96, 96, 3) BGR uint8 of `box` (bilinear), or
     (0, 96, 96, 3) when the engine needs none.

@@ -25,7 +25,6 @@ from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, digest, ma
 
 RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60"]
 LENGTHS = (1.0, 2.5, 120.0)
-MakeEngine = Callable[[], LipEngine]
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -90,8 +89,11 @@ def excerpt(clip: Path, folder: Path, n: int | None) -> str:
     return str(path)
 
 
-def check_laws(folder: Path, make: Callable[[Path], LipEngine], video: str, audio: str, **options: Any) -> JobPlan:
-    """Laws 2 and 3 over LENGTHS. Every length gets a work folder and stages of its own: nothing is shared."""
+def check_laws(
+    folder: Path, make: Callable[[Path], LipEngine], video: str, audio: str, *, spares: bool = True, **options: Any
+) -> JobPlan:
+    """Laws 2 and 3 over LENGTHS. Every length gets a work folder and stages of its own: nothing is shared.
+    spares: some frames must have stayed untouched."""
     first: list[tuple[int, int]] | None = None
     engine = make(folder)
     for seconds in LENGTHS:
@@ -101,6 +103,7 @@ def check_laws(folder: Path, make: Callable[[Path], LipEngine], video: str, audi
         assert [index for index, _ in found] == list(range(plan.n_frames))
         if first is None:
             first = found
+            assert not spares or sum(map(len, items)) < plan.n_frames
             check_untouched(plan, frames, np.concatenate([one.frame for one in items]))
         else:
             different = [index for (index, a), (_, b) in zip(first, found, strict=True) if a != b]
@@ -110,7 +113,7 @@ def check_laws(folder: Path, make: Callable[[Path], LipEngine], video: str, audi
 
 def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[Any, Any]) -> None:
     touched = set(synthesised.tolist())
-    assert 0 < len(touched) < plan.n_frames
+    assert touched
     with plan.open() as reader:
         source = {frame.index: digest(frame)[1] for frame in reader.frames(0, plan.timeline.n_src)}
     wanted = {i: source[plan.timeline.source(i)] for i in range(plan.n_frames) if i not in touched}
@@ -144,10 +147,10 @@ def spoken(media_dir: Path, folder: Path, seconds: float) -> str:
 @pytest.mark.media
 @ENGINES
 def test_laws_2_and_3_on_cuts(make: Callable[[Path], LipEngine], media_dir: Path, tmp_path: Path) -> None:
-    """A talk with cuts and faceless frames: the first ten seconds."""
+    """A talk with cuts and faceless frames: the first seven seconds."""
     clip = media_dir / "video" / "stage_talk_cuts_480p30.mp4"
-    video = excerpt(clip, tmp_path, 300)
-    check_laws(tmp_path, make, video, spoken(media_dir, tmp_path, 10.0), length="video")
+    video = excerpt(clip, tmp_path, 200)
+    check_laws(tmp_path, make, video, spoken(media_dir, tmp_path, 7.0), length="video")
 
 
 @pytest.mark.slow
@@ -168,4 +171,6 @@ def test_laws_2_and_3_on_two_faces_held(media_dir: Path, tmp_path: Path) -> None
     clip = media_dir / "video" / "two_speakers_side_by_side_1024x512_25.mp4"
     video = excerpt(clip, tmp_path, 60)
     audio = spoken(media_dir, tmp_path, 4.0)
-    check_laws(tmp_path, paint, video, audio, face="all", no_face="hold", extend="loop", masking="lips-open")
+    check_laws(
+        tmp_path, paint, video, audio, spares=False, face="all", no_face="hold", extend="loop", masking="lips-open"
+    )
