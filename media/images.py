@@ -72,7 +72,7 @@ def read_image(path: str, limits: ProbeLimits) -> Any:
 
 
 def _to_rgb(frame: Any) -> Any:
-    """A picture keeps its own matrix and range (JFIF: BT.601, full) only up to here: the job's are applied afterwards."""
+    """A picture keeps its own matrix and range (JFIF: BT.601, full) only up to here; then the job's apply."""
     if frame.format.is_rgb:
         return frame
     full = frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == _FULL
