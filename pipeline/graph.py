@@ -102,8 +102,10 @@ class RayExecutor:
         """Everything that happens, as it happens, in no order."""
         with _quiet_context():
             dataset = self._graph(jobs)
-            for row in dataset.iter_rows():
-                yield unpack(row)
+            # Whole blocks and no prefetching: iter_rows() holds a row back until the next block is there.
+            for block in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
+                for row in block.to_pylist():
+                    yield unpack(row)
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Queue a job's stitch."""
