@@ -103,7 +103,8 @@ class RayExecutor:
         with _quiet_context():
             dataset = self._graph(jobs)
             # Whole blocks and no prefetching: iter_rows() holds a row back until the next block is there.
-            for block in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
+            blocks: Any = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+            for block in blocks:
                 for row in block.to_pylist():
                     yield unpack(row)
 
