@@ -29,6 +29,7 @@ SAMPLES = 24  # frames of the source looked at in prepare
 CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
 INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
 SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
+KEPT_WIDTH = 0.75  # share of a mouth's difference from the ordinary width that is taken to be its owner's
 WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landmarks overstate it on warped corners
 
 
@@ -79,9 +80,10 @@ class WarpEngine:
         samples = [(frame, marks) for frame, _, marks in video.sample(SAMPLES) if axes_of(marks) is not None]
         if not samples:
             return {}
-        usual = float(np.median([width_of(marks) for _, marks in samples]))
-        # a wide mouth opens wider; what is unusual about this face's width is half believed
-        size = float(np.clip(1 + 0.5 * (usual / self._load().config.width.mean - 1), 0.85, 1.15))
+        seen, ordinary = float(np.median([width_of(marks) for _, marks in samples])), self._load().config.width.mean
+        # part of an unusual width is expression: a smile gives way when its owner speaks, and opens no wider for it
+        usual = ordinary + KEPT_WIDTH * (seen - ordinary)
+        size = float(np.clip(1 + 0.5 * (usual / ordinary - 1), 0.85, 1.05))
         out: dict[str, npt.NDArray[np.generic]] = {"mouth_person": np.array((usual, size), np.float32)}
         widest = sorted(samples, key=lambda sample: -openness_of(sample[1]))[:CANDIDATES]
         inside = best_inside([(to_bgr(frame), marks) for frame, marks in widest])

@@ -3,7 +3,7 @@
 An inside is kept straightened: rows count pixels from one lip's inner edge (SCALE pixels a face unit), columns run from
 the left inner corner to the right one. Teeth belong to a jaw: upper teeth stay under the upper lip while the lower lip
 comes down and shows more of them, lower teeth go down with the lower lip. So the inside hangs from the upper lip, or
-stands on the lower one, whichever side its teeth are on, and is never stretched. Beyond what was seen the dark goes on.
+stands on the lower one, whichever side its teeth are on, and is hardly stretched: beyond it the dark goes on.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from stages.types import F32, U8
 ROWS, COLS = 96, 160  # of a straightened inside
 SCALE = 240.0  # rows a face unit: ROWS covers an opening of 0.4
 EDGE = 0.012  # face units off either edge, where lip and inside mix
+MOST_STRETCH = 1.3
 SEEN_OPENING = 0.075  # face units: an opening this high shows enough to be kept
 
 
 @dataclass(frozen=True)
 class Inside:
     """pixels (ROWS, COLS, 3) BGR uint8; light (3,) float32 mean BGR of the lips and the skin around them, to match
-    another frame's light; standing: rows count up from the lower lip, not down from the upper one; seen: taken
+    another frame's light; height (COLS,) float32 face units of opening that were seen in each column, 0.4 where all is
+    drawn; standing: rows count up from the lower lip, not down from the upper one; seen: taken
     from a picture, not drawn."""
 
     pixels: U8
     light: F32
+    height: F32
     standing: bool = False
     seen: bool = False
 
@@ -41,6 +44,7 @@ class Inside:
         return {
             "inside_pixels": self.pixels,
             "inside_light": self.light,
+            "inside_height": self.height,
             "inside_standing": np.array((self.standing,), np.uint8),
             "inside_seen": np.array((self.seen,), np.uint8),
         }
@@ -53,6 +57,7 @@ class Inside:
         return Inside(
             np.asarray(arrays["inside_pixels"], np.uint8),
             np.asarray(arrays["inside_light"], np.float32),
+            np.asarray(arrays["inside_height"], np.float32),
             bool(np.asarray(arrays["inside_standing"])[0]),
             bool(np.asarray(arrays["inside_seen"])[0]),
         )
@@ -103,7 +108,9 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
         pixels = np.asarray(upturned, np.uint8)
     known = _step((gap[None] - depth) / (0.03 * axes.u) + 0.5)[..., None]
     mixed = dark + (pixels.astype(np.float32) - dark) * known
-    return Inside(np.clip(mixed + 0.5, 0, 255).astype(np.uint8), light, standing, True)
+    return Inside(
+        np.clip(mixed + 0.5, 0, 255).astype(np.uint8), light, np.asarray(gap / axes.u, np.float32), standing, True
+    )
 
 
 def best_inside(samples: list[tuple[U8, F32]]) -> Inside | None:
@@ -140,7 +147,7 @@ def draw_inside(skin: F32) -> Inside:
     colour = throat + (enamel - throat) * row[..., None]
     grain = np.random.default_rng(0).normal(0, 1.5, (ROWS, COLS, 1)).astype(np.float32)
     pixels = np.clip(cv2.GaussianBlur(colour, (0, 0), 1.2) + grain, 0, 255).astype(np.uint8)
-    return Inside(pixels, skin.astype(np.float32))
+    return Inside(pixels, skin.astype(np.float32), np.full(COLS, ROWS / SCALE, np.float32))
 
 
 def _throat(bright: float) -> F32:
@@ -148,7 +155,7 @@ def _throat(bright: float) -> F32:
     dark towards the cheeks."""
     s = np.linspace(-1, 1, COLS, dtype=np.float32)[None, :]
     r = (np.arange(ROWS, dtype=np.float32) / SCALE)[:, None]
-    dark = np.array((0.10, 0.09, 0.17), np.float32) * bright
+    dark = np.array((0.13, 0.11, 0.22), np.float32) * bright
     tongue = np.array((0.27, 0.24, 0.47), np.float32) * bright
     low = _step((r - 0.085) / 0.12) * _step((0.85 - np.abs(s)) / 0.5)
     return np.asarray(dark + (tongue - dark) * low[..., None], np.float32)
@@ -157,15 +164,18 @@ def _throat(bright: float) -> F32:
 def show_inside(inside: Inside, opening: Opening, u: float, light: F32) -> F32:
     """The inside as seen through the opening: (h, w, 3) float32 BGR over the opening's box."""
     across = np.clip(opening.across, 0, 1)
-    row = np.clip(opening.rise if inside.standing else opening.depth, 0, None) * (SCALE / u)
-    pixels = cv2.remap(inside.pixels, across * (COLS - 1), row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    column = np.asarray(across * (COLS - 1), np.float32)
+    height = np.maximum(opening.depth + opening.rise, 0)
+    stretch = np.clip(height / np.maximum(inside.height[column.astype(np.intp)] * u, 1.0), 1.0, MOST_STRETCH)
+    row = np.clip(opening.rise if inside.standing else opening.depth, 0, None) * (SCALE / u) / stretch
+    pixels = cv2.remap(inside.pixels, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gain = np.clip(light / np.maximum(inside.light, 1.0), 0.5, 1.8)
     # lips throw shade on what lies behind them, and a narrow slit lets little light in
     top = np.exp(-np.maximum(opening.depth, 0) / (0.02 * u))
     floor = np.exp(-np.maximum(opening.rise, 0) / (0.02 * u))
-    slit = np.clip((opening.depth + opening.rise) / (0.08 * u), 0, 1)
+    slit = np.clip(height / (0.07 * u), 0, 1)
     side = 1 - (2 * across - 1) ** 4
-    shade = (1 - 0.4 * top) * (1 - 0.3 * floor) * (0.6 + 0.4 * slit) * (0.45 + 0.55 * side)
+    shade = (1 - 0.35 * top) * (1 - 0.3 * floor) * (0.7 + 0.3 * slit) * (0.45 + 0.55 * side)
     return np.asarray(pixels * gain * shade[..., None], np.float32)
 
 
