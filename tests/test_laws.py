@@ -154,6 +154,7 @@ def test_laws_2_and_3_on_cuts(make: Callable[[Path], LipEngine], media_dir: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.media
 @ENGINES
 @pytest.mark.parametrize("face", ["largest", "all"])
