@@ -18,7 +18,7 @@ from raydub.errors import StageError
 from stages.engine import DrawItem, Speech
 from stages.lipsync.warp import WarpEngine, draw_mouth
 from stages.lipsync.warp_edges import refine
-from stages.lipsync.warp_inside import Inside, best_inside, draw_inside, take_inside
+from stages.lipsync.warp_inside import COLS, ROWS, Inside, best_inside, draw_inside, take_inside
 from stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
 from stages.types import F32, FaceItems
 
@@ -85,25 +85,28 @@ def drawn(frame: Frame, marks: F32, opening: float, width: float | None = None, 
     return out
 
 
-def dark_height(frame: Frame, marks: F32) -> float:
-    """Pixels, in the column through the mouth's middle, that are neither skin nor lip: what lies between the lips."""
+GREEN = Inside(
+    np.full((ROWS, COLS, 3), (0, 220, 0), np.uint8), np.array((120, 140, 200), np.float32), np.ones(COLS, np.float32)
+)
+
+
+def green_height(frame: Frame, marks: F32) -> float:
+    """Pixels of inside, in the column through the mouth's middle, of a mouth drawn with the inside GREEN."""
     axes = axes_of(marks)
     assert axes is not None
-    x, y = (int(v) for v in axes.origin)
-    column = to_bgr(frame)[y - int(0.3 * axes.u) : y + int(0.5 * axes.u), x - 1 : x + 2].astype(int).mean(axis=1)
-    away = [np.abs(column - colour).max(axis=-1) for colour in (SKIN, LIP)]
-    return float((np.minimum(*away) > 45).sum())
+    blue, green, red = to_bgr(frame)[:, int(axes.origin[0])].astype(int).T
+    return float((green - np.maximum(blue, red) > 40).sum())
 
 
 @pytest.mark.parametrize("source", [0.0, 0.12])
 def test_the_wider_the_target_the_wider_the_mouth(source: float) -> None:
     marks = marks_of((160, 150), 100, source)
     frame = face((320, 320), marks)
-    heights = [dark_height(drawn(frame, marks, target), marks) for target in (0.0, 0.06, 0.12, 0.2)]
+    heights = [green_height(drawn(frame, marks, target, inside=GREEN), marks) for target in (0.0, 0.06, 0.12, 0.2)]
     assert heights == sorted(heights)
-    assert heights[0] <= 3
-    assert heights[2] == pytest.approx(12, abs=5)
-    assert heights[3] == pytest.approx(20, abs=6)
+    assert heights[0] == 0
+    assert heights[2] == pytest.approx(12, abs=3)
+    assert heights[3] == pytest.approx(20, abs=4)
 
 
 def test_an_open_mouth_closes_without_teeth_left_over() -> None:
