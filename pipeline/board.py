@@ -42,7 +42,13 @@ class BoardReporter:
 
     def __init__(self, board: Any) -> None:
         self._board = board
+        self._last: Any = None
 
     def note(self, note: Note) -> None:
         """Send and forget."""
-        self._board.note.remote(note)
+        self._last = self._board.note.remote(note)
+
+    def flush(self, seconds: float = 2.0) -> None:
+        """Give the last note this long to arrive: for a run's last step, after which nobody fetches notes any more."""
+        if self._last is not None:
+            ray.wait([self._last], timeout=seconds)

@@ -58,9 +58,11 @@ def _prepare(row: Row, settings: WorkSettings, tools: MakeToolbox, board: Any) -
 @ray.remote(num_cpus=0)
 def _stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, tools: MakeToolbox, board: Any) -> Row:
     limit_threads(1)
-    steps = Steps(settings, tools(settings), BoardReporter(board))
+    reporter = BoardReporter(board)
     found = [part for part in map(unpack, parts) if isinstance(part, Part)]
-    return pack(steps.stitch(unpack_job(job), job_dir, found))
+    done = pack(Steps(settings, tools(settings), reporter).stitch(unpack_job(job), job_dir, found))
+    reporter.flush()
+    return done
 
 
 @contextmanager
