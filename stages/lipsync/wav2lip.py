@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Measured with bench/network.py: larger batches gain nothing on a CPU and fill the last batch of a chunk with more
 # nothing; a GPU needs more rows to be busy.
-BATCH_CPU = 8
+BATCH_CPU = 4
 BATCH_CUDA = 64
 
 
