@@ -165,32 +165,37 @@ def _whole_blocks(samples: int, audio_rate: int, rate: Fraction) -> int:
 
 
 def check_output(path: str, n_frames: int, rate: Fraction) -> None:
-    """Decode the finished film and compare: n_frames frames, each at its exact time at `rate` (to the container's own
+    """Read the finished film and compare: n_frames frames, each at its exact time at `rate` (to the container's own
     clock), sound that begins at 0 and ends within one frame of the picture.
 
+    The sound is decoded. The picture's packets are counted and their times compared: they are copies out of parts that
+    were decoded and counted when they were made.
     Raises StageError VERIFY_FAILED.
     """
     try:
+        film: Any
         with av.open(f"file:{path}", options=_LOCAL) as film:
             if not film.streams.video or not film.streams.audio:
                 raise StageError(Code.VERIFY_FAILED, f"{path} lacks its picture or its sound")
-            picture: Any = film.streams.video[0]
-            sound: Any = film.streams.audio[0]
-            picture.thread_type = "AUTO"
+            picture, sound = film.streams.video[0], film.streams.audio[0]
             tick = max(picture.time_base, Fraction(1, 1_000_000_000))
-            count, first_sound, sound_end, off = 0, None, Fraction(0), Fraction(0)
+            shown: list[int] = []
+            first_sound: Fraction | None = None
+            sound_end = Fraction(0)
             for packet in film.demux(picture, sound):
-                frame: Any
+                if packet.stream.type == "video":
+                    if packet.size:
+                        shown.append(packet.pts)
+                    continue
                 for frame in packet.decode():
                     time = frame.pts * frame.time_base
-                    if packet.stream.type == "video":
-                        off = max(off, abs(time - count / rate))
-                        count += 1
-                    else:
-                        first_sound = time if first_sound is None else first_sound
-                        sound_end = max(sound_end, time + Fraction(frame.samples, frame.sample_rate))
+                    first_sound = time if first_sound is None else first_sound
+                    sound_end = max(sound_end, time + Fraction(frame.samples, frame.sample_rate))
+            times = [pts * picture.time_base for pts in sorted(shown)]
     except (av.error.FFmpegError, OSError, TypeError) as error:
         raise StageError(Code.VERIFY_FAILED, f"{path} cannot be read back: {error}", retryable=True) from error
+    count = len(times)
+    off = max((abs(time - number / rate) for number, time in enumerate(times)), default=Fraction(0))
     problems = []
     if count != n_frames:
         problems.append(f"{count} frames, not {n_frames}")

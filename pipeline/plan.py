@@ -1,9 +1,9 @@
 """What a job would take: frames, chunks, seconds per stage. Estimates, from constants measured on one core.
 
-The constants are processor time: what bench/end_to_end.py used on a 2-core AMD EPYC (AVX-512) for 1800 frames of
-1080x720 with either engine, split over the stages and scaled by the picture's size. They met that run's total within
-5 %; other machines differ by a factor of two either way. The estimate says whether a run takes minutes or days, not
-whether it is done at noon.
+The constants are processor time. They were chosen by hand and agree with the total that one run of
+bench/end_to_end.py took on a 2-core AMD EPYC (AVX-512) for each engine; the split over the stages and the scaling by
+the picture's size are estimates, and other machines differ by a factor of two either way. The result says whether a
+run takes minutes or days, not whether it is done at noon.
 """
 
 from __future__ import annotations

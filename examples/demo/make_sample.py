@@ -1,10 +1,10 @@
-"""Make the demo's sample again, from nothing but Python packages: a portrait, a clip of it, and speech in two languages.
+"""Make the demo's sample again, from nothing but Python packages: a portrait, a clip of it, speech in two languages.
 
     pip install scikit-image espeakng-loader        # beside raydub itself
     python examples/demo/make_sample.py [FOLDER]
 
-Writes portrait.png, clip.mp4, speech_en.flac and speech_es.flac. Nothing is random and nothing is downloaded: the portrait
-lies in scikit-image's own package, the voice is espeak-ng's. Rights: see README.md in this folder.
+Writes portrait.png, clip.mp4, speech_en.flac and speech_es.flac. Nothing is random and nothing is downloaded: the
+portrait lies in scikit-image's own package, the voice is espeak-ng's. Rights: see README.md in this folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ SENTENCES = {
         "en-us",
         "From up here, there are no borders. Just one small blue world, and many voices to tell its story.",
     ),
-    "es": ("es", "Desde aquí arriba no hay fronteras. Solo un pequeño mundo azul, y muchas voces que cuentan su historia."),
+    "es": (
+        "es",
+        "Desde aquí arriba no hay fronteras. Solo un pequeño mundo azul, y muchas voces que cuentan su historia.",
+    ),
 }
 
 

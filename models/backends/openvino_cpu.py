@@ -92,10 +92,13 @@ def _chain(modules: nn.Module, x: Any) -> Any:
 def _conv(conv: nn.Module, x: Any) -> Any:
     """A convolution or its transpose, with bias."""
     from openvino import opset13 as op
+    from openvino.op import Constant
 
     if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) or conv.bias is None:
         raise TypeError(f"not a convolution with a bias: {conv}")
-    weight, bias = conv.weight.detach().numpy(), conv.bias.detach().numpy().reshape(1, -1, 1, 1)
+    # Constants by hand: given an array, opset13 walks through its values one by one, a second for this network.
+    weight = Constant(np.ascontiguousarray(conv.weight.detach().numpy()))
+    bias = Constant(np.ascontiguousarray(conv.bias.detach().numpy().reshape(1, -1, 1, 1)))
     stride, pad, dilation = list(conv.stride), list(conv.padding), [1, 1]
     if isinstance(conv, nn.ConvTranspose2d):
         extra = list(conv.output_padding)
