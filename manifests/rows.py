@@ -96,6 +96,10 @@ def _conflicts(options: Options) -> list[UsageError]:
     if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
         hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"
         found.append(UsageError(Code.FIELD_CONFLICT, "engine=warp cannot use this model", field="model", hint=hint))
+    if options.paste == "box" and (options.engine == "warp" or (options.engine == "auto" and options.model is None)):
+        hint = "leave 'paste' out, or name a Wav2Lip checkpoint in 'model'"
+        message = "paste=box is Wav2Lip's rectangle; the embedded engine draws lips only"
+        found.append(UsageError(Code.FIELD_CONFLICT, message, field="paste", hint=hint))
     for name in ("box", "crop"):
         sides = getattr(options, name)
         if sides is not None and not _ordered(sides, open_end=name == "crop"):

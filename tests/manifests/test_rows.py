@@ -151,6 +151,8 @@ def test_exactly_one_speech() -> None:
 def test_conflicts_between_fields() -> None:
     assert problems({**GOOD, "engine": "wav2lip"}) == [(Code.FIELD_CONFLICT, "engine")]
     assert problems({**GOOD, "engine": "warp", "model": "w.pth"}) == [(Code.FIELD_CONFLICT, "model")]
+    assert problems({**GOOD, "paste": "box"}) == [(Code.FIELD_CONFLICT, "paste")]
+    assert job(paste="box", model="w.pth").options.paste == "box"
     assert problems({**GOOD, "box": [0, 9, 0, 9], "face": "left"}) == [(Code.FIELD_CONFLICT, "face")]
     assert problems({**GOOD, "video": "/out/o.mp4"}) == [(Code.FIELD_CONFLICT, "output")]
 
