@@ -79,7 +79,6 @@ class RunReport:
 def run_jobs(request: RunRequest) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started."""
     from media.ffmpeg import ffmpeg_binary
-
     from pipeline.driver import Driver
     from pipeline.engines import LICENCE_VARIABLE
     from pipeline.steps import WorkSettings

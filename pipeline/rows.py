@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from stages.wire import from_row, to_row
 
 from manifests.job import Job
 from pipeline.events import Assembled, Dropped, Failed, Item, Planned, job_of
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from stages.wire import from_row, to_row
 
 Row = dict[str, Any]
 _RECORDS: Mapping[str, type] = {"Planned": Planned, "Failed": Failed, "Dropped": Dropped, "Assembled": Assembled}

@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
-
 from manifests.job import Job
 from manifests.options import Options
 from pipeline.engines import LICENCE_VARIABLE, engine_key, make_job_engine, pick_device
 from pipeline.events import Planned
 from pipeline.steps import WorkSettings
 from stages.engine import LipEngine
+from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
 # Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.

@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import dlib
 import numpy as np
-from media.yuv import to_bgr
 
 from media.frames import Frame
+from media.yuv import to_bgr
 from models.faces import EMBEDDING_FILE, dlib_file
 from raydub.errors import Code, InputError
 from stages.track import landmarks as lm
