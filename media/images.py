@@ -15,7 +15,7 @@ import av
 import av.error
 
 from media.info import ProbeLimits
-from media.opening import check_file
+from media.opening import check_file, decodable
 from raydub.errors import Code, InputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -58,7 +58,7 @@ def read_image(path: str, limits: ProbeLimits) -> Any:
                 io.BytesIO(stream.read()), "r", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
             ) as container,
         ):
-            context = container.streams.video[0].codec_context
+            context = decodable(container.streams.video[0], path, "image").codec_context
             if context.width * context.height > limits.max_pixels:
                 raise InputError(
                     Code.INPUT_LIMIT,

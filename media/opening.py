@@ -79,8 +79,19 @@ def video_stream(container: av.container.InputContainer, path: str) -> Any:
     """The first true video stream: cover art does not count. Raises InputError VIDEO_NO_STREAM."""
     for stream in container.streams.video:
         if not stream.disposition & (av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails):
-            return stream
+            return decodable(stream, path, "video")
     raise InputError(Code.VIDEO_NO_STREAM, f"video {path} has no video stream")
+
+
+def decodable(stream: Any, path: str, what: str) -> Any:
+    """The stream itself. Raises InputError INPUT_UNREADABLE when no decoder is known for it."""
+    if stream.codec_context is None:
+        raise InputError(
+            Code.INPUT_UNREADABLE,
+            f"{what} {path} is in a codec that is not known here",
+            hint="convert it with ffmpeg, to H.264 or AAC for instance; a damaged file can look like this too",
+        )
+    return stream
 
 
 def content_identity(path: str) -> str:

@@ -16,7 +16,7 @@ from media.complete import check_complete, looks_truncated
 from media.images import IMAGE_SUFFIXES, image_size, list_images
 from media.index import FrameIndex, build_index, first_frame, store_index
 from media.info import Colour, Matrix, ProbeLimits, Rotation, SpeechInfo, VideoInfo
-from media.opening import check_file, content_identity, open_input, video_stream
+from media.opening import check_file, content_identity, decodable, open_input, video_stream
 from raydub.errors import Code, InputError
 
 __all__ = ["Colour", "ProbeLimits", "SpeechInfo", "VideoInfo", "probe_speech", "probe_video"]
@@ -91,7 +91,7 @@ def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo: 
         check_complete(path, container.format.name, "speech")
         if not container.streams.audio:
             raise InputError(Code.SPEECH_NO_STREAM, f"speech {path} has no audio stream")
-        stream: Any = container.streams.audio[0]
+        stream = decodable(container.streams.audio[0], path, "speech")
         ticks = stream.duration
         seconds = float(ticks * stream.time_base) if ticks else (container.duration or 0) / av.time_base
         if seconds > limits.max_seconds:

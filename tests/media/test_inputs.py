@@ -197,6 +197,14 @@ def test_noise_always_ends_in_a_code(tmp_path: Path, data: bytes) -> None:
         decode_speech(str(path))
 
 
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    film(tmp_path / "a.avi", range(5), codec="mpeg4")
+    data = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "b.avi").write_bytes(data.replace(b"FMP4", b"\0?!x"))
+    assert data.count(b"FMP4")
+    assert code_of(tmp_path / "b.avi") == Code.INPUT_UNREADABLE
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_films_end_whole_or_with_a_code(tmp_path: Path, data: st.DataObject) -> None:
