@@ -16,7 +16,8 @@ STAGES: tuple[str, ...] = ("prepare", "track", "lipsync", "render", "stitch")
 @dataclass(frozen=True)
 class Planned:
     """A job was prepared: so many chunks and frames are to come. finished: the stored result of an earlier run, when
-    its output is still there and nothing needs to be done. weights: name, sha256, licence of each weights file."""
+    its output is still there and nothing needs to be done. weights: name, sha256, licence of each weights file.
+    attempt: which try of this run it was, from 1."""
 
     job_id: str
     job_dir: str
@@ -27,11 +28,13 @@ class Planned:
     engine: str = ""
     weights: tuple[Mapping[str, str], ...] = ()
     finished: Mapping[str, Any] | None = None
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A job cannot be finished. error: RaydubError.to_dict(); kind: its class name; detail: traceback of a surprise."""
+    """A job cannot be finished. error: RaydubError.to_dict(); kind: its class name; detail: traceback of a surprise;
+    attempt: how often the work that failed was tried in this run (0: it was not touched)."""
 
     job_id: str
     stage: str
@@ -39,6 +42,7 @@ class Failed:
     error: Mapping[str, Any]
     chunk: int | None = None
     detail: str = ""
+    attempt: int = 1
 
     def exception(self) -> RaydubError:
         """The error as the exception that it was."""
@@ -61,12 +65,13 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A job's output was published. seconds: duration of the stitch."""
+    """A job's output was published. seconds: duration of the stitch; attempt: which try of it, from 1."""
 
     job_id: str
     output: str
     frames: int
     seconds: float
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
