@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from media.publish import storage_error, write_atomic
+from raydub.process import born, place, place_of
 
 MAX_DEATHS = 2
 """Deaths of workers after which a piece of work is not touched again in this run. One may be an accident."""
@@ -143,14 +144,14 @@ class Claims:
 def this_worker(node: str = "") -> dict[str, Any]:
     """The record of this process: host, pid, node (Ray's id of the machine, "" without Ray), and `born`, which tells
     the process from a later one with the same pid."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "node": node, "born": _born(os.getpid())}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "node": node, "born": born(os.getpid())}
 
 
 def process_lives(record: Mapping[str, Any]) -> bool:
     """Is the process of a this_worker() record surely running? False where that cannot be known: another host, no
     `born`."""
-    born = record.get("born")
-    return bool(born) and record.get("host") == socket.gethostname() and _born(record["pid"]) == born
+    birth = record.get("born")
+    return bool(birth) and record.get("host") == socket.gethostname() and born(record["pid"]) == birth
 
 
 def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any]) -> None:
@@ -167,7 +168,8 @@ def end_run(work_dir: str | Path, run_id: str) -> None:
 
 
 def sweep_runs(work_dir: str | Path) -> list[str]:
-    """Remove the folders of dead runs and return their names: those whose driver ran here and is gone, and those in which nothing happened for DEAD_RUN_DAYS. Never raises."""
+    """Remove the folders of dead runs and return their names: those whose driver ran here and is gone, and those
+    in which nothing happened for DEAD_RUN_DAYS. Never raises."""
     swept = []
     with contextlib.suppress(OSError):
         for folder in [path for path in run_dir(work_dir, "").iterdir() if path.is_dir()]:
@@ -185,7 +187,7 @@ def run_dir(work_dir: str | Path, run_id: str) -> Path:
 def _is_dead(folder: Path) -> bool:
     try:
         info = json.loads((folder / "info.json").read_bytes())
-        if info["host"] == socket.gethostname() and _place(info["born"]) == _place(_born(os.getpid())) != "":
+        if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":
             return not process_lives(info)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no word of its driver: only its age can tell
@@ -217,24 +219,6 @@ def _overrun(path: Path) -> dict[str, float]:
         return {"overran": float(path.with_name(f"{path.name}.overran").read_text(encoding="utf-8") or 0)}
     except (OSError, ValueError):
         return {}
-
-
-def _born(pid: int) -> str:
-    """Where and when a process started, as "boot:process namespace:clock tick" (proc(5)); "" for one that is gone or
-    a zombie, and off Linux. Host names alone do not tell machines or containers apart."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    except OSError:
-        return ""
-    fields = stat[stat.rindex(")") + 2 :].split()  # the name in brackets may hold anything
-    return "" if fields[0] in "ZX" else f"{boot[:8]}:{space}:{fields[19]}"
-
-
-def _place(born: str) -> str:
-    """Machine, boot and namespace of a `born`: only processes of one place can be compared."""
-    return born.rpartition(":")[0]
 
 
 def _short(job_id: str) -> str:
