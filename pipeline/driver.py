@@ -1,18 +1,21 @@
 """The driver: jobs in, exactly one result per job out, whatever executor does the work.
 
 It follows the items of the executor as they come, asks for a job's stitch as soon as its last part is there, and never
-waits for one job because of another. An error ends its own job only. What has no outcome when the work is over (it
-should not happen) becomes a failure too: counts always reconcile.
+waits for one job because of another. An error ends its own job only. What has no outcome when the work is over (the
+workers are gone, or the run was stopped) gets one too: counts always reconcile.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from pydantic import ValidationError
 
 from manifests.job import Job
 from manifests.results import JobResult, WeightsUse
@@ -65,36 +68,60 @@ class _State:
     def complete(self) -> bool:
         return self.plan is not None and len(self.parts) == self.plan.n_chunks and not self.stitching
 
+    def attempts(self, last: int = 0) -> int:
+        """The most attempts that any piece of the job took in this run; reused parts took none."""
+        made = [part.attempt for part in self.parts.values() if not part.reused]
+        return max([last, self.plan.attempt if self.plan else 0, *made])
+
 
 class Driver:
-    """Takes the jobs of one run to their results."""
+    """Takes the jobs of one run to their results.
+
+    record: called with each job that ended well and its result, once everything about it is on disk; stopping: asked
+    after every item whether the run is to be stopped.
+    """
 
     def __init__(
-        self, executor: Executor, watcher: Watcher | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        executor: Executor,
+        watcher: Watcher | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        record: Callable[[Job, JobResult], None] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._executor = executor
         self._watcher = watcher
         self._clock = clock
+        self._record = record
+        self._stopping = stopping
         self._open: dict[str, _State] = {}
         self._results: dict[str, JobResult] = {}
 
     def run(self, jobs: Sequence[Job]) -> tuple[list[JobResult], bool]:
         """One result per job, in the jobs' order, and whether the user interrupted the run."""
-        self._open = {job.id: _State(job) for job in jobs}
         self._results = {}
-        lost = StageError(Code.INTERNAL, "the run ended without an outcome for this job", hint="run it again")
+        self._open = {job.id: _State(job) for job in jobs}
+        lost: RaydubError | None = StageError(
+            Code.INTERNAL, "the run ended without an outcome for this job", hint="run it again"
+        )
         interrupted = False
         if jobs:
             try:
                 self._follow(jobs)
             except KeyboardInterrupt:
-                interrupted = True
+                interrupted, lost = True, None
             except Exception as error:
                 _log.debug("the executor broke down", exc_info=True)
-                lost = as_raydub_error(error, "run")  # type: ignore[assignment]
+                lost = as_raydub_error(error, "run")
         for job_id in list(self._open):
-            self._give_outcome(job_id, lost if not interrupted else None)
+            self._give_outcome(job_id, lost)
         return [self._results[job.id] for job in jobs], interrupted
+
+    def stopped_here(self) -> dict[str, JobResult]:
+        """Results by job id as they would be if the run were stopped now; for a thread that must end a run whose main
+        thread is stuck. Changes nothing."""
+        states = dict(self._open)
+        return {name: self._unfinished(state, None) for name, state in states.items()} | dict(self._results)
 
     def _follow(self, jobs: Sequence[Job]) -> None:
         for item in self._executor.items(jobs):
@@ -115,21 +142,39 @@ class Driver:
         elif isinstance(item, Failed) and item.job_id in self._open:
             _log.debug("job %r failed in %s\n%s", item.job_id, item.stage, item.detail)
             state = self._open[item.job_id]
-            self._give_outcome(item.job_id, item.exception().at(line=state.job.line))
+            self._give_outcome(item.job_id, item.exception().at(line=state.job.line), item.attempt)
+        if self._stopping():
+            # A signal's exception can get lost where Python must ignore exceptions (finalisers); the wish does not.
+            raise KeyboardInterrupt
 
     def _take_plan(self, plan: Planned) -> None:
         state = self._open.get(plan.job_id)
-        if state is None:
+        # A plan can come twice, like a part: after a lost node Ray prepares the job once more.
+        if state is None or state.plan is not None:
             return
         if plan.finished is not None:
-            stored = {**plan.finished, "id": state.job.id, "line": state.job.line, "attempts": 0}
-            stored |= {"wall_seconds": 0.0, "seconds": {}}
-            self._close(state, JobResult.model_validate(stored))
+            self._take_earlier(state, plan.finished)
             return
         state.plan, state.started = plan, self._clock() - plan.seconds.get("prepare", 0.0)
-        if self._watcher:
-            self._watcher.planned(plan.job_id, plan.n_frames, plan.n_chunks)
+        self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks)
         self._stitch_if_complete(state)
+
+    def _take_earlier(self, state: _State, finished: Any) -> None:
+        """The job was finished by an earlier run."""
+        stored = {**finished, "id": state.job.id, "line": state.job.line, "attempts": 0}
+        stored |= {"wall_seconds": 0.0, "seconds": {}}
+        try:
+            result = JobResult.model_validate(stored)
+        except ValidationError as error:
+            problem = StageError(
+                Code.STORAGE,
+                f"the record of the finished job is of another version: {str(error).splitlines()[0]}",
+                hint="use another --work-dir, or remove the output to have it made again",
+            )
+            self._give_outcome(state.job.id, problem)
+            return
+        self._keep(state.job, result)
+        self._close(state, result)
 
     def _take_part(self, part: Part) -> None:
         state = self._open.get(part.chunk.job_id)
@@ -137,8 +182,7 @@ class Driver:
         if state is None or part.chunk.index in state.parts:
             return
         state.parts[part.chunk.index] = part
-        if self._watcher:
-            self._watcher.part(part.chunk.job_id, part.frames, part.reused)
+        self._tell("part", part.chunk.job_id, part.frames, part.reused)
         self._stitch_if_complete(state)
 
     def _stitch_if_complete(self, state: _State) -> None:
@@ -153,7 +197,8 @@ class Driver:
         result = self._success(state, state.plan, done)
         try:
             Ledger(state.plan.job_dir).publish_job(done.output, result.model_dump(mode="json"))
-        except OSError as error:
+            self._keep(state.job, result)
+        except (OSError, RaydubError) as error:
             # The video is there; only a later run will not know it and do the stitch again.
             _log.warning("job %r: its marker could not be written: %s", done.job_id, error)
         self._close(state, result)
@@ -172,28 +217,30 @@ class Driver:
             faceless=faceless,
             seconds=self._seconds(state) | {"stitch": round(done.seconds, 3)},
             wall_seconds=self._wall(state),
-            attempts=1,
+            attempts=state.attempts(done.attempt),
             weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
             warnings=(*plan.warnings, *nobody),
             engine=plan.engine or None,
         )
 
-    def _give_outcome(self, job_id: str, error: RaydubError | None) -> None:
-        """Close a job that did not end well; None: the user stopped the run."""
+    def _give_outcome(self, job_id: str, error: RaydubError | None, attempt: int = 0) -> None:
         state = self._open[job_id]
+        self._close(state, self._unfinished(state, error, attempt))
+
+    def _unfinished(self, state: _State, error: RaydubError | None, attempt: int = 0) -> JobResult:
+        """The result of a job that did not end well; error None: the user stopped the run."""
         said: dict[str, Any] = {
             "seconds": self._seconds(state),
             "wall_seconds": self._wall(state),
             "engine": (state.plan.engine or None) if state.plan else None,
             "warnings": state.plan.warnings if state.plan else (),
-            "attempts": 1,
+            "attempts": state.attempts(attempt),
         }
         if error is not None:
-            self._close(state, JobResult.failure(state.job, error, **said))
-            return
+            return JobResult.failure(state.job, error, **said)
         stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
         said |= {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
-        self._close(state, JobResult(status="skipped", **_asked(state.job), **said))
+        return JobResult(status="skipped", **_asked(state.job), **said)
 
     def _wall(self, state: _State) -> float:
         """Seconds since the job was taken up; 0.0 for one that never was."""
@@ -201,15 +248,30 @@ class Driver:
 
     def _seconds(self, state: _State) -> dict[str, float]:
         total: Counter[str] = Counter()
-        for seconds in [state.plan.seconds if state.plan else {}, *(part.seconds for part in state.parts.values())]:
+        made = [part.seconds for part in list(state.parts.values()) if not part.reused]
+        for seconds in [state.plan.seconds if state.plan else {}, *made]:
             total.update(seconds)
         return {name: round(float(value), 3) for name, value in total.items()}
 
+    def _keep(self, job: Job, result: JobResult) -> None:
+        """Let the next run know at a glance. Without it the next run only takes longer to find out."""
+        if self._record is not None:
+            try:
+                self._record(job, result)
+            except (OSError, RaydubError) as error:
+                _log.warning("job %r: its receipt could not be written: %s", job.id, error)
+
     def _close(self, state: _State, result: JobResult) -> None:
-        del self._open[state.job.id]
+        # In this order: a stop between the two lines must not lose the outcome.
         self._results[state.job.id] = result
+        self._open.pop(state.job.id, None)
+        self._tell("finished", result)
+
+    def _tell(self, event: str, *said: Any) -> None:
+        """Tell the watcher. A closed terminal is no reason to stop working."""
         if self._watcher:
-            self._watcher.finished(result)
+            with contextlib.suppress(OSError):
+                getattr(self._watcher, event)(*said)
 
 
 def _asked(job: Job) -> dict[str, Any]:

@@ -102,7 +102,8 @@ class SynthesisedChunk:
 
 @dataclass(frozen=True)
 class Part:
-    """A published part file: a video-only piece holding exactly the frames of the chunk's span."""
+    """A published part file: a video-only piece holding exactly the frames of the chunk's span. attempt: which try it
+    was in the run that made it, from 1."""
 
     chunk: Chunk
     path: str
@@ -111,6 +112,7 @@ class Part:
     faceless: int
     seconds: Mapping[str, float] = field(default_factory=dict)
     reused: bool = False
+    attempt: int = 1
 
     @property
     def untouched(self) -> int:

@@ -36,6 +36,7 @@ def to_row(thing: Travels) -> Row:
             "faceless": thing.faceless,
             "seconds": dict(thing.seconds),
             "reused": thing.reused,
+            "attempt": thing.attempt,
         }
         return _row("part", meta)
     meta = {"chunk": _chunk(thing.chunk), "faceless": thing.faceless, "seconds": dict(thing.seconds)}
