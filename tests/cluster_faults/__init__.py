@@ -1,0 +1,1 @@
+"""Faults on purpose: processes killed, nodes lost, disks full, drivers stopped. Afterwards nothing is lost or half done."""

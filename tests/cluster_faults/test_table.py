@@ -1,0 +1,25 @@
+"""docs/faults.md names tests that exist."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.cluster_faults.table import REPOSITORY, faults
+
+
+def test_every_fault_has_tests_that_exist() -> None:
+    listed = faults()
+    assert [fault.number for fault in listed] == list(range(1, 27))
+    missing = []
+    for fault in listed:
+        assert fault.tests, f"fault {fault.number} has no test"
+        for test in fault.tests:
+            file, _, name = test.partition("::")
+            path = REPOSITORY / file
+            known = (
+                {node.name for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")}
+                if path.is_file()
+                else set()
+            )
+            missing += [] if name in known else [f"{fault.number}: {test}"]
+    assert missing == []
