@@ -1,14 +1,27 @@
-"""Files appear whole or not at all: write beside the goal, sync, rename."""
+"""Files appear whole or not at all: write beside the goal, sync, rename.
+
+A temporary name says which process writes it, so that what a killed writer left behind can be told from what a living
+one is about to finish.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
+import shutil
+import time
 import uuid
 from pathlib import Path
 
 from raydub.errors import Code, StageError
+from raydub.process import born, place
+
+_TEMPORARY = re.compile(r"\.([0-9a-f]{12})_(\d+)_(\d*)_[0-9a-f]{8}\.tmp")
+_LEFT_BEHIND = 86400.0
+"""Seconds after which a temporary file of another machine is taken for left behind."""
 
 
 def temp_beside(path: str | Path) -> str:
@@ -18,7 +31,15 @@ def temp_beside(path: str | Path) -> str:
         goal.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, str(goal.parent)) from error
-    return str(goal.parent / f".{goal.stem[:80]}.{uuid.uuid4().hex[:12]}.tmp{goal.suffix}")
+    # A name may have 255 bytes, and a letter four of them.
+    stem = os.fsencode(goal.stem)[:80].decode("utf-8", "ignore")
+    return str(goal.parent / f".{stem}{writer_tag()}{goal.suffix}")
+
+
+def writer_tag() -> str:
+    """The end of a temporary name of this process; another one on every call."""
+    birth = born(os.getpid()).rpartition(":")[2]
+    return f".{_place()}_{os.getpid()}_{birth}_{uuid.uuid4().hex[:8]}.tmp"
 
 
 def publish(temp: str | Path, final: str | Path) -> None:
@@ -27,8 +48,12 @@ def publish(temp: str | Path, final: str | Path) -> None:
     Raises StageError STORAGE or DISK_FULL; `temp` is removed then.
     """
     try:
-        with open(temp, "rb+") as stream:
-            os.fsync(stream.fileno())
+        # Some systems refuse to sync what is open for reading only.
+        handle = os.open(temp, os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(temp, final)
     except OSError as error:
         discard(temp)
@@ -43,11 +68,19 @@ def publish(temp: str | Path, final: str | Path) -> None:
 
 
 def write_atomic(path: str | Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never a mixture."""
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a mixture.
+
+    Raises StageError STORAGE or DISK_FULL; the old file stays then.
+    """
     temp = temp_beside(path)
     try:
-        with open(temp, "wb") as stream:
-            stream.write(content)
+        handle = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(handle, view) :]
+        finally:
+            os.close(handle)
     except OSError as error:
         discard(temp)
         raise storage_error(error, str(path)) from error
@@ -60,8 +93,35 @@ def discard(path: str | Path) -> None:
         os.unlink(path)
 
 
+def sweep(folder: str | Path) -> list[str]:
+    """Remove what dead writers left in a folder (not below it): temporary files and folders whose name says so. Those
+    of processes that live stay; so do those of another machine that were touched within a day. Returns the names.
+    Never raises."""
+    swept = []
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            said = _TEMPORARY.search(entry.name)
+            if said and _is_left_behind(entry, *said.groups()):
+                shutil.rmtree(entry.path, ignore_errors=True) if entry.is_dir() else discard(entry.path)
+                swept.append(entry.name)
+    return swept
+
+
 def storage_error(error: OSError, path: str) -> StageError:
     """The StageError for a failed write: DISK_FULL when there is no space or quota left, else STORAGE (retryable)."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StageError(Code.DISK_FULL, f"no space left to write {path}", hint="free space or choose another folder")
     return StageError(Code.STORAGE, f"cannot write {path}: {error.strerror or error}", retryable=True)
+
+
+def _is_left_behind(entry: os.DirEntry[str], where: str, pid: str, birth: str) -> bool:
+    if where == _place() and birth:
+        return born(int(pid)).rpartition(":")[2] != birth
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND
+    except OSError:
+        return False
+
+
+def _place() -> str:
+    return hashlib.sha256(place().encode()).hexdigest()[:12]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from media.publish import publish, temp_beside, write_atomic
+from media.publish import publish, sweep, temp_beside, write_atomic, writer_tag
 from raydub.errors import Code, StageError
 
 
@@ -48,3 +51,42 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     with pytest.raises(StageError) as caught:
         write_atomic(tmp_path / "file" / "below.json", b"x")
     assert caught.value.code == Code.STORAGE
+
+
+def test_long_names_in_any_script_have_room_for_the_tag(tmp_path: Path) -> None:
+    for stem in ("界" * 83, "x" * 250, "e\u0301" * 80):
+        write_atomic(tmp_path / f"{stem}.mp4", b"x")
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: real(handle, content[:3]))
+    write_atomic(tmp_path / "a.json", b"0123456789")
+    assert (tmp_path / "a.json").read_bytes() == b"0123456789"
+
+
+DIES = """
+import os, sys
+from media.publish import temp_beside, writer_tag
+for path in (temp_beside(sys.argv[1] + "/a.mp4"), temp_beside(sys.argv[1] + "/.hidden.json")):
+    open(path, "w").close()
+os.mkdir(sys.argv[1] + "/join-" + writer_tag())
+os._exit(9)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_only_what_dead_writers_left_is_swept(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], cwd=Path(__file__).parents[2], check=False)
+    left = set(os.listdir(tmp_path))
+    assert len(left) == 3
+    (tmp_path / "join-" / "deeper").mkdir(parents=True)
+    mine, kept = Path(temp_beside(tmp_path / "mine.mp4")), tmp_path / "a.tmp.mp4"
+    far, gone = tmp_path / f"far{writer_tag()}", tmp_path / f"gone{writer_tag()}"
+    far, gone = (Path(str(path).replace(path.name.split(".")[1][:12], "0" * 12)) for path in (far, gone))
+    for path in (mine, kept, far, gone):
+        path.write_bytes(b"x")
+    os.utime(gone, (time.time() - 2 * 86400,) * 2)
+    assert set(sweep(tmp_path)) == left | {gone.name}
+    assert set(os.listdir(tmp_path)) == {"join-", mine.name, kept.name, far.name}
+    assert sweep(tmp_path / "nowhere") == []
