@@ -8,7 +8,9 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from raydub.errors import Code, UsageError
+from media.fetch_policy import FetchPolicy, store_hint
+from media.fetch_uri import parse_uri
+from raydub.errors import Code, InputError, UsageError
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -45,7 +47,7 @@ def local_path(text: str, field: str) -> str:
             Code.NOT_BUILT,
             f"{scheme}:// is not read or written by this version",
             field=field,
-            hint="copy the file to a disk that all workers see and give its path",
+            hint=store_hint("") if field != "output" else "write to a disk and copy the file from there",
         )
     elif scheme is not None:
         raise UsageError(Code.INPUT_FORMAT, f"{scheme}:// is unknown", field=field, hint="give a path or a file:// URI")
@@ -57,6 +59,21 @@ def local_path(text: str, field: str) -> str:
         raise UsageError(Code.FIELD_VALUE, f"the path {text[:60]!r}.. is too long", field=field)
     if any(unicodedata.category(c) == "Cc" for c in text):
         raise UsageError(Code.FIELD_VALUE, f"the path {text!r} holds a control character", field=field)
+    return text
+
+
+def resolve_media(text: str, folder: Path, field: str, policy: FetchPolicy | None = None) -> str:
+    """Where media comes from: an absolute path as resolve_input gives it, or a web address as it stands, read and
+    judged but not asked. policy: by default the environment's.
+
+    Raises UsageError URI_SCHEME, URI_DENIED, FIELD_VALUE, and what local_path raises."""
+    scheme = scheme_of(text)
+    if scheme is None or scheme == "file":
+        return resolve_input(text, folder, field)
+    try:
+        parse_uri(text, policy or FetchPolicy.from_environment())
+    except InputError as error:
+        raise UsageError(error.code, error.message, field=field, hint=error.hint) from None
     return text
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from manifests.job import Job
 from manifests.options import EXPECTED, FIELDS, LATER, LATER_NEUTRAL, Options, choices
-from manifests.paths import confine_output, folded, resolve_input
+from manifests.paths import confine_output, folded, resolve_input, resolve_media
 from raydub.errors import Code, UsageError
 
 OWN = ("id", "video", "audio", "output")
@@ -81,7 +81,7 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | Non
             options = options.model_copy(update={"model": resolve_input(options.model, folder, "model")})
         kind, colon, image = options.face.partition(":")
         if kind == "reference":
-            options = options.model_copy(update={"face": kind + colon + resolve_input(image, folder, "face")})
+            options = options.model_copy(update={"face": kind + colon + resolve_media(image, folder, "face")})
     except UsageError as error:
         errors.append(error)
     errors += _conflicts(options)
@@ -134,7 +134,7 @@ def _own(name: str, value: Any, folder: Path, output_root: Path) -> str:
         ):
             raise _wrong(name, value, f"at most {_MAX_ID} printable characters")
         return text
-    return confine_output(value, output_root) if name == "output" else resolve_input(value, folder, name)
+    return confine_output(value, output_root) if name == "output" else resolve_media(value, folder, name)
 
 
 def _missing(given: Mapping[str, Any]) -> list[UsageError]:

@@ -160,9 +160,11 @@ def test_conflicts_between_fields() -> None:
 @pytest.mark.parametrize(
     ("uri", "code"),
     [
-        ("s3://bucket/a.mp4", Code.NOT_BUILT),
-        ("https://host/a.mp4", Code.NOT_BUILT),
-        ("concat://x", Code.INPUT_FORMAT),
+        ("s3://bucket/a.mp4", Code.URI_SCHEME),
+        ("http://host/a.mp4", Code.URI_SCHEME),
+        ("concat://x", Code.URI_SCHEME),
+        ("https://127.0.0.1/a.mp4", Code.URI_DENIED),
+        ("https://user:word@host/a.mp4", Code.FIELD_VALUE),
         ("file://host/a.mp4", Code.INPUT_FORMAT),
         ("file:///a%00b.mp4", Code.FIELD_VALUE),
         ("a\x00b.mp4", Code.FIELD_VALUE),

@@ -1,0 +1,79 @@
+"""What may be fetched from where: one frozen record, made on the driver and sent to every worker.
+
+By default only https: whoever sits between us and a server of plain http can swap the film, and no digest in the
+manifest would tell. Object stores have no scheme of their own here: their SDKs resolve names, follow redirects and ask
+credential servers by themselves, outside of every check below. A presigned https:// link does the same work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from media.info import ProbeLimits
+from raydub.errors import Code, UsageError
+
+KNOWN_SCHEMES = ("https", "http")
+DEFAULT_SCHEMES = ("https",)
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hdfs"})
+SCHEMES_VARIABLE, PRIVATE_VARIABLE = "RAYDUB_ALLOW_SCHEMES", "RAYDUB_ALLOW_PRIVATE"
+_YES = frozenset({"1", "yes", "true", "on"})
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """schemes: which of KNOWN_SCHEMES may be fetched; allow_private: also from loopback, private and shared networks
+    (never from metadata servers, see media.fetch_address).
+
+    max_bytes: of one file. connect_seconds, idle_seconds: for a connection with its TLS, and between two pieces of
+    data; total_seconds: for one file with all tries; least_rate: bytes a second below which, over idle_seconds, a
+    transfer counts as stuck. tries: requests in a row that may fail without getting on; first_wait, longest_wait:
+    seconds between them, doubling, and the most that a server's Retry-After is waited for. redirects: the most that are
+    followed.
+    """
+
+    schemes: tuple[str, ...] = DEFAULT_SCHEMES
+    allow_private: bool = False
+    max_bytes: int = ProbeLimits().max_bytes
+    connect_seconds: float = 10.0
+    idle_seconds: float = 30.0
+    total_seconds: float = 3600.0
+    least_rate: int = 1024
+    tries: int = 5
+    first_wait: float = 1.0
+    longest_wait: float = 30.0
+    redirects: int = 5
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> FetchPolicy:
+        """The default policy with what RAYDUB_ALLOW_SCHEMES (names with commas between them, or "none" for no network
+        at all) and RAYDUB_ALLOW_PRIVATE (1) add. Raises UsageError URI_SCHEME for a scheme that cannot be fetched."""
+        said = os.environ if environment is None else environment
+        private = said.get(PRIVATE_VARIABLE, "").strip().casefold() in _YES
+        return cls(schemes=allowed_schemes(said.get(SCHEMES_VARIABLE, "").split(",")), allow_private=private)
+
+
+def allowed_schemes(names: Iterable[str]) -> tuple[str, ...]:
+    """The default schemes and `names`; none at all when one of them is "none"; "file" needs no word and gets none.
+
+    Raises UsageError URI_SCHEME."""
+    wanted = [name.strip().casefold().removesuffix("://") for name in names if name.strip()]
+    if "none" in wanted:
+        return ()
+    for name in wanted:
+        if name not in KNOWN_SCHEMES and name != "file":
+            raise UsageError(
+                Code.URI_SCHEME,
+                f"{name[:40]!r} cannot be fetched",
+                field="allow-scheme",
+                hint=f"known: {', '.join(KNOWN_SCHEMES)}, or none; {store_hint(name)}",
+            )
+    return tuple(dict.fromkeys([*DEFAULT_SCHEMES, *(name for name in wanted if name in KNOWN_SCHEMES)]))
+
+
+def store_hint(scheme: str) -> str:
+    """The way out for a scheme that is not fetched."""
+    if scheme in OBJECT_STORES:
+        return "give a presigned https:// link, or copy the file to a disk that all workers see"
+    return "copy the file to a disk that all workers see and give its path"
