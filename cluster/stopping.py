@@ -1,0 +1,154 @@
+"""Ctrl-C and SIGTERM: the run ends in order, and it ends soon, whatever the main thread is doing.
+
+The first signal raises Stopped in the main thread, which then abandons what flies and writes its results. Ray blocks
+in native code at times, where no Python handler runs; so a small thread hears of each signal through the interpreter's
+wakeup descriptor. When the main thread is not through after GRACE seconds, the thread says the last words itself (it
+writes the results) and ends the process with everything that it started. A second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+GRACE = 7.0
+"""Seconds from the first signal to the end by force. Schedulers kill after 10 (docker) or 30 (Kubernetes)."""
+_ECHO = 0.3
+"""Seconds in which a second signal is the echo of the first: some senders signal a process and its group."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The user, or whoever runs the machine, asked the run to end."""
+
+
+class StopWatch:
+    """`with StopWatch(last_words) as stop:` around a run.
+
+    last_words: called by the thread, once, when the main thread did not come to an end in time; must not depend on it.
+    signum: the signal that came first, None while none came. leave: ends the process.
+    """
+
+    def __init__(
+        self, last_words: Callable[[], None], grace: float = GRACE, leave: Callable[[int], Any] | None = None
+    ) -> None:
+        self.signum: int | None = None
+        self._last_words = last_words
+        self._grace = grace
+        self._leave = leave or end_process
+        self._before: dict[int, Any] = {}
+        self._raised = False
+        self._read, self._write = -1, -1
+        self._old_wakeup = -1
+
+    @property
+    def asked(self) -> bool:
+        """Has a signal come?"""
+        return self.signum is not None
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number: 130 after SIGINT, 143 after SIGTERM."""
+        return 128 + (self.signum or 0)
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # signals belong to the main thread: here they go on meaning what they meant
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self.arm()
+        threading.Thread(target=self._listen, name="raydub-stop", daemon=True).start()
+        return self
+
+    def arm(self) -> None:
+        """Take the signals (again): ray.init() puts a handler of its own in the place of ours."""
+        if self._before:
+            for signum in SIGNALS:
+                signal.signal(signum, self._raise)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back. After a stop the thread stays on guard: the process is to end soon in any case."""
+        if not self._before:
+            return
+        signal.set_wakeup_fd(self._old_wakeup)
+        for signum, handler in self._before.items():
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+        os.close(self._write)  # without a stop this ends the thread
+
+    def _raise(self, signum: int, frame: FrameType | None) -> None:
+        # The thread may have noted the signal before this handler ran; the exception is raised once in any case.
+        self.signum = self.signum or signum
+        if not self._raised:
+            self._raised = True
+            raise Stopped(signal.Signals(signum).name)
+
+    def _listen(self) -> None:
+        came: float | None = None
+        pipe = self._read
+        while True:
+            left = None if came is None else max(0.0, came + self._grace - time.monotonic())
+            ready, _, _ = select.select([pipe] if pipe >= 0 else [], [], [], left)
+            if not ready:
+                break
+            data = os.read(pipe, 64)
+            if not data:
+                os.close(pipe)
+                pipe = -1
+                if came is None:
+                    return
+            if not any(signum in data for signum in SIGNALS):
+                continue
+            if came is None:
+                came, self.signum = time.monotonic(), self.signum or next(s for s in data if s in SIGNALS)
+            elif time.monotonic() - came > _ECHO:
+                self._leave(self.exit_code)
+                return
+        with contextlib.suppress(Exception):
+            self._last_words()
+        self._leave(self.exit_code)
+
+
+def end_process(code: int) -> None:
+    """End this process now, and all that it started."""
+    end_descendants()
+    os._exit(code)
+
+
+def end_descendants() -> list[int]:
+    """SIGKILL to every process that this one started, and to those that they started; returns their ids. Linux."""
+    parents = _parents()
+    found, todo = [], [os.getpid()]
+    while todo:
+        above = todo.pop()
+        children = [pid for pid, parent in parents.items() if parent == above]
+        found += children
+        todo += children
+    for pid in found:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def _parents() -> dict[int, int]:
+    """Parent of each process, as far as /proc tells."""
+    found: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            text = stat.read_text(encoding="utf-8", errors="replace")
+            # The name in brackets may hold anything: the state and the parent's id follow its last bracket.
+            found[int(stat.parent.name)] = int(text[text.rindex(")") + 2 :].split()[1])
+    return found
