@@ -39,22 +39,54 @@ def mel_spectrogram(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     that reflection needs is continued with silence. Raises InputError (INPUT_UNREADABLE) for samples that are not
     finite numbers, ValueError for another shape.
     """
-    if samples.ndim != 1:
-        raise ValueError(f"samples have shape {samples.shape}, expected (n,)")
-    if not np.isfinite(samples).all():
-        raise InputError(
-            Code.INPUT_UNREADABLE,
-            "the speech holds samples that are not finite numbers",
-            hint="write it again as 16-bit WAV",
-        )
-    if len(samples) <= _N_FFT // 2:
-        samples = np.pad(samples, (0, _N_FFT // 2 + 1 - len(samples)))
-    columns = 1 + len(samples) // _HOP
-    mel = np.empty((BANDS, columns), np.float32)
-    for start in range(0, columns, _BLOCK):
-        stop = min(start + _BLOCK, columns)
-        mel[:, start:stop] = _columns(samples, start, stop)
-    return mel
+    stream = MelStream()
+    return np.concatenate([*stream.push(samples), *stream.finish()], axis=1)
+
+
+class MelStream:
+    """mel_spectrogram() of speech that comes in blocks of any size: the same columns, bit for bit, at flat memory.
+
+    Columns are computed in blocks at fixed places: push() returns those that are complete by now, finish() the rest.
+    """
+
+    def __init__(self) -> None:
+        self._held = np.zeros(0, np.float32)
+        self._first = 0  # number of the first sample in _held
+        self._done = 0  # columns given away
+
+    def push(self, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """The next samples, (n,) float; returns blocks of columns, (80, 4096) float32 each. Raises what
+        mel_spectrogram() raises."""
+        if samples.ndim != 1:
+            raise ValueError(f"samples have shape {samples.shape}, expected (n,)")
+        if not np.isfinite(samples).all():
+            raise InputError(
+                Code.INPUT_UNREADABLE,
+                "the speech holds samples that are not finite numbers",
+                hint="write it again as 16-bit WAV",
+            )
+        self._held = np.concatenate([self._held, samples]) if len(self._held) else samples
+        found = []
+        # A block can be computed when the mirrored end of the speech cannot reach into it any more.
+        while self._first + len(self._held) >= (self._done + _BLOCK - 1) * _HOP + _N_FFT // 2:
+            found.append(self._take(self._done + _BLOCK))
+        return found
+
+    def finish(self) -> list[npt.NDArray[np.float32]]:
+        """The speech has ended: the last columns, (80, n) float32, in blocks."""
+        if self._first + len(self._held) <= _N_FFT // 2:
+            self._held = np.pad(self._held, (0, _N_FFT // 2 + 1 - len(self._held)))
+        columns = 1 + (self._first + len(self._held)) // _HOP
+        return [self._take(min(stop, columns)) for stop in range(self._done + _BLOCK, columns + _BLOCK, _BLOCK)]
+
+    def _take(self, stop: int) -> npt.NDArray[np.float32]:
+        block = _columns(self._held, self._first, self._done, stop)
+        self._done = stop
+        # The next column reaches back by half a window and its pre-emphasis by one sample more; where the speech ends
+        # right at its centre, what is mirrored there reaches back by yet another one.
+        first = max(self._first, stop * _HOP - _N_FFT // 2 - 2)
+        self._held, self._first = self._held[first - self._first :], first
+        return block
 
 
 def mel_windows(
@@ -79,24 +111,25 @@ def mel_windows(
     return np.ascontiguousarray(np.where(inside[None], windows, SILENCE).transpose(1, 0, 2), np.float32)
 
 
-def _columns(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
-    """Columns start .. stop-1: (80, stop - start)."""
+def _columns(samples: npt.NDArray[np.float32], first: int, start: int, stop: int) -> npt.NDArray[np.float32]:
+    """Columns start .. stop-1: (80, stop - start). samples: those from number `first` on, to the end or further than
+    the columns reach."""
     import librosa
 
     half = _N_FFT // 2
-    emphasised = _emphasised(samples, start * _HOP - half, (stop - 1) * _HOP + half)
+    emphasised = _emphasised(samples, first, start * _HOP - half, (stop - 1) * _HOP + half)
     spectrum = librosa.stft(y=emphasised, n_fft=_N_FFT, hop_length=_HOP, win_length=_N_FFT, window="hann", center=False)
     level = 20.0 * np.log10(np.maximum(1e-5, _filters() @ np.abs(spectrum))) - 20.0
     return np.clip(8.0 * (level + 100.0) / 100.0 - 4.0, -4.0, 4.0).astype(np.float32)
 
 
-def _emphasised(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float64]:
+def _emphasised(samples: npt.NDArray[np.float32], first: int, start: int, stop: int) -> npt.NDArray[np.float64]:
     """Pre-emphasised samples start .. stop-1; beyond either end the pre-emphasised signal is mirrored."""
-    last = len(samples) - 1
+    last = first + len(samples) - 1
     index = np.abs(np.arange(start, stop))
     index = np.where(index > last, 2 * last - index, index)
-    before = np.where(index > 0, samples[index - 1].astype(np.float64), 0.0)
-    return samples[index].astype(np.float64) - _PRE_EMPHASIS * before
+    before = np.where(index > 0, samples[index - 1 - first].astype(np.float64), 0.0)
+    return samples[index - first].astype(np.float64) - _PRE_EMPHASIS * before
 
 
 @functools.cache

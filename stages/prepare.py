@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,14 @@ import numpy.typing as npt
 
 from manifests.job import Job
 from manifests.options import Options
-from media.audio import decode_speech
 from media.frames import Frame, Transform
 from media.info import VideoInfo
 from media.opening import content_identity
 from media.probe import probe_speech, probe_video
-from models.mel import COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, mel_spectrogram
 from raydub.errors import RaydubError
 from stages.engine import LipEngine
 from stages.faces import FaceFinder, FacePlan, constant_box
+from stages.hear import hear
 from stages.plan import (
     MEL_FILE,
     SOURCE_FILE,
@@ -39,12 +37,10 @@ from stages.plan import (
     load_source,
     load_speech,
     load_voiced,
-    save_array,
     save_arrays,
     save_plan,
 )
-from stages.speech import voiced
-from stages.timeline import Timeline, plan_timeline
+from stages.timeline import Timeline
 from stages.track.config import FaceChoice, TrackConfig
 from stages.types import F32, Span
 
@@ -55,8 +51,6 @@ PLAN_VERSION = 1
 
 _SEARCH_FRAMES = 600
 """Source frames looked at in one go when a whole source is searched for faces."""
-_MARGIN_SECONDS = Fraction(2)
-"""Silent sound features kept after the last frame, for engines that look ahead."""
 
 
 def prepare_job(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
@@ -93,7 +87,8 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
     known = _known(folder)
     timeline = known.timeline if known else None
     if timeline is None or not (folder / MEL_FILE).is_file() or not (folder / VOICED_FILE).is_file():
-        timeline = _hear(job, video, transform, faces, folder)
+        drop = options.no_face == "drop" and faces.box is None
+        timeline = hear(job, video, folder, lambda: _kept(video, transform, faces) if drop else None)
     plan = JobPlan(
         job=job,
         video=video,
@@ -162,31 +157,6 @@ def _face_plan(options: Options, video: VideoInfo, transform: Transform, size: t
         reference=reference,
         track_dir=str(root / "tracks" / key),
     )
-
-
-def _hear(job: Job, video: VideoInfo, transform: Transform, faces: FacePlan, folder: Path) -> Timeline:
-    """Decode the speech, decide the timeline, write mel and voice activity."""
-    samples = decode_speech(job.audio, SAMPLE_RATE)
-    kept = _kept(video, transform, faces) if job.options.no_face == "drop" and faces.box is None else None
-    timeline = plan_timeline(
-        Fraction(len(samples), SAMPLE_RATE),
-        video.rate,
-        video.n_frames,
-        length=job.options.length,
-        extend=job.options.extend,
-        still=video.kind == "image",
-        kept=kept,
-    )
-    save_array(folder / VOICED_FILE, voiced(samples, video.rate, timeline.n_out))
-    save_array(folder / MEL_FILE, _covering(mel_spectrogram(samples), timeline.n_out / video.rate))
-    return timeline
-
-
-def _covering(mel: F32, seconds: Fraction) -> F32:
-    """The mel, continued with silence until every frame of `seconds` has its window and some room to look ahead."""
-    columns = int((seconds + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW
-    missing = max(0, columns - mel.shape[1])
-    return np.pad(mel, ((0, 0), (0, missing)), constant_values=SILENCE)
 
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:

@@ -34,9 +34,14 @@ def voiced(samples: F32, rate: Fraction, n_frames: int) -> Bools:
     samples: (n,) float32 mono at 16 kHz in [-1, 1], from time 0; frames beyond its end are silent. Pauses shorter than
     200 ms count as speech, bursts shorter than 50 ms do not.
     """
-    active = activity(samples)
+    return voiced_frames(activity(samples), rate, n_frames)
+
+
+def voiced_frames(active: Bools, rate: Fraction, n_frames: int) -> Bools:
+    """As voiced(), from what activity() or Loudness.activity() found."""
     edges = np.concatenate([[0], np.cumsum(active)])
-    frame_edges = np.array([_hop(Fraction(i) / rate) for i in range(n_frames + 1)], np.int64)
+    # Hop of the time i / rate, in whole numbers: exact at every rate.
+    frame_edges = np.arange(n_frames + 1, dtype=np.int64) * (rate.denominator * (RATE // HOP)) // rate.numerator
     first = np.minimum(frame_edges[:-1], len(active))
     last = np.minimum(np.maximum(frame_edges[1:], frame_edges[:-1] + 1), len(active))
     return np.asarray(edges[last] > edges[first], np.bool_)
@@ -44,31 +49,48 @@ def voiced(samples: F32, rate: Fraction, n_frames: int) -> Bools:
 
 def activity(samples: F32) -> Bools:
     """(hops,) bool, one per started 10 ms of samples."""
-    hops = -(-len(samples) // HOP)
-    if hops == 0:
-        return np.zeros(0, np.bool_)
-    level = _levels(samples, hops)
-    loud = np.asarray(level > _threshold(level), np.bool_)
-    return _tidy(loud)
+    loudness = Loudness()
+    loudness.push(samples)
+    return loudness.activity()
 
 
-def _hop(seconds: Fraction) -> int:
-    return int(seconds * RATE / HOP)
+class Loudness:
+    """activity() of speech that comes in blocks of any size: bit for bit the same, holding 8 bytes per 10 ms."""
+
+    def __init__(self) -> None:
+        self._filter = signal.butter(2, _BAND, "bandpass", fs=RATE, output="sos")
+        self._state = np.zeros((self._filter.shape[0], 2))
+        self._held = np.zeros(0, np.float32)
+        self._power: list[_F64] = []
+
+    def push(self, samples: F32) -> None:
+        """The next samples, (n,) float32 mono at 16 kHz."""
+        held = np.concatenate([self._held, samples]) if len(self._held) else samples
+        size = _PIECE_HOPS * HOP
+        whole = len(held) - len(held) % size
+        for start in range(0, whole, size):
+            self._measure(held[start : start + size])
+        self._held = held[whole:].copy()
+
+    def activity(self) -> Bools:
+        """(hops,) bool, one per started 10 ms of all samples. Ends the speech: nothing can be pushed after it."""
+        if len(self._held):
+            self._measure(self._held)
+            self._held = self._held[:0]
+        if not self._power:
+            return np.zeros(0, np.bool_)
+        level = _levels(np.concatenate(self._power))
+        return _tidy(np.asarray(level > _threshold(level), np.bool_))
+
+    def _measure(self, samples: F32) -> None:
+        piece = np.zeros(-(-len(samples) // HOP) * HOP)
+        piece[: len(samples)] = samples
+        band, self._state = signal.sosfilt(self._filter, piece, zi=self._state)
+        self._power.append((band.reshape(-1, HOP) ** 2).mean(axis=1))
 
 
-def _levels(samples: F32, hops: int) -> _F64:
-    """Energy of the speech band in dB re full scale, 30 ms around every hop, at least −90. In pieces of a minute, so
-    that a long track costs no more memory than its samples."""
-    filter_ = signal.butter(2, _BAND, "bandpass", fs=RATE, output="sos")
-    state = np.zeros((filter_.shape[0], 2))
-    power = np.empty(hops)
-    for first in range(0, hops, _PIECE_HOPS):
-        last = min(hops, first + _PIECE_HOPS)
-        piece = np.zeros((last - first) * HOP)
-        part = samples[first * HOP : last * HOP]
-        piece[: len(part)] = part
-        band, state = signal.sosfilt(filter_, piece, zi=state)
-        power[first:last] = (band.reshape(-1, HOP) ** 2).mean(axis=1)
+def _levels(power: _F64) -> _F64:
+    """Energy of the speech band in dB re full scale, 30 ms around every hop, at least −90."""
     power = ndimage.uniform_filter1d(power, 3, mode="nearest")
     return np.asarray(10 * np.log10(np.maximum(power, 1e-9)), np.float64)
 
