@@ -1,15 +1,14 @@
-"""Files are the truth: where a job's parts lie, which of them are finished, and whether the whole job is.
+"""What is already done, as files in the job's folder.
 
-A part file is published by the render stage (temporary name, verified, fsync, os.replace); its marker, a small JSON
-file beside it, is written afterwards in the same way. A part counts as finished when its marker and its file are both
-there and agree. The key in a part's name is a hash of everything that decides its frames, so a changed option or model
-never meets an old part.
+A part file is published by the render stage (temporary name, verified by decoding, fsync, os.replace); its marker, a
+small JSON file, follows. A part counts as done when its marker is whole and names the very bytes that are there; else
+the chunk is done again, which gives the same frames. Folder of a job (`<work_dir>/jobs/<job key>/`):
 
-Layout of a job's folder:
-    parts/<index>-<key>.mp4, .json        finished parts and their markers
-    done-<key of the output path>.json    the job's result, once the output is published
-    failed/<run>                          this run has given the job up: workers skip its remaining chunks
-Claims of attempts and quarantine (`attempts/<index>.<n>`) belong here too, when fault handling is built.
+    parts/<index>-<part key>.mp4, .json       finished chunks; the key covers all that decides their frames
+    done-<output key>.json                    the job's result, once the output is published
+
+Any number of workers and runs may publish the same part: whichever is last, file and marker agree in the end. Nothing
+here depends on a clock, nor on the order of modification times.
 """
 
 from __future__ import annotations
@@ -18,66 +17,115 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.types import Chunk, Part
+from media.publish import storage_error, sweep
+from pipeline.records import read_record, write_record
+from stages.types import STAGE_VERSION, Chunk, Part
 
-# Raised whenever parts made by an earlier version must not be mixed with new ones.
-PART_FORMAT = 1
+PART_FORMAT = 2
+"""Raised when parts and markers are written in another way than before, so that old ones are not read."""
+
 _DIGEST_SPAN = 1 << 20
+_TRIES = 5
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The records of one job. job_dir is named by the job's key, which covers inputs, options, engine and weights."""
+    """The records of one job. job_dir is named by the job's key: a hash of the content of the inputs, of the options,
+    the engine and its weights, and of stages.prepare.PLAN_VERSION."""
 
     job_dir: str
 
     def part_path(self, chunk: Chunk) -> Path:
         """Where the part of `chunk` lies once it is finished."""
-        said = [PART_FORMAT, Path(self.job_dir).name, chunk.index, chunk.n_chunks, chunk.span.start, chunk.span.stop]
+        start, stop = chunk.span
+        said = [PART_FORMAT, STAGE_VERSION, Path(self.job_dir).name, chunk.index, chunk.n_chunks, start, stop]
         key = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
-        return Path(self.job_dir) / "parts" / f"{chunk.index:06d}-{key}.mp4"
+        return self._parts() / f"{chunk.index:06d}-{key}.mp4"
+
+    def finished_parts(self, chunks: Iterable[Chunk]) -> dict[int, Part]:
+        """The parts that are done, by the chunk's index. One listing of the folder, then a look into each pair."""
+        try:
+            there = set(os.listdir(self._parts()))
+        except OSError:
+            return {}
+        found = {}
+        for chunk in chunks:
+            path = self.part_path(chunk)
+            if path.name in there and path.with_suffix(".json").name in there:
+                part = self.finished_part(chunk)
+                if part is not None:
+                    found[chunk.index] = part
+        return found
 
     def finished_part(self, chunk: Chunk) -> Part | None:
-        """The published part of `chunk`, or None when there is none, or its marker and file disagree."""
+        """The published part of `chunk`; None when there is none, or its file is not the one that its marker names.
+        Reads the whole file: a part may be damaged years after it was made."""
         path = self.part_path(chunk)
-        marker = _read_json(path.with_suffix(".json"))
-        if marker is None or not path.is_file() or path.stat().st_size != marker.get("bytes"):
+        marker = read_record(path.with_suffix(".json"))
+        if marker is None or marker.get("frames") != len(chunk.span) or marker.get("stage_version") != STAGE_VERSION:
             return None
-        if marker.get("frames") != len(chunk.span):
+        try:
+            if path.stat().st_size != marker["bytes"] or _sha256(path) != marker["sha256"]:
+                return None
+            synthesised, faceless, attempt = (int(marker[name]) for name in ("synthesised", "faceless", "attempt"))
+        except (OSError, KeyError, TypeError, ValueError):
             return None
-        return Part(chunk, str(path), marker["frames"], marker["synthesised"], marker["faceless"], {}, reused=True)
+        return Part(chunk, str(path), marker["frames"], synthesised, faceless, {}, reused=True, attempt=attempt)
 
-    def publish_part(self, part: Part) -> None:
-        """Write the marker of a part whose file is already at its place."""
+    def publish_part(self, part: Part, run_id: str = "") -> None:
+        """Write the marker of a part whose file is already at its place.
+
+        Another worker may publish the same part at the same time: the marker is written again until it names the file
+        that is there. Raises StageError STORAGE or DISK_FULL.
+        """
         path = Path(part.path)
-        marker = {
-            "frames": part.frames,
-            "synthesised": part.synthesised,
-            "faceless": part.faceless,
-            "seconds": dict(part.seconds),
-            "host": socket.gethostname(),
-            "bytes": path.stat().st_size,
-            "sha256": _sha256(path),
-        }
-        write_json(path.with_suffix(".json"), marker)
+        for _ in range(_TRIES):
+            try:
+                before = _which(path)
+                digest = _sha256(path)
+                marker = {
+                    "frames": part.frames,
+                    "synthesised": part.synthesised,
+                    "faceless": part.faceless,
+                    "attempt": part.attempt,
+                    "run": run_id,
+                    "host": socket.gethostname(),
+                    "seconds": dict(part.seconds),
+                    "stage_version": STAGE_VERSION,
+                    "bytes": before[1],
+                    "sha256": digest,
+                }
+                write_record(path.with_suffix(".json"), marker)
+                if _which(path) == before:
+                    return
+            except OSError as error:
+                raise storage_error(error, str(path)) from error
 
     def finished_job(self, output: str) -> dict[str, Any] | None:
         """The stored result of this job for `output`, when that file is still the one that was published."""
-        record = _read_json(self._done_path(output))
-        path = Path(output)
-        if record is None or not path.is_file() or record.get("output_digest") != output_digest(path):
+        record = read_record(self._done_path(output))
+        if record is None or record.get("output_digest") != output_digest(output):
             return None
         result = record.get("result")
         return result if isinstance(result, dict) else None
 
     def publish_job(self, output: str, result: Mapping[str, Any]) -> None:
-        """Record that `output` is published and what came of the job."""
-        write_json(self._done_path(output), {"output_digest": output_digest(Path(output)), "result": dict(result)})
+        """Record that `output` is published and what came of the job, and sweep what dead workers left in the folder.
+        Raises StageError STORAGE or DISK_FULL, also when the output is gone."""
+        digest = output_digest(output)
+        if digest is None:
+            raise storage_error(FileNotFoundError(2, "the output is gone"), output)
+        write_record(self._done_path(output), {"output_digest": digest, "result": dict(result)})
+        self.sweep()
+
+    def sweep(self) -> list[str]:
+        """Remove temporary files of dead writers; returns their names. Never raises."""
+        return [name for folder in (Path(self.job_dir), self._parts()) for name in sweep(folder)]
 
     def give_up(self, run_id: str) -> None:
         """Tell all workers of this run that the job has failed."""
@@ -89,40 +137,32 @@ class Ledger:
         """Has some worker of this run given the job up?"""
         return (Path(self.job_dir) / "failed" / run_id).exists()
 
+    def _parts(self) -> Path:
+        return Path(self.job_dir) / "parts"
+
     def _done_path(self, output: str) -> Path:
         key = hashlib.sha256(os.path.abspath(output).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return Path(self.job_dir) / f"done-{key}.json"
 
 
-def output_digest(path: Path) -> str:
-    """Size and a hash of the first and last MiB: tells an output from another one without reading all of it."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        digest.update(file.read(_DIGEST_SPAN))
-        file.seek(max(0, size - _DIGEST_SPAN))
-        digest.update(file.read(_DIGEST_SPAN))
+def output_digest(path: str | Path) -> str | None:
+    """Size and a hash of the first and last MiB: tells an output from another one without reading all of it. None
+    where the file cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(file.read(_DIGEST_SPAN))
+            file.seek(max(0, size - _DIGEST_SPAN))
+            digest.update(file.read(_DIGEST_SPAN))
+    except OSError:
+        return None
     return f"{size}-{digest.hexdigest()}"
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file so that a reader sees the whole of it or nothing, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    # A marker that cannot be read is no marker: the work is done again, which is always right.
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+def _which(path: Path) -> tuple[int, int, int]:
+    """Changes whenever another file takes the place of this one."""
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _sha256(path: Path) -> str:

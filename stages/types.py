@@ -19,6 +19,10 @@ I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
+STAGE_VERSION = 1
+"""Raised whenever track, lipsync or render make other frames of the same plan, so that parts of the former kind are not
+used; stages.prepare.PLAN_VERSION is the plan's own."""
+
 
 class Span(NamedTuple):
     """Frames start, start+1, .. stop-1."""
