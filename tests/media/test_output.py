@@ -7,12 +7,14 @@ from pathlib import Path
 
 import av
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from media.audio import decode_speech
 from media.ffmpeg import ffmpeg_binary, run_ffmpeg
 from media.frames import open_frames
 from media.info import Colour
-from media.mux import check_output, join_parts, mux
+from media.mux import _furthest, check_output, join_parts, mux
 from media.probe import probe_video
 from media.writer import PartWriter, count_frames, fine_time_base
 from raydub.errors import Code, DependencyError, StageError
@@ -179,3 +181,14 @@ def test_fine_time_base_holds_every_frame(rate: Fraction) -> None:
     base = fine_time_base(rate)
     assert (1 / (rate * base)).denominator == 1
     assert base <= Fraction(1, 10_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    times=st.lists(st.integers(0, 10**13), max_size=20),
+    base=st.fractions(min_value=Fraction(1, 10**9), max_value=1, max_denominator=10**9).filter(bool),
+    rate=st.fractions(min_value=1, max_value=240, max_denominator=1001),
+)
+def test_the_worst_frame_is_found_exactly(times: list[int], base: Fraction, rate: Fraction) -> None:
+    off = [abs(time * base - Fraction(number) / rate) for number, time in enumerate(sorted(times))]
+    assert _furthest(times, base, rate) == max(off, default=0)
