@@ -7,16 +7,30 @@ import traceback
 
 from pipeline.events import Failed
 from raydub.errors import Code, RaydubError, StageError
+from stages.lipsync.batching import is_out_of_memory
+
+# Errors of the file system that no second try will mend. ENOENT is none of them: a file that another node has just
+# written can take seconds to appear on a network file system.
+_LASTING = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.ELOOP,
+}
 
 
 def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
-    """The error itself when it is a RaydubError, else a StageError whose code tells what kind of trouble it was."""
+    """The error itself when it is a RaydubError, else a StageError whose code tells what kind of trouble it was, and
+    whether a second try may help. Whatever is wrong with the exception itself (a __str__ that raises), this does not
+    raise."""
     if isinstance(error, RaydubError):
         return error
-    name = type(error).__name__
-    text = f"{stage}: {name}: {error}"
-    # torch.OutOfMemoryError is known by its name: this module must not import torch.
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
+    text = f"{stage}: {type(error).__name__}: {words_of(error)}"
+    if is_out_of_memory(error):
         return StageError(
             Code.OUT_OF_MEMORY, text, hint="smaller chunk_seconds, fewer workers, or a bigger machine", retryable=True
         )
@@ -25,14 +39,41 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StageError(Code.DISK_FULL, text, hint="free some space and run again; finished parts are kept")
-        return StageError(Code.STORAGE, text, hint="check that the work and output folders are there and writable")
+        return StageError(
+            Code.STORAGE,
+            text,
+            hint="check that the work and output folders are there and writable",
+            retryable=error.errno not in _LASTING,
+        )
     return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: please report it with the log")
 
 
 def failed(
-    job_id: str, stage: str, error: BaseException, *, line: int | None = None, chunk: int | None = None
+    job_id: str,
+    stage: str,
+    error: BaseException,
+    *,
+    line: int | None = None,
+    chunk: int | None = None,
+    attempt: int = 1,
 ) -> Failed:
-    """The row that tells the driver what happened."""
+    """The row that tells the driver what happened. Plain text and numbers: the exception itself does not travel."""
     known = as_raydub_error(error, stage).at(job=job_id, line=line)
-    detail = "" if known is error else "".join(traceback.format_exception(error))
-    return Failed(job_id, stage, type(known).__name__, known.to_dict(), chunk, detail)
+    return Failed(
+        job_id, stage, type(known).__name__, known.to_dict(), chunk, "" if known is error else _trace(error), attempt
+    )
+
+
+def words_of(error: BaseException) -> str:
+    """The exception's own words, whatever its class makes of str()."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"(its message cannot be had: {type(worse).__name__})"
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as worse:
+        return f"{type(error).__name__} (its traceback cannot be had: {type(worse).__name__})"

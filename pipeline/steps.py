@@ -1,5 +1,10 @@
-"""One step of work on one item, the same for the plain loop and for Ray: run a stage, time it, keep the ledger, and
-turn whatever goes wrong into a `Failed` record. Items that a stage has no business with pass through it untouched."""
+"""One step of work on one item, the same for the plain loop and for Ray: book it, run a stage under a time limit, try
+again what may pass, keep the ledger, and turn whatever goes wrong into a `Failed` record. Items that a stage has no
+business with pass through it untouched.
+
+Every piece of work is claimed before it begins (pipeline.claims). Work that has ended two workers is not begun again:
+its job fails, the others go on.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +15,25 @@ import platform
 import resource
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from manifests.job import Job
-from pipeline.events import Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work, job_of
+from pipeline.claims import Claims, this_worker
+from pipeline.events import STAGES, Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work
 from pipeline.failures import failed
 from pipeline.ledger import Ledger
+from pipeline.limits import StepLimits
+from pipeline.quarantine import Piece, verdict
+from pipeline.retry import TRIES, with_retries
+from pipeline.watchdog import Watchdog
+from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
 _log = logging.getLogger(__name__)
+_CHUNK_STAGES = STAGES[1:4]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,13 +41,16 @@ class WorkSettings:
     """What every worker of a run must know. Small, because Ray sends it to each of them.
 
     work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where the lip
-    network runs, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated.
+    network runs, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
+    limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all.
     """
 
     work_dir: str
     run_id: str
     device: str = "auto"
     licences: str = ""
+    limits: StepLimits = field(default_factory=StepLimits)
+    tries: int = TRIES
 
 
 class Toolbox(Protocol):
@@ -51,30 +67,60 @@ class Toolbox(Protocol):
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]: ...
 
 
-class Steps:
-    """Runs steps in one process. Not thread-safe; every worker has its own."""
+def everywhere(_: Mapping[str, Any]) -> bool:
+    """All nodes are alive: where there is one machine only."""
+    return True
 
-    def __init__(self, settings: WorkSettings, tools: Toolbox, reporter: Reporter | None = None) -> None:
+
+class Steps:
+    """Runs steps in one process. Not thread-safe; every worker has its own.
+
+    worker: this process (claims.this_worker), given by processes that exist to work and nothing else: only there are
+    time limits kept, because whatever hangs is ended together with its process. alive: is the node of a claim's record
+    still there? A chunk is not charged with the loss of a machine. sleep: between tries.
+    """
+
+    def __init__(
+        self,
+        settings: WorkSettings,
+        tools: Toolbox,
+        reporter: Reporter | None = None,
+        *,
+        worker: Mapping[str, Any] | None = None,
+        alive: Callable[[Mapping[str, Any]], bool] = everywhere,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._settings = settings
         self._tools = tools
         self._reporter = reporter or Silent()
+        self._claims = Claims(settings.work_dir, settings.run_id)
+        self._worker = dict(worker) if worker is not None else this_worker()
+        self._watchdog = Watchdog(settings.work_dir, settings.run_id, worker) if worker is not None else None
+        self._alive = alive
+        self._sleep = sleep
 
     def prepare(self, job: Job) -> Iterator[Planned | Part | Chunk | Failed]:
         """The job's plan, then its chunks in order; a finished part stands in the place of its chunk."""
-        start = time.perf_counter()
-        try:
+
+        def call() -> tuple[Planned, Sequence[Chunk], Any, Mapping[int, Part]]:
             planned, chunks = self._tools.prepare(job)
             ledger = Ledger(planned.job_dir)
             finished = ledger.finished_job(job.output)
-        except Exception as error:
-            yield self._failed(job.id, "prepare", error, line=job.line)
+            return planned, chunks, finished, ledger.finished_parts(chunks) if finished is None else {}
+
+        piece, start = Piece.of_job(job.id, "prepare"), time.perf_counter()
+        try:
+            (planned, chunks, finished, parts), attempt = self._do(piece, self._settings.limits.for_prepare(job), call)
+        except (Exception, SystemExit) as error:
+            yield self._failed(piece, error, line=job.line)
             return
         seconds = time.perf_counter() - start
         self._note("prepare", job.id, planned.n_frames, seconds)
-        yield dataclasses.replace(planned, finished=finished, seconds={**planned.seconds, "prepare": seconds})
+        spent = {**planned.seconds, "prepare": seconds}
+        yield dataclasses.replace(planned, finished=finished, seconds=spent, attempt=attempt)
         if finished is None:
             for chunk in chunks:
-                yield ledger.finished_part(chunk) or chunk
+                yield parts.get(chunk.index, chunk)
 
     def advance(self, stage: str, item: Item) -> Item:
         """The item after `stage` ("track", "lipsync" or "render"); as it came when it is none of the stage's input."""
@@ -88,33 +134,44 @@ class Steps:
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> Assembled | Failed:
         """Join the parts, add the speech, publish the output."""
-        start = time.perf_counter()
+        ordered = sorted(parts, key=lambda part: part.chunk.index)
+        limit = self._settings.limits.for_stitch([part.frames for part in parts])
+        piece, start = Piece.of_job(job.id, "stitch"), time.perf_counter()
         try:
-            output, frames = self._tools.stitch(job, job_dir, sorted(parts, key=lambda part: part.chunk.index))
-        except Exception as error:
-            return self._failed(job.id, "stitch", error, line=job.line)
+            (output, frames), attempt = self._do(piece, limit, lambda: self._tools.stitch(job, job_dir, ordered))
+        except (Exception, SystemExit) as error:
+            return self._failed(piece, error, line=job.line)
         seconds = time.perf_counter() - start
         self._note("stitch", job.id, frames, seconds)
-        return Assembled(job.id, output, frames, seconds)
+        return Assembled(job.id, output, frames, seconds, attempt)
 
     def _run(self, stage: str, item: Work, chunk: Chunk) -> Item:
-        ledger = Ledger(chunk.job_dir)
-        if ledger.given_up(self._settings.run_id):
+        if self._claims.given_up(chunk.job_id):
             return Dropped(chunk.job_id, chunk.index)
-        start = time.perf_counter()
-        try:
-            done = self._call(stage, item, ledger)
-        except Exception as error:
-            problem = self._failed(chunk.job_id, stage, error, chunk=chunk.index)
-            ledger.give_up(self._settings.run_id)
-            return problem
-        seconds = time.perf_counter() - start
+        ledger, piece, start = Ledger(chunk.job_dir), Piece.of_chunk(chunk, stage), time.perf_counter()
+        # Ray does lost rows again from the start, and two jobs may share their parts: what is there is not made twice.
+        known = ledger.finished_part(chunk)
+        if known is not None:
+            return known
         before = {} if isinstance(item, Chunk) else item.seconds
-        done = dataclasses.replace(done, seconds={**before, **done.seconds, stage: seconds})
-        if isinstance(done, Part):
-            ledger.publish_part(done)
-        self._note(stage, job_of(done), len(chunk.span), seconds)
-        return done
+
+        def call() -> TrackedChunk | SynthesisedChunk | Part:
+            done = self._call(stage, item, ledger)
+            seconds = {**before, **done.seconds, stage: time.perf_counter() - start}
+            if not isinstance(done, Part):
+                return dataclasses.replace(done, seconds=seconds)
+            part = dataclasses.replace(done, seconds=seconds, attempt=self._attempts(chunk))
+            ledger.publish_part(part, self._settings.run_id)
+            return part
+
+        try:
+            made, _ = self._do(piece, self._settings.limits.for_chunk(len(chunk.span)), call, chunk)
+        except (Exception, SystemExit) as error:
+            problem = self._failed(piece, error, chunk=chunk.index)
+            self._give_up(chunk.job_id)
+            return problem
+        self._note(stage, chunk.job_id, len(chunk.span), made.seconds[stage])
+        return made
 
     def _call(self, stage: str, item: Any, ledger: Ledger) -> TrackedChunk | SynthesisedChunk | Part:
         if stage == "track":
@@ -125,12 +182,56 @@ class Steps:
         path.parent.mkdir(parents=True, exist_ok=True)
         return self._tools.render(item, str(path))
 
+    def _do(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None = None) -> tuple[T, int]:
+        """(What `call` returns, number of the attempt that it took.) Raises its error, or the verdict on the piece."""
+        return with_retries(
+            lambda: self._once(piece, seconds, call, chunk), piece.stage, self._settings.tries, self._sleep
+        )
+
+    def _once(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None) -> tuple[T, int]:
+        deaths = self._claims.deaths(piece.job_id, piece.work, self._alive)
+        problem = verdict(piece, deaths, self._settings.work_dir, self._settings.run_id, chunk)
+        if problem is not None:
+            raise problem
+        worker = {**self._worker, "what": piece.what, "limit_s": seconds}
+        claim = self._claims.claim(piece.job_id, piece.work, worker=worker)
+        try:
+            if self._watchdog is None:
+                made = call()
+            else:
+                with self._watchdog.limit(seconds, claim):
+                    made = call()
+        except (Exception, SystemExit, KeyboardInterrupt):
+            # An error, or the user: nobody died.
+            claim.release()
+            raise
+        claim.release()
+        return made, claim.attempt
+
+    def _attempts(self, chunk: Chunk) -> int:
+        """The most attempts that any stage of the chunk took in this run."""
+        works = (Piece.of_chunk(chunk, stage).work for stage in _CHUNK_STAGES)
+        return max(1, *(self._claims.attempts(chunk.job_id, work) for work in works))
+
     def _failed(
-        self, job_id: str, stage: str, error: Exception, *, line: int | None = None, chunk: int | None = None
+        self, piece: Piece, error: BaseException, *, line: int | None = None, chunk: int | None = None
     ) -> Failed:
-        problem = failed(job_id, stage, error, line=line, chunk=chunk)
-        _log.info("job %r, %s: %s", job_id, stage, problem.detail or problem.error["message"])
+        if isinstance(error, InterruptedRun):
+            raise error
+        if isinstance(error, SystemExit):
+            # A library that calls sys.exit() ends the step, not the worker.
+            error = StageError(Code.INTERNAL, f"{piece.stage}: something in it asked the process to exit ({error})")
+        attempt = self._claims.attempts(piece.job_id, piece.work)
+        problem = failed(piece.job_id, piece.stage, error, line=line, chunk=chunk, attempt=attempt)
+        _log.info("job %r, %s: %s", piece.job_id, piece.stage, problem.detail or problem.error["message"])
         return problem
+
+    def _give_up(self, job_id: str) -> None:
+        try:
+            self._claims.give_up(job_id)
+        except RaydubError as error:
+            # The job fails all the same; only some more of its chunks are worked on in vain.
+            _log.warning("job %r: %s", job_id, error)
 
     def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
         self._reporter.note(Note(stage, job_id, frames, seconds, os.getpid(), socket.gethostname(), peak_rss_mb()))

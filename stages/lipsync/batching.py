@@ -7,7 +7,9 @@ halved, for good, and the same rows are tried again, down to a single row.
 
 from __future__ import annotations
 
+import errno
 import logging
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +19,18 @@ from raydub.errors import Code, StageError
 
 _log = logging.getLogger(__name__)
 
-_NO_ROOM = ("out of memory", "not enough memory", "can't allocate", "bad_alloc")
+# CUDA, Windows, torch's CPU allocator, C++ and with it OpenVINO and ONNX Runtime, libc, OpenCV.
+_NO_ROOM = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "cannot allocate memory",
+    "insufficient memory",
+    "failed to allocate",
+    "cublas_status_alloc_failed",
+)
 
 Rows = npt.NDArray[np.generic]
 Network = Callable[..., npt.NDArray[np.float32]]
@@ -74,10 +87,18 @@ class FixedBatches:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """torch.OutOfMemoryError, CUDA's and the CPU allocator's RuntimeErrors, OpenVINO's bad_alloc, MemoryError."""
-    text = str(error).lower()
-    named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
-    return named or any(words in text for words in _NO_ROOM)
+    """torch.OutOfMemoryError, CUDA's and the CPU allocator's RuntimeErrors, bad_alloc of native libraries, ENOMEM,
+    MemoryError. Never raises, whatever the exception makes of str()."""
+    # torch's is known by its name: callers must not have to import torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    try:
+        text = str(error).lower()
+    except Exception:
+        return False
+    return any(words in text for words in _NO_ROOM)
 
 
 def _filled(array: Rows, size: int) -> Rows:
@@ -89,7 +110,7 @@ def _filled(array: Rows, size: int) -> Rows:
 
 
 def _free_cuda() -> None:
-    import torch
-
-    if torch.cuda.is_available():
+    # A network that is not torch's has left nothing there, and importing torch takes memory and seconds.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,0 +1,64 @@
+"""How long a step may take before it is ended: a base that no honest step comes near, and a share for what there is to
+do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from manifests.job import Job
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class StepLimits:
+    """Wall-clock seconds. The defaults are 15 times what 1080p with a network takes on two busy laptop cores: they are
+    there for hangs, not to hurry anybody.
+
+    flat: every step may take this long and no longer, whatever its size; None: as the others say.
+    prepare, per_mib: base, and for each MiB of the job's inputs; remote: instead, for inputs that are fetched from a
+    URI (their size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk.
+    stitch, per_joined_frame: joining a job, by output frame.
+    """
+
+    flat: float | None = None
+    prepare: float = 600.0
+    per_mib: float = 5.0
+    remote: float = 6 * 3600.0
+    chunk: float = 300.0
+    per_frame: float = 2.0
+    stitch: float = 600.0
+    per_joined_frame: float = 0.2
+
+    def for_prepare(self, job: Job) -> float:
+        """Seconds for preparing a job. Looks at the size of its inputs."""
+        if self.flat is not None:
+            return self.flat
+        inputs = [path for path in (job.video, job.audio) if path]
+        if any("://" in path for path in inputs):
+            return self.remote
+        return self.prepare + self.per_mib * sum(map(_size, inputs)) / _MIB
+
+    def for_chunk(self, frames: int) -> float:
+        """Seconds for one stage of a chunk of so many frames."""
+        return self.flat if self.flat is not None else self.chunk + self.per_frame * frames
+
+    def for_stitch(self, frames: Sequence[int]) -> float:
+        """Seconds for joining parts of so many frames each."""
+        return self.flat if self.flat is not None else self.stitch + self.per_joined_frame * sum(frames)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file, or of the files of a folder of images; 0 where there is nothing to see."""
+    try:
+        return sum(_file_sizes(path)) if os.path.isdir(path) else os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _file_sizes(folder: str) -> Iterator[int]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry.stat().st_size
