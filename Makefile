@@ -10,7 +10,7 @@ MEDIA ?= $(or $(RAYDUB_TEST_MEDIA),../shared/media)
 CLIP ?= $(firstword $(wildcard $(MEDIA)/video/webcam_en_720p30.mp4) examples/demo/clip.mp4)
 SPEECH ?= examples/demo/speech_es.flac
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all faults lint format bench clean
 
 demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the videos and the contact sheet are
 	$(BIN)/raydub demo --output demo-out
@@ -20,6 +20,9 @@ test: $(VENV)/.dev       ## the test suite without what takes minutes or needs a
 
 test-all: $(VENV)/.dev   ## everything; what needs a GPU or the real clips says why it skips
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.dev     ## each fault of docs/faults.md, with outcome and seconds; FAULTS="1 11" for some of them
+	$(BIN)/python -m tests.cluster_faults.table $(FAULTS)
 
 lint: $(VENV)/.dev       ## style, types, and the floors
 	$(BIN)/ruff check .

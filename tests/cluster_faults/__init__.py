@@ -1,1 +1,1 @@
-"""Faults on purpose: processes killed, nodes lost, disks full, drivers stopped. Afterwards nothing is lost or half done."""
+"""Faults on purpose: killed processes, lost nodes, full disks, stopped drivers; nothing may be lost or half done."""

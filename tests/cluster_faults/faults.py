@@ -20,9 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ffmpeg
 import numpy as np
 
 from manifests.job import Job
+from media.ffmpeg import run_ffmpeg
 from media.publish import write_atomic
 from pipeline.events import Planned
 from pipeline.steps import Toolbox, WorkSettings
@@ -124,6 +126,8 @@ def strike(fault: dict[str, Any]) -> None:
         hog(fault["mb"])
     elif kind == "hang":
         time.sleep(fault["seconds"])
+    elif kind == "ffmpeg":
+        run_ffmpeg(ffmpeg.input("in.mp4").output("out.mp4"), timeout=3600)
     elif kind == "storage":
         raise OSError(errno.EIO, "Input/output error")
     elif kind == "unpicklable":
@@ -157,18 +161,21 @@ class CannotTravel(Exception):
 
 
 def refuse_writes(matches: Sequence[str], folder: Path) -> None:
-    """From now on, while `folder`/full exists, syncing a file whose path matches one of the expressions finds the disk
-    full.
+    """From now on, while `folder`/full exists, syncing a file finds the disk full where one of the expressions matches
+    "name path": the name of the fake job that the file's folder belongs to ("" elsewhere), and the file's path.
 
-    Every published file passes fsync, and a full disk often shows only there. Linux only: names come from /proc.
+    Every published file passes fsync, and a full disk often shows only there. Linux only: paths come from /proc.
     """
     sync = os.fsync
 
     def refusing(fd: Any) -> None:
         number = fd if isinstance(fd, int) else fd.fileno()
-        path = os.readlink(f"/proc/self/fd/{number}")
-        if (folder / "full").exists() and any(re.search(match, path) for match in matches):
-            raise OSError(errno.ENOSPC, "No space left on device", path)
+        path = Path(os.readlink(f"/proc/self/fd/{number}"))
+        if (folder / "full").exists():
+            name = path.parent.parent / "name"
+            words = f"{name.read_text() if name.is_file() else ''} {path}"
+            if any(re.search(match, words) for match in matches):
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
         sync(fd)
 
     os.fsync = refusing
