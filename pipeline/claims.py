@@ -23,12 +23,12 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from media.publish import storage_error, write_atomic
+from media.publish import storage_error, sweep, write_atomic
 from raydub.process import born, place, place_of
 
 MAX_DEATHS = 2
@@ -154,10 +154,14 @@ def process_lives(record: Mapping[str, Any]) -> bool:
     return bool(birth) and record.get("host") == socket.gethostname() and born(record["pid"]) == birth
 
 
-def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any]) -> None:
-    """Make the folder of a run of this process, and remove those of runs whose driver is dead. info: JSON-ready, what
-    the run is about. Raises StageError STORAGE or DISK_FULL."""
+def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], outputs: Iterable[str] = ()) -> None:
+    """Make the folder of a run of this process, and remove what dead runs left: their folders, and temporary files in
+    the caches and in the folders of `outputs`. info: JSON-ready, what the run is about. Raises StageError STORAGE or
+    DISK_FULL."""
     sweep_runs(work_dir)
+    root = Path(work_dir)
+    for folder in {root / "index", root / "receipts", *root.glob("tracks/*"), *(Path(path).parent for path in outputs)}:
+        sweep(folder)
     record = {**this_worker(), "started": time.time(), **info}
     write_atomic(run_dir(work_dir, run_id) / "info.json", json.dumps(record, ensure_ascii=False, default=str).encode())
 
