@@ -14,6 +14,8 @@ from raydub.errors import Code, InputError, UsageError
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+# Marks that make a reader see another name than the file has (Unicode TR 36, bidirectional text spoofing).
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LATER_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "az", "hdfs", "http", "https", "ftp", "sftp"})
 _MAX_PATH, _MAX_NAME = 4000, 250
 
@@ -22,6 +24,11 @@ def scheme_of(text: str) -> str | None:
     """The URI scheme in lower case, or None for a plain path."""
     found = _SCHEME.match(text)
     return found.group(1).lower() if found else None
+
+
+def is_remote(text: str) -> bool:
+    """Does `text` name something on the network? file:// is local."""
+    return scheme_of(text) not in (None, "file")
 
 
 def local_path(text: str, field: str) -> str:
@@ -67,8 +74,7 @@ def resolve_media(text: str, folder: Path, field: str, policy: FetchPolicy | Non
     judged but not asked. policy: by default the environment's.
 
     Raises UsageError URI_SCHEME, URI_DENIED, FIELD_VALUE, and what local_path raises."""
-    scheme = scheme_of(text)
-    if scheme is None or scheme == "file":
+    if not is_remote(text):
         return resolve_input(text, folder, field)
     try:
         parse_uri(text, policy or FetchPolicy.from_environment())
@@ -89,7 +95,7 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
     what local_path raises. Symlinks may change later: who publishes the file checks once more.
     """
     way_out = "give a path inside the output root, or choose another root with --output-root"
-    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text):
+    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TURNING for c in text):
         raise UsageError(
             Code.OUTPUT_ESCAPES,
             f"the path {text!r} holds a control character",

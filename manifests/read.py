@@ -9,7 +9,7 @@ from typing import Any
 
 from manifests.formats import RawRow, raw_rows
 from manifests.job import Job
-from manifests.paths import folded
+from manifests.paths import folded, is_remote
 from manifests.rows import BadRow, parse_row
 from raydub.errors import Code, UsageError
 
@@ -71,7 +71,8 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
     The first of several rows keeps the name: its result is the same as if the others were not there."""
     ids: dict[str, int | None] = {}
     outputs: dict[str, int | None] = {}
-    inputs = {folded(str(Path(text).resolve())): job.line for job in jobs for text in (job.video, job.audio)}
+    files = ((text, job.line) for job in jobs for text in (job.video, job.audio) if not is_remote(text))
+    inputs = {folded(str(Path(text).resolve())): line for text, line in files}
     kept: list[Job] = []
     bad: list[BadRow] = []
     for job in jobs:

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from manifests.job import Job
 from manifests.rows import BadRow
+from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError, StageError
 
 Status = Literal["ok", "failed", "quarantined", "skipped"]
@@ -63,6 +64,12 @@ class JobResult(BaseModel):
     warnings: tuple[str, ...] = ()
     engine: str | None = None
     line: int | None = None
+
+    @field_validator("video", "audio", "output")
+    @classmethod
+    def _without_secrets(cls, value: str | None) -> str | None:
+        # The query of a signed link opens the file to whoever reads it; failed.jsonl keeps it, results go around.
+        return None if value is None else redact(value)
 
     @classmethod
     def failure(cls, job: Job, error: RaydubError, **more: Any) -> JobResult:

@@ -60,7 +60,15 @@ def parse_row(
         for problem in errors:
             problem.at(job=job_id, line=line)
         return errors
-    return Job(id=job_id, video=own["video"], audio=own["audio"], output=own["output"], options=options, line=line)
+    return Job(
+        id=job_id,
+        video=own["video"],
+        audio=own["audio"],
+        output=own["output"],
+        options=options,
+        line=line,
+        output_root=str(output_root.resolve()),
+    )
 
 
 def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | None, list[UsageError]]:

@@ -22,7 +22,6 @@ from raydub.errors import Code, InputError
 
 _log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _GOT_ON = 1 << 20
 _UNMARKED_FRESH_SECONDS = 600.0
@@ -36,12 +35,6 @@ class Fetched:
 
     path: str
     unchecked: str = ""
-
-
-def is_remote(text: str) -> bool:
-    """Does `text` name something on the network, as far as a look at it tells? file:// is local."""
-    found = _SCHEME.match(text)
-    return found is not None and found[1].lower() != "file"
 
 
 def fetch(

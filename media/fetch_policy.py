@@ -53,6 +53,16 @@ class FetchPolicy:
         private = said.get(PRIVATE_VARIABLE, "").strip().casefold() in _YES
         return cls(schemes=allowed_schemes(said.get(SCHEMES_VARIABLE, "").split(",")), allow_private=private)
 
+    def words(self) -> str:
+        """What the user allowed, as a word or two that travel to workers; from_words reads them."""
+        return " ".join([",".join(self.schemes) or "none", *(["private"] if self.allow_private else [])])
+
+    @classmethod
+    def from_words(cls, words: str) -> FetchPolicy:
+        """The policy of words()."""
+        schemes, _, more = words.partition(" ")
+        return cls(schemes=allowed_schemes(schemes.split(",")), allow_private=more == "private")
+
 
 def allowed_schemes(names: Iterable[str]) -> tuple[str, ...]:
     """The default schemes and `names`; none at all when one of them is "none"; "file" needs no word and gets none.

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from manifests.job import Job
 from manifests.options import Options
+from media.fetch_policy import FetchPolicy
 from media.frames import Frame, Transform
 from media.info import VideoInfo
 from media.opening import content_identity
@@ -26,6 +27,7 @@ from raydub.errors import RaydubError
 from stages.engine import LipEngine
 from stages.faces import FaceFinder, FacePlan, constant_box
 from stages.hear import hear
+from stages.inputs import in_words_of, local_inputs
 from stages.plan import (
     MEL_FILE,
     SOURCE_FILE,
@@ -53,16 +55,20 @@ _SEARCH_FRAMES = 600
 """Source frames looked at in one go when a whole source is searched for faces."""
 
 
-def prepare_job(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
-    """The plan of a job, with its folder filled. Repeating it costs a look at the inputs.
+def prepare_job(job: Job, work_dir: str, engine: LipEngine, fetch: FetchPolicy | None = None) -> JobPlan:
+    """The plan of a job, with its folder filled. Repeating it costs a look at the inputs. Web addresses are fetched
+    first, as `fetch` allows (None: as the environment does); the plan's own job names the local copies.
 
     Raises InputError for inputs that cannot be used (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE, REFERENCE_FACE),
     DependencyError for absent models or weights, StageError for the work folder (STORAGE, DISK_FULL); all name the job.
     """
+    local = job
     try:
-        return _prepare(job, work_dir, engine)
+        local, doubts = local_inputs(job, work_dir, fetch)
+        plan = _prepare(local, work_dir, engine)
     except RaydubError as error:
-        raise error.at(job=job.id, line=job.line) from error.__cause__
+        raise in_words_of(job, local, error).at(job=job.id, line=job.line) from error.__cause__
+    return plan.model_copy(update={"warnings": (*plan.warnings, *doubts)})
 
 
 def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:

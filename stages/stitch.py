@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from media.confine import make_folder, publish_inside
 from media.mux import check_output, join_parts, mux
-from media.publish import discard, publish, storage_error, temp_beside
+from media.publish import discard, storage_error, temp_beside
 from raydub import __version__
 from raydub.errors import Code, RaydubError, StageError
 from stages.plan import JobPlan, chunks_of
@@ -72,6 +73,8 @@ def _ordered(plan: JobPlan, parts: Sequence[Part]) -> list[Part]:
 
 def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     goal = plan.job.output
+    root = plan.job.output_root or os.path.dirname(goal)
+    make_folder(goal, root)
     temp = temp_beside(goal)
     try:
         # The joined picture goes to the job's folder: the output's disk holds the output alone.
@@ -81,7 +84,7 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
             join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)
             mux(picture, plan.job.audio, temp, plan.n_frames, plan.rate, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
-        publish(temp, goal)
+        publish_inside(temp, goal, root)
     except OSError as error:
         raise storage_error(error, goal) from error
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +35,7 @@ def dub(
     from manifests.read import check_rows
 
     root = output.absolute().parent
-    row: dict[str, Any] = {"video": os.path.abspath(video), "audio": os.path.abspath(audio), "output": output.name}
+    row: dict[str, Any] = {"video": video, "audio": audio, "output": output.name}
     asked = check_rows([(1, row | options.chosen(engine, model, more))], Path.cwd(), root)
     if asked.bad:
         for problem in asked.errors:

@@ -188,6 +188,7 @@ def test_jobs_roundtrip_through_every_form(tmp_path: Path, suffix: str, rows: li
             output=str(tmp_path / f"{index}.mp4"),
             options=Options.model_validate(options),
             line=index + (2 if suffix == ".csv" else 1),
+            output_root=str(tmp_path),
         )
         for index, (name, options) in enumerate(rows)
     ]

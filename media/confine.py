@@ -1,0 +1,111 @@
+"""Publishing below a root that was promised, also when somebody exchanges a folder for a symlink in the meantime.
+
+A manifest's outputs are checked when it is read; hours may pass until they are published. So the way from the root to
+the file is walked once more then, folder by folder, by handle, and no symlink is followed. Above the root symlinks are
+the administrator's business: nodes may mount the same disk in different ways.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from media.publish import discard, storage_error
+from raydub.errors import Code, StageError
+
+# A handle for walking needs no leave to list the folder; only Linux has it.
+_WALK = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+
+
+def make_folder(goal: str | Path, root: str | Path) -> None:
+    """Create the folder of `goal` inside `root`, which is created too. Raises what publish_inside raises."""
+    with _folder(goal, root):
+        pass
+
+
+def publish_inside(temp: str | Path, goal: str | Path, root: str | Path) -> None:
+    """fsync `temp`, which lies in the folder of `goal`, and rename it to `goal`, inside `root` and nowhere else. A
+    symlink at `goal` itself is replaced, not followed.
+
+    Raises StageError: OUTPUT_ESCAPES (a folder on the way is a symlink now, or another one than `temp` lies in),
+    STORAGE, DISK_FULL; `temp` is removed then."""
+    name, source = Path(goal).name, Path(temp).name
+    try:
+        with _folder(goal, root) as folder:
+            with open(temp, "rb+") as stream:
+                os.fsync(stream.fileno())
+                there, here = os.fstat(stream.fileno()), _look(source, folder)
+            if here is None or (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+                raise _escapes(str(goal), str(Path(goal).parent))
+            os.replace(source, name, src_dir_fd=folder, dst_dir_fd=folder)
+            # Some network file systems refuse fsync on a folder; the rename itself stands.
+            with contextlib.suppress(OSError):
+                handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+    except OSError as error:
+        discard(temp)
+        raise storage_error(error, str(goal)) from error
+    except StageError:
+        discard(temp)
+        raise
+
+
+@contextmanager
+def _folder(goal: str | Path, root: str | Path) -> Iterator[int]:
+    """A handle of the folder of `goal`, reached from `root` without following a symlink; missing folders are made."""
+    try:
+        steps = Path(goal).parent.relative_to(root).parts
+    except ValueError:
+        raise _escapes(str(goal), str(root)) from None
+    if ".." in steps:
+        raise _escapes(str(goal), str(root))
+    try:
+        os.makedirs(root, exist_ok=True)
+        handle = os.open(root, _WALK)
+    except OSError as error:
+        raise storage_error(error, str(root)) from error
+    try:
+        at = Path(root)
+        for step in steps:
+            at = at / step
+            handle = _descend(handle, step, str(goal), str(at))
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _descend(handle: int, step: str, goal: str, shown: str) -> int:
+    """The handle of the folder `step` in `handle`, which is closed; made where it is missing."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(step, dir_fd=handle)
+        found = os.open(step, _WALK | os.O_NOFOLLOW, dir_fd=handle)
+    except OSError as error:
+        seen = _look(step, handle)
+        if seen is not None and stat.S_ISLNK(seen.st_mode):
+            raise _escapes(goal, shown) from error
+        raise storage_error(error, shown) from error
+    os.close(handle)
+    return found
+
+
+def _look(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _escapes(goal: str, place: str) -> StageError:
+    return StageError(
+        Code.OUTPUT_ESCAPES,
+        f"{goal} would leave the output root: {place} is not the folder that it was when the manifest was read",
+        hint="remove symlinks below the output root, or name the real folder",
+    )
