@@ -96,6 +96,20 @@ class Claims:
                 found.append(record)
         return found
 
+    def left_by(self, job_id: str, pid: int) -> list[dict[str, Any]]:
+        """Records of the attempts at this job that a process of this machine, which is dead now, has left behind."""
+        suffixes, host = (".ended", ".overran"), socket.gethostname()
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in sorted(os.listdir(self._attempts(job_id))):
+                if name.endswith(suffixes):
+                    continue
+                with contextlib.suppress(OSError, ValueError):
+                    record = json.loads((self._attempts(job_id) / name).read_bytes())
+                    if (record.get("host"), record.get("pid")) == (host, pid):
+                        found.append(record)
+        return found
+
     def attempts(self, job_id: str, work: str) -> int:
         """How many attempts were booked, of whatever end."""
         folder, count = self._attempts(job_id), 0
@@ -115,6 +129,14 @@ class Claims:
     def given_up(self, job_id: str) -> bool:
         """Has some worker of this run given the job up?"""
         return self._failed(job_id).exists()
+
+    def forgive(self) -> None:
+        """End every claim that nobody ended: their workers were taken from the work, they did not die of it. Never
+        raises."""
+        for path in run_dir(self.work_dir, self.run_id).glob("attempts/*/*"):
+            if path.name.rpartition(".")[2].isdecimal():
+                with contextlib.suppress(OSError):
+                    os.rename(path, f"{path}.ended")
 
     def _unended(self, job_id: str, work: str) -> list[dict[str, Any]]:
         folder, attempt = self._attempts(job_id), 0

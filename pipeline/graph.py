@@ -1,114 +1,100 @@
-"""The Ray Data graph: jobs → prepare (1:N) → track → lipsync → render, and stitch tasks beside it.
+"""Runs jobs on a Ray cluster: the dataset of pipeline.dataset, stitch tasks beside it, and what to do when the cluster
+changes under them.
 
-One chunk is one row is one block: the unit of scheduling, of loss and of retry. Rows hold crops and boxes, never
-frames. Every row carries what became of it: a failing step yields a `Failed` row that passes the later stages
-untouched, so one job's trouble never stops the run. No stage waits for another to end: the driver sees a job's last
-part as it is published and has it stitched while other jobs are still being tracked.
+The driver sees a job's last part as it is published and has it stitched while other jobs are still being tracked. A
+dataset's pools are planned for the nodes that there are at its start. When nodes are lost Ray starts their actors
+elsewhere, as far as they fit; when nothing moves any more, or Ray gives up, a new dataset is planned for the nodes that
+are left and does what is not done yet.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.data
-from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
 from manifests.job import Job
-from pipeline.board import BoardReporter, start_board
-from pipeline.events import Assembled, Failed, Item, Note
+from pipeline.board import start_board
+from pipeline.claims import Claims
+from pipeline.dataset import MakeToolbox, blocks, build, stitch
+from pipeline.events import Assembled, Failed, Item, Note, Planned
 from pipeline.failures import failed
-from pipeline.pools import Pool, Pools
-from pipeline.rows import Row, pack, pack_job, unpack, unpack_job
-from pipeline.steps import Steps, Toolbox, WorkSettings
-from pipeline.threads import limit_threads
+from pipeline.feed import Feed
+from pipeline.nodes import nodes_now, store_used_mb
+from pipeline.pools import Node, Pools, plan_pools
+from pipeline.rows import Row, pack, pack_job, unpack
+from pipeline.steps import WorkSettings
+from pipeline.trouble import as_run_error, is_loss, stalled
+from raydub.errors import Code, StageError
 from stages.types import Part
 
-MakeToolbox = Callable[[WorkSettings], Toolbox]
-# A stitch copies packets and encodes one audio track: two at a time keep up with any cluster's rendering.
-_STITCHES_AT_ONCE = 2
+_log = logging.getLogger(__name__)
+_TICK = 0.2
+_LOOK_EVERY = 5.0
+_MOST_DATASETS = 10
 
 
-class StageWorker:
-    """An actor of one stage. Networks load at the first row, so that a load that fails becomes that row's failure."""
+@dataclass(frozen=True)
+class Patience:
+    """Seconds. stall: without any sign of progress, until the run is given up; replan: without progress after nodes
+    were lost, until a new dataset is planned for those that are left."""
 
-    def __init__(self, stage: str, settings: WorkSettings, tools: MakeToolbox, board: Any, threads: int) -> None:
-        limit_threads(threads)
-        self._stage = stage
-        self._threads = threads
-        self._steps = Steps(settings, tools(settings), BoardReporter(board))
-
-    def __call__(self, row: Row) -> Row:
-        """One row in, one row out."""
-        done = pack(self._steps.advance(self._stage, unpack(row)))
-        limit_threads(self._threads)  # again, for libraries that this row was the first to import
-        return done
-
-
-def _prepare(row: Row, settings: WorkSettings, tools: MakeToolbox, board: Any) -> Iterator[Row]:
-    limit_threads(1)
-    job = unpack_job(row)
-    for item in Steps(settings, tools(settings), BoardReporter(board)).prepare(job):
-        yield pack(item)
-
-
-@ray.remote(num_cpus=0)
-def _stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, tools: MakeToolbox, board: Any) -> Row:
-    limit_threads(1)
-    reporter = BoardReporter(board)
-    found = [part for part in map(unpack, parts) if isinstance(part, Part)]
-    done = pack(Steps(settings, tools(settings), reporter).stitch(unpack_job(job), job_dir, found))
-    reporter.flush()
-    return done
-
-
-@contextmanager
-def _quiet_context() -> Iterator[None]:
-    """Ray Data settings of our graph; a dataset copies them when it is built."""
-    context = DataContext.get_current()
-    # They advise on memory and hanging tasks in the middle of our output; a slow chunk is no issue.
-    detectors, context.issue_detectors_config.detectors = context.issue_detectors_config.detectors, []
-    wanted = {
-        # Every row is a block of its own: a job's first chunk is being tracked while its last is still being planned.
-        "target_max_block_size": 1,
-        "target_min_block_size": 1,
-        "enable_progress_bars": False,
-        "print_on_execution_start": False,
-    }
-    before = {name: getattr(context, name) for name in wanted}
-    for name, value in wanted.items():
-        setattr(context, name, value)
-    try:
-        yield
-    finally:
-        context.issue_detectors_config.detectors = detectors
-        for name, value in before.items():
-            setattr(context, name, value)
+    stall: float = 1800.0
+    replan: float = 60.0
 
 
 class RayExecutor:
-    """Runs jobs on the connected Ray cluster. See pipeline.driver.Executor."""
+    """Runs jobs on the connected Ray cluster. See pipeline.driver.Executor.
 
-    def __init__(self, settings: WorkSettings, tools: MakeToolbox, pools: Pools) -> None:
+    plan: pools for the nodes that there are now, when a new dataset is needed.
+    """
+
+    def __init__(
+        self,
+        settings: WorkSettings,
+        tools: MakeToolbox,
+        pools: Pools,
+        *,
+        patience: Patience | None = None,
+        plan: Callable[[Sequence[Node], int], Pools] = plan_pools,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._tools = tools
         self._pools = pools
+        self._patience = patience or Patience()
+        self._plan = plan
+        self._clock = clock
         self._board = start_board()
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
         self._running: dict[Any, Job] = {}
+        self._feed: Feed | None = None
+        self._left: dict[str, int | None] = {}  # rows to come of each job; None: its plan is not there yet
+        self._nodes: Mapping[str, Node] = {}
+        self._moved = self._looked = self._weighed = clock()
+        self.store_peak_mb = 0.0
+        """Most of the object stores that was seen in use, MiB, all nodes together."""
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens, as it happens, in no order."""
-        with _quiet_context():
-            dataset = self._graph(jobs)
-            # Whole blocks and no prefetching: iter_rows() holds a row back until the next block is there.
-            blocks: Any = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
-            for block in blocks:
-                for row in block.to_pylist():
-                    yield unpack(row)
+        """Everything that happens, as it happens, in no order. Raises StageError STALLED, WORKER_LOST."""
+        self._left = {job.id: None for job in jobs}
+        for number in range(_MOST_DATASETS):
+            open_jobs = [job for job in jobs if self._left.get(job.id, 1) != 0]
+            try:
+                yield from self._one_dataset(open_jobs)
+                return
+            except _NodesLost:
+                _log.warning("nodes were lost and nothing moves: planning for those that are left")
+            except Exception as error:
+                if not is_loss(error) or number + 1 == _MOST_DATASETS:
+                    raise as_run_error(error, "run", self._patience.stall) from error
+                _log.warning("Ray gave up (%s): starting anew", type(error).__name__)
+            self._replan(len(open_jobs))
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Queue a job's stitch."""
@@ -118,15 +104,19 @@ class RayExecutor:
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that ended since the last call; with `wait`, all of them."""
         while self._running:
-            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=None if wait else 0)
+            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_TICK if wait else 0)
             if not ready:
-                return
+                if not wait:
+                    return
+                self._check_stall()
+                continue
+            self._moved = self._clock()
             job = self._running.pop(ready[0])
             self._start_stitches()
             try:
                 item = unpack(ray.get(ready[0]))
             except Exception as error:
-                item = failed(job.id, "stitch", error, line=job.line)
+                item = failed(job.id, "stitch", as_run_error(error, "stitch", self._patience.stall), line=job.line)
             if isinstance(item, (Assembled, Failed)):
                 yield item
 
@@ -134,35 +124,106 @@ class RayExecutor:
         """Progress of the workers since the last call; [] when the board does not answer."""
         try:
             notes: list[Note] = ray.get(self._board.drain.remote(), timeout=5)
+            if self._clock() - self._weighed > 1.0:
+                self._weighed = self._clock()
+                self.store_peak_mb = max(self.store_peak_mb, store_used_mb())
         except Exception:
             return []
+        if notes:
+            self._moved = self._clock()
         return notes
 
-    def _graph(self, jobs: Sequence[Job]) -> Dataset:
-        # Ray's types know neither functions with fn_kwargs nor callable classes for map.
-        prepare: Any = _prepare
-        worker: Any = StageWorker
-        shared = {"settings": self._settings, "tools": self._tools, "board": self._board}
-        dataset: Dataset = ray.data.from_items([pack_job(job) for job in jobs], override_num_blocks=len(jobs))
-        dataset = dataset.flat_map(
-            prepare,
-            fn_kwargs=shared,
-            compute=TaskPoolStrategy(size=max(1, self._pools.track.size)),
-            num_cpus=self._pools.prepare_cpus,
+    def close(self) -> None:
+        """Abandon what flies: end the dataset's execution and the stitches. Never raises, takes a few seconds."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+        self._waiting.clear()
+        for reference in list(self._running):
+            try:
+                ray.cancel(reference, force=True)
+            except Exception:
+                _log.debug("a stitch could not be cancelled", exc_info=True)
+        self._running.clear()
+
+    def _one_dataset(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        self._nodes = nodes_now()
+        self._moved = self._looked = self._clock()
+        dataset = build(
+            jobs,
+            self._settings,
+            self._tools,
+            self._pools,
+            self._board,
+            stall_seconds=self._patience.stall,
+            nodes=len(self._nodes),
         )
-        for stage in ("track", "lipsync", "render"):
-            pool: Pool = getattr(self._pools, stage)
-            dataset = dataset.map(
-                worker,
-                fn_constructor_kwargs={"stage": stage, "threads": pool.threads, **shared},
-                compute=ActorPoolStrategy(size=pool.size),
-                num_cpus=pool.cpus,
-                num_gpus=pool.gpus or None,
-            )
-        return dataset
+        self._feed = feed = Feed(lambda: blocks(dataset))
+        try:
+            while not feed.ended:
+                row = feed.get(_TICK)
+                if row is None:
+                    self._look()
+                    yield from self.assembled(wait=False)
+                    continue
+                self._moved = self._clock()
+                item = unpack(row)
+                self._count(item)
+                yield item
+        finally:
+            feed.close()
+            self._feed = None
+
+    def _count(self, item: Item) -> None:
+        """Keep track of the rows that are still to come, for the next dataset if one is needed."""
+        if isinstance(item, Planned) and self._left.get(item.job_id) is None:
+            self._left[item.job_id] = item.n_chunks if item.finished is None else 0
+        elif isinstance(item, Failed):
+            self._left[item.job_id] = 0
+        elif isinstance(item, Part):
+            left = self._left.get(item.chunk.job_id)
+            self._left[item.chunk.job_id] = None if left is None else max(0, left - 1)
+
+    def _look(self) -> None:
+        """Is anything moving, and are the nodes still those that the pools were planned for?"""
+        self._check_stall()
+        now = self._clock()
+        if now - self._moved > self._patience.replan and now - self._looked > min(_LOOK_EVERY, self._patience.replan):
+            self._looked = now
+            living = nodes_now()
+            if set(self._nodes) - set(living) and any(node.cpus > 0 for node in living.values()):
+                raise _NodesLost
+
+    def _check_stall(self) -> None:
+        if self._clock() - self._moved > self._patience.stall:
+            raise stalled(self._patience.stall)
+
+    def _replan(self, jobs: int) -> None:
+        living = self._wait_for_nodes()
+        # Workers that this end of a dataset has killed did not die of their work.
+        Claims(self._settings.work_dir, self._settings.run_id).forgive()
+        self._pools = self._plan(list(living.values()), jobs)
+
+    def _wait_for_nodes(self) -> Mapping[str, Node]:
+        """The living nodes, once one of them has a CPU. Raises StageError STALLED, WORKER_LOST."""
+        while True:
+            self._check_stall()
+            try:
+                living = nodes_now()
+            except Exception as error:
+                message = f"the cluster does not answer: {type(error).__name__}"
+                raise StageError(Code.WORKER_LOST, message, hint="run again: finished parts are kept") from error
+            if any(node.cpus > 0 for node in living.values()):
+                return living
+            time.sleep(1.0)
 
     def _start_stitches(self) -> None:
-        while self._waiting and len(self._running) < _STITCHES_AT_ONCE:
+        while self._waiting and len(self._running) < self._pools.stitches:
             job, job_dir, parts = self._waiting.popleft()
-            reference = _stitch.remote(pack_job(job), job_dir, parts, self._settings, self._tools, self._board)
+            task = stitch.options(num_cpus=self._pools.stitch_cpus)
+            reference = task.remote(pack_job(job), job_dir, parts, self._settings, self._tools, self._board)
             self._running[reference] = job
+
+
+class _NodesLost(Exception):
+    """Nodes are gone and nothing moves."""

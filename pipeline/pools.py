@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _CORES_PER_SET = 2.0
-# Shares of one set (one worker of each stage), summing to 1 with PREPARE.
-PREPARE, TRACK, LIPSYNC, RENDER = 0.05, 0.25, 0.4, 0.3
+# Shares of one set: one worker of each stage, a prepare task and a stitch task. They sum to 1.
+PREPARE, TRACK, LIPSYNC, RENDER, STITCH = 0.05, 0.25, 0.4, 0.28, 0.02
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,26 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pools:
-    """The worker pools of a run. prepare_cpus: share of one prepare task."""
+    """The worker pools of a run. prepare_cpus: share of one prepare task; stitch_cpus: of one stitch, and so many of
+    those run at once. A stitch books something, so that it never lands on a head node that offers no CPU."""
 
     prepare_cpus: float
     track: Pool
     lipsync: Pool
     render: Pool
+    stitch_cpus: float
+    stitches: int
 
 
-def plan_pools(nodes: Sequence[Node], jobs: int, workers: int | None = None) -> Pools:
+def plan_pools(nodes: Sequence[Node], jobs: int, workers: int | None = None, device: str = "auto") -> Pools:
     """Pools for a cluster of `nodes` (those without a CPU are not used) and a run of `jobs` jobs.
 
-    workers: as many of each CPU stage and no more; None decides. On a GPU node the network has the GPU and the cores
-    are shared by tracking and rendering; elsewhere the three run side by side in sets of two cores.
+    workers: as many of each CPU stage and no more; None decides. device: "cpu" leaves the GPUs alone. On a GPU node
+    the network has the GPU and the cores are shared by tracking and rendering; elsewhere the three run side by side in
+    sets of two cores.
     """
     usable = [node for node in nodes if node.cpus > 0] or [Node(1.0)]
-    gpus = sum(int(node.gpus) for node in usable)
+    gpus = sum(int(node.gpus) for node in usable) if device != "cpu" else 0
     smallest = min(node.cpus for node in usable)
     cores = min(_CORES_PER_SET, smallest)
     sets = sum(max(1, int(node.cpus // cores)) for node in usable)
@@ -70,6 +74,9 @@ def plan_pools(nodes: Sequence[Node], jobs: int, workers: int | None = None) -> 
         Pool(sets, _share(TRACK, cores), 0.0, 1),
         lipsync,
         Pool(sets, _share(RENDER, cores), 0.0, threads),
+        _share(STITCH, cores),
+        # A stitch copies packets and encodes one audio track: half as many as renderers keep up with them.
+        max(2, sets // 2),
     )
 
 

@@ -1,0 +1,144 @@
+"""The Ray Data graph of pipeline.graph: jobs → prepare (1:N) → track → lipsync → render.
+
+One chunk is one row is one block: the unit of scheduling, of loss and of retry. Rows hold crops and boxes, never
+frames. Every row carries what became of it: a failing step yields a `Failed` row that passes the later stages
+untouched, so one job's trouble never stops the run. No stage waits for another to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources, TaskPoolStrategy
+
+from manifests.job import Job
+from pipeline.board import BoardReporter
+from pipeline.claims import this_worker
+from pipeline.nodes import LivingNodes, this_node
+from pipeline.pools import Pool, Pools
+from pipeline.rows import Row, pack, pack_job, unpack, unpack_job
+from pipeline.steps import Steps, Toolbox, WorkSettings
+from pipeline.threads import limit_threads
+from stages.types import Part
+
+MakeToolbox = Callable[[WorkSettings], Toolbox]
+
+STORE_MB_PER_NODE = 256
+"""What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""
+_STITCH_RETRIES = 10
+# Ray's own bound on running a stitch again. Claims stop a deadly one after the second death; the rest is for lost nodes.
+
+
+class StageWorker:
+    """An actor of one stage. Networks load at the first row, so that a load that fails becomes that row's failure."""
+
+    def __init__(self, stage: str, settings: WorkSettings, tools: MakeToolbox, board: Any, threads: int) -> None:
+        limit_threads(threads)
+        self._stage = stage
+        self._threads = threads
+        self._steps = _steps(settings, tools, BoardReporter(board))
+
+    def __call__(self, row: Row) -> Row:
+        """One row in, one row out."""
+        done = pack(self._steps.advance(self._stage, unpack(row)))
+        limit_threads(self._threads)  # again, for libraries that this row was the first to import
+        return done
+
+
+def _steps(settings: WorkSettings, tools: MakeToolbox, reporter: BoardReporter) -> Steps:
+    """Steps in a worker of Ray's: killed with whatever hangs in it, and known by its node."""
+    return Steps(settings, tools(settings), reporter, worker=this_worker(this_node()), alive=LivingNodes())
+
+
+def _prepare(row: Row, settings: WorkSettings, tools: MakeToolbox, board: Any) -> Iterator[Row]:
+    limit_threads(1)
+    job = unpack_job(row)
+    for item in _steps(settings, tools, BoardReporter(board)).prepare(job):
+        yield pack(item)
+
+
+@ray.remote(max_retries=_STITCH_RETRIES)
+def stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, tools: MakeToolbox, board: Any) -> Row:
+    """The stitch of one job as a task of its own."""
+    limit_threads(1)
+    reporter = BoardReporter(board)
+    found = [part for part in map(unpack, parts) if isinstance(part, Part)]
+    done = pack(_steps(settings, tools, reporter).stitch(unpack_job(job), job_dir, found))
+    reporter.flush()
+    return done
+
+
+def build(
+    jobs: Sequence[Job],
+    settings: WorkSettings,
+    tools: MakeToolbox,
+    pools: Pools,
+    board: Any,
+    *,
+    stall_seconds: float,
+    nodes: int = 1,
+) -> Dataset:
+    """The dataset of a run; nothing is started yet. stall_seconds: Ray ends an execution in which nothing moves for so
+    long."""
+    # Ray's types know neither functions with fn_kwargs nor callable classes for map.
+    prepare: Any = _prepare
+    worker: Any = StageWorker
+    shared = {"settings": settings, "tools": tools, "board": board}
+    with _context(stall_seconds, nodes):
+        dataset: Dataset = ray.data.from_items([pack_job(job) for job in jobs], override_num_blocks=len(jobs))
+        dataset = dataset.flat_map(
+            prepare,
+            fn_kwargs=shared,
+            compute=TaskPoolStrategy(size=max(1, pools.track.size)),
+            num_cpus=pools.prepare_cpus,
+        )
+        for stage in ("track", "lipsync", "render"):
+            pool: Pool = getattr(pools, stage)
+            dataset = dataset.map(
+                worker,
+                fn_constructor_kwargs={"stage": stage, "threads": pool.threads, **shared},
+                compute=ActorPoolStrategy(size=pool.size),
+                num_cpus=pool.cpus,
+                num_gpus=pool.gpus or None,
+            )
+        return dataset
+
+
+def blocks(dataset: Dataset) -> Iterator[Any]:
+    """The dataset's blocks as Arrow tables, each as soon as it is there."""
+    # Whole blocks and no prefetching: iter_rows() holds a row back until the next block is there.
+    found: Any = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+    yield from found
+
+
+@contextmanager
+def _context(stall_seconds: float, nodes: int) -> Iterator[None]:
+    """Ray Data settings of our graph; a dataset copies them when it is built."""
+    context = DataContext.get_current()
+    # They advise on memory and hanging tasks in the middle of our output; a slow chunk is no issue.
+    detectors, context.issue_detectors_config.detectors = context.issue_detectors_config.detectors, []
+    limits = context.execution_options.resource_limits
+    store = STORE_MB_PER_NODE * max(1, nodes) << 20
+    context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=store)
+    wanted = {
+        # Every row is a block of its own: a job's first chunk is being tracked while its last is still being planned.
+        "target_max_block_size": 1,
+        "target_min_block_size": 1,
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+        "execution_no_progress_timeout_s": stall_seconds,
+    }
+    before = {name: getattr(context, name) for name in wanted}
+    for name, value in wanted.items():
+        setattr(context, name, value)
+    try:
+        yield
+    finally:
+        context.issue_detectors_config.detectors = detectors
+        context.execution_options.resource_limits = limits
+        for name, value in before.items():
+            setattr(context, name, value)

@@ -1,0 +1,58 @@
+"""The machines of the connected Ray cluster: what they offer, which of them live, how full their object store is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+
+from pipeline.pools import Node
+
+_FRESH_SECONDS = 3.0
+
+
+def nodes_now() -> dict[str, Node]:
+    """The living nodes by Ray's id."""
+    return {
+        found["NodeID"]: Node(float(found["Resources"].get("CPU", 0)), float(found["Resources"].get("GPU", 0)))
+        for found in ray.nodes()
+        if found["Alive"]
+    }
+
+
+def this_node() -> str:
+    """Ray's id of the machine that this process runs on."""
+    found: str = ray.get_runtime_context().get_node_id()
+    return found
+
+
+def store_used_mb() -> float:
+    """MiB of all object stores of the cluster that are in use, as Ray last heard."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return float(total.get("object_store_memory", 0.0) - free.get("object_store_memory", 0.0)) / (1 << 20)
+
+
+class LivingNodes:
+    """alive(record): is the node of a claim's record still part of the cluster? Asks Ray every few seconds at most.
+    True where nobody can tell: a machine must be known to be lost before its loss excuses anything."""
+
+    def __init__(
+        self, ask: Callable[[], Mapping[str, Any]] = nodes_now, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask, self._clock = ask, clock
+        self._known: frozenset[str] | None = None
+        self._at = float("-inf")
+
+    def __call__(self, record: Mapping[str, Any]) -> bool:
+        node = record.get("node")
+        if not node:
+            return True
+        if self._clock() - self._at > _FRESH_SECONDS:
+            self._at = self._clock()
+            try:
+                self._known = frozenset(self._ask())
+            except Exception:
+                self._known = None
+        return self._known is None or node in self._known
