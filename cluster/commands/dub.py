@@ -25,12 +25,15 @@ def dub(
     model: options.Model = None,
     more: options.Set = None,
     accept_license: options.AcceptLicense = None,
+    allow_scheme: options.AllowScheme = None,
+    allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Dub one video with one speech."""
     set_up_logging(verbose)
     options.accept_licences(accept_license)
+    options.allow_fetching(allow_scheme, allow_private)
     from cluster.runner import RunRequest, run_jobs
     from manifests.read import check_rows
 

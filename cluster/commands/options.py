@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.output import JSON_HELP
+from media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
 from pipeline.engines import LICENCE_VARIABLE
 from raydub.errors import Code, UsageError
 
@@ -42,6 +43,17 @@ AcceptLicense = Annotated[
     list[str] | None,
     typer.Option("--accept-license", help="Accept the named licence, e.g. wav2lip-noncommercial. Can be repeated."),
 ]
+AllowScheme = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-scheme",
+        help="Fetch inputs from this kind of address too: http; https is allowed anyway, none forbids all. "
+        "Can be repeated.",
+    ),
+]
+AllowPrivate = Annotated[
+    bool, typer.Option("--allow-private", help="Fetch inputs from private and local addresses too.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
 
@@ -72,6 +84,17 @@ def accept_licences(names: Sequence[str] | None) -> None:
     if names:
         known = [name for name in os.environ.get(LICENCE_VARIABLE, "").split(",") if name]
         os.environ[LICENCE_VARIABLE] = ",".join(dict.fromkeys([*known, *names]))
+
+
+def allow_fetching(schemes: Sequence[str] | None, private: bool) -> None:
+    """Record what may be fetched where this process looks for it; workers are told (WorkSettings.fetch). Raises
+    UsageError URI_SCHEME for a scheme that cannot be fetched."""
+    if schemes:
+        said = [*os.environ.get(SCHEMES_VARIABLE, "").split(","), *schemes]
+        allowed_schemes(said)
+        os.environ[SCHEMES_VARIABLE] = ",".join(dict.fromkeys(name for name in said if name))
+    if private:
+        os.environ[PRIVATE_VARIABLE] = "1"
 
 
 def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:

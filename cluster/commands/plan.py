@@ -22,17 +22,24 @@ def plan(
     engine: options.Engine = None,
     model: options.Model = None,
     more: options.Set = None,
+    allow_scheme: options.AllowScheme = None,
+    allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 when a row could not
-    run."""
+    run. Inputs at web addresses are not fetched for it."""
     from cluster.manifest import load_manifest
+    from manifests.paths import is_remote
     from pipeline.plan import Estimate, estimate
 
+    options.allow_fetching(allow_scheme, allow_private)
     asked = load_manifest(manifest, output_root, options.chosen(engine, model, more))
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)
+    remote = [job.id for job in asked.jobs if is_remote(job.video) or is_remote(job.audio)]
     for job in asked.jobs:
+        if job.id in remote:
+            continue
         try:
             found.append(estimate(job))
         except RaydubError as error:
@@ -48,7 +55,9 @@ def plan(
     }
     if as_json:
         jobs = [{**vars(one), "core_seconds": round(one.core_seconds, 2)} for one in found]
-        say_json({"jobs": jobs, "total": total, "errors": [problem.to_dict() for problem in problems]})
+        say_json(
+            {"jobs": jobs, "total": total, "remote": remote, "errors": [problem.to_dict() for problem in problems]}
+        )
     else:
         for one in found:
             stages = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.seconds.items())
@@ -57,6 +66,8 @@ def plan(
                 f"{one.frames} frames, {one.chunks} chunks, {one.engine}"
             )
             say(f"  {stages}")
+        for name in remote:
+            say(f"{name}: remote, not looked at")
         for problem in problems:
             show_error(problem)
         say(

@@ -31,12 +31,15 @@ def run(
     model: options.Model = None,
     more: options.Set = None,
     accept_license: options.AcceptLicense = None,
+    allow_scheme: options.AllowScheme = None,
+    allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Dub every row of a manifest. Finished work of an earlier run is kept. Exit code 0 only when every row is ok."""
     set_up_logging(verbose)
     options.accept_licences(accept_license)
+    options.allow_fetching(allow_scheme, allow_private)
     from cluster.manifest import load_manifest
     from cluster.runner import RunRequest, run_jobs
 

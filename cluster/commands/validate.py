@@ -14,11 +14,14 @@ def validate(
     engine: options.Engine = None,
     model: options.Model = None,
     more: options.Set = None,
+    allow_scheme: options.AllowScheme = None,
+    allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Check every row of a manifest and report all that is wrong. Exit code 2 when a row is bad."""
     from cluster.manifest import load_manifest
 
+    options.allow_fetching(allow_scheme, allow_private)
     asked = load_manifest(manifest, output_root, options.chosen(engine, model, more))
     if as_json:
         errors = [error.to_dict() for error in asked.errors]
