@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pipeline.events import Failed
 from raydub.errors import Code, RaydubError, StageError
@@ -48,6 +50,22 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
     return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: please report it with the log")
 
 
+@contextmanager
+def while_loading(what: str) -> Iterator[None]:
+    """For code that builds a worker or loads a model. A device that did not answer, a library that stumbled at start:
+    a surprise there is worth another try. RaydubErrors (absent or refused weights) pass as they are."""
+    try:
+        yield
+    except RaydubError:
+        raise
+    except Exception as error:
+        known = as_raydub_error(error, f"loading {what}")
+        if known.code is Code.INTERNAL:
+            known.retryable = True
+            known.hint = "run again; if it stays, look at the machine's drivers and memory, and at the log"
+        raise known from error
+
+
 def failed(
     job_id: str,
     stage: str,
@@ -59,9 +77,9 @@ def failed(
 ) -> Failed:
     """The row that tells the driver what happened. Plain text and numbers: the exception itself does not travel."""
     known = as_raydub_error(error, stage).at(job=job_id, line=line)
-    return Failed(
-        job_id, stage, type(known).__name__, known.to_dict(), chunk, "" if known is error else _trace(error), attempt
-    )
+    surprise = error if known is not error else known.__cause__ if known.code is Code.INTERNAL else None
+    detail = _trace(surprise) if surprise is not None else ""
+    return Failed(job_id, stage, type(known).__name__, known.to_dict(), chunk, detail, attempt)
 
 
 def words_of(error: BaseException) -> str:

@@ -20,7 +20,8 @@ class StepLimits:
     flat: every step may take this long and no longer, whatever its size; None: as the others say.
     prepare, per_mib: base, and for each MiB of the job's inputs; remote: instead, for inputs that are fetched from a
     URI (their size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk.
-    stitch, per_joined_frame: joining a job, by output frame.
+    stitch, per_joined_frame: joining a job, by output frame. grace: from the first attempt to end a step to the next,
+    harder one (see pipeline.watchdog).
     """
 
     flat: float | None = None
@@ -31,6 +32,7 @@ class StepLimits:
     per_frame: float = 2.0
     stitch: float = 600.0
     per_joined_frame: float = 0.2
+    grace: float = 5.0
 
     def for_prepare(self, job: Job) -> float:
         """Seconds for preparing a job. Looks at the size of its inputs."""

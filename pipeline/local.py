@@ -1,33 +1,37 @@
 """The plain loop: every step in this process, one after the other. No start-up cost, and the reference for the Ray
-graph."""
+graph. It survives no crash and knows no time limits; pipeline.supervised runs the same loop in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from manifests.job import Job
 from pipeline.events import Assembled, Failed, Item, Reporter
-from pipeline.steps import Steps, Toolbox, WorkSettings
+from pipeline.lazy import LazyToolbox, MakeToolbox
+from pipeline.steps import Steps, WorkSettings
 from stages.types import Part
+
+
+def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
+    """One job up to its last part: its plan, then a part, a failure or a dropped chunk for every chunk."""
+    for item in steps.prepare(job):
+        done: Item = item
+        for stage in ("track", "lipsync", "render"):
+            done = steps.advance(stage, done)
+        yield done
 
 
 class LocalExecutor:
     """Runs jobs one after the other. See pipeline.driver.Executor."""
 
-    def __init__(
-        self, settings: WorkSettings, tools: Callable[[WorkSettings], Toolbox], reporter: Reporter | None = None
-    ) -> None:
-        self._steps = Steps(settings, tools(settings), reporter)
+    def __init__(self, settings: WorkSettings, tools: MakeToolbox, reporter: Reporter | None = None) -> None:
+        self._steps = Steps(settings, LazyToolbox(tools, settings), reporter)
         self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """Everything that happens, as it happens."""
         for job in jobs:
-            for item in self._steps.prepare(job):
-                done: Item = item
-                for stage in ("track", "lipsync", "render"):
-                    done = self._steps.advance(stage, done)
-                yield done
+            yield from through_stages(self._steps, job)
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Join a job's parts now."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from manifests.job import Job
+from media.fetch_policy import FetchPolicy
 from pipeline.claims import Claims, this_worker
 from pipeline.events import STAGES, Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work
 from pipeline.failures import failed
@@ -42,7 +43,8 @@ class WorkSettings:
 
     work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where the lip
     network runs, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
-    limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all.
+    limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all;
+    fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says.
     """
 
     work_dir: str
@@ -51,6 +53,7 @@ class WorkSettings:
     licences: str = ""
     limits: StepLimits = field(default_factory=StepLimits)
     tries: int = TRIES
+    fetch: str = field(default_factory=lambda: FetchPolicy.from_environment().words())
 
 
 class Toolbox(Protocol):
@@ -95,7 +98,9 @@ class Steps:
         self._reporter = reporter or Silent()
         self._claims = Claims(settings.work_dir, settings.run_id)
         self._worker = dict(worker) if worker is not None else this_worker()
-        self._watchdog = Watchdog(settings.work_dir, settings.run_id, worker) if worker is not None else None
+        self._watchdog: Watchdog | None = None
+        if worker is not None:
+            self._watchdog = Watchdog(settings.work_dir, settings.run_id, worker, settings.limits.grace)
         self._alive = alive
         self._sleep = sleep
 

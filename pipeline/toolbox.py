@@ -8,8 +8,11 @@ from typing import Any
 
 from manifests.job import Job
 from manifests.options import Options
+from manifests.paths import is_remote
+from media.fetch_policy import FetchPolicy
 from pipeline.engines import LICENCE_VARIABLE, engine_key, make_job_engine, pick_device
 from pipeline.events import Planned
+from pipeline.failures import while_loading
 from pipeline.steps import WorkSettings
 from stages.engine import LipEngine
 from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
@@ -31,7 +34,8 @@ class StageToolbox:
 
     def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
         """Probe, decode the speech, decide the timeline; everything is written in the job's folder."""
-        plan = prepare_job(job, self._settings.work_dir, self._engine(job.options))
+        allowed = FetchPolicy.from_words(self._settings.fetch)
+        plan = prepare_job(job, self._settings.work_dir, self._engine(job.options), allowed)
         chunks = chunks_of(plan)
         planned = Planned(
             job.id,
@@ -60,6 +64,9 @@ class StageToolbox:
             engine_key(options),
             lambda: LipsyncStage(self._engine(options), pick_device(self._settings.device)),
         )
+        if len(chunk.items):
+            with while_loading("the lip engine"):
+                stage.load()
         return stage.run(chunk)  # type: ignore[no-any-return]
 
     def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
@@ -75,7 +82,11 @@ class StageToolbox:
         path."""
         from stages.stitch import stitch_job
 
-        done = stitch_job(load_plan(job_dir).model_copy(update={"job": job}), parts)
+        plan = load_plan(job_dir)
+        if is_remote(job.audio):
+            # The plan's own job names the local copy.
+            job = job.model_copy(update={"audio": plan.job.audio})
+        done = stitch_job(plan.model_copy(update={"job": job}), parts)
         return done.output, done.frames
 
     def _plan(self, chunk: Chunk) -> JobPlan:
@@ -90,7 +101,8 @@ class StageToolbox:
             same = [name for name in self._stages if name[0] == kind]
             for name in same[: max(0, len(same) - _KEPT_ENGINES + 1)]:
                 del self._stages[name]
-            known = self._stages[(kind, key)] = make()
+            with while_loading(f"the stage {kind}"):
+                known = self._stages[(kind, key)] = make()
         return known
 
 

@@ -25,16 +25,16 @@ from typing import IO, Any
 from media.ffmpeg import end_running
 from pipeline.claims import Claim, run_dir
 
-GRACE = 5.0
-"""Seconds from line to line."""
-
 _log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Watches the steps of this process, one at a time. Only for processes that exist to work: it kills."""
+    """Watches the steps of this process, one at a time. Only for processes that exist to work: it kills.
 
-    def __init__(self, work_dir: str, run_id: str, worker: Mapping[str, Any], grace: float = GRACE) -> None:
+    worker: this process (claims.this_worker); grace: seconds from line to line.
+    """
+
+    def __init__(self, work_dir: str, run_id: str, worker: Mapping[str, Any], grace: float = 5.0) -> None:
         self._trace_path = _trace_path(work_dir, run_id, worker)
         self._trace: IO[bytes] | None = None
         self._grace = grace

@@ -16,6 +16,15 @@ class LipsyncStage:
         self._engine = engine
         self._device = device
         self._loaded = False
+        self._load_seconds = 0.0  # told with the next chunk
+
+    def load(self) -> None:
+        """Load the network, unless that is done. After a failure the next call tries again. Raises DependencyError
+        (WEIGHTS_*), and whatever the device's libraries raise."""
+        if not self._loaded:
+            start = time.perf_counter()
+            self._engine.load(self._device)
+            self._loaded, self._load_seconds = True, time.perf_counter() - start
 
     def run(self, chunk: TrackedChunk) -> SynthesisedChunk:
         """The chunk with what the engine made of its items; the crops are dropped, they are of no more use.
@@ -24,15 +33,13 @@ class LipsyncStage:
         """
         if not len(chunk.items):
             return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, {}, {})
+        self.load()
         start = time.perf_counter()
-        if not self._loaded:
-            self._engine.load(self._device)
-            self._loaded = True
-        loaded = time.perf_counter()
         speech = load_speech(load_plan(chunk.chunk.job_dir))
         mouths = self._engine.infer(chunk.items, speech)
         for name, rows in mouths.items():
             if len(rows) != len(chunk.items):
                 raise ValueError(f"engine {self._engine.name} made {len(rows)} {name} for {len(chunk.items)} faces")
-        seconds = {"lipsync.load": loaded - start, "lipsync.network": time.perf_counter() - loaded}
+        seconds = {"lipsync.load": self._load_seconds, "lipsync.network": time.perf_counter() - start}
+        self._load_seconds = 0.0
         return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, mouths, seconds)

@@ -1,0 +1,129 @@
+"""The working process of pipeline.supervised: takes orders over a socket, does them with Steps, sends back what
+happens. Started as `python -c`, so that it shares nothing with its parent: no threads, no locks, no half-loaded
+libraries."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from manifests.job import Job
+from media.ffmpeg import end_running
+from pipeline.claims import this_worker
+from pipeline.events import Item, Note
+from pipeline.lazy import LazyToolbox
+from pipeline.limits import StepLimits
+from pipeline.local import through_stages
+from pipeline.rows import Row, pack, unpack
+from pipeline.steps import Steps, WorkSettings
+from stages.types import Part
+
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from pipeline.child import main; main()"
+"""What `python -c` runs: argv is the number of the socket and the import path as JSON."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Line:
+    """Messages to the parent, one JSON object each."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, **message: Any) -> None:
+        """Send, and leave quietly when nobody is there any more."""
+        try:
+            self._connection.send_bytes(json.dumps(message).encode())
+        except OSError:
+            leave()
+
+    def note(self, note: Note) -> None:
+        """See pipeline.events.Reporter."""
+        self.send(note=dataclasses.asdict(note))
+
+    def item(self, item: Item) -> None:
+        """Send what happened. Only plans, parts and outcomes leave the child: they hold no arrays."""
+        self.send(item=without_blob(pack(item)))
+
+
+def main() -> None:
+    """Serve the parent until it hangs up."""
+    # Ctrl-C reaches everybody in the terminal's group: it is the parent's to decide what becomes of the work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_the_parent()
+    os.set_inheritable(int(sys.argv[1]), False)
+    connection = Connection(int(sys.argv[1]))
+    hello = json.loads(connection.recv_bytes())
+    if os.getppid() != hello["parent"]:
+        leave()
+    settings = settings_of(hello["settings"])
+    line = Line(connection)
+    steps = Steps(settings, LazyToolbox(hello["tools"], settings), line, worker=this_worker())
+    for order in _orders(connection):
+        for item in _obey(steps, order):
+            line.item(item)
+        line.send(done=True)
+
+
+def leave() -> None:
+    """End this process and its programs now."""
+    end_running()
+    os._exit(0)
+
+
+def _obey(steps: Steps, order: Mapping[str, Any]) -> Iterator[Item]:
+    job = Job.model_validate(order["job"])
+    if "parts" not in order:
+        yield from through_stages(steps, job)
+        return
+    found = [part for part in map(with_blob, order["parts"]) if isinstance(part, Part)]
+    yield steps.stitch(job, order["job_dir"], found)
+
+
+def _orders(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Orders as they come. A thread listens, so that a parent that has gone is noticed in the middle of the work."""
+    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        with suppress(OSError, EOFError):
+            while True:
+                waiting.put(connection.recv_bytes())
+        leave()
+
+    threading.Thread(target=listen, name="listen", daemon=True).start()
+    while True:
+        yield json.loads(waiting.get())
+
+
+def _die_with_the_parent() -> None:
+    # Linux only: elsewhere the closed socket says it, to a child whose interpreter still runs.
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def settings_of(said: Mapping[str, Any]) -> WorkSettings:
+    """The settings that dataclasses.asdict() took apart."""
+    return WorkSettings(**{**said, "limits": StepLimits(**said["limits"])})
+
+
+def without_blob(row: Row) -> dict[str, str]:
+    """A row as JSON can say it. Raises ValueError for one that holds arrays."""
+    if row["blob"]:
+        raise ValueError(f"a {row['kind']} of job {row['job_id']!r} with arrays does not leave its process")
+    return {name: row[name] for name in ("kind", "job_id", "meta")}
+
+
+def with_blob(row: Mapping[str, str]) -> Item:
+    """The item of such a row."""
+    return unpack({**row, "blob": b""})

@@ -1,0 +1,175 @@
+"""The plain loop in a process of its own: whatever kills it costs the chunk that did, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from manifests.results import JobResult
+from pipeline.claims import run_dir
+from pipeline.driver import Driver
+from pipeline.events import Note
+from pipeline.lazy import MakeToolbox
+from pipeline.limits import StepLimits
+from pipeline.local import LocalExecutor
+from pipeline.steps import WorkSettings
+from pipeline.supervised import SupervisedExecutor
+from raydub.errors import Code
+from tests.conftest import REPOSITORY
+from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.hazards import FlakyConstructor, HazardToolbox, gone, sleeping_ffmpeg
+from tests.pipeline.test_driver import make_job
+
+HAZARDS = "tests.pipeline.hazards:HazardToolbox"
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+
+def run(
+    tmp_path: Path,
+    videos: Sequence[str],
+    tools: MakeToolbox | str = HAZARDS,
+    limits: StepLimits | None = None,
+    notes: Notes | None = None,
+    run_id: str = "r1",
+) -> list[JobResult]:
+    jobs = [make_job(tmp_path, video, f"j{i}", line=i + 1) for i, video in enumerate(videos)]
+    jobs = [job.model_copy(update={"audio": f"{job.id}.wav"}) for job in jobs]
+    settings = WorkSettings(str(tmp_path / "work"), run_id, limits=limits or StepLimits())
+    executor = SupervisedExecutor(settings, tools, notes)
+    try:
+        results, interrupted = Driver(executor).run(jobs)
+    finally:
+        executor.close()
+    assert not interrupted
+    assert not list(tmp_path.rglob("*.tmp*"))
+    return results
+
+
+def test_the_same_outcomes_as_the_loop_in_this_process(tmp_path: Path) -> None:
+    videos = ["ok:4", "bad-prepare", "bad-track:4", "bug-render:2", "bad-stitch:1", "ok:1"]
+    notes = Notes()
+    found = run(tmp_path / "a", videos, FakeToolbox, notes=notes)
+    jobs = [make_job(tmp_path / "b", video, f"j{i}", line=i + 1) for i, video in enumerate(videos)]
+    expected, _ = Driver(LocalExecutor(WorkSettings(str(tmp_path / "b" / "work"), "r"), FakeToolbox)).run(jobs)
+    told = [[(r.id, r.status, r.error_code, r.error_message, r.frames, r.line) for r in rs] for rs in (found, expected)]
+    assert told[0] == told[1]
+    assert Path(found[0].output or "").read_text() == "0 1 2 3 "
+    assert {note.stage for note in notes.notes} == {"prepare", "track", "lipsync", "render", "stitch"}
+    assert {note.pid for note in notes.notes} != {os.getpid()}
+
+
+@pytest.mark.parametrize("stage", ["prepare", "track", "lipsync", "render", "stitch"])
+def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Path, stage: str) -> None:
+    results = run(tmp_path, ["ok:2", f"segv-{stage}:3:1", "ok:1"])
+    assert [result.status for result in results] == ["ok", "quarantined", "ok"]
+    bad = results[1]
+    assert bad.error_code == Code.QUARANTINED
+    assert stage in (bad.error_message or "")
+    assert "2 times" in (bad.error_message or "")
+    if stage in ("track", "lipsync", "render"):
+        assert "chunk 1 of 3 (frames 25 to 49 of the output)" in (bad.error_message or "")
+    assert not Path(bad.output or "").exists()
+    claims = run_dir(tmp_path / "work", "r1") / "attempts"
+    unended = [path.name for path in claims.glob("*/*") if path.suffix != ".ended"]
+    work = stage if stage in ("prepare", "stitch") else f"{stage}.000001"
+    assert sorted(unended) == [f"{work}.1", f"{work}.2"]
+
+
+def test_what_dies_once_is_done_the_second_time(tmp_path: Path) -> None:
+    results = run(tmp_path, ["kill-render:3:1:1", "kill-prepare:1:0:1", "kill-stitch:2:0:1"])
+    assert [result.status for result in results] == ["ok"] * 3
+    assert [result.attempts for result in results] == [2, 2, 2]
+    assert Path(results[0].output or "").read_text() == "0 1 2 "
+
+
+def test_a_later_run_gives_everything_another_chance(tmp_path: Path) -> None:
+    [first] = run(tmp_path, ["segv:2:1:2"])
+    assert first.status == "quarantined"
+    [second] = run(tmp_path, ["segv:2:1:2"], run_id="r2")
+    assert (second.status, second.attempts) == ("ok", 1)
+
+
+@pytest.mark.parametrize("hazard", ["hang", "hold"])
+def test_a_hang_is_ended_and_named(tmp_path: Path, hazard: str) -> None:
+    start = time.monotonic()
+    results = run(tmp_path, [f"{hazard}-lipsync:2:1", "ok:1"], limits=StepLimits(flat=1.0, grace=0.3))
+    assert [result.status for result in results] == ["failed", "ok"]
+    assert results[0].error_code == Code.TIMEOUT
+    assert "longer than 1 s" in (results[0].error_message or "")
+    assert time.monotonic() - start < 60
+
+
+def test_a_hung_ffmpeg_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, pids = sleeping_ffmpeg(tmp_path)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    results = run(tmp_path, ["ffmpeg-stitch:1", "ok:1"], limits=StepLimits(flat=1.0))
+    assert [(result.status, result.error_code) for result in results] == [("failed", Code.TIMEOUT), ("ok", None)]
+    assert results[0].attempts == 1, "the worker lives on"
+    found = [int(pid) for pid in pids.read_text().split()]
+    assert len(found) == 2
+    assert all(gone(pid) for pid in found)
+
+
+def test_a_constructor_that_fails_once_is_called_again(tmp_path: Path) -> None:
+    [result] = run(tmp_path, ["ok:1"], FlakyConstructor)
+    assert result.status == "ok"
+
+
+def test_a_child_that_cannot_live_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.supervised.BOOT", "import sys; sys.exit(9)")
+    results = run(tmp_path, ["ok:1", "ok:2"])
+    assert [(result.status, result.error_code) for result in results] == [("failed", Code.WORKER_LOST)] * 2
+    assert "exit 9" in (results[0].error_message or "")
+
+
+def test_tools_must_be_known_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="cannot import it"):
+        SupervisedExecutor(WorkSettings(str(tmp_path), "r"), lambda settings: HazardToolbox(settings))
+
+
+DRIVER = """
+    import os, sys, time
+        from pipeline.steps import WorkSettings
+    from pipeline.supervised import SupervisedExecutor
+    work, video = sys.argv[1:]
+    job = Job(id="j", video=video, audio="a.wav", output=work + "/out.mp4")
+    executor = SupervisedExecutor(WorkSettings(work, "r"), "tests.pipeline.hazards:HazardToolbox")
+    for item in executor.items([job]):
+        print(type(item).__name__, executor._child.pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("hazard", ["hang", "hold", "ffmpeg"])
+def test_the_child_and_its_programs_die_with_the_driver(tmp_path: Path, hazard: str) -> None:
+    program, pids = sleeping_ffmpeg(tmp_path, children=False)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path / "work"), f"{hazard}:1:0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        planned, child = driver.stdout.readline().split()
+        assert planned == "Planned"
+        claim = run_dir(tmp_path / "work", "r") / "attempts"
+        end = time.monotonic() + 30
+        while not list(claim.glob("*/track.000000.1")) or (hazard == "ffmpeg" and not pids.exists()):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert not gone(int(child), 0.2)
+        driver.send_signal(signal.SIGKILL)
+    assert gone(int(child))
+    if hazard == "ffmpeg":
+        assert all(gone(int(pid)) for pid in pids.read_text().split())
