@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from media.info import ProbeLimits
 from media.matroska import check_matroska
 from raydub.errors import Code, InputError
 
 _TAIL = 1 << 20
 _MAX_BOXES = 1_000_000
+_MAX_CHUNKS = 10_000
 
 
 def check_complete(path: str, container_format: str, what: str) -> None:
@@ -35,6 +37,33 @@ def check_complete(path: str, container_format: str, what: str) -> None:
             f"{what} {path} is cut off: at least {missing} bytes are missing",
             hint="copy or download the file again",
         )
+
+
+def check_header(path: str, limits: ProbeLimits, what: str) -> None:
+    """Raise InputError INPUT_LIMIT for an ISO film whose index is huge, or says that it inflates to something huge
+    (QuickTime's `cmov`): libav takes the whole of it into memory at once. To be called before libav sees the file."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as stream:
+        position = 0
+        for _ in range(_MAX_BOXES):
+            if position >= size:
+                return
+            stream.seek(position)
+            header = stream.read(64)
+            length, start = int.from_bytes(header[:4], "big"), 8
+            if length == 1:
+                length, start = int.from_bytes(header[8:16], "big"), 16
+            length = length or size - position
+            if len(header) < 8 or length < 8:
+                return
+            if header[4:8] == b"moov":
+                inflated = header.find(b"cmvd")
+                claims = int.from_bytes(header[inflated + 4 : inflated + 8], "big") if inflated >= start else 0
+                claims = max(min(length, size), claims)
+                if claims > limits.max_header_bytes:
+                    message = f"{what} {path} has an index of {claims} bytes, more than {limits.max_header_bytes}"
+                    raise InputError(Code.INPUT_LIMIT, message)
+            position += length
 
 
 def looks_truncated(path: str) -> bool:
@@ -75,11 +104,32 @@ def _riff_missing(stream: BinaryIO, size: int) -> int:
         if head[:4] not in (b"RIFF", b"RIFX"):
             return 0
         length = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
-        if length in (0, 0xFFFFFFFF) or length >= 0x7FFFFFFF - 64:  # streamed: never filled in
+        if _streamed(length):
             return 0
+        if head[8:12] == b"WAVE" and (missing := _wave_missing(stream, position + 12, size)):
+            return missing
         if position + 8 + length > size + 1:  # some writers count a pad byte that they do not write
             return position + 8 + length - size
         position += 8 + length + (length & 1)
+    return 0
+
+
+def _streamed(length: int) -> bool:
+    """The length of a recording whose header was never filled in."""
+    return length in (0, 0xFFFFFFFF) or length >= 0x7FFFFFFF - 64
+
+
+def _wave_missing(stream: BinaryIO, position: int, size: int) -> int:
+    """Bytes that the samples' own chunk has less than it says."""
+    for _ in range(_MAX_CHUNKS):
+        stream.seek(position)
+        head = stream.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if len(head) < 8 or (head[:4] == b"data" and _streamed(length)):
+            return 0
+        position += 8 + length + (length & 1)
+        if head[:4] == b"data":
+            return max(0, position - size - 1)
     return 0
 
 

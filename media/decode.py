@@ -17,7 +17,7 @@ import numpy as np
 
 from media.index import FrameIndex
 from media.info import ProbeLimits
-from media.opening import open_input, unreadable, video_stream
+from media.opening import open_input, strictly, unreadable, video_stream
 from raydub.errors import Code, InputError
 
 _PREROLL_SECONDS = (0.0, 1.0, 4.0, 16.0)
@@ -103,11 +103,10 @@ class Decoder:
 
     def _open(self) -> None:
         self.close()
-        self._container = open_input(self._path, ProbeLimits())
-        self._stream = video_stream(self._container, self._path)
+        limits = ProbeLimits()
+        self._container = open_input(self._path, limits)
+        self._stream = strictly(video_stream(self._container, self._path), limits)
         self._stream.thread_type = "AUTO"
-        # Damage must be seen: without this libav conceals it and carries on.
-        self._stream.codec_context.options = {"err_detect": "explode"}
 
     def _packets_from(self, key: int) -> Iterator[Any] | None:
         """Packets from a key frame at or before time `key` on, or None when seeking cannot get there."""

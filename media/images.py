@@ -13,14 +13,20 @@ from typing import Any
 
 import av
 import av.error
+import numpy as np
+import numpy.typing as npt
 
 from media.info import ProbeLimits
-from media.opening import check_file, decodable
+from media.opening import check_file, decodable, decoder_pixels, unreadable
+from media.orientation import orientation
 from raydub.errors import Code, InputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 # swscale's numbers: coefficients of BT.601, full range
 _BT601, _FULL = 5, 2
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = frozenset({b"zTXt", b"iTXt", b"tEXt", b"iCCP"})
+U8 = npt.NDArray[np.uint8]
 _FORMATS = "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe,mjpeg,jpegls_pipe"
 
 
@@ -48,27 +54,84 @@ def list_images(path: str, limits: ProbeLimits) -> list[str]:
     return [os.path.join(path, name) for name in sorted(names, key=natural_key)]
 
 
-def read_image(path: str, limits: ProbeLimits) -> Any:
-    """The first frame of a picture file as av.VideoFrame in rgb24. Raises InputError INPUT_*."""
-    check_file(path, limits, "image")
+def read_image(path: str, limits: ProbeLimits, what: str = "image") -> Any:
+    """The first frame of a picture file as av.VideoFrame in rgb24, not turned. Raises InputError INPUT_*."""
+    return _to_rgb(_decoded(path, limits, what))
+
+
+def read_upright(path: str, limits: ProbeLimits = ProbeLimits(), what: str = "image") -> U8:  # noqa: B008 (frozen)
+    """The first frame of a picture file as (H, W, 3) uint8 BGR, turned as its orientation tag says (quarter turns and
+    mirrors). Raises InputError INPUT_*."""
+    frame = _decoded(path, limits, what)
+    turn, flip = orientation(frame)
+    bgr: U8 = _to_rgb(frame).to_ndarray(format="bgr24")
+    bgr = bgr[:, ::-1] if flip else bgr
+    return np.ascontiguousarray(np.rot90(bgr, -turn // 90))
+
+
+def _decoded(path: str, limits: ProbeLimits, what: str) -> Any:
+    if check_file(path, limits, what) > limits.max_image_bytes:
+        raise InputError(Code.INPUT_LIMIT, f"{what} {path} has more than {limits.max_image_bytes} bytes")
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": decoder_pixels(limits)}
     try:
-        with (
-            open(path, "rb") as stream,
-            av.open(
-                io.BytesIO(stream.read()), "r", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-            ) as container,
-        ):
-            context = decodable(container.streams.video[0], path, "image").codec_context
-            if context.width * context.height > limits.max_pixels:
-                raise InputError(
-                    Code.INPUT_LIMIT,
-                    f"image {path} has {context.width}x{context.height} pixels, more than {limits.max_pixels}",
-                )
+        with open(path, "rb") as stream:
+            data = _without_texts(stream.read())
+        _check_pixels(path, what, *_stated_size(data), limits)
+        try:
+            container = av.open(io.BytesIO(data), "r", options=options, metadata_errors="replace")
+        except av.error.ArgumentError as error:
+            # libavformat answers EINVAL for a format that it knows and that is not on the list.
+            raise InputError(Code.INPUT_FORMAT, f"{what} {path} has a format that is not accepted") from error
+        with container:
+            context = decodable(container.streams.video[0], path, what).codec_context
+            _check_pixels(path, what, context.width, context.height, limits)
+            context.options = {"max_pixels": decoder_pixels(limits)}
             for frame in container.decode(video=0):
-                return _to_rgb(frame)
+                _check_pixels(path, what, frame.width, frame.height, limits)
+                return frame
     except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
-        raise InputError(Code.INPUT_UNREADABLE, f"image {path} cannot be read: {error}") from error
-    raise InputError(Code.INPUT_UNREADABLE, f"image {path} holds no picture")
+        raise unreadable(path, what, error) from error
+    raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} holds no picture")
+
+
+def _check_pixels(path: str, what: str, width: int, height: int, limits: ProbeLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise InputError(
+            Code.INPUT_LIMIT,
+            f"{what} {path} has {width}x{height} pixels, more than {limits.max_pixels}",
+            hint="scale it down first",
+        )
+
+
+def _stated_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in the header of a PNG, JPEG, BMP; (0, 0) for others. For the message only: the decoder has the
+    same limit, but does not say why it refuses."""
+    if data.startswith(_PNG) and len(data) >= 24:
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if data.startswith(b"BM") and len(data) >= 26:
+        return int.from_bytes(data[18:22], "little"), abs(int.from_bytes(data[22:26], "little", signed=True))
+    position = 2
+    while data.startswith(b"\xff\xd8") and position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header (ITU-T T.81 B.2.2)
+            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return 0, 0
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without its texts and colour profile, which nothing here reads and which libav would inflate without bound
+    (a megabyte of them can become gigabytes); any other file as it is."""
+    if not data.startswith(_PNG):
+        return data
+    kept, position = [_PNG], len(_PNG)
+    while position + 8 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in _TEXTS:
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
 
 
 def _to_rgb(frame: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,12 +22,16 @@ import av.error
 import numpy as np
 
 from media.info import ProbeLimits, VideoInfo
-from media.opening import open_input, unreadable, video_stream
+from media.opening import decoder_pixels, open_input, strictly, unreadable, video_stream
 from media.publish import write_atomic
 from media.rate import I64, Spacing, space_frames
 from raydub.errors import Code, InputError
 
 _HIDDEN_FRAMES = {"vp8"}
+# Packets without a frame that the first one may have before it: no codec and no key frame distance comes near.
+_FRUITLESS_PACKETS = 5000
+# An hour at 25 frames a second may come of a single slide.
+_FREE_FRAMES = 90_000
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameI
     """
     with contextlib.closing(open_input(path, limits)) as container:
         stream = video_stream(container, path)
-        times: list[int | None] = []
-        keys: list[int] = []
+        # Eight bytes a frame: lists of numbers would take ten times that, for a day of film a gigabyte.
+        times, keys, untimed = array("q"), array("q"), False
         last_duration, packets, last_pts = 0, 0, -(1 << 62)
         for packet in _packets(container, stream, path):
             packets += 1
@@ -86,8 +91,10 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameI
                 raise InputError(Code.INPUT_LIMIT, f"video {path} has more than {limits.max_frames} frames")
             if packet.is_discard:
                 continue
-            times.append(packet.pts)
-            if packet.pts is not None:
+            if packet.pts is None:
+                untimed = True
+            else:
+                times.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
                 if packet.pts > last_pts:
@@ -96,14 +103,13 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameI
             raise InputError(Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}")
         time_base, stated = stream.time_base, [stream.average_rate, stream.guessed_rate, stream.base_rate]
         hidden = stream.codec_context.name in _HIDDEN_FRAMES
-    known = sorted(time for time in times if time is not None)
-    pts = np.array(known, np.int64)
-    if first_pts is None or hidden or len(known) < len(times) or (len(pts) > 1 and np.diff(pts).min() <= 0):
+    pts: I64 = np.sort(np.frombuffer(times, np.int64))
+    if first_pts is None or hidden or untimed or (len(pts) > 1 and np.diff(pts).min() <= 0):
         return _index_by_decoding(path, time_base, stated, limits)
     pts = pts[pts >= first_pts]
     if not len(pts):
         raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frames")
-    starts = np.unique(np.array(keys, np.int64))
+    starts = np.unique(np.frombuffer(keys, np.int64))
     return _finish(path, pts, starts[starts >= first_pts], time_base, stated, last_duration, False, limits)
 
 
@@ -118,27 +124,27 @@ def _packets(container: Any, stream: Any, path: str) -> Iterator[Any]:
 
 def _index_by_decoding(path: str, time_base: Fraction, stated: list[Any], limits: ProbeLimits) -> FrameIndex:
     with contextlib.closing(open_input(path, limits)) as container:
-        stream = video_stream(container, path)
+        stream = strictly(video_stream(container, path), limits)
         stream.thread_type = "AUTO"
-        times: list[int | None] = []
-        keys: list[int] = []
+        times, keys, count = array("q"), array("q"), 0
         try:
             for frame in container.decode(stream):
-                times.append(frame.pts)
-                if frame.key_frame and frame.pts is not None:
-                    keys.append(frame.pts)
-                if len(times) > limits.max_frames:
+                count += 1
+                if frame.pts is not None:
+                    times.append(frame.pts)
+                    if frame.key_frame:
+                        keys.append(frame.pts)
+                if count > limits.max_frames:
                     raise InputError(Code.INPUT_LIMIT, f"video {path} has more than {limits.max_frames} frames")
         except (av.error.FFmpegError, OSError) as error:
             raise unreadable(path, "video", error) from error
-    if not times:
+    if not count:
         raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frames")
-    if all(time is not None for time in times):
-        pts = np.array(times, np.int64)
-        if len(pts) == 1 or np.diff(pts).min() > 0:
-            return _finish(path, pts, np.array(keys, np.int64), time_base, stated, 0, False, limits)
+    pts: I64 = np.frombuffer(times, np.int64)
+    if len(pts) == count and (count == 1 or np.diff(pts).min() > 0):
+        return _finish(path, pts, np.frombuffer(keys, np.int64), time_base, stated, 0, False, limits)
     rate = next((rate for rate in stated if rate), Fraction(25))
-    pts = np.arange(len(times), dtype=np.int64)
+    pts = np.arange(count, dtype=np.int64)
     return _finish(path, pts, np.zeros(1, np.int64), 1 / rate, [rate], 0, True, limits)
 
 
@@ -155,7 +161,20 @@ def _finish(
     span = float((int(pts[-1]) - int(pts[0])) * time_base)
     if span > limits.max_seconds:
         raise InputError(Code.INPUT_LIMIT, f"video {path} lasts {span:.0f} s, more than {limits.max_seconds:.0f} s")
+    held = float(int(np.diff(pts).max()) * time_base) if len(pts) > 1 else 0.0
+    if held > limits.max_hold_seconds:
+        raise InputError(
+            Code.INPUT_LIMIT,
+            f"video {path} stands still for {held:.0f} s, more than {limits.max_hold_seconds:.0f}",
+            hint="if that is meant, give it a constant rate first: ffmpeg -i in -fps_mode cfr -r 25 out.mp4",
+        )
     spacing = space_frames(pts, time_base, stated, last_duration)
+    if spacing.n_frames > _FREE_FRAMES + limits.max_repeats * len(pts):
+        raise InputError(
+            Code.INPUT_LIMIT,
+            f"video {path} has {len(pts)} frames, which at {float(spacing.rate):g} a second become {spacing.n_frames}",
+            hint="if that is meant, give it a constant rate first: ffmpeg -i in -fps_mode cfr -r 25 out.mp4",
+        )
     if spacing.n_frames > limits.max_frames:
         raise InputError(Code.INPUT_LIMIT, f"video {path} has {spacing.n_frames} frames, more than {limits.max_frames}")
     return FrameIndex(pts, keys, time_base, spacing, counted)
@@ -195,9 +214,14 @@ def first_frame(path: str, limits: ProbeLimits) -> Any:
     """The first av.VideoFrame of the file. Raises InputError VIDEO_NO_FRAMES, VIDEO_NO_STREAM, INPUT_*."""
     with contextlib.closing(open_input(path, limits)) as container:
         stream = video_stream(container, path)
+        # Not `strictly`: what stands before the first whole frame of a recording may be broken.
+        stream.codec_context.options = {"max_pixels": decoder_pixels(limits)}
         try:
-            for frame in container.decode(stream):
-                return frame
+            for number, packet in enumerate(container.demux(stream)):
+                for frame in packet.decode():
+                    return frame
+                if number > _FRUITLESS_PACKETS:
+                    break
         except (av.error.FFmpegError, OSError) as error:
             raise unreadable(path, "video", error) from error
     raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frame that can be decoded")

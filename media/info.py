@@ -35,7 +35,13 @@ class Colour(BaseModel):
 
 
 class ProbeLimits(BaseModel):
-    """What an input may cost at most; beyond it the job fails with E_INPUT_LIMIT before any work is done."""
+    """What an input may cost at most; beyond it the job fails with E_INPUT_LIMIT before any work is done.
+
+    max_pixels: of a frame; max_seconds, max_frames, max_streams, max_bytes: of a file; max_image_bytes: of a picture's
+    file; max_hold_seconds: how long one frame may stay on screen in a film of uneven rate; max_repeats: into how many
+    frames of constant rate one frame may turn on average; max_header_bytes: what a film's index may inflate to;
+    min_sample_rate, max_sample_rate in Hz and max_channels: of speech.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,6 +50,13 @@ class ProbeLimits(BaseModel):
     max_frames: int = 24 * 3600 * 120
     max_streams: int = 64
     max_bytes: int = 1 << 42
+    max_image_bytes: int = 1 << 29
+    max_hold_seconds: float = 1800.0
+    max_repeats: int = 5000
+    max_header_bytes: int = 1 << 28
+    min_sample_rate: int = 1000
+    max_sample_rate: int = 768_000
+    max_channels: int = 64
 
 
 class VideoInfo(BaseModel):

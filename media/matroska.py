@@ -14,11 +14,13 @@ from raydub.errors import Code, InputError
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
 _UNKNOWN = -1
+_EMPTY_BYTES = 4
+_MAX_EMPTY = 1_000_000
 
 
 def check_matroska(path: str, what: str) -> None:
     """Raise InputError INPUT_TRUNCATED when the segment runs past the file's end, INPUT_UNREADABLE when its elements do
-    not fit together."""
+    not fit together, INPUT_LIMIT when they are millions of empty ones."""
     size = os.path.getsize(path)
     with open(path, "rb", buffering=1 << 18) as stream:
         position = 0
@@ -36,30 +38,38 @@ def check_matroska(path: str, what: str) -> None:
                         f"{what} {path} is cut off: {stop - size} bytes are missing",
                         hint="copy or download the file again",
                     )
-                broken = _broken(stream, start, stop)
+                broken = _broken(stream, start, stop, f"{what} {path}")
                 if broken is not None:
                     raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} is damaged near byte {broken}")
                 return
             position = stop
 
 
-def _broken(stream: BinaryIO, start: int, stop: int) -> int | None:
-    """Where the elements from start on fail to fill the space up to `stop` exactly, or None."""
-    position = start
+def _broken(stream: BinaryIO, start: int, stop: int, name: str) -> int | None:
+    """Where the elements from start on fail to fill the space up to `stop` exactly, or None.
+
+    Raises InputError INPUT_LIMIT for a segment of millions of elements that hold nothing."""
+    position, cluster, empty = start, start, 0
     while position < stop:
-        element = _header(stream, position, stop)
+        # Elements of a cluster end where the cluster does; a cluster within a cluster does not count as one.
+        inside_cluster = position < cluster
+        limit = cluster if inside_cluster else stop
+        element = _header(stream, position, limit)
         if element is None:
             return position
         identifier, inside, end = element
         if end == _UNKNOWN:
             return None
-        if end > stop:
+        if end > limit:
             return position
-        if identifier == _CLUSTER:
-            broken = _broken(stream, inside, end)
-            if broken is not None:
-                return broken
-        position = end
+        if end - inside <= _EMPTY_BYTES:
+            empty += 1
+            if empty > _MAX_EMPTY:
+                raise InputError(Code.INPUT_LIMIT, f"{name} has more than {_MAX_EMPTY} elements that hold nothing")
+        if identifier == _CLUSTER and not inside_cluster:
+            cluster, position = end, inside
+        else:
+            position = end
     return None
 
 

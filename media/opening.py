@@ -21,7 +21,9 @@ CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,h264,hevc,ivf,"
     "wav,w64,mp3,flac,ogg,aac,aiff,caf,amr"
 )
-_PLAYLIST_SIGNS = (b"#extm3u", b"ffconcat", b"[playlist]", b"<mpd", b"v=0\r\n", b"v=0\n", b"<asx", b"<smil")
+_PLAYLIST_SIGNS = ("#extm3u", "ffconcat", "[playlist]", "[reference]", "rtsptext", "# vobsub index", "v=0\n", "v=0\r")
+_PLAYLIST_TAGS = ("mpd", "asx", "smil", "playlist", "smoothstreamingmedia", "compositionplaylist")
+_HEAD = 4096
 _WHOLE_FILE = 8 << 20
 _SAMPLES = 32
 _SAMPLE_BYTES = 128 << 10
@@ -36,25 +38,45 @@ def check_file(path: str, limits: ProbeLimits, what: str) -> int:
         if size == 0:
             raise InputError(Code.INPUT_EMPTY, f"{what} {path} is empty (0 bytes)")
         with open(path, "rb") as stream:
-            head = stream.read(512)
+            head = stream.read(_HEAD)
     except FileNotFoundError as error:
         raise InputError(Code.INPUT_MISSING, f"{what} {path} does not exist") from error
     except (OSError, ValueError) as error:
         raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} cannot be read: {error}") from error
     if size > limits.max_bytes:
         raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {size} bytes, more than {limits.max_bytes}")
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(_PLAYLIST_SIGNS) or (text.startswith(b"<?xml") and b"<mpd" in text):
+    if _is_playlist(head):
         raise InputError(
             Code.INPUT_PLAYLIST, f"{what} {path} is a playlist, not media", hint="name the media file itself"
         )
     return size
 
 
+def _is_playlist(head: bytes) -> bool:
+    """Does a file that starts with `head` look like text that names other files? This gives the better message only:
+    what keeps libav from following such text is the list of containers, whatever the text looks like."""
+    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = head.decode("utf-16" if wide else "latin-1", "replace").lower()
+    lines = text.lstrip("\ufeff\xef\xbb\xbf\0\xa0\xc2 \t\r\n\v\f")
+    if lines.startswith(_PLAYLIST_SIGNS):
+        return True
+    if lines.startswith("<"):
+        return any(f"<{tag}" in lines for tag in _PLAYLIST_TAGS)
+    plain = all(character >= " " or character in "\t\r\n" for character in lines)
+    return plain and any(f"\n{sign}" in lines for sign in _PLAYLIST_SIGNS)
+
+
 def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.container.InputContainer:
     """Open a local media file under the rules of this module. The caller closes it. Raises InputError."""
     check_file(path, limits, what)
-    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": CONTAINERS,
+        # A QuickTime film may keep its frames in another file, named by path: never followed.
+        "enable_drefs": "0",
+        # libav decodes a little while it opens: not a giant frame, nor a giant cover.
+        "max_pixels": decoder_pixels(limits),
+    }
     try:
         container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
@@ -81,6 +103,18 @@ def video_stream(container: av.container.InputContainer, path: str) -> Any:
         if not stream.disposition & (av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails):
             return decodable(stream, path, "video")
     raise InputError(Code.VIDEO_NO_STREAM, f"video {path} has no video stream")
+
+
+def decoder_pixels(limits: ProbeLimits) -> str:
+    """libav's option max_pixels: with room for what decoders add at the edges, so that only giants meet it."""
+    return str(limits.max_pixels + limits.max_pixels // 4 + (1 << 16))
+
+
+def strictly(stream: Any, limits: ProbeLimits) -> Any:
+    """The same stream, set to report damage instead of concealing it, and to refuse frames beyond the limits before
+    memory is taken for them. To be called before anything is decoded."""
+    stream.codec_context.options = {"err_detect": "explode", "max_pixels": decoder_pixels(limits)}
+    return stream
 
 
 def decodable(stream: Any, path: str, what: str) -> Any:

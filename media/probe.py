@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import struct
 from fractions import Fraction
 from typing import Any
 
 import av
 import av.error
 
-from media.complete import check_complete, looks_truncated
+from media.complete import check_complete, check_header, looks_truncated
 from media.images import IMAGE_SUFFIXES, image_size, list_images
 from media.index import FrameIndex, build_index, first_frame, store_index
-from media.info import Colour, Matrix, ProbeLimits, Rotation, SpeechInfo, VideoInfo
+from media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
 from media.opening import check_file, content_identity, decodable, open_input, video_stream
+from media.orientation import orientation
 from raydub.errors import Code, InputError
 
 __all__ = ["Colour", "ProbeLimits", "SpeechInfo", "VideoInfo", "probe_speech", "probe_video"]
@@ -40,6 +40,7 @@ def probe_video(
     if os.path.isdir(path) or os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
         return _probe_images(path, limits, images_rate)
     check_file(path, limits, "video")
+    check_header(path, limits, "video")
     if looks_truncated(path):
         check_complete(path, "mov", "video")
     with contextlib.closing(open_input(path, limits)) as container:
@@ -55,7 +56,7 @@ def probe_video(
     frame = first_frame(path, limits)
     _check_size(path, frame.width, frame.height, limits)
     index = build_index(path, frame.pts, limits)
-    turn, flip = _orientation(frame)
+    turn, flip = orientation(frame)
     width, height = frame.width // 2 * 2, frame.height // 2 * 2
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect if aspect else Fraction(1)
@@ -85,6 +86,7 @@ def probe_video(
 def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo:  # noqa: B008 (frozen)
     """Probe a sound file, or the sound of a video file. Raises InputError INPUT_* or SPEECH_NO_STREAM."""
     check_file(path, limits, "speech")
+    check_header(path, limits, "speech")
     if looks_truncated(path):
         check_complete(path, "mov", "speech")
     with contextlib.closing(open_input(path, limits, "speech")) as container:
@@ -99,6 +101,7 @@ def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo: 
                 Code.INPUT_LIMIT, f"speech {path} lasts {seconds:.0f} s, more than {limits.max_seconds:.0f}"
             )
         context = stream.codec_context
+        _check_sound(path, context.sample_rate or 0, context.channels or 0, limits)
         return SpeechInfo(
             path=path,
             seconds=seconds,
@@ -118,6 +121,14 @@ def _check_size(path: str, width: int, height: int, limits: ProbeLimits) -> None
         )
 
 
+def _check_sound(path: str, rate: int, channels: int, limits: ProbeLimits) -> None:
+    if rate and not limits.min_sample_rate <= rate <= limits.max_sample_rate:
+        bounds = f"{limits.min_sample_rate} to {limits.max_sample_rate}"
+        raise InputError(Code.INPUT_LIMIT, f"speech {path} has {rate} samples a second, outside {bounds}")
+    if channels > limits.max_channels:
+        raise InputError(Code.INPUT_LIMIT, f"speech {path} has {channels} channels, more than {limits.max_channels}")
+
+
 def _start(index: FrameIndex) -> float:
     return 0.0 if index.counted else float(int(index.pts[0]) * index.time_base)
 
@@ -129,31 +140,6 @@ def _colour(frame: Any) -> Colour:
     rgb = frame.format.is_rgb
     full = not rgb and (int(frame.color_range) == 2 or name.startswith("yuvj"))
     return Colour(matrix=matrix, full_range=full, primaries=int(frame.color_primaries), transfer=int(frame.color_trc))
-
-
-def _orientation(frame: Any) -> tuple[Rotation, bool]:
-    """(degrees clockwise to turn, mirror first) from the display matrix (ISO 14496-12: row vectors times a 3x3 matrix,
-    16.16 fixed point); a picture turned by anything but quarter turns is left as stored."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    raw = bytes(data)
-    if len(raw) < 36:
-        return 0, False
-    a, b, _, c, d = struct.unpack("=5i", raw[:20])
-    one = 1 << 15
-    sign = tuple((value > one) - (value < -one) for value in (a, b, c, d))
-    turns: dict[tuple[int, ...], tuple[Rotation, bool]] = {
-        (1, 0, 0, 1): (0, False),
-        (0, 1, -1, 0): (90, False),
-        (-1, 0, 0, -1): (180, False),
-        (0, -1, 1, 0): (270, False),
-        (-1, 0, 0, 1): (0, True),
-        (0, -1, -1, 0): (90, True),
-        (1, 0, 0, -1): (180, True),
-        (0, 1, 1, 0): (270, True),
-    }
-    return turns.get(sign, (0, False))
 
 
 def _probe_images(path: str, limits: ProbeLimits, rate: Fraction) -> VideoInfo:

@@ -76,7 +76,7 @@ def _constant_rate(ticks: I64, time_base: Fraction, named: list[Fraction]) -> Fr
     near = [rate for rate in STANDARD if abs(rate / measured - 1) < Fraction(1, 100)]
     near.sort(key=lambda rate: abs(rate - measured))
     exact = measured.limit_denominator(1001)
-    for rate in [*near, *named, exact]:
+    for rate in [*near, *named, *([exact] if exact >= 1 else [])]:
         if _deviation(ticks, time_base, rate) <= float(rate * time_base) + 1e-6:
             return rate
     for rate in [*(r for r in named if r in STANDARD), *near]:

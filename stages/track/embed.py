@@ -15,6 +15,7 @@ import dlib
 import numpy as np
 
 from media.frames import Frame
+from media.images import read_upright
 from media.yuv import to_bgr
 from models.faces import EMBEDDING_FILE, dlib_file
 from raydub.errors import Code, InputError
@@ -47,14 +48,14 @@ def embedding(frame: Frame, landmarks: F32) -> F32:
 def reference_embedding(path: str) -> F32:
     """(128,) float32 of the largest face in the picture at `path`.
 
-    Raises InputError: INPUT_MISSING, INPUT_UNREADABLE, REFERENCE_FACE (no face in it).
+    Raises InputError: INPUT_*, REFERENCE_FACE (no face in it).
     """
     if not Path(path).is_file():
         raise InputError(Code.INPUT_MISSING, f"the reference picture {path} does not exist", field="face")
-    bgr = cv2.imread(path, cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise InputError(Code.INPUT_UNREADABLE, f"the reference picture {path} cannot be read", field="face")
-    image = np.asarray(bgr, np.uint8)
+    try:
+        image = read_upright(path, what="the reference picture")
+    except InputError as error:
+        raise error.at(field="face") from error.__cause__
     shrink = min(1.0, (_MAX_PIXELS / (image.shape[0] * image.shape[1])) ** 0.5)
     if shrink < 1:
         image = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
