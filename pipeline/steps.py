@@ -26,6 +26,7 @@ from pipeline.events import STAGES, Assembled, Dropped, Failed, Item, Note, Plan
 from pipeline.failures import failed
 from pipeline.ledger import Ledger
 from pipeline.limits import StepLimits
+from pipeline.memory import release_free_memory
 from pipeline.quarantine import Piece, verdict
 from pipeline.retry import TRIES, with_retries
 from pipeline.watchdog import Watchdog
@@ -240,6 +241,7 @@ class Steps:
 
     def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
         self._reporter.note(Note(stage, job_id, frames, seconds, os.getpid(), socket.gethostname(), peak_rss_mb()))
+        release_free_memory()
 
 
 def peak_rss_mb() -> float:

@@ -8,6 +8,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -119,12 +120,16 @@ def load_voiced(plan: JobPlan) -> Bools:
 
 def load_source(plan: JobPlan) -> Arrays:
     """What the engine's prepare() learnt of the source."""
-    path = os.path.join(plan.job_dir, SOURCE_FILE)
+    return read_arrays(Path(plan.job_dir) / SOURCE_FILE)
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Arrays written by save_arrays. Raises StageError STORAGE."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise _lost(path, error) from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise _lost(str(path), error) from error
 
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:

@@ -1,9 +1,10 @@
 """Once per job: look at the inputs, compute what belongs to the whole job, decide the timeline, write it all down.
 
 Everything lies in `<work_dir>/jobs/<job key>/`; tracks lie in `<work_dir>/tracks/<track key>/`, frame indexes in
-`<work_dir>/index/`. The job key is a hash of the content of video, speech and reference picture, of the options, of the
-engine and its weights, and of PLAN_VERSION: the same job finds the same folder again and only computes what is missing
-there; two jobs that differ in their output's name alone share one folder.
+`<work_dir>/index/`, what engines learnt of a source in `<work_dir>/sources/`. The job key is a hash of the content of
+video, speech and reference picture, of the options, of the engine and its weights, and of PLAN_VERSION: the same job
+finds the same folder again and only computes what is missing there; two jobs that differ in their output's name alone
+share one folder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from manifests.job import Job
 from manifests.options import Options
 from media.fetch_policy import FetchPolicy
-from media.frames import Frame, Transform
+from media.frames import Transform
 from media.info import VideoInfo
 from media.opening import content_identity
 from media.probe import probe_speech, probe_video
@@ -42,9 +43,10 @@ from stages.plan import (
     save_arrays,
     save_plan,
 )
+from stages.sample import learn
 from stages.timeline import Timeline
 from stages.track.config import FaceChoice, TrackConfig
-from stages.types import F32, Span
+from stages.types import Span
 
 __all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
 
@@ -79,17 +81,15 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
     speech = probe_speech(job.audio)
     weights = engine.weights()
     faces = _face_plan(options, video, transform, size, root)
-    key = _key(
-        {
-            "video": video.identity,
-            "speech": speech.identity,
-            "options": _deciding(options),
-            "faces": faces.model_dump(mode="json", exclude={"track_dir"}),
-            "engine": engine.name,
-            "weights": [record.sha256 for record in weights],
-        }
-    )
-    folder = root / "jobs" / key
+    source = {
+        "version": PLAN_VERSION,
+        "video": video.identity,
+        "options": _deciding(options),
+        "faces": faces.model_dump(mode="json", exclude={"track_dir"}),
+        "engine": engine.name,
+        "weights": [record.sha256 for record in weights],
+    }
+    folder = root / "jobs" / _key({**source, "speech": speech.identity})
     known = _known(folder)
     timeline = known.timeline if known else None
     if timeline is None or not (folder / MEL_FILE).is_file() or not (folder / VOICED_FILE).is_file():
@@ -115,30 +115,9 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
         warnings=_warnings(video, timeline),
     )
     if not (folder / SOURCE_FILE).is_file():
-        save_arrays(folder / SOURCE_FILE, engine.prepare(PlanSampler(plan)))
+        save_arrays(folder / SOURCE_FILE, learn(plan, engine, source))
     save_plan(plan)
     return plan
-
-
-class PlanSampler:
-    """SourceSampler (see stages.engine) of a planned job: single frames at even positions of what is shown of the
-    source, whatever the chunks; frames in which the chosen face is not found are left out."""
-
-    def __init__(self, plan: JobPlan) -> None:
-        self._plan = plan
-
-    def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
-        """See SourceSampler. Costs `count` seeks and detections."""
-        shown = min(self._plan.n_frames, self._plan.timeline.n_shown)
-        positions = sorted({(2 * number + 1) * shown // (2 * count) for number in range(count)})
-        finder = FaceFinder(self._plan.faces)
-        found = []
-        with self._plan.open() as reader:
-            for frame in reader.frames_at(self._plan.timeline.source(at) for at in positions):
-                face = finder.one(frame)
-                if face is not None:
-                    found.append((frame, *face))
-        return found
 
 
 def _face_plan(options: Options, video: VideoInfo, transform: Transform, size: tuple[int, int], root: Path) -> FacePlan:
@@ -204,8 +183,7 @@ def _deciding(options: Options) -> dict[str, Any]:
 
 
 def _key(said: dict[str, Any]) -> str:
-    state = json.dumps({"version": PLAN_VERSION, **said}, sort_keys=True)
-    return hashlib.sha256(state.encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:

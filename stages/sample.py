@@ -1,0 +1,69 @@
+"""What a lip engine learns of a source once: looked up by what it depends on, so that many speeches for one video cost
+one look at it.
+
+Kept in `<work_dir>/sources/<key>.npz`. The key is a hash of the source, the options, the engine and its weights, and of
+the frames that the job shows; not of the speech.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from media.frames import Frame
+from raydub.errors import StageError
+from stages.engine import Arrays, LipEngine
+from stages.faces import FaceFinder
+from stages.plan import JobPlan, read_arrays, save_arrays
+from stages.types import F32
+
+
+def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> Arrays:
+    """engine.prepare() for the job's source, from the cache where it has been done for the same before.
+
+    deciding: everything that the engine's answer depends on, apart from which frames are shown, as JSON values.
+    Raises what engine.prepare() raises, StageError STORAGE or DISK_FULL.
+    """
+    path = Path(plan.work_dir) / "sources" / f"{_key(plan, deciding)}.npz"
+    if path.is_file():
+        try:
+            return read_arrays(path)
+        except StageError:
+            pass  # damaged: learnt anew, and written over
+    found = engine.prepare(PlanSampler(plan))
+    save_arrays(path, found)
+    return found
+
+
+def _key(plan: JobPlan, deciding: Mapping[str, Any]) -> str:
+    kept = None if plan.timeline.kept is None else [list(span) for span in plan.timeline.kept]
+    said = {**deciding, "shown": _shown(plan), "kept": kept}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _shown(plan: JobPlan) -> int:
+    return min(plan.n_frames, plan.timeline.n_shown)
+
+
+class PlanSampler:
+    """SourceSampler (see stages.engine) of a planned job: single frames at even positions of what is shown of the
+    source, whatever the chunks; frames in which the chosen face is not found are left out."""
+
+    def __init__(self, plan: JobPlan) -> None:
+        self._plan = plan
+
+    def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
+        """See SourceSampler. Costs `count` seeks and detections."""
+        shown = _shown(self._plan)
+        positions = sorted({(2 * number + 1) * shown // (2 * count) for number in range(count)})
+        finder = FaceFinder(self._plan.faces)
+        found = []
+        with self._plan.open() as reader:
+            for frame in reader.frames_at(self._plan.timeline.source(at) for at in positions):
+                face = finder.one(frame)
+                if face is not None:
+                    found.append((frame, *face))
+        return found
