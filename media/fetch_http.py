@@ -59,14 +59,18 @@ def ask(uri: Uri, headers: Mapping[str, str], policy: FetchPolicy, deadline: flo
     Raises Trouble for what may pass, InputError URI_DENIED and URI_SCHEME for where it leads, FETCH_FAILED for what
     will stay: an unknown name, a certificate that is not good, redirects without end."""
     for _ in range(policy.redirects + 1):
-        with closing(_Connection(uri, policy)) as connection:
+        connection = _Connection(uri, policy)
+        try:
             with connection.cut_at(min(deadline, time.monotonic() + policy.connect_seconds + policy.idle_seconds)):
                 response = _ask_once(connection, uri, headers)
             said = {name.lower(): value for name, value in response.getheaders()}
             if response.status not in _REDIRECTS or "location" not in said:
-                with connection.cut_at(deadline):
+                with connection.cut_at(deadline), closing(response):
                     yield Reply(uri, response.status, said, _pieces(response, uri, policy, deadline))
                 return
+            response.close()
+        finally:
+            connection.hang_up()
         uri = follow(uri, said["location"], policy)
     raise InputError(Code.FETCH_FAILED, f"{uri.host} redirects more than {policy.redirects} times")
 
@@ -166,10 +170,10 @@ class _Connection(http.client.HTTPConnection):
                 # Not SSLSocket's own shutdown, which takes the keys from under a reader.
                 socket.socket.shutdown(wire, socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        """Close for good, also where a response still holds the socket."""
+    def hang_up(self) -> None:
+        """Close for good. close() is http.client's own, which calls it before the body is read."""
         self._cut()
-        super().close()
+        self.close()
         if self._wire is not None:
             self._wire.close()
 
