@@ -42,22 +42,26 @@ def writer_tag() -> str:
     return f".{_place()}_{os.getpid()}_{birth}_{uuid.uuid4().hex[:8]}.tmp"
 
 
-def publish(temp: str | Path, final: str | Path) -> None:
-    """fsync `temp`, rename it to `final` (same folder) and sync the folder where the file system can.
+def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> None:
+    """fsync `temp`, rename it to `final` (same folder) and sync the folder where the file system can; without the syncs
+    where durable is False.
 
     Raises StageError STORAGE or DISK_FULL; `temp` is removed then.
     """
     try:
-        # Some systems refuse to sync what is open for reading only.
-        handle = os.open(temp, os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        if durable:
+            # Some systems refuse to sync what is open for reading only.
+            handle = os.open(temp, os.O_RDWR)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         os.replace(temp, final)
     except OSError as error:
         discard(temp)
         raise storage_error(error, str(final)) from error
+    if not durable:
+        return
     # Some network file systems refuse fsync on a folder; the rename itself stands.
     with contextlib.suppress(OSError):
         folder = os.open(os.path.dirname(os.path.abspath(final)), os.O_RDONLY)
@@ -67,10 +71,12 @@ def publish(temp: str | Path, final: str | Path) -> None:
             os.close(folder)
 
 
-def write_atomic(path: str | Path, content: bytes) -> None:
+def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a mixture.
 
-    Raises StageError STORAGE or DISK_FULL; the old file stays then.
+    durable=False saves two syncs (milliseconds each): after a power cut the file may be empty or gone then, which is
+    for files that prove themselves and can be done without. Raises StageError STORAGE or DISK_FULL; the old file stays
+    then.
     """
     temp = temp_beside(path)
     try:
@@ -84,7 +90,7 @@ def write_atomic(path: str | Path, content: bytes) -> None:
     except OSError as error:
         discard(temp)
         raise storage_error(error, str(path)) from error
-    publish(temp, path)
+    publish(temp, path, durable=durable)
 
 
 def discard(path: str | Path) -> None:

@@ -95,7 +95,7 @@ class Receipts:
 
     def _store(self, job: Job, said: Mapping[str, Any]) -> bool:
         try:
-            write_record(self._path(job), said)
+            write_record(self._path(job), said, durable=False)
         except (RaydubError, ValueError):
             return False
         return True

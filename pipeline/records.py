@@ -14,11 +14,11 @@ from media.publish import write_atomic
 _SEAL = "seal"
 
 
-def write_record(path: str | Path, value: Mapping[str, Any]) -> None:
-    """Write `value`, JSON-ready, in one step. Raises StageError STORAGE or DISK_FULL."""
+def write_record(path: str | Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Write `value`, JSON-ready, in one step; durable as in media.publish. Raises StageError STORAGE or DISK_FULL."""
     plain = json.loads(json.dumps(value, ensure_ascii=True))
     text = json.dumps({**plain, _SEAL: _seal(plain)}, ensure_ascii=True, indent=1)
-    write_atomic(path, text.encode("ascii"))
+    write_atomic(path, text.encode("ascii"), durable=durable)
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:

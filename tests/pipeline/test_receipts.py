@@ -217,6 +217,6 @@ def test_a_full_disk_costs_only_the_receipt(tmp_path: Path, job: Job, monkeypatc
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "replace", full)
     assert not run(tmp_path, job)
     assert list((tmp_path / "receipts").iterdir()) == []
