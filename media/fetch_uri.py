@@ -156,4 +156,5 @@ def _host_and_port(text: str, authority: str, usual: int) -> tuple[str, int]:
 
 
 def _wrong(text: str, what: str, hint: str = "") -> InputError:
-    return InputError(Code.FIELD_VALUE, f"the address {redact(text)[:_SHOWN]!r} {what}", hint=hint)
+    shown = re.split(r"[?#]", redact(text))[0][:_SHOWN]
+    return InputError(Code.FIELD_VALUE, f"the address {shown!r} {what}", hint=hint)
