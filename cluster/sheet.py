@@ -3,7 +3,6 @@ part enlarged."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from media.frames import Frame, open_frames
 from media.probe import probe_video
+from media.publish import write_atomic
 from media.yuv import to_bgr
 
 Image = npt.NDArray[np.uint8]
@@ -37,10 +37,7 @@ def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Seque
         column = np.concatenate([caption, *(_framed(_fit(tile)) for tile in tiles)])
         columns.append(np.pad(column, ((0, 0), (_MARGIN, 0), (0, 0)), constant_values=255))
     sheet = np.concatenate([_labels(columns[0].shape[0]), *columns], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.png")
-    temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
-    os.replace(temporary, path)
+    write_atomic(path, cv2.imencode(".png", sheet)[1].tobytes())
     return path
 
 

@@ -6,10 +6,11 @@ manifest, and a failed write leaves the former one as it was.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from manifests.job import Job
 from manifests.rows import BadRow
 from media.fetch_uri import redact
-from raydub.errors import Code, RaydubError, StageError
+from media.publish import write_atomic
+from raydub.errors import Code, RaydubError
 
 Status = Literal["ok", "failed", "quarantined", "skipped"]
 _NAMES_A_SCHEME = "://"
@@ -120,13 +122,15 @@ SCHEMA = pa.schema(
 def write_results(results: Sequence[JobResult], jsonl: str | Path | None, parquet: str | Path | None) -> None:
     """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out).
 
-    Raises StageError STORAGE where a file cannot be written."""
+    Raises StageError STORAGE or DISK_FULL where a file cannot be written."""
     rows = [result.model_dump(mode="json") for result in results]
     if jsonl is not None:
         write_jsonl(rows, jsonl)
     if parquet is not None:
         table = pa.Table.from_pylist([{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=SCHEMA)
-        _publish(Path(parquet), lambda temporary: pq.write_table(table, temporary))
+        content = io.BytesIO()
+        pq.write_table(table, content)
+        write_atomic(parquet, content.getvalue())
 
 
 def read_results(path: str | Path) -> list[JobResult]:
@@ -155,10 +159,10 @@ def write_failed(
 
 
 def write_jsonl(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write rows as JSON lines, UTF-8, atomically. Raises StageError STORAGE."""
+    """Write rows as JSON lines, UTF-8, atomically. Raises StageError STORAGE or DISK_FULL."""
     text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
     # Surrogates can come in with a refused row's text; they have no UTF-8 form.
-    _publish(Path(path), lambda temporary: temporary.write_bytes(text.encode("utf-8", "replace")))
+    write_atomic(path, text.encode("utf-8", "replace"))
 
 
 def _absolute_inputs(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -175,20 +179,3 @@ def _absolute_inputs(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
 def _text(value: Any) -> str | None:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
-
-
-def _publish(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StageError(
-            Code.STORAGE,
-            f"cannot write {path}: {error.strerror or error}",
-            hint="is the folder writable, the disk full?",
-        ) from error

@@ -10,8 +10,6 @@ may not be used commercially; YuNet is MIT.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.util
 import os
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from models.load import sha256_of
 from raydub.errors import Code, DependencyError, UsageError
 
 DetectorName = Literal["hog", "mmod", "yunet"]
@@ -69,7 +68,7 @@ def yunet_file() -> Path | None:
         path = folder / YUNET_FILE
         if not path.is_file():
             continue
-        digest = file_sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        digest = sha256_of(path)
         if digest != YUNET_SHA256:
             raise DependencyError(
                 Code.WEIGHTS_HASH,
@@ -80,18 +79,10 @@ def yunet_file() -> Path | None:
     return None
 
 
-@functools.lru_cache(maxsize=16)
-def file_sha256(path: str, size: int, mtime_ns: int) -> str:
-    """sha256 of a file, hashed once per process; size and mtime are part of the key so that a changed file is
-    re-read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def predictor_sha256() -> str:
     """Digest of the 68-point predictor in use: part of the track cache's key."""
     path = dlib_file(PREDICTOR_FILE)
-    return file_sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+    return sha256_of(path)
 
 
 def best_detector() -> DetectorName:
@@ -111,7 +102,7 @@ def resolve_detector(name: str = "auto") -> DetectorSpec:
         return DetectorSpec(name="hog")
     if chosen == "mmod":
         path = dlib_file(MMOD_FILE)
-        return DetectorSpec(name="mmod", sha256=file_sha256(str(path), path.stat().st_size, path.stat().st_mtime_ns))
+        return DetectorSpec(name="mmod", sha256=sha256_of(path))
     if chosen == "yunet":
         require_yunet()
         return DetectorSpec(name="yunet", sha256=YUNET_SHA256)

@@ -127,16 +127,6 @@ class Ledger:
         """Remove temporary files of dead writers; returns their names. Never raises."""
         return [name for folder in (Path(self.job_dir), self._parts()) for name in sweep(folder)]
 
-    def give_up(self, run_id: str) -> None:
-        """Tell all workers of this run that the job has failed."""
-        folder = Path(self.job_dir) / "failed"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / run_id).touch()
-
-    def given_up(self, run_id: str) -> bool:
-        """Has some worker of this run given the job up?"""
-        return (Path(self.job_dir) / "failed" / run_id).exists()
-
     def _parts(self) -> Path:
         return Path(self.job_dir) / "parts"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from media.confine import make_folder, publish_inside
 from media.mux import check_output, join_parts, mux
-from media.publish import discard, storage_error, temp_beside
+from media.publish import discard, storage_error, temp_beside, writer_tag
 from raydub import __version__
 from raydub.errors import Code, RaydubError, StageError
 from stages.plan import JobPlan, chunks_of
@@ -78,7 +78,7 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     temp = temp_beside(goal)
     try:
         # The joined picture goes to the job's folder: the output's disk holds the output alone.
-        with tempfile.TemporaryDirectory(prefix="join-", dir=plan.job_dir) as folder:
+        with tempfile.TemporaryDirectory(prefix=f"join{writer_tag()}-", dir=plan.job_dir) as folder:
             name = hashlib.sha256(goal.encode()).hexdigest()[:16]
             picture = str(Path(folder) / f"{name}.mp4")
             join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)

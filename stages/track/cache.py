@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from media.publish import write_atomic
 from stages.track.raw import RawTracks
 from stages.types import Span
 
@@ -38,7 +37,8 @@ def block_path(folder: Path, block: Span) -> Path:
 
 
 def write_block(folder: Path, raw: RawTracks) -> None:
-    """Publish one block: temp name, fsync, rename. Two workers may write the same block; both write the same rows."""
+    """Publish one block. Two workers may write the same block; both write the same rows. Raises StageError STORAGE or
+    DISK_FULL."""
     frames = np.arange(raw.span.start, raw.span.stop, dtype=np.int32)
     n, rows = len(frames), len(raw.frame)
     width = raw.embedding.shape[1]
@@ -58,20 +58,9 @@ def write_block(folder: Path, raw: RawTracks) -> None:
         table = table.append_column(
             "embedding", _vectors(np.concatenate([np.zeros((n, width), np.float32), raw.embedding]))
         )
-    folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    final = block_path(folder, raw.span)
-    handle, temp = tempfile.mkstemp(prefix=f".{final.name}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temp, final)
-    except BaseException:
-        Path(temp).unlink(missing_ok=True)
-        raise
+    write_atomic(block_path(folder, raw.span), buffer.getvalue())
 
 
 def read_block(folder: Path, block: Span, embed: bool) -> RawTracks | None:

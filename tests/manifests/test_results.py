@@ -89,9 +89,9 @@ def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StageError, match="No space left") as caught:
+    with pytest.raises(StageError, match="no space left") as caught:
         write_results([], path, tmp_path / "r.parquet")
-    assert caught.value.code is Code.STORAGE
+    assert caught.value.code is Code.DISK_FULL
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from media.frames import Frame, open_frames
 from media.probe import probe_video
 from models import faces
-from raydub.errors import Code, DependencyError, InputError, UsageError
+from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
 from stages.track import cache
 from stages.track.cache import BLOCK, block_path, blocks_of, cut_out
 from stages.track.config import FaceChoice, TrackConfig
@@ -278,9 +280,10 @@ def test_writing_a_block_leaves_no_temporary_file_behind(
     whole: RawTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(cache.os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(StageError) as caught:
         cache.write_block(tmp_path, cut_out(whole, Span(0, 60)))
+    assert caught.value.code == Code.DISK_FULL
     assert list(tmp_path.iterdir()) == []
