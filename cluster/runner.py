@@ -1,181 +1,168 @@
-"""One run, from checked jobs to the results manifest, for every command that dubs: run, dub, demo."""
+"""One run, from checked jobs to the results manifest, for every command that dubs: run, dub, demo.
+
+Cheap looks come first: what an earlier run has finished is known by its receipt, and when that is everything neither
+Ray nor torch is loaded. Results are written before the workers are taken down, so that a stop that hangs costs nothing.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cluster.admission import Admission, admit
 from cluster.output import show_error, warn
+from cluster.request import RunReport, RunRequest
+from cluster.stopping import StopWatch
 from manifests.job import Job
 from manifests.results import JobResult, write_failed, write_results
-from manifests.rows import BadRow
-from raydub.errors import EXIT_DEPENDENCY, EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, RaydubError
+from pipeline.claims import end_run, start_run
+from pipeline.driver import Driver, stopped_job
+from pipeline.locks import RunLock
+from pipeline.receipts import Receipts
+from raydub.errors import Code, StageError
 
 if TYPE_CHECKING:
-    from pipeline.driver import Executor
+    from pathlib import Path
+
     from pipeline.progress import Progress
     from pipeline.steps import WorkSettings
 
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What to run and where. results: path without extension of the results manifest, None for none; folder: where the
-    manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet"."""
-
-    jobs: tuple[Job, ...]
-    bad: tuple[BadRow, ...]
-    work_dir: Path
-    results: Path | None
-    folder: str = ""
-    use_ray: bool = True
-    address: str | None = None
-    num_cpus: int | None = None
-    workers: int | None = None
-    device: str = "auto"
-    show: str = "auto"
-    verbose: bool = False
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What came of it. One result per manifest row, in the manifest's order. seconds: the whole run; until_plan:
-    until the first job was prepared (Ray's start-up is in it); speed: frames a second from the first part on;
-    stage_seconds: work per stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes
-    arrived)."""
-
-    results: tuple[JobResult, ...]
-    interrupted: bool
-    written: tuple[Path, ...]
-    seconds: float
-    until_plan: float
-    speed: float
-    stage_seconds: dict[str, float]
-    peak_mb: dict[str, float]
-    dependency_missing: bool = False
-
-    def counts(self) -> dict[str, int]:
-        """How many rows ended in which way; the values sum to the number of rows."""
-        return {
-            status: sum(result.status == status for result in self.results)
-            for status in ("ok", "failed", "quarantined", "skipped")
-        }
-
-    def exit_code(self) -> int:
-        """0 when every row is ok; 130 after a stop; 3 when nothing ran for want of a program or weights; else 1."""
-        if self.interrupted:
-            return EXIT_INTERRUPTED
-        counts = self.counts()
-        if counts["ok"] == len(self.results):
-            return EXIT_OK
-        return EXIT_DEPENDENCY if self.dependency_missing and not counts["ok"] else EXIT_SOME_FAILED
+__all__ = ["RunReport", "RunRequest", "run_jobs"]
 
 
 def run_jobs(request: RunRequest) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started."""
-    from media.ffmpeg import ffmpeg_binary
-    from pipeline.driver import Driver
-    from pipeline.engines import LICENCE_VARIABLE
-    from pipeline.steps import WorkSettings
-
-    ffmpeg_binary()
-    able, unable = _with_engines(request.jobs)
-    settings = WorkSettings(
-        str(request.work_dir.resolve()), secrets.token_hex(6), request.device, os.environ.get(LICENCE_VARIABLE, "")
-    )
-    request.work_dir.mkdir(parents=True, exist_ok=True)
-    progress = _progress(request)
     for row in request.bad:
         for problem in row.errors:
             show_error(problem)
-    for result in unable:
-        progress.finished(result)
-    with _executor(request, settings, able, progress) as executor, progress:
-        found, interrupted = Driver(executor, progress).run(able)
-    refused = [JobResult.refused(row) for row in request.bad]
-    results = tuple(sorted([*found, *unable, *refused], key=_manifest_order(request)))
-    tally = progress.tally
-    return RunReport(
-        results,
-        interrupted,
-        _write(request, results),
-        tally.elapsed,
-        tally.first_plan or 0.0,
-        tally.speed,
-        {stage: round(float(seconds), 3) for stage, seconds in tally.stage_seconds.items()},
-        {f"{stage}@{host}:{pid}": round(peak, 1) for (stage, host, pid), peak in tally.peak_mb.items()},
-        dependency_missing=bool(unable),
-    )
+    receipts = Receipts(request.work_dir)
+    with RunLock(request.work_dir) as lock:
+        admitted = admit(request.jobs, receipts, lock)
+        return _Run(request, admitted, receipts).do()
 
 
-def _with_engines(jobs: Sequence[Job]) -> tuple[list[Job], list[JobResult]]:
-    """Jobs whose lip engine and weights are there, and failures of the others: said before any work is done."""
-    from pipeline.engines import engine_key, make_job_engine
+class _Run:
+    """One run under way. Its results can be told at any moment, from any thread."""
 
-    checked: dict[str, RaydubError | None] = {}
-    able: list[Job] = []
-    unable: list[JobResult] = []
-    for job in jobs:
-        key = engine_key(job.options)
-        if key not in checked:
+    def __init__(self, request: RunRequest, admitted: Admission, receipts: Receipts) -> None:
+        self._request = request
+        self._admitted = admitted
+        self._receipts = receipts
+        self._driver: Driver | None = None
+        self._written: tuple[Path, ...] | None = None
+        self._writing = False
+        self._store_mb = 0.0
+
+    def do(self) -> RunReport:
+        """Take the open jobs to their results."""
+        progress = _progress(self._request, len(self._admitted.open))
+        for result in self._admitted.closed:
+            if result.status != "ok":
+                progress.finished(result)
+        stop_code = self._work(progress) if self._admitted.open else 0
+        self._write()
+        tally = progress.tally
+        return RunReport(
+            self._results(),
+            self._written or (),
+            self._admitted.earlier,
+            stop_code,
+            tally.elapsed,
+            tally.first_plan or 0.0,
+            tally.speed,
+            {stage: round(float(seconds), 3) for stage, seconds in tally.stage_seconds.items()},
+            {f"{stage}@{host}:{pid}": round(peak, 1) for (stage, host, pid), peak in tally.peak_mb.items()},
+            round(self._store_mb, 1),
+            dependency_missing=self._admitted.unable,
+        )
+
+    def _work(self, progress: Progress) -> int:
+        """Run the open jobs; the exit code that a signal asks for, 0 without one."""
+        from cluster.where import executor_for
+        from media.ffmpeg import ffmpeg_binary
+
+        ffmpeg_binary()
+        settings = self._settings()
+        jobs = self._admitted.open
+        about = {"rows": len(self._request.jobs), "jobs": len(jobs)}
+        start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
+        with StopWatch(self._last_words) as stop:
             try:
-                make_job_engine(job.options).weights()
-                checked[key] = None
-            except RaydubError as error:
-                checked[key] = error
-        problem = checked[key]
-        if problem is None:
-            able.append(job)
-        else:
-            unable.append(JobResult.failure(job, problem))
-    return able, unable
+                with executor_for(self._request, settings, len(jobs), progress, stop) as executor, progress:
+                    self._driver = Driver(executor, progress, record=self._record, stopping=lambda: stop.asked)
+                    self._driver.run(jobs)
+                    self._store_mb = getattr(executor, "store_peak_mb", 0.0)
+                    self._write()
+            except (KeyboardInterrupt, SystemExit):
+                # While Ray starts, a signal may come as its SystemExit. Whoever is interrupted here has no more to do.
+                if not stop.asked:
+                    raise
+                if self._written is None:
+                    self._writing = False  # it may have been interrupted in the middle of that
+            finally:
+                end_run(settings.work_dir, settings.run_id)
+            return stop.exit_code if stop.asked else 0
+
+    def _settings(self) -> WorkSettings:
+        from pipeline.engines import LICENCE_VARIABLE
+        from pipeline.limits import StepLimits
+        from pipeline.steps import WorkSettings
+
+        return WorkSettings(
+            str(self._request.work_dir.resolve()),
+            secrets.token_hex(6),
+            self._request.device,
+            os.environ.get(LICENCE_VARIABLE, ""),
+            StepLimits(flat=self._request.step_timeout),
+        )
+
+    def _record(self, job: Job, result: JobResult) -> None:
+        digests = self._admitted.digests_of(job)
+        if digests is not None:
+            self._receipts.write(job, digests, result.model_dump(mode="json"))
+
+    def _last_words(self) -> None:
+        if not self._writing:
+            self._write()
+            warn("stopped: the results are written; run again to go on")
+
+    def _results(self) -> tuple[JobResult, ...]:
+        """One result per row, in the manifest's order. Raises StageError INTERNAL if the counts did not reconcile."""
+        request = self._request
+        told = self._driver.stopped_here() if self._driver is not None else {}
+        worked = [told.get(job.id) or stopped_job(job) for job in self._admitted.open]
+        refused = [JobResult.refused(row) for row in request.bad]
+        places = {(job.id, job.line): (job.line or 0, place) for place, job in enumerate(request.jobs)}
+        found = sorted(
+            [*self._admitted.closed, *worked, *refused],
+            key=lambda result: places.get((result.id, result.line), (result.line or 0, -1)),
+        )
+        rows = len(request.jobs) + len(request.bad)
+        if len(found) != rows:
+            raise StageError(Code.INTERNAL, f"{len(found)} results for {rows} rows", hint="please report it")
+        return tuple(found)
+
+    def _write(self) -> None:
+        """Write the results manifest, once."""
+        if self._writing:
+            return
+        self._writing = True
+        self._written = _write(self._request, self._results())
 
 
-@contextmanager
-def _executor(
-    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress
-) -> Iterator[Executor]:
-    from pipeline.toolbox import StageToolbox
-
-    if not request.use_ray or not jobs:
-        from pipeline.local import LocalExecutor
-
-        yield LocalExecutor(settings, StageToolbox, progress)
-        return
-    from cluster.session import ray_session
-
-    with ExitStack() as stack:
-        nodes = stack.enter_context(ray_session(request.address, request.num_cpus, request.verbose))
-        from pipeline.graph import RayExecutor
-        from pipeline.pools import plan_pools
-        from pipeline.progress import Poller
-
-        executor = RayExecutor(settings, StageToolbox, plan_pools(nodes, len(jobs), request.workers))
-        stack.enter_context(Poller(executor.notes, progress.note))
-        yield executor
-
-
-def _progress(request: RunRequest) -> Progress:
+def _progress(request: RunRequest, jobs: int) -> Progress:
     from pipeline.progress import PlainProgress, QuietProgress, RichProgress
 
-    rows = len(request.jobs)
     if request.show == "quiet":
-        return QuietProgress(rows)
+        return QuietProgress(jobs)
     if request.show == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
-        return RichProgress(rows, Console(stderr=True))
-    return PlainProgress(rows, warn)
-
-
-def _manifest_order(request: RunRequest):  # type: ignore[no-untyped-def]
-    places = {(job.id, job.line): (job.line or 0, place) for place, job in enumerate(request.jobs)}
-    return lambda result: places.get((result.id, result.line), (result.line or 0, -1))
+        return RichProgress(jobs, Console(stderr=True))
+    return PlainProgress(jobs, warn)
 
 
 def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...]:

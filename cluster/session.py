@@ -25,6 +25,13 @@ _QUIET = {
 }
 
 
+def is_own(address: str | None) -> bool:
+    """Will ray_session(address) start a Ray of our own, to which no node can come later?"""
+    ray = sys.modules.get("ray")
+    connected = ray is not None and ray.is_initialized()
+    return not connected and (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+
+
 @contextmanager
 def ray_session(address: str | None = None, num_cpus: int | None = None, verbose: bool = False) -> Iterator[list[Node]]:
     """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray
@@ -101,7 +108,6 @@ def _quiet_data_log(level: int) -> None:
 
 
 def _nodes() -> list[Node]:
-    import ray
+    from pipeline.nodes import nodes_now
 
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(float(found.get("CPU", 0)), float(found.get("GPU", 0))) for found in alive]
+    return list(nodes_now().values())

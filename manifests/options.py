@@ -202,6 +202,12 @@ class Options(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
+def lip_engine(engine: str, model: object | None) -> str:
+    """The engine that is meant by a job's `engine` and `model`: auto is wav2lip when a model is given, else warp, the
+    embedded one. The one place of this rule."""
+    return engine if engine != "auto" else ("warp" if model is None else "wav2lip")
+
+
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from manifests.job import Job
-from manifests.options import EXPECTED, FIELDS, LATER, LATER_NEUTRAL, Options, choices
+from manifests.options import EXPECTED, FIELDS, LATER, LATER_NEUTRAL, Options, choices, lip_engine
 from manifests.paths import confine_output, folded, resolve_input, resolve_media
 from raydub.errors import Code, UsageError
 
@@ -104,7 +104,7 @@ def _conflicts(options: Options) -> list[UsageError]:
     if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
         hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"
         found.append(UsageError(Code.FIELD_CONFLICT, "engine=warp cannot use this model", field="model", hint=hint))
-    if options.paste == "box" and (options.engine == "warp" or (options.engine == "auto" and options.model is None)):
+    if options.paste == "box" and lip_engine(options.engine, options.model) == "warp":
         hint = "leave 'paste' out, or name a Wav2Lip checkpoint in 'model'"
         message = "paste=box is Wav2Lip's rectangle; the embedded engine draws lips only"
         found.append(UsageError(Code.FIELD_CONFLICT, message, field="paste", hint=hint))

@@ -30,7 +30,7 @@ MakeToolbox = Callable[[WorkSettings], Toolbox]
 STORE_MB_PER_NODE = 256
 """What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""
 _STITCH_RETRIES = 10
-# Ray's own bound on running a stitch again. Claims stop a deadly one after the second death; the rest is for lost nodes.
+# Ray's own bound: claims stop a deadly stitch after its second death, the rest is for lost nodes.
 
 
 class StageWorker:

@@ -236,11 +236,7 @@ class Driver:
             "warnings": state.plan.warnings if state.plan else (),
             "attempts": state.attempts(attempt),
         }
-        if error is not None:
-            return JobResult.failure(state.job, error, **said)
-        stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
-        said |= {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
-        return JobResult(status="skipped", **_asked(state.job), **said)
+        return JobResult.failure(state.job, error, **said) if error is not None else stopped_job(state.job, **said)
 
     def _wall(self, state: _State) -> float:
         """Seconds since the job was taken up; 0.0 for one that never was."""
@@ -272,6 +268,13 @@ class Driver:
         if self._watcher:
             with contextlib.suppress(OSError):
                 getattr(self._watcher, event)(*said)
+
+
+def stopped_job(job: Job, **more: Any) -> JobResult:
+    """The result of a job that was not done because the user stopped the run."""
+    stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
+    said = {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
+    return JobResult(status="skipped", **_asked(job), **said, **more)
 
 
 def _asked(job: Job) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from manifests.options import Options
+from manifests.options import Options, lip_engine
 
 if TYPE_CHECKING:
     from stages.engine import LipEngine
@@ -44,6 +45,22 @@ def pick_device(wanted: str) -> str:
 
 def resolved_engine(options: Options) -> str:
     """ "warp" or "wav2lip": what engine=auto stands for in this job."""
-    if options.engine != "auto":
-        return options.engine
-    return "wav2lip" if options.model is not None else "warp"
+    return lip_engine(options.engine, options.model)
+
+
+def weights_digests(options: Options) -> tuple[str, ...]:
+    """sha256 of each weights file that the job's engine would use, as its records will say, without loading the engine
+    or any heavy package. Raises DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED."""
+    from models.load import check_file, sha256_of
+
+    if options.model is None:
+        return (_embedded_digest(),)
+    return (sha256_of(check_file(options.model)),)
+
+
+@lru_cache(maxsize=1)
+def _embedded_digest() -> str:
+    from models.load import sha256_of
+    from models.mouth.embedded import EMBEDDED
+
+    return sha256_of(EMBEDDED)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.commands import options
+from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from cluster.output import command, say_json, set_up_logging, show_error
 from raydub.errors import EXIT_USAGE
 
@@ -21,6 +22,9 @@ def dub(
     use_ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray; a single job is quicker without.")] = False,
     address: options.Address = None,
     device: options.Device = "auto",
+    wait_gpu: options.WaitGpu = WAIT_GPU_SECONDS,
+    stall_timeout: options.StallTimeout = STALL_SECONDS,
+    step_timeout: options.StepTimeout = None,
     engine: options.Engine = None,
     model: options.Model = None,
     more: options.Set = None,
@@ -57,6 +61,9 @@ def dub(
             use_ray=use_ray or address is not None,
             address=address,
             device=device,
+            wait_gpu=wait_gpu,
+            stall_timeout=stall_timeout,
+            step_timeout=step_timeout,
             show="quiet" if as_json else "auto",
             verbose=verbose,
         )

@@ -31,6 +31,25 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Workers per CPU stage; default: from the cluster.")
 ]
 Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="Cores of a local Ray; default: all.")]
+WaitGpu = Annotated[
+    float,
+    typer.Option("--wait-gpu", min=0, metavar="SECONDS", help="With --device cuda: wait so long for a GPU to join."),
+]
+StallTimeout = Annotated[
+    float,
+    typer.Option(
+        "--stall-timeout", min=1, metavar="SECONDS", help="Give the run up when nothing has moved for so long."
+    ),
+]
+StepTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--step-timeout",
+        min=1,
+        metavar="SECONDS",
+        help="End a step (a stage of one chunk, a stitch) after so long; default: minutes, more for more frames.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="Where the lip network runs: auto, cpu or cuda.")]
 Engine = Annotated[
     str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")

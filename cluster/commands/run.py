@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.commands import options
+from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from cluster.output import command, say, say_json, set_up_logging
 
 
@@ -27,6 +28,9 @@ def run(
     cpus: options.Cpus = None,
     workers: options.Workers = None,
     device: options.Device = "auto",
+    wait_gpu: options.WaitGpu = WAIT_GPU_SECONDS,
+    stall_timeout: options.StallTimeout = STALL_SECONDS,
+    step_timeout: options.StepTimeout = None,
     engine: options.Engine = None,
     model: options.Model = None,
     more: options.Set = None,
@@ -56,12 +60,18 @@ def run(
             num_cpus=cpus,
             workers=workers,
             device=device,
+            wait_gpu=wait_gpu,
+            stall_timeout=stall_timeout,
+            step_timeout=step_timeout,
             show="quiet" if as_json else "auto",
             verbose=verbose,
         )
     )
     show_report(report, as_json)
     return report.exit_code()
+
+
+_NAMED = 10
 
 
 def show_report(report: Any, as_json: bool) -> None:
@@ -71,16 +81,33 @@ def show_report(report: Any, as_json: bool) -> None:
         say_json(
             {
                 "counts": counts,
+                "finished_before": report.earlier,
                 "seconds": round(report.seconds, 3),
                 "frames_per_second": round(report.speed, 2),
                 "stage_seconds": report.stage_seconds,
                 "peak_mb": report.peak_mb,
+                "object_store_mb": report.object_store_mb,
                 "files": [str(path) for path in report.written],
                 "results": [result.model_dump(mode="json") for result in report.results],
             }
         )
         return
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    say(f"{len(report.results)} rows: {said}; {report.seconds:.1f} s")
+    if report.earlier == len(report.results):
+        say(f"nothing to do: {report.earlier} rows were finished before")
+    else:
+        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        before = f" ({report.earlier} finished before)" if report.earlier else ""
+        say(f"{len(report.results)} rows: {said}{before}; {report.seconds:.1f} s")
+    again = [f"{result.id} ({result.attempts})" for result in report.results if result.attempts > 1]
+    _name("took more than one attempt", again)
+    _name("quarantined", [result.id for result in report.results if result.status == "quarantined"])
+    if report.object_store_mb:
+        say(f"  object store: {report.object_store_mb:.0f} MiB at most")
     for path in report.written:
         say(f"  {path}")
+
+
+def _name(what: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        say(f"  {what}: {', '.join(names[:_NAMED])}{more}")

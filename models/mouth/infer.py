@@ -16,13 +16,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
+from models.mouth.embedded import EMBEDDED, LICENCE
 from models.mouth.network import Ensemble, NetworkConfig, build
 from raydub.errors import Code, DependencyError
 
 F32 = npt.NDArray[np.float32]
+__all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics"]
 
-EMBEDDED = Path(__file__).with_name("mouth.safetensors")
-LICENCE = "Apache-2.0 (learned from research clips, see MODEL_CARD.md)"
 COLUMNS_PER_SECOND = 80
 _SILENCE = -4.0
 _BLOCK = 400

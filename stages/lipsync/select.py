@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from manifests.options import lip_engine
 from raydub.errors import Code, UsageError
 from stages.engine import LipEngine
 
@@ -31,7 +32,7 @@ def make_engine(
 
     Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model.
     """
-    chosen = ("warp" if model is None else "wav2lip") if name == "auto" else name
+    chosen = lip_engine(name, model)
     if chosen == "warp":
         from stages.lipsync.warp import WarpEngine
 

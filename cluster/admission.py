@@ -1,0 +1,92 @@
+"""Which jobs of a run need work, said before anything is started: not those that an earlier run finished, not those
+whose lip engine is absent, not those that another run is writing at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from manifests.job import Job
+from manifests.results import JobResult
+from pipeline.engines import engine_key, make_job_engine, weights_digests
+from pipeline.locks import RunLock
+from pipeline.receipts import Receipts
+from raydub.errors import Code, RaydubError, StageError
+
+
+@dataclass
+class Admission:
+    """open: jobs to be run, whose outputs are locked; closed: outcomes of the others, in no order; earlier: how many of
+    these were finished before; unable: was a lip engine or its weights missing? digests: of the weights, by engine."""
+
+    open: list[Job] = field(default_factory=list)
+    closed: list[JobResult] = field(default_factory=list)
+    earlier: int = 0
+    unable: bool = False
+    digests: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+
+    def digests_of(self, job: Job) -> tuple[str, ...] | None:
+        """Digests of the weights that the job would use; None where they are not to be had."""
+        key = engine_key(job.options)
+        if key not in self.digests:
+            try:
+                self.digests[key] = weights_digests(job.options)
+            except (RaydubError, OSError):
+                self.digests[key] = None  # what is wrong is said when the engine is made
+        return self.digests[key]
+
+
+def admit(jobs: Sequence[Job], receipts: Receipts, lock: RunLock) -> Admission:
+    """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package. Raises
+    StageError STORAGE, DISK_FULL for the work folder."""
+    found = Admission()
+    able = [job for job in jobs if not _finished(job, receipts, found)]
+    able = _with_engines(able, found)
+    held = lock.lock([job.output for job in able]) if able else set()
+    for job in able:
+        if job.output in held:
+            problem = StageError(
+                Code.OUTPUT_BUSY,
+                f"another run is writing {job.output}",
+                hint="wait for it to end, then run again: what it has finished is kept",
+            )
+            found.closed.append(JobResult.failure(job, problem))
+        else:
+            found.open.append(job)
+    return found
+
+
+def _finished(job: Job, receipts: Receipts, found: Admission) -> bool:
+    digests = found.digests_of(job)
+    stored = receipts.finished(job, digests) if digests is not None else None
+    if stored is None:
+        return False
+    try:
+        found.closed.append(JobResult.model_validate(stored))
+    except ValidationError:
+        return False  # of another version; the full way decides
+    found.earlier += 1
+    return True
+
+
+def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
+    """Jobs whose lip engine and weights are there; the others fail before any work is done."""
+    checked: dict[str, RaydubError | None] = {}
+    able: list[Job] = []
+    for job in jobs:
+        key = engine_key(job.options)
+        if key not in checked:
+            try:
+                make_job_engine(job.options).weights()
+                checked[key] = None
+            except RaydubError as error:
+                checked[key] = error
+        problem = checked[key]
+        if problem is None:
+            able.append(job)
+        else:
+            found.unable = True
+            found.closed.append(JobResult.failure(job, problem))
+    return able

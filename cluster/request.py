@@ -1,0 +1,79 @@
+"""What a run is asked to do, and what it reports at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from manifests.job import Job
+from manifests.results import JobResult
+from manifests.rows import BadRow
+from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run and where. results: path without extension of the results manifest, None for none; folder: where the
+    manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet". Seconds: wait_gpu
+    for a GPU to join the cluster, with device "cuda"; stall_timeout without progress until the run is given up;
+    step_timeout for any one step, None for limits that grow with its size."""
+
+    jobs: tuple[Job, ...]
+    bad: tuple[BadRow, ...]
+    work_dir: Path
+    results: Path | None
+    folder: str = ""
+    use_ray: bool = True
+    address: str | None = None
+    num_cpus: int | None = None
+    workers: int | None = None
+    device: str = "auto"
+    show: str = "auto"
+    verbose: bool = False
+    wait_gpu: float = WAIT_GPU_SECONDS
+    stall_timeout: float = STALL_SECONDS
+    step_timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What came of it. One result per manifest row, in the manifest's order. earlier: rows that an earlier run had
+    finished; stop_code: 130 or 143 after a signal, else 0. seconds: the whole run; until_plan: until the first job was
+    prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per stage,
+    peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: most of
+    Ray's object stores that was seen in use, all nodes together."""
+
+    results: tuple[JobResult, ...]
+    written: tuple[Path, ...] = ()
+    earlier: int = 0
+    stop_code: int = 0
+    seconds: float = 0.0
+    until_plan: float = 0.0
+    speed: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
+    object_store_mb: float = 0.0
+    dependency_missing: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Was the run stopped by a signal?"""
+        return bool(self.stop_code)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows ended in which way; the values sum to the number of rows."""
+        return {
+            status: sum(result.status == status for result in self.results)
+            for status in ("ok", "failed", "quarantined", "skipped")
+        }
+
+    def exit_code(self) -> int:
+        """0 when every row is ok; 130 or 143 after a stop; 3 when nothing ran for want of a program or weights; else
+        1."""
+        if self.stop_code:
+            return self.stop_code
+        counts = self.counts()
+        if counts["ok"] == len(self.results):
+            return EXIT_OK
+        return EXIT_DEPENDENCY if self.dependency_missing and not counts["ok"] else EXIT_SOME_FAILED

@@ -1,0 +1,100 @@
+"""Where a run's work is done: on Ray, or in one process beside this one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from cluster.request import RunRequest
+from cluster.stopping import StopWatch
+from raydub.errors import Code, DependencyError
+
+if TYPE_CHECKING:
+    from pipeline.driver import Executor
+    from pipeline.pools import Node, Pools
+    from pipeline.progress import Progress
+    from pipeline.steps import WorkSettings
+
+TOOLBOX = "pipeline.toolbox:StageToolbox"
+_POLL = 1.0
+
+
+@contextmanager
+def executor_for(
+    request: RunRequest, settings: WorkSettings, jobs: int, progress: Progress, stop: StopWatch
+) -> Iterator[Executor]:
+    """The executor of a run. What flies at its end is abandoned, and everything that was started for it is ended.
+    Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
+    with ExitStack() as stack:
+        if request.use_ray:
+            yield _on_ray(stack, request, settings, jobs, progress, stop)
+        else:
+            yield _beside(stack, request, settings, progress)
+
+
+def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: Progress) -> Executor:
+    from pipeline.supervised import SupervisedExecutor
+
+    if request.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise _no_gpu("torch sees no GPU here that works", "leave out --device, or install a driver")
+    executor = SupervisedExecutor(settings, TOOLBOX, progress)
+    stack.callback(executor.close)
+    return executor
+
+
+def _on_ray(
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: int, progress: Progress, stop: StopWatch
+) -> Executor:
+    from cluster.session import is_own, ray_session
+
+    own = is_own(request.address)
+    stack.enter_context(ray_session(request.address, request.num_cpus, request.verbose))
+    stop.arm()
+    from pipeline.graph import Patience, RayExecutor
+    from pipeline.pools import plan_pools
+    from pipeline.progress import Poller
+    from pipeline.toolbox import StageToolbox
+
+    nodes = _nodes(request, 0.0 if own else request.wait_gpu)
+
+    def plan(present: Sequence[Node], count: int) -> Pools:
+        return plan_pools(present, count, request.workers, request.device)
+
+    executor = RayExecutor(
+        settings,
+        StageToolbox,
+        plan(nodes, jobs),
+        patience=Patience(stall=request.stall_timeout),
+        plan=plan,
+    )
+    stack.callback(executor.close)
+    stack.enter_context(Poller(executor.notes, progress.note))
+    return executor
+
+
+def _nodes(request: RunRequest, wait: float) -> list[Node]:
+    """The nodes of the cluster; with device "cuda" at least one of them offers a GPU. Raises DependencyError NO_GPU
+    when none does within `wait` seconds."""
+    from pipeline.nodes import nodes_now
+
+    until = time.monotonic() + wait
+    while True:
+        nodes = list(nodes_now().values())
+        if request.device != "cuda" or any(node.gpus >= 1 and node.cpus > 0 for node in nodes):
+            return nodes
+        if time.monotonic() >= until:
+            waited = f" after {wait:.0f} s" if wait else ""
+            raise _no_gpu(
+                f"--device cuda, but none of {len(nodes)} nodes offers a GPU{waited}",
+                "start GPU nodes and wait for them with --wait-gpu, or use --device auto",
+            )
+        time.sleep(min(_POLL, max(0.0, until - time.monotonic())))
+
+
+def _no_gpu(message: str, hint: str) -> DependencyError:
+    return DependencyError(Code.NO_GPU, message, hint=hint)
