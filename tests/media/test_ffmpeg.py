@@ -65,15 +65,19 @@ def test_another_thread_can_end_it(pids: Path) -> None:
 
 
 def test_an_interrupt_ends_it_too(pids: Path) -> None:
+    main = threading.get_ident()
+
     def interrupt() -> None:
         started(pids, 2)
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(main, signal.SIGINT)  # Ctrl-C interrupts the thread that waits
 
     thread = threading.Thread(target=interrupt)
+    start = time.monotonic()
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         run_ffmpeg(GRAPH, 60.0)
     thread.join()
+    assert time.monotonic() - start < 45
     assert all(gone(pid) for pid in started(pids, 2))
 
 

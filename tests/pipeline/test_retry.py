@@ -30,7 +30,8 @@ class Flaky:
 @given(failures=st.integers(0, 12), tries=st.integers(1, 10), jitter=st.floats(0, 1, exclude_max=True))
 def test_success_within_the_bound_and_the_error_itself_beyond(failures: int, tries: int, jitter: float) -> None:
     error = OSError(errno.EIO, "flaky")
-    call, pauses = Flaky(failures, error), []
+    call = Flaky(failures, error)
+    pauses: list[float] = []
     if failures < tries:
         assert with_retries(call, "track", tries, pauses.append, lambda: jitter) == "done"
     else:

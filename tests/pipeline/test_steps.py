@@ -137,8 +137,8 @@ def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeyp
         def _engine(self, options: Any) -> Any:
             return Engine()
 
-    monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
     fakes = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r"))
+    monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
     shop = Workshop(tmp_path, Tools)
     done = shop.steps.advance("lipsync", tracked)
     assert not isinstance(done, (Failed, TrackedChunk))
