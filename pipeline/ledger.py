@@ -36,7 +36,7 @@ _TRIES = 5
 @dataclass(frozen=True)
 class Ledger:
     """The records of one job. job_dir is named by the job's key: a hash of the content of the inputs, of the options,
-    the engine and its weights, and of stages.prepare.PLAN_VERSION."""
+    the engine and its weights, and of stages.types.PLAN_VERSION."""
 
     job_dir: str
 

@@ -106,7 +106,7 @@ class Receipts:
     def _asked(self, job: Job, weights: Sequence[str]) -> str:
         """All that decides the frames besides the inputs' content. Checkpoints are in it by their digest, which says
         more than a look at the file."""
-        from stages.prepare import PLAN_VERSION
+        from stages.types import PLAN_VERSION
 
         versions = [RECEIPT_FORMAT, PART_FORMAT, STAGE_VERSION, PLAN_VERSION, __version__]
         detector = self._detector(job.options.detector, job.options.face.startswith(_REFERENCE))

@@ -46,12 +46,9 @@ from stages.plan import (
 from stages.sample import learn
 from stages.timeline import Timeline
 from stages.track.config import FaceChoice, TrackConfig
-from stages.types import Span
+from stages.types import PLAN_VERSION, Span
 
 __all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
-
-PLAN_VERSION = 1
-"""Raised whenever the same job would give other frames than before, so that old parts are not used."""
 
 _SEARCH_FRAMES = 600
 """Source frames looked at in one go when a whole source is searched for faces."""

@@ -106,7 +106,7 @@ def test_another_question_has_another_answer(tmp_path: Path, job: Job, monkeypat
             patch.setattr(receipts_module, version, "next")
             assert known(tmp_path, job) is None
     with monkeypatch.context() as patch:
-        patch.setattr("stages.prepare.PLAN_VERSION", 99)
+        patch.setattr("stages.types.PLAN_VERSION", 99)
         assert known(tmp_path, job) is None
     with monkeypatch.context() as patch:
         patch.setattr(receipts_module, "_face_models", lambda *_: "a better detector")
