@@ -7,7 +7,7 @@ untouched, so one job's trouble never stops the run. No stage waits for another 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,14 +18,13 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources
 from manifests.job import Job
 from pipeline.board import BoardReporter
 from pipeline.claims import this_worker
+from pipeline.lazy import LazyToolbox, MakeToolbox
 from pipeline.nodes import LivingNodes, this_node
 from pipeline.pools import Pool, Pools
 from pipeline.rows import Row, pack, pack_job, unpack, unpack_job
-from pipeline.steps import Steps, Toolbox, WorkSettings
+from pipeline.steps import Steps, WorkSettings
 from pipeline.threads import limit_threads
 from stages.types import Part
-
-MakeToolbox = Callable[[WorkSettings], Toolbox]
 
 STORE_MB_PER_NODE = 256
 """What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""
@@ -51,7 +50,8 @@ class StageWorker:
 
 def _steps(settings: WorkSettings, tools: MakeToolbox, reporter: BoardReporter) -> Steps:
     """Steps in a worker of Ray's: killed with whatever hangs in it, and known by its node."""
-    return Steps(settings, tools(settings), reporter, worker=this_worker(this_node()), alive=LivingNodes())
+    made = LazyToolbox(tools, settings)  # made inside a step, so that a failure there is a row
+    return Steps(settings, made, reporter, worker=this_worker(this_node()), alive=LivingNodes())
 
 
 def _prepare(row: Row, settings: WorkSettings, tools: MakeToolbox, board: Any) -> Iterator[Row]:

@@ -21,10 +21,11 @@ import ray
 from manifests.job import Job
 from pipeline.board import start_board
 from pipeline.claims import Claims
-from pipeline.dataset import MakeToolbox, blocks, build, stitch
+from pipeline.dataset import blocks, build, stitch
 from pipeline.events import Assembled, Failed, Item, Note, Planned
 from pipeline.failures import failed
 from pipeline.feed import Feed
+from pipeline.lazy import MakeToolbox
 from pipeline.nodes import nodes_now, store_used_mb
 from pipeline.pools import Node, Pools, plan_pools
 from pipeline.rows import Row, pack, pack_job, unpack
