@@ -162,6 +162,7 @@ def _receive(
     with store.writing(marks, start) as stream:
         for piece in reply.pieces:
             if size == 0 and _is_page(piece, reply):
+                store.drop_partial()
                 message = f"{uri.shown} is a web page, not media"
                 raise InputError(Code.FETCH_FAILED, message, hint="does it ask for a login? name the file itself")
             size += len(piece)

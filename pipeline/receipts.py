@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from manifests.job import Job
+from manifests.paths import is_remote
+from media.fetch import remote_state
+from media.fetch_uri import redact
 from media.publish import sweep
 from pipeline.ledger import PART_FORMAT, output_digest
 from pipeline.records import read_record, write_record
@@ -59,7 +62,7 @@ class Receipts:
         weights: sha256 of each weights file that the engine would use now. Costs two or three looks at files, some
         0.1 ms. Never raises.
         """
-        looks = _looks(job)
+        looks = _looks(job, self._folder.parent)
         self._seen[job.id, job.output] = looks
         record = read_record(self._path(job))
         if looks is None or record is None or record.get("asked") != self._asked(job, weights):
@@ -80,7 +83,7 @@ class Receipts:
         """Record that a job is finished. result: its JobResult, JSON-ready. Returns False, and writes nothing, for a
         job that did not end well, or whose inputs are not as finished() saw them. Never raises: without a receipt the
         next run only takes longer."""
-        before, now = self._seen.get((job.id, job.output)), _looks(job)
+        before, now = self._seen.get((job.id, job.output)), _looks(job, self._folder.parent)
         output, digest = _output_look(job.output), output_digest(job.output)
         if result.get("status") != "ok" or before is None or now is None or output is None or digest is None:
             return False
@@ -135,10 +138,13 @@ def _face_models(name: str, with_reference: bool) -> str:
         return f"none: {type(error).__name__}"
 
 
-def _looks(job: Job) -> dict[str, Look] | None:
+def _looks(job: Job, work_dir: Path) -> dict[str, Look] | None:
     """Each input by name; None where one of them cannot be looked at (absent, or no file at all)."""
     try:
-        return {name: _look(path) for name, path in _inputs(job).items()}
+        return {
+            name: _remote_look(path, work_dir) if is_remote(path) else _look(path)
+            for name, path in _inputs(job).items()
+        }
     except (OSError, ValueError, RaydubError):
         return None
 
@@ -163,6 +169,15 @@ def _unchanged(job: Job, before: Mapping[str, Look], now: Mapping[str, Look]) ->
         )
     except (OSError, ValueError, RaydubError):
         return False
+
+
+def _remote_look(address: str, work_dir: Path) -> Look:
+    """A web address looks as its local copy does: a finished job costs no question to the server. The run that fetches
+    the copy leaves no receipt, because it cannot be told which version each of its jobs saw; the next one does."""
+    state = remote_state(address, work_dir)
+    if state is None:
+        raise FileNotFoundError(f"no copy of {redact(address)}")
+    return {"stat": dict(state), "content": ""}
 
 
 def _look(path: str) -> Look:
