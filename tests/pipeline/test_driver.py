@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manifests.job import Job
+from manifests.results import JobResult
 from pipeline.driver import Driver
-from pipeline.events import Item, Note
+from pipeline.events import Assembled, Failed, Item, Note, Planned
 from pipeline.ledger import Ledger
 from pipeline.local import LocalExecutor
 from pipeline.steps import WorkSettings
-from raydub.errors import Code
+from raydub.errors import Code, StageError
 from stages.types import Chunk, Part, Span
 from tests.pipeline.fakes import FRAMES, FakeToolbox
 
@@ -141,6 +143,87 @@ def test_jobs_without_outcome_get_one(tmp_path: Path, error: BaseException | Non
     results, interrupted = Driver(Scripted([], error)).run(jobs)  # type: ignore[arg-type]
     assert [(result.status, result.error_code) for result in results] == [(status, code)] * 2
     assert interrupted == isinstance(error, KeyboardInterrupt)
+
+
+def part_of(job: Job, index: int, n: int, **more: Any) -> Part:
+    return Part(Chunk(job.id, "folder", index, n, Span(index * 5, index * 5 + 5)), "p", 5, 1, 0, **more)
+
+
+def test_attempts_are_the_most_that_any_piece_took(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "ok:2", name) for name in "abc"]
+    items: list[Item] = [
+        Planned("a", str(tmp_path), 2, 10),
+        part_of(jobs[0], 0, 2, attempt=2),
+        part_of(jobs[0], 1, 2, attempt=7, reused=True),
+        Assembled("a", str(tmp_path / "none.mp4"), 10, 1.0),
+        Planned("b", str(tmp_path), 2, 10, attempt=2),
+        Failed("b", "track", "StageError", {"code": "E_QUARANTINED", "message": "m"}, attempt=3),
+        Failed("c", "prepare", "StageError", {"code": "E_QUARANTINED", "message": "m"}, attempt=0),
+    ]
+    results, _ = Driver(Scripted(items)).run(jobs)  # type: ignore[arg-type]
+    assert [(result.status, result.attempts) for result in results] == [
+        ("ok", 2),
+        ("quarantined", 3),
+        ("quarantined", 0),
+    ]
+
+
+def test_a_plan_and_parts_may_come_twice(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "ok:1", "a")
+    plan = Planned("a", str(tmp_path), 1, 5)
+    twice: list[Item] = [plan, part_of(job, 0, 1), plan, part_of(job, 0, 1), Assembled("a", "o", 5, 1.0)]
+    [result], _ = Driver(Scripted(twice)).run([job])  # type: ignore[arg-type]
+    assert (result.status, result.frames) == ("ok", 5)
+
+
+def test_what_cannot_be_recorded_or_shown_fails_no_job(tmp_path: Path) -> None:
+    """A full disk for the receipt, a closed terminal for the progress."""
+
+    class Closed:
+        def planned(self, *_: object) -> None:
+            raise BrokenPipeError
+
+        part = finished = planned
+
+    def record(job: Job, result: JobResult) -> None:
+        raise StageError(Code.DISK_FULL, "no space")
+
+    job = make_job(tmp_path, "ok:2")
+    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), "r"), FakeToolbox)
+    [result], _ = Driver(executor, Closed(), record=record).run([job])
+    assert result.status == "ok"
+
+
+def test_finished_jobs_are_recorded_with_their_results(tmp_path: Path) -> None:
+    kept: list[tuple[str, str, int]] = []
+
+    def record(job: Job, result: JobResult) -> None:
+        kept.append((job.id, result.status, result.attempts))
+
+    jobs = [make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "bad-track:2", "b")]
+    for run_id in ("r1", "r2"):
+        executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FakeToolbox)
+        Driver(executor, record=record).run(jobs)
+    assert kept == [("a", "ok", 1), ("a", "ok", 0)]
+
+
+def test_a_record_of_another_version_fails_its_job_only(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "ok:1", "b")]
+    plans: list[Item] = [
+        Planned("a", "f", 1, 5, finished={"status": "ok", "strange": 1}),
+        Planned("b", "f", 1, 5, finished={"status": "ok", "frames": 5}),
+    ]
+    results, _ = Driver(Scripted(plans)).run(jobs)  # type: ignore[arg-type]
+    assert [(result.status, result.error_code) for result in results] == [("failed", Code.STORAGE), ("ok", None)]
+
+
+def test_a_stop_whose_exception_got_lost_still_stops(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "ok:1", "b")]
+    driver = Driver(Scripted([Planned("a", "f", 1, 5)]), stopping=lambda: True)  # type: ignore[arg-type]
+    results, interrupted = driver.run(jobs)
+    assert interrupted
+    assert [result.status for result in results] == ["skipped", "skipped"]
+    assert {name: result.status for name, result in driver.stopped_here().items()} == {"a": "skipped", "b": "skipped"}
 
 
 def test_no_jobs_no_results(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""Ctrl-C and SIGTERM from outside: wherever a run is, it ends soon, with its results written and nothing left
+running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.clips import SAMPLE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOON = 30.0
+"""Seconds from the signal to the end. The promise is 10 on a machine that is not busy with other tests."""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    rows = [
+        {"video": str(SAMPLE / "clip.mp4"), "audio": str(SAMPLE / f"speech_{name}.flac"), "output": f"{name}.mp4"}
+        for name in ("en", "es")
+    ]
+    path = tmp_path / "m.jsonl"
+    path.write_text("".join(json.dumps({**row, "chunk_seconds": 0.5}) + "\n" for row in rows))
+    return path
+
+
+def start(manifest: Path, *more: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+    command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--verbose", *more]
+    return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds: float = 150.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until, "what the test waits for did not happen"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes that `pid` started, and those that they started."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        parents[int(path.parent.name)] = int(text[text.rindex(")") + 2 :].split()[1])
+    found, todo = set(), [pid]
+    while todo:
+        above = todo.pop()
+        new = {child for child, parent in parents.items() if parent == above}
+        found |= new
+        todo += new
+    return found
+
+
+def runs(pid: int) -> bool:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text[text.rindex(")") + 2] not in "ZX"
+
+
+def check_end(process: subprocess.Popen[str], manifest: Path, signum: signal.Signals) -> list[dict[str, object]]:
+    """Send the signal; the process ends soon with the right code, all that it had started is gone, results are
+    written. Returns them."""
+    started = descendants(process.pid)
+    assert started
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=SOON)
+    assert process.returncode == 128 + signum, said
+    assert "Traceback" not in said
+    until = time.monotonic() + 20
+    while any(map(runs, started)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [pid for pid in started if runs(pid)]
+    rows = [json.loads(line) for line in manifest.with_name("m.results.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["en", "es"]
+    failed = [json.loads(line) for line in manifest.with_name("m.results.failed.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in failed] == [row["id"] for row in rows if row["status"] != "ok"]
+    assert not list(manifest.parent.glob(".raydub/runs/*"))
+    return rows
+
+
+def parts(manifest: Path) -> list[Path]:
+    return list(manifest.parent.glob(".raydub/jobs/*/parts/*.json"))
+
+
+@pytest.fixture
+def running(manifest: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start(), with an end in any case."""
+    made: list[subprocess.Popen[str]] = []
+
+    def go(*more: str) -> subprocess.Popen[str]:
+        made.append(start(manifest, *more))
+        return made[-1]
+
+    yield go
+    for process in made:
+        if process.poll() is None:
+            for pid in [*descendants(process.pid), process.pid]:
+                os.kill(pid, signal.SIGKILL)
+            process.communicate()
+
+
+def test_sigterm_while_the_child_works(manifest: Path, running: Callable[..., subprocess.Popen[str]]) -> None:
+    process = running("--no-ray")
+    wait_for(lambda: parts(manifest), process)
+    rows = check_end(process, manifest, signal.SIGTERM)
+    assert [row["error_code"] for row in rows] == ["E_INTERRUPTED"] * 2
+    # what failed.jsonl holds can be fed back in, and only what was missing is done
+    before = {path.name for path in parts(manifest)}
+    again = start(manifest.with_name("m.results.failed.jsonl"), "--no-ray", "--json")
+    _, said = again.communicate(timeout=280)
+    assert again.returncode == 0, said
+    assert before < {path.name for path in parts(manifest)}
+
+
+def test_sigint_while_ray_starts(manifest: Path, running: Callable[..., subprocess.Popen[str]]) -> None:
+    process = running("--cpus", "2")
+    wait_for(lambda: len(descendants(process.pid)) >= 2, process)  # Ray's first processes
+    rows = check_end(process, manifest, signal.SIGINT)
+    assert [row["status"] for row in rows] == ["skipped"] * 2
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_ray_works(
+    manifest: Path, running: Callable[..., subprocess.Popen[str]], signum: signal.Signals
+) -> None:
+    process = running("--cpus", "2")
+    wait_for(lambda: parts(manifest), process)
+    rows = check_end(process, manifest, signum)
+    assert {row["status"] for row in rows} <= {"skipped", "ok"}
+    assert "skipped" in {row["status"] for row in rows}
