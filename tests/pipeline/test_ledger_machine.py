@@ -1,0 +1,379 @@
+"""Whatever dies, whenever it dies: the files of two drivers that work on the same jobs at once, with deaths between any
+two file operations, full disks, power cuts and damaged files. The real steps, ledger, claims, receipts and driver run;
+text stands for pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from manifests.job import Job
+from manifests.results import JobResult
+from media.publish import discard, publish, temp_beside, write_atomic
+from pipeline.claims import MAX_DEATHS, end_run, start_run
+from pipeline.driver import Driver as JobDriver
+from pipeline.events import Assembled, Failed, Item, Planned
+from pipeline.ledger import Ledger
+from pipeline.local import through_stages
+from pipeline.receipts import Receipts
+from pipeline.records import read_record
+from pipeline.steps import Steps, WorkSettings
+from stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
+from tests.pipeline.chaos import END_DRIVER, END_WORKER, FLAKY, FULL, GO, Chaos, Driver, WorkerEnded
+from tests.pipeline.fakes import faces
+
+CHUNKS, FRAMES, POISON = 3, 2, 1
+FORGIVEN = {"E_DISK_FULL", "E_STORAGE", "E_QUARANTINED"}
+
+
+def picture(index: int) -> str:
+    return f"frames of chunk {index}\n" * 3
+
+
+FILM = "".join(picture(index) for index in range(CHUNKS))
+
+
+class Run:
+    """One driver's run: what it did and what came of it."""
+
+    def __init__(self, number: int) -> None:
+        self.id = f"run{number}"
+        self.finished_before: set[str] = set()  # part files that count, and that nobody damages
+        self.rendered: Counter[tuple[str, int]] = Counter()
+        self.deaths: Counter[tuple[str, str]] = Counter()  # by job and work
+        self.results: dict[str, JobResult] | None = None
+        self.disturbed = False
+
+
+class Tools:
+    """Stages of text. Rendering the poison chunk of a "bad" job ends the worker."""
+
+    def __init__(self, machine: LedgerMachine, run: Run, work_dir: str) -> None:
+        self._machine, self._run, self._root = machine, run, Path(work_dir)
+
+    def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
+        folder = self._root / "jobs" / job.id
+        write_atomic(folder / "plan.json", b"{}")
+        chunks = [Chunk(job.id, str(folder), i, CHUNKS, Span(i * FRAMES, (i + 1) * FRAMES)) for i in range(CHUNKS)]
+        return Planned(job.id, str(folder), CHUNKS, CHUNKS * FRAMES), chunks
+
+    def track(self, chunk: Chunk) -> TrackedChunk:
+        return TrackedChunk(chunk, faces(Span(0, 1)), 0)
+
+    def lipsync(self, chunk: TrackedChunk) -> SynthesisedChunk:
+        return SynthesisedChunk(chunk.chunk, chunk.items, 0, {})
+
+    def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
+        assert out_path not in self._run.finished_before, "a finished part is done again"
+        self._run.rendered[chunk.chunk.job_id, chunk.chunk.index] += 1
+        if chunk.chunk.job_id == "bad" and chunk.chunk.index == POISON:
+            self._machine.worker_dies(self._run)
+        self._write(out_path, picture(chunk.chunk.index) + self._machine.mark())
+        return Part(chunk.chunk, out_path, FRAMES, 1, 0)
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
+        said = [Path(part.path).read_text() for part in parts]
+        assert ["".join(text.splitlines(True)[:3]) for text in said] == [picture(i) for i in range(CHUNKS)]
+        self._write(job.output, FILM)
+        return job.output, CHUNKS * FRAMES
+
+    def _write(self, path: str, text: str) -> None:
+        temp = temp_beside(path)
+        try:
+            handle = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            try:
+                os.write(handle, text.encode())
+            finally:
+                os.close(handle)
+            assert Path(temp).read_text() == text
+            publish(temp, path)
+        except BaseException:
+            discard(temp)
+            raise
+
+
+class Workers:
+    """An executor whose work is done by a worker process, and by another one when that has died."""
+
+    def __init__(self, machine: LedgerMachine, driver: Driver, run: Run) -> None:
+        self._machine, self._driver, self._run = machine, driver, run
+        self._ended: list[Assembled | Failed] = []
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        open_jobs = list(jobs)
+        while open_jobs:
+            found: list[Item] = []
+            with self._new_worker() as steps:
+                for item in through_stages(steps, open_jobs[0]):
+                    found.append(item)
+                open_jobs.pop(0)
+            yield from found
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
+        while not any(ended.job_id == job.id for ended in self._ended):
+            with self._new_worker() as steps:
+                self._ended.append(steps.stitch(job, job_dir, parts))
+
+    def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
+        ended, self._ended = self._ended, []
+        yield from ended
+
+    @contextlib.contextmanager
+    def _new_worker(self) -> Iterator[Steps]:
+        machine = self._machine
+        with contextlib.suppress(WorkerEnded), machine.chaos.as_worker(self._driver):
+            settings = WorkSettings(machine.work, self._run.id)
+            tools = Tools(machine, self._run, machine.work)
+            yield Steps(settings, tools, sleep=lambda seconds: None)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Two places for drivers, one work folder, two good jobs and perhaps one that kills its worker."""
+
+    @initialize(poison=st.booleans(), varied=st.booleans())
+    def begin(self, poison: bool, varied: bool) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="ledger-"))
+        self.work = str(self.root / "work")
+        self.varied, self.marks = varied, iter(range(1 << 30))
+        self.numbers = iter(range(1 << 30))
+        for name in ("a.mp4", "a.wav"):
+            (self.root / name).write_text(name)
+        names = ["good", "bad", "late"] if poison else ["good", "late"]
+        self.jobs = [
+            Job(
+                id=name,
+                video=str(self.root / "a.mp4"),
+                audio=str(self.root / "a.wav"),
+                output=str(self.root / "out" / f"{name}.mp4"),
+            )
+            for name in names
+        ]
+        self.chaos = Chaos()
+        self.chaos.before, self.chaos.after = self._before, self._after
+        self.stack = ExitStack()
+        self.stack.enter_context(self.chaos.installed())
+        self.places: dict[int, tuple[Driver, Run]] = {}
+        self.powered = True
+
+    # -- what a driver does
+
+    def mark(self) -> str:
+        """Two attempts need not give the same bytes, only the same frames."""
+        return f"made as number {next(self.marks)}\n" if self.varied else ""
+
+    def worker_dies(self, run: Run) -> None:
+        driver = next(driver for driver, other in self.places.values() if other is run)
+        self._count_death(driver, run)
+        self.chaos.living.discard(driver.worker or 0)
+        driver.command = END_WORKER
+        raise WorkerEnded
+
+    def _drive(self, driver: Driver, run: Run) -> None:
+        try:
+            self._drive_run(driver, run)
+        except (OSError, Exception) as error:
+            # The whole run stops for want of a disk: the command line says so and ends.
+            if getattr(error, "code", None) not in FORGIVEN:
+                raise
+
+    def _drive_run(self, driver: Driver, run: Run) -> None:
+        receipts = Receipts(self.work)
+        open_jobs = [job for job in self.jobs if receipts.finished(job, []) is None]
+        if not open_jobs:
+            run.results = {}
+            return
+        start_run(self.work, run.id, {}, [job.output for job in open_jobs])
+        try:
+            jobs = JobDriver(
+                Workers(self, driver, run),
+                record=lambda job, result: receipts.write(job, [], result.model_dump(mode="json")) and None,
+            )
+            results, _ = jobs.run(open_jobs)
+            run.results = {result.id: result for result in results}
+        finally:
+            end_run(self.work, run.id)
+
+    # -- what the file operations must be
+
+    def _run_of(self, driver: Driver) -> Run:
+        return next(run for other, run in self.places.values() if other is driver)
+
+    def _before(self, driver: Driver, name: str, path: str) -> None:
+        parts = Path(path).parts
+        if name == "open" and "runs" not in parts and not Path(path).is_dir():
+            assert ".tmp" in path, f"{path} is written in place"
+        if name == "open" and "attempts" in parts:
+            run, work = self._run_of(driver), Path(path).name.rpartition(".")[0]
+            died = run.deaths[parts[-2], work]
+            assert died < MAX_DEATHS, f"{work} was touched again after {died} deaths"
+
+    def _after(self, driver: Driver, name: str, path: str) -> None:
+        if name != "replace":
+            return
+        self._whole(Path(path))
+        if path.endswith(".mp4") and "parts" in Path(path).parts and self.varied:
+            for _, run in self.places.values():
+                run.finished_before.discard(path)
+
+    def _whole(self, path: Path) -> None:
+        """No reader sees half a file, at any time."""
+        if path.suffix == ".json" and path.name not in ("plan.json", "info.json"):
+            assert read_record(path) is not None, f"{path} is not whole"
+        elif path.parent.name == "parts":
+            text = path.read_text()
+            assert text.startswith(picture(int(path.name[:6]))), f"{path} is not whole"
+        elif path.parent.name == "out":
+            assert path.read_text() == FILM, f"{path} is not whole"
+
+    def _count_death(self, driver: Driver, run: Run) -> None:
+        """Charge what the worker holds: a claim that was written whole and has not ended."""
+        held = sorted((Path(self.work) / "runs" / run.id / "attempts").glob("*/*"))
+        for path in held:
+            if path.name.rpartition(".")[2].isdigit():
+                with contextlib.suppress(ValueError):
+                    if json.loads(path.read_bytes())["pid"] == driver.worker:
+                        run.deaths[path.parent.name, path.name.rpartition(".")[0]] += 1
+
+    # -- what happens
+
+    @rule(place=st.integers(0, 1))
+    def start(self, place: int) -> None:
+        if place in self.places and not self.places[place][0].ended:
+            return
+        run = Run(next(self.numbers))
+        run.finished_before = self._finished()
+        self.places.pop(place, None)
+        driver = Driver(lambda driver: self._drive(driver, run))
+        self.places[place] = (driver, run)
+        self.chaos.launch(driver)
+
+    @rule(place=st.integers(0, 1), steps=st.integers(1, 120))
+    def advance(self, place: int, steps: int) -> None:
+        for _ in range(steps):
+            if place in self.places:
+                self.chaos.step(self.places[place][0], GO)
+
+    @rule(place=st.integers(0, 1), what=st.sampled_from([END_WORKER, END_DRIVER, FULL, FLAKY]), part=st.floats(0, 1))
+    def disturb(self, place: int, what: str, part: float) -> None:
+        if place not in self.places or self.places[place][0].ended:
+            return
+        driver, run = self.places[place]
+        run.disturbed = True
+        if what == END_WORKER and driver.worker is not None:
+            self._count_death(driver, run)
+        self.chaos.step(driver, what, part)
+
+    @rule(part=st.floats(0, 1))
+    def cut_the_power(self, part: float) -> None:
+        self.chaos.power_cut(self.root, part)
+        self.places.clear()
+        self.powered = False
+
+    @rule(at=st.integers(0, 1 << 16), cut=st.booleans())
+    @precondition(lambda self: all(driver.ended for driver, _ in self.places.values()))
+    def damage(self, at: int, cut: bool) -> None:
+        """A file that was published goes bad while nobody works."""
+        files = sorted(path for path in self.root.rglob("*") if path.is_file() and path.suffix in (".mp4", ".json"))
+        files = [path for path in files if path.parent != self.root and "runs" not in path.parts]
+        if files:
+            path = files[at % len(files)]
+            content = path.read_bytes()
+            spot = at % max(1, len(content))
+            path.write_bytes(content[:spot] if cut else content[:spot] + b"\x00" + content[spot + 1 :])
+
+    @rule()
+    def finish(self) -> None:
+        """Everybody comes to an end, undisturbed from here on."""
+        while any(not driver.ended for driver, _ in self.places.values()):
+            for driver, _ in self.places.values():
+                self.chaos.step(driver, GO)
+
+    @invariant()
+    def results_are_right(self) -> None:
+        for driver, run in getattr(self, "places", {}).values():
+            if driver.ended and run.results is not None:
+                self._check(run)
+                run.results = None
+
+    def _check(self, run: Run) -> None:
+        for job_id, result in (run.results or {}).items():
+            fatal = any(count >= MAX_DEATHS for (job, _), count in run.deaths.items() if job == _short(job_id))
+            assert (result.status == "quarantined") == fatal, (job_id, result, run.deaths)
+            if job_id == "bad":
+                assert result.status == "quarantined" or run.disturbed, result
+                assert run.rendered["bad", POISON] <= MAX_DEATHS
+            elif not fatal:
+                assert result.status == "ok" or (run.disturbed and result.error_code in FORGIVEN), result
+            if not run.disturbed and result.status == "ok":
+                assert result.attempts <= 1, result
+
+    def _finished(self) -> set[str]:
+        found = set()
+        for job in self.jobs:
+            folder = Path(self.work) / "jobs" / job.id
+            chunks = [Chunk(job.id, str(folder), i, CHUNKS, Span(i * FRAMES, (i + 1) * FRAMES)) for i in range(CHUNKS)]
+            found |= {part.path for part in Ledger(str(folder)).finished_parts(chunks).values()}
+        return found
+
+    def teardown(self) -> None:
+        if not hasattr(self, "places"):
+            return
+        try:
+            self.finish()
+            self.results_are_right()
+            self._undisturbed()
+        finally:
+            self.stack.close()
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def _undisturbed(self) -> None:
+        """After all that, one quiet run ends right, and another one has nothing to do."""
+        for again in (False, True):
+            self.places.clear()
+            self.start(0)
+            _, run = self.places[0]
+            self.finish()
+            results = run.results or {}
+            self._check(run)
+            assert [name for name, result in results.items() if result.status != "ok"] == (
+                ["bad"] if len(self.jobs) == 3 else []
+            )
+            for job in self.jobs:
+                assert job.id == "bad" or Path(job.output).read_text() == FILM
+            if again:
+                assert set(run.rendered) <= {("bad", POISON)}
+                assert set(results) <= {"bad"}
+        # A folder that lost its driver's name in a power cut stays for a week.
+        runs = list((Path(self.work) / "runs").iterdir())
+        assert not [path for path in runs if self.powered or _names_its_driver(path)]
+        assert not [name for name in os.listdir(self.root / "out") if ".tmp" in name]
+
+
+def _names_its_driver(folder: Path) -> bool:
+    try:
+        return "pid" in json.loads((folder / "info.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+
+
+def _short(job_id: str) -> str:
+    from pipeline.claims import _short as short
+
+    return short(job_id)
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(
+    max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+)
