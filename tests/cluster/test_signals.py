@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.clips import SAMPLE
+from tests.cluster.clips import make_clip, make_speech
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOON = 30.0
@@ -23,12 +23,13 @@ SOON = 30.0
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    rows = [
-        {"video": str(SAMPLE / "clip.mp4"), "audio": str(SAMPLE / f"speech_{name}.flac"), "output": f"{name}.mp4"}
-        for name in ("en", "es")
-    ]
+    make_clip(tmp_path / "clip.mp4", 2.4)
+    rows = []
+    for name in ("en", "es"):
+        make_speech(tmp_path / f"{name}.wav", 2.4, language=name)
+        rows.append({"video": "clip.mp4", "audio": f"{name}.wav", "output": f"{name}.mp4", "chunk_seconds": 0.2})
     path = tmp_path / "m.jsonl"
-    path.write_text("".join(json.dumps({**row, "chunk_seconds": 0.5}) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -103,8 +104,8 @@ def running(manifest: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """start(), with an end in any case."""
     made: list[subprocess.Popen[str]] = []
 
-    def go(*more: str) -> subprocess.Popen[str]:
-        made.append(start(manifest, *more))
+    def go(*more: str, path: Path = manifest) -> subprocess.Popen[str]:
+        made.append(start(path, *more))
         return made[-1]
 
     yield go
@@ -122,8 +123,9 @@ def test_sigterm_while_the_child_works(manifest: Path, running: Callable[..., su
     assert [row["error_code"] for row in rows] == ["E_INTERRUPTED"] * 2
     # what failed.jsonl holds can be fed back in, and only what was missing is done
     before = {path.name for path in parts(manifest)}
-    again = start(manifest.with_name("m.results.failed.jsonl"), "--no-ray", "--json")
-    _, said = again.communicate(timeout=280)
+    manifest.with_name("m.results.failed.jsonl").rename(manifest.with_name("again.jsonl"))
+    again = running("--no-ray", path=manifest.with_name("again.jsonl"))
+    _, said = again.communicate(timeout=200)
     assert again.returncode == 0, said
     assert before < {path.name for path in parts(manifest)}
 
