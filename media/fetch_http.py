@@ -112,6 +112,9 @@ def _pieces(response: http.client.HTTPResponse, uri: Uri, policy: FetchPolicy, d
             raise Trouble(f"{uri.host} took too long ({got} bytes came)")
         elif expected is not None:
             raise Trouble(f"{uri.host} broke off after {got} of {expected} bytes")
+        elif got == 0 and not response.chunked:
+            # http.client takes headers that break off for whole ones, and then nothing follows.
+            raise Trouble(f"{uri.host} broke off before the first byte")
         else:
             return
         if now - since >= policy.idle_seconds:

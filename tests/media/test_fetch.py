@@ -288,7 +288,17 @@ def _long_header(request: Request) -> None:
     request.wfile.write(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("answer", [_broken_chunks, _no_http, _many_headers, _long_header])
+def _broken_headers(request: Request) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+
+def _broken_length(request: Request) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 12")
+
+
+@pytest.mark.parametrize(
+    "answer", [_broken_chunks, _no_http, _many_headers, _long_header, _broken_headers, _broken_length]
+)
 def test_broken_answers_end_after_some_tries(tmp_path: Path, answer: Callable[[Request], None]) -> None:
     with serving(answer) as web:
         assert refusal(web.url(f"/a?{SECRET}"), tmp_path).code is Code.FETCH_FAILED
@@ -296,34 +306,35 @@ def test_broken_answers_end_after_some_tries(tmp_path: Path, answer: Callable[[R
 
 
 def _silent(request: Request) -> None:
-    time.sleep(5)
+    request.rfile.read()
 
 
 def _stuck(request: Request) -> None:
     request.send(200, CONTENT[:100], length=len(CONTENT))
     request.wfile.flush()
-    time.sleep(5)
+    request.rfile.read()
 
 
 def _dripping_headers(request: Request) -> None:
     request.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    for _ in range(100):
-        request.wfile.write(b"X: y\r\n"[:1])
-        time.sleep(0.05)
+    _drip(request, b"X")
 
 
 def _dripping(request: Request) -> None:
     request.send_response(200)
     request.send_header("Content-Length", "1000000")
     request.end_headers()
-    for _ in range(100):
-        request.wfile.write(b"x")
-        time.sleep(0.05)
+    _drip(request, b"x")
 
 
 def _continuing(request: Request) -> None:
-    for _ in range(100):
-        request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    _drip(request, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _drip(request: Request, drop: bytes) -> None:
+    """Until the other side hangs up."""
+    while True:
+        request.wfile.write(drop)
         time.sleep(0.05)
 
 
@@ -332,9 +343,7 @@ def _continuing(request: Request) -> None:
 def test_slow_answers_are_cut_off(tmp_path: Path, answer: Callable[[Request], None]) -> None:
     policy = replace(OWN, connect_seconds=0.3, idle_seconds=0.4, tries=1)
     with serving(answer) as web:
-        start = time.monotonic()
         assert refusal(web.url(), tmp_path, policy).code is Code.FETCH_FAILED
-        assert time.monotonic() - start < 4
 
 
 @pytest.mark.timeout(60)
@@ -344,14 +353,10 @@ def test_the_whole_has_an_end_too(tmp_path: Path) -> None:
     def answer(request: Request) -> None:
         request.send_response(200)
         request.end_headers()
-        for _ in range(200):
-            request.wfile.write(b"x" * 4096)
-            time.sleep(0.05)
+        _drip(request, b"x" * 4096)
 
     with serving(answer) as web:
-        start = time.monotonic()
         assert refusal(web.url(), tmp_path, replace(OWN, total_seconds=0.5)).code is Code.FETCH_FAILED
-        assert time.monotonic() - start < 8
 
 
 def _fetch_there(url: str, folder: str, found: Any) -> None:
