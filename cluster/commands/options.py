@@ -26,7 +26,7 @@ Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster: auto (the one running here), host:port; default: a local one."),
 ]
-NoRay = Annotated[bool, typer.Option("--no-ray", help="A plain loop in this process, without Ray.")]
+NoRay = Annotated[bool, typer.Option("--no-ray", help="A plain loop in a process of its own, without Ray.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Workers per CPU stage; default: from the cluster.")
 ]
