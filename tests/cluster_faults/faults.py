@@ -8,6 +8,7 @@ and after any restart. What happened is left in files too: `fired/` (one file pe
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -97,7 +98,7 @@ class FaultToolbox:
             if fault.get("stage") != stage or fault.get("job", job) != job or fault.get("chunk", chunk) != chunk:
                 continue
             if self._counts(number, fault.get("times")):
-                strike(fault)
+                strike(fault, self._folder)
 
     def _counts(self, number: int, times: int | None) -> bool:
         """Take one of the fault's turns; False when all are used up. The files count across processes and restarts."""
@@ -114,18 +115,21 @@ class FaultToolbox:
         return False
 
 
-def strike(fault: dict[str, Any]) -> None:
-    """Have the fault, here and now."""
+def strike(fault: dict[str, Any], folder: Path) -> None:
+    """Have the fault, here and now. "wait" is none: it holds the step until the test makes the file `go`."""
     kind = fault["do"]
     if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "segfault":
-        signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # Ray's handler would print a page first
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)  # reads address 0, as a codec with a bug does
     elif kind == "hog":
         hog(fault["mb"])
     elif kind == "hang":
         time.sleep(fault["seconds"])
+    elif kind == "wait":
+        until = time.monotonic() + fault["seconds"]
+        while not (folder / "go").exists() and time.monotonic() < until:
+            time.sleep(0.02)
     elif kind == "ffmpeg":
         run_ffmpeg(ffmpeg.input("in.mp4").output("out.mp4"), timeout=3600)
     elif kind == "storage":

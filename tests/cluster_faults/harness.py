@@ -34,7 +34,7 @@ _QUIET = {
 }
 _STORE = 80 << 20
 # Long enough for a busy machine of two cores: it ends a run that hangs, it measures nothing.
-PATIENCE = 150.0
+PATIENCE = 400.0
 
 
 @contextmanager

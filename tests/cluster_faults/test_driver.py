@@ -74,7 +74,7 @@ def _still(case: Case) -> bool:
 def test_driver_killed_twice_then_run_to_the_end(case: Case) -> None:
     jobs = {"a": 8, "b": 7}
     case.fake_jobs(**jobs)
-    write_script(case.work, render=0.15)
+    write_script(case.work, render=0.25)
     killed_twice(case, 15)
     for name, n in jobs.items():
         assert (case.root / "out" / f"{name}.mp4").read_text() == expected_text(name, n)
@@ -105,13 +105,14 @@ def test_driver_killed_twice_with_real_stages(case: Case, tmp_path_factory: pyte
 
 def test_two_drivers_on_the_same_outputs(case: Case) -> None:
     case.fake_jobs(a=5, b=5)
-    write_script(case.work, render=0.3)
+    write_script(case.work, {"do": "wait", "seconds": 120, "stage": "render", "job": "b", "chunk": 3, "times": 1})
     first = case.start()
-    until(lambda: case.markers(), "the first part", first)
+    until(lambda: len(case.markers()) >= 8, "8 parts", first)
     second = case.run("--results", str(case.root / "second"))
     # The second one says who is in the way, and leaves everything to the first.
     assert second.code == EXIT_SOME_FAILED, second.said
-    assert {row["error_code"] for row in second.report["results"]} == {Code.OUTPUT_BUSY}
+    assert {row["id"]: row["error_code"] for row in second.report["results"]}["b"] == Code.OUTPUT_BUSY
+    (case.work / "go").touch()
     assert first.wait() == EXIT_OK, first.said
     whole(case)
     for name in "ab":

@@ -32,7 +32,6 @@ def test_a_node_is_lost_in_the_middle(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_node_is_lost_with_real_stages(case: Case, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = Case(tmp_path_factory.mktemp("undisturbed"))
     for one in (case, other):
@@ -51,7 +50,6 @@ def test_a_node_is_lost_with_real_stages(case: Case, tmp_path_factory: pytest.Te
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_all_workers_are_lost_and_one_is_added(case: Case) -> None:
     case.fake_jobs(**JOBS)
     write_script(case.work, lipsync=0.5)
@@ -80,7 +78,6 @@ def test_no_gpu_ever(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_gpu_node_is_lost_and_the_run_stalls(case: Case) -> None:
     case.fake_jobs(**JOBS)
     write_script(case.work, lipsync=0.5)
