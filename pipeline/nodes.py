@@ -11,13 +11,14 @@ import ray
 from pipeline.pools import Node
 
 _FRESH_SECONDS = 3.0
+_RAY: Any = ray  # its functions have no types
 
 
 def nodes_now() -> dict[str, Node]:
     """The living nodes by Ray's id."""
     return {
         found["NodeID"]: Node(float(found["Resources"].get("CPU", 0)), float(found["Resources"].get("GPU", 0)))
-        for found in ray.nodes()
+        for found in _RAY.nodes()
         if found["Alive"]
     }
 
@@ -30,7 +31,7 @@ def this_node() -> str:
 
 def store_used_mb() -> float:
     """MiB of all object stores of the cluster that are in use, as Ray last heard."""
-    total, free = ray.cluster_resources(), ray.available_resources()
+    total, free = _RAY.cluster_resources(), _RAY.available_resources()
     return float(total.get("object_store_memory", 0.0) - free.get("object_store_memory", 0.0)) / (1 << 20)
 
 
