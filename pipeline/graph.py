@@ -192,7 +192,7 @@ class RayExecutor:
         if now - self._moved > self._patience.replan and now - self._looked > min(_LOOK_EVERY, self._patience.replan):
             self._looked = now
             living = nodes_now()
-            if set(self._nodes) - set(living) and any(node.cpus > 0 for node in living.values()):
+            if set(self._nodes) - set(living) and self._enough(living):
                 raise _NodesLost
 
     def _check_stall(self) -> None:
@@ -206,7 +206,7 @@ class RayExecutor:
         self._pools = self._plan(list(living.values()), jobs)
 
     def _wait_for_nodes(self) -> Mapping[str, Node]:
-        """The living nodes, once one of them has a CPU. Raises StageError STALLED, WORKER_LOST."""
+        """The living nodes, once they are enough to work. Raises StageError STALLED, WORKER_LOST."""
         while True:
             self._check_stall()
             try:
@@ -214,9 +214,14 @@ class RayExecutor:
             except Exception as error:
                 message = f"the cluster does not answer: {type(error).__name__}"
                 raise StageError(Code.WORKER_LOST, message, hint="run again: finished parts are kept") from error
-            if any(node.cpus > 0 for node in living.values()):
+            if self._enough(living):
                 return living
             time.sleep(1.0)
+
+    def _enough(self, living: Mapping[str, Node]) -> bool:
+        """Is there a node to work on, and with device "cuda" one with a GPU?"""
+        usable = [node for node in living.values() if node.cpus > 0]
+        return any(node.gpus >= 1 for node in usable) if self._settings.device == "cuda" else bool(usable)
 
     def _start_stitches(self) -> None:
         while self._waiting and len(self._running) < self._pools.stitches:
