@@ -80,6 +80,17 @@ def test_another_folder_in_the_place_of_the_first(tmp_path: Path) -> None:
     assert not moved.exists()
 
 
+def test_another_file_of_the_same_name_is_not_published(tmp_path: Path) -> None:
+    goal = tmp_path / "a" / "o.mp4"
+    make_folder(goal, tmp_path)
+    temp_in(goal.parent).write_bytes(b"planted")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StageError) as refused:
+        publish_inside(temp_in(tmp_path / "other"), goal, tmp_path)
+    assert refused.value.code is Code.OUTPUT_ESCAPES
+    assert not goal.exists()
+
+
 def test_a_symlink_at_the_goal_is_replaced(tmp_path: Path) -> None:
     victim = tmp_path / "victim.mp4"
     victim.write_bytes(b"dear")

@@ -123,7 +123,9 @@ def test_a_server_that_lies_about_the_range_is_not_believed(tmp_path: Path) -> N
         if len(web.hits) == 1:
             request.send(200, CONTENT[:1000], {"ETag": '"one"'}, len(CONTENT))
         elif "Range" in request.headers:
-            request.send(206, CONTENT[2000:], {"Content-Range": f"bytes 2000-{len(CONTENT) - 1}/{len(CONTENT)}"})
+            # As long as the rest should be, and not the rest.
+            other = CONTENT[1000:][::-1]
+            request.send(206, other, {"Content-Range": f"bytes 2000-{len(CONTENT) - 1}/{len(CONTENT)}"})
         else:
             request.send(200, CONTENT)
 
