@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from manifests.footer import Column, columns_of
 from raydub.errors import Code, UsageError
 
 Row = dict[str, Any]
@@ -166,8 +167,10 @@ def _csv(path: Path) -> Iterator[RawRow]:
 
 
 def _parquet(path: Path) -> Iterator[RawRow]:
+    _check_size(columns_of(path))
     with pq.ParquetFile(path) as file:
-        _check_index(file.metadata)
+        if file.metadata.num_rows > MAX_ROWS:
+            raise _Refused(f"it holds more than {MAX_ROWS} rows")
         _check_columns(file.schema_arrow.names)
         texts = [
             column.path
@@ -209,20 +212,12 @@ def _check_csv(data: bytes) -> None:
         raise _Refused(f"it has {header.count(b',') + 1} columns, more than {MAX_FIELDS}")
 
 
-def _check_index(index: Any) -> None:
-    """What a Parquet file says of itself: rows, columns, bytes once unpacked, values of its lists."""
-    if index.num_rows > MAX_ROWS:
-        raise _Refused(f"it holds more than {MAX_ROWS} rows")
-    if index.num_columns > MAX_FIELDS:
-        raise _Refused(f"it has {index.num_columns} columns, more than {MAX_FIELDS}")
-    unpacked = 0
-    for number in range(index.num_row_groups):
-        group = index.row_group(number)
-        for place in range(group.num_columns):
-            column = group.column(place)
-            unpacked += max(column.total_uncompressed_size, 0)
-            if column.num_values > MAX_ITEMS * max(group.num_rows, 1):
-                raise _Refused(f"the column {column.path_in_schema!r} has lists of more than {MAX_ITEMS} items")
+def _check_size(columns: list[Column]) -> None:
+    """What a Parquet file says of itself: bytes once unpacked, values of its lists."""
+    for column in columns:
+        if column.values > MAX_ITEMS * max(column.rows, 1):
+            raise _Refused(f"the column {column.path!r} has lists of more than {MAX_ITEMS} items")
+    unpacked = sum(max(column.unpacked, 0) for column in columns)
     if unpacked > MAX_BYTES:
         raise _Refused(f"it unpacks to {unpacked} bytes, more than {MAX_BYTES}")
 
