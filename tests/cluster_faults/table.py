@@ -52,7 +52,7 @@ class Outcomes:
 
     def of(self, test: str) -> tuple[str, float]:
         """Outcome and seconds of a test with all its parameters."""
-        ran = [name for name in self.outcome if name == test or name.startswith(f"{test}[")]
+        ran = [name for name in self.outcome if name == test or name.startswith((f"{test}[", f"{test}::"))]
         worst = max((self.outcome[name] for name in ran), key=_ORDER.index, default="not run")
         return f"{worst} ({len(ran)})" if len(ran) > 1 else worst, sum(self.seconds[name] for name in ran)
 
