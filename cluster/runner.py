@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunReport", "RunRequest", "run_jobs"]
 
+_WRITE_SECONDS = 3.0
+
 
 def run_jobs(request: RunRequest) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started."""
@@ -54,6 +57,7 @@ class _Run:
         self._driver: Driver | None = None
         self._written: tuple[Path, ...] | None = None
         self._writing = False
+        self._all_written = threading.Event()
         self._store_mb = 0.0
 
     def do(self) -> RunReport:
@@ -125,7 +129,9 @@ class _Run:
             self._receipts.write(job, digests, result.model_dump(mode="json"))
 
     def _last_words(self) -> None:
-        if not self._writing:
+        if self._writing:
+            self._all_written.wait(_WRITE_SECONDS)  # the main thread is at it
+        else:
             self._write()
             warn("stopped: the results are written; run again to go on")
 
@@ -151,6 +157,7 @@ class _Run:
             return
         self._writing = True
         self._written = _write(self._request, self._results())
+        self._all_written.set()
 
 
 def _progress(request: RunRequest, jobs: int) -> Progress:
@@ -170,10 +177,14 @@ def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...
         return ()
     stem = request.results
     jsonl, parquet, failed = (stem.with_name(stem.name + end) for end in (".jsonl", ".parquet", ".failed.jsonl"))
-    write_results(results, jsonl, parquet)
+    # What a stopped run needs most comes first; Parquet takes a moment to load.
+    write_results(results, jsonl, None)
+    written = [jsonl, parquet]
     if all(result.status == "ok" for result in results):
         # A list of failures from an earlier run would be taken for this run's.
         failed.unlink(missing_ok=True)
-        return jsonl, parquet
-    write_failed(failed, results, request.jobs, request.bad, request.folder)
-    return jsonl, parquet, failed
+    else:
+        write_failed(failed, results, request.jobs, request.bad, request.folder)
+        written.append(failed)
+    write_results(results, None, parquet)
+    return tuple(written)
