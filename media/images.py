@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from media.info import ProbeLimits
 from media.opening import check_file, decodable, decoder_pixels, unreadable
-from media.orientation import orientation
+from media.orientation import exif_orientation
 from raydub.errors import Code, InputError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -63,7 +63,8 @@ def read_upright(path: str, limits: ProbeLimits = ProbeLimits(), what: str = "im
     """The first frame of a picture file as (H, W, 3) uint8 BGR, turned as its orientation tag says (quarter turns and
     mirrors). Raises InputError INPUT_*."""
     frame = _decoded(path, limits, what)
-    turn, flip = orientation(frame)
+    with open(path, "rb") as stream:
+        turn, flip = exif_orientation(stream.read(1 << 17))
     bgr: U8 = _to_rgb(frame).to_ndarray(format="bgr24")
     bgr = bgr[:, ::-1] if flip else bgr
     return np.ascontiguousarray(np.rot90(bgr, -turn // 90))
