@@ -142,7 +142,7 @@ def test_two_drivers_on_one_cluster(case: Case) -> None:
 @pytest.mark.parametrize(
     ("number", "code", "ray"),
     [
-        (signal.SIGINT, EXIT_INTERRUPTED, False),
+        pytest.param(signal.SIGINT, EXIT_INTERRUPTED, False, marks=pytest.mark.slow),
         (signal.SIGTERM, EXIT_TERMINATED, False),
         pytest.param(signal.SIGINT, EXIT_INTERRUPTED, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, EXIT_TERMINATED, True, marks=pytest.mark.slow),

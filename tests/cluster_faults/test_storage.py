@@ -175,7 +175,8 @@ def test_a_hung_ffmpeg_costs_only_the_stitch(case: Case, hung_ffmpeg: str, monke
     assert {stage for stage, *_ in steps(case.work)[begun:]} <= {"prepare", "stitch"}
 
 
-@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "ray"])
+@pytest.mark.slow
+@pytest.mark.parametrize("ray", [False, True], ids=["plain", "ray"])
 def test_a_step_that_hangs_is_ended(case: Case, ray: bool) -> None:
     case.fake_jobs(a=2, stuck=3, c=2)
     write_script(case.work, {"do": "hang", "seconds": 3600, "stage": "lipsync", "job": "stuck", "chunk": 1})
@@ -198,7 +199,7 @@ ROWS = (
 )
 
 
-@pytest.mark.parametrize("ray", [False, True], ids=["plain", "ray"])
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "ray"])
 def test_flaky_storage_and_errors_that_cannot_travel(case: Case, ray: bool) -> None:
     case.fake_jobs(flaky=3, broken=2, odd=3, fine=2)
     write_script(case.work, *ROWS)

@@ -46,9 +46,17 @@ def test_three_workers_killed_in_mid_chunk(case: Case) -> None:
     assert max(marker["attempt"] for marker in case.markers().values()) <= 2
 
 
-@pytest.mark.parametrize("ray", [True, False], ids=["ray", "plain"])
-@pytest.mark.parametrize("do", ["segfault", "hog"])
-def test_a_chunk_that_kills_its_worker_is_quarantined(case: Case, ray: bool, do: str) -> None:
+@pytest.mark.parametrize(
+    ("do", "ray"),
+    [
+        ("segfault", True),
+        ("hog", False),
+        pytest.param("segfault", False, marks=pytest.mark.slow),
+        pytest.param("hog", True, marks=pytest.mark.slow),
+    ],
+    ids=["segfault-ray", "hog-plain", "segfault-plain", "hog-ray"],
+)
+def test_a_chunk_that_kills_its_worker_is_quarantined(case: Case, do: str, ray: bool) -> None:
     jobs = {"a": 3, "poison": 4, "c": 3}
     case.fake_jobs(**jobs)
     fault = {"do": do, "mb": 64, "stage": "lipsync", "job": "poison", "chunk": 2}
