@@ -69,7 +69,7 @@ class FixedBatches:
         """The network's answer, or None after the batch has been halved."""
         try:
             return self._network(*batch)
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:  # runtimes raise classes of their own
             if not is_out_of_memory(error):
                 raise
             if self.size == 1:

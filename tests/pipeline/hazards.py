@@ -16,6 +16,7 @@ import ctypes
 import dataclasses
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -80,7 +81,9 @@ def do_harm(hazard: str) -> None:
         from media.ffmpeg import run_ffmpeg
 
         run_ffmpeg(ffmpeg.output(ffmpeg.input("file:none"), "file:none.mp4"), HANG_SECONDS)
-    elif hazard == "hog":  # takes memory until the kernel or a limit says no
+    elif hazard == "hog":  # takes memory until there is no more; of address space there is 256 MiB more from here on
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.getrlimit(resource.RLIMIT_AS)[1]))
         hoard = []
         while True:
             hoard.append(bytearray(64 << 20))

@@ -73,7 +73,7 @@ def test_the_same_outcomes_as_the_loop_in_this_process(tmp_path: Path) -> None:
     assert {note.pid for note in notes.notes} != {os.getpid()}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "track", "lipsync", "render", "stitch"])
+@pytest.mark.parametrize("stage", ["prepare", "render", "stitch"])
 def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Path, stage: str) -> None:
     results = run(tmp_path, ["ok:2", f"segv-{stage}:3:1", "ok:1"])
     assert [result.status for result in results] == ["ok", "quarantined", "ok"]
@@ -81,7 +81,7 @@ def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Pa
     assert bad.error_code == Code.QUARANTINED
     assert stage in (bad.error_message or "")
     assert "2 times" in (bad.error_message or "")
-    if stage in ("track", "lipsync", "render"):
+    if stage == "render":
         assert "chunk 1 of 3 (frames 25 to 49 of the output)" in (bad.error_message or "")
     assert not Path(bad.output or "").exists()
     claims = run_dir(tmp_path / "work", "r1") / "attempts"
@@ -114,6 +114,12 @@ def test_a_hang_is_ended_and_named(tmp_path: Path, hazard: str) -> None:
     assert time.monotonic() - start < 60
 
 
+def test_a_step_that_finds_no_memory_ends_with_its_code(tmp_path: Path) -> None:
+    results = run(tmp_path, ["hog-render:2:1", "ok:1"])
+    assert [(result.status, result.error_code) for result in results] == [("failed", Code.OUT_OF_MEMORY), ("ok", None)]
+    assert results[0].attempts == 3
+
+
 def test_a_hung_ffmpeg_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, pids = sleeping_ffmpeg(tmp_path)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
@@ -143,8 +149,9 @@ def test_tools_must_be_known_by_name(tmp_path: Path) -> None:
 
 
 DRIVER = """
-    import os, sys, time
-        from pipeline.steps import WorkSettings
+    import sys
+    from manifests.job import Job
+    from pipeline.steps import WorkSettings
     from pipeline.supervised import SupervisedExecutor
     work, video = sys.argv[1:]
     job = Job(id="j", video=video, audio="a.wav", output=work + "/out.mp4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import numpy as np
@@ -80,7 +81,39 @@ def test_what_counts_as_out_of_memory() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 90 bytes"))
     assert is_out_of_memory(RuntimeError("Exception from src: std::bad_alloc"))
+    assert is_out_of_memory(OSError(errno.ENOMEM, "mmap failed"))
+    assert is_out_of_memory(ValueError("OpenCV: (-4:Insufficient memory) Failed to allocate 99 bytes"))
     assert not is_out_of_memory(RuntimeError("device-side assert triggered"))
+    assert not is_out_of_memory(OSError(errno.EIO, "x"))
+
+
+def test_an_exception_that_cannot_be_told_is_no_lack_of_memory() -> None:
+    class Mute(RuntimeError):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    assert not is_out_of_memory(Mute())
+    with pytest.raises(Mute):
+        FixedBatches(Fake(room=0, error=Mute()), 8).map(*rows(3))
+
+
+class OnnxFail(Exception):
+    """What a runtime raises that derives its own from Exception."""
+
+
+@pytest.mark.parametrize("kind", ["torch", "runtime", "host"])
+def test_every_kind_of_memory_error_halves_the_batch(kind: str) -> None:
+    import torch
+
+    errors = {
+        "torch": torch.OutOfMemoryError("CUDA"),
+        "runtime": OnnxFail("Failed to allocate memory"),
+        "host": MemoryError(),
+    }
+    fake = Fake(room=3, error=errors[kind])
+    batches = FixedBatches(fake, 16)
+    assert len(batches.map(*rows(5))) == 5
+    assert (batches.size, fake.sizes) == (2, [16, 8, 4, 2, 2, 2])
 
 
 def test_wrong_calls() -> None:
