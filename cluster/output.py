@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec
@@ -15,18 +16,28 @@ import typer
 from raydub.errors import EXIT_INTERRUPTED, Code, InterruptedRun, RaydubError, StageError
 
 P = ParamSpec("P")
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 JSON_HELP = "One JSON document on stdout instead of text."
 
 
 def say(text: str = "") -> None:
     """A line for the user on stdout."""
-    typer.echo(text)
+    typer.echo(harmless(text))
 
 
 def warn(text: str) -> None:
     """A line for the user on stderr."""
-    typer.echo(text, err=True)
+    typer.echo(harmless(text), err=True)
+
+
+def harmless(text: str) -> str:
+    """Text that cannot steer a terminal: control characters (line ends and tabs stay), characters that turn the order
+    of text around, and lone surrogates become their escapes. Names of files can hold any of them."""
+    return "".join(
+        repr(character)[1:-1] if unicodedata.category(character) in _STEERING and character not in "\n\t" else character
+        for character in text
+    )
 
 
 def say_json(value: Mapping[str, Any]) -> None:

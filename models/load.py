@@ -120,8 +120,11 @@ def _pickled(file: Path) -> Any:
     import torch
 
     try:
+        archive = zipfile.is_zipfile(file)
+        if archive:
+            _check_archive(file)
         # Zip archives can be mapped: the optimizer's two thirds of a training checkpoint are then never read.
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=archive or None)
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             reason = "it holds objects other than tensors, which could run code"
@@ -130,8 +133,29 @@ def _pickled(file: Path) -> Any:
             ) from error
         raise _refused(file, error) from error
     # What a damaged file makes torch raise is not a closed set; all of it means the same to the user.
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise _refused(file, error) from error
+
+
+def _check_archive(file: Path) -> None:
+    """torch stores tensors as they are and maps them from the file: a compressed one would be read as garbage, or
+    inflate to any size. Raises DependencyError WEIGHTS_REFUSED, zipfile.BadZipFile."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    names = [member.filename for member in members]
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or len(set(names)) < len(names):
+        message = f"{file} is a zip archive with compressed or repeated members, which torch never writes"
+        raise DependencyError(Code.WEIGHTS_REFUSED, message, hint="save it again with torch.save, or as safetensors")
 
 
 def _refused(file: Path, error: Exception) -> DependencyError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -93,6 +96,28 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, form: str) ->
         path.write_bytes(pickle.dumps({"state_dict": Bomb(trace)}))
     else:
         torch.save({"state_dict": Bomb(trace)}, path, _use_new_zipfile_serialization=form == "zip")
+    assert refused(path).code == Code.WEIGHTS_REFUSED
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("trick", ["compressed", "twice", "script", "objects"])
+def test_archives_that_torch_never_writes(tmp_path: Path, trick: str) -> None:
+    """Compressed members were read as garbage: a mapped file is not inflated. None of the others runs anything."""
+    path, trace = tmp_path / "x.pth", tmp_path / "was-run"
+    if trick == "script":
+        torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    elif trick == "objects":
+        torch.save({"a": np.array([Bomb(trace)], dtype=object)}, path)
+    else:
+        torch.save(TENSORS, path)
+        data = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(path, "w") as target:
+            for member in source.infolist():
+                packed = zipfile.ZIP_DEFLATED if trick == "compressed" else zipfile.ZIP_STORED
+                target.writestr(member.filename, source.read(member), compress_type=packed)
+            if trick == "twice":
+                with pytest.warns(UserWarning, match="Duplicate"):
+                    target.writestr(source.namelist()[0], pickle.dumps(Bomb(trace)))
     assert refused(path).code == Code.WEIGHTS_REFUSED
     assert not trace.exists()
 
