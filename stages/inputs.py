@@ -12,7 +12,7 @@ from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError, StageError
 
 _REFERENCE = "reference:"
-_OWN_FOLDERS = frozenset({"fetched", "index", "jobs", "locks", "receipts", "runs", "tracks"})
+_OWN_FOLDERS = frozenset({"fetched", "index", "jobs", "locks", "receipts", "runs", "sources", "tracks"})
 
 
 def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> tuple[Job, tuple[str, ...]]:
