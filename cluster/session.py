@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from pipeline.pools import Node
 from raydub.errors import Code, DependencyError
@@ -50,7 +50,9 @@ def ray_session(address: str | None = None, num_cpus: int | None = None, verbose
         return
     _connect(address, num_cpus, verbose)
     try:
-        yield _nodes()
+        # Ray prints lost nodes and dead actors to stdout, whatever log_to_driver says; that belongs to our document.
+        with redirect_stdout(sys.stderr):
+            yield _nodes()
     finally:
         ray.shutdown()
 

@@ -140,7 +140,7 @@ def hung_ffmpeg(case: Case, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_hung_ffmpeg_is_ended_with_all_its_children(case: Case, hung_ffmpeg: str) -> None:
     case.fake_jobs(a=2, stuck=2)
     write_script(case.work, {"do": "ffmpeg", "stage": "stitch", "job": "stuck"})
-    run = case.start("--step-timeout", "3")
+    run = case.start("--step-timeout", "12")
     until(lambda: sleepers(hung_ffmpeg), "the hanging program", run)
     assert run.wait() == EXIT_SOME_FAILED, run.said
     assert sleepers(hung_ffmpeg) == []
@@ -163,7 +163,7 @@ def test_no_ffmpeg_outlives_its_worker(case: Case, hung_ffmpeg: str) -> None:
 def test_a_hung_ffmpeg_costs_only_the_stitch(case: Case, hung_ffmpeg: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real_jobs(case)
     write_script(case.work, stages="real")
-    run = case.run("--step-timeout", "30")
+    run = case.run("--step-timeout", "60")
     assert run.code == EXIT_SOME_FAILED, run.said
     whole(case)
     assert {row.error_code for row in case.results().values()} == {Code.TIMEOUT}
@@ -182,9 +182,9 @@ def test_a_step_that_hangs_is_ended(case: Case, ray: bool) -> None:
     write_script(case.work, {"do": "hang", "seconds": 3600, "stage": "lipsync", "job": "stuck", "chunk": 1})
     if ray:
         with cluster_of() as cluster:
-            run = case.run("--step-timeout", "4", "--address", cluster.address)
+            run = case.run("--step-timeout", "20", "--address", cluster.address)
     else:
-        run = case.run("--step-timeout", "4")
+        run = case.run("--step-timeout", "20")
     assert run.code == EXIT_SOME_FAILED, run.said
     whole(case)
     rows = case.results()
