@@ -1,5 +1,5 @@
 """Ctrl-C and SIGTERM from outside: wherever a run is, it ends soon, with its results written and nothing left
-running."""
+running. The stages are the fault suite's, which take as long as they are told."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cluster.manifest import load_manifest
-from tests.cluster.clips import make_clip, make_speech
+from tests.cluster_faults.faults import write_script
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOON = 30.0
@@ -24,11 +24,12 @@ SOON = 30.0
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    make_clip(tmp_path / "clip.mp4", 2.4)
+    write_script(tmp_path / ".raydub", lipsync=0.2)
     rows = []
     for name in ("en", "es"):
-        make_speech(tmp_path / f"{name}.wav", 2.4, language=name)
-        rows.append({"video": "clip.mp4", "audio": f"{name}.wav", "output": f"{name}.mp4", "chunk_seconds": 0.2})
+        (tmp_path / f"{name}.v").write_text("60")  # chunks
+        (tmp_path / f"{name}.wav").write_text("speech")
+        rows.append({"video": f"{name}.v", "audio": f"{name}.wav", "output": f"{name}.mp4"})
     path = tmp_path / "m.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -37,7 +38,7 @@ def manifest(tmp_path: Path) -> Path:
 def start(manifest: Path, *more: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--verbose", *more]
+    command = [sys.executable, "-m", "tests.cluster_faults.drive", "run", str(manifest), "--verbose", *more]
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
 
 
