@@ -14,46 +14,9 @@ import av
 
 from raydub.errors import Code
 from tests.media.films import film, sound, tone
+from tests.media.hostile_pictures import SIDE, bitmap, giant_jpeg, png, text_chunks, tiff, written
 from tests.media.hostile_samples import Sample, stills
 
-SIDE = 16000
-"""Pixels along each side of the giants: 256 million pixels, 768 MB as RGB."""
-
-LIMIT = frozenset({Code.INPUT_LIMIT})
-DAMAGED = frozenset({Code.INPUT_LIMIT, Code.INPUT_UNREADABLE, Code.INPUT_TRUNCATED, Code.VIDEO_NO_FRAMES})
-
-
-def png(path: Path, width: int, height: int, *extra: tuple[bytes, bytes]) -> Path:
-    """A one-bit grey PNG of that size, black; extra: (type, content) of chunks before the picture."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    deflate = zlib.compressobj(9)
-    line = bytes(1 + (width + 7) // 8)
-    packed = b"".join(deflate.compress(line) for _ in range(height)) + deflate.flush()
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    body = b"".join(chunk(*pair) for pair in extra) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-    return _written(path, b"\x89PNG\r\n\x1a\n" + header + body)
-
-
-def text_chunks(megabytes: int) -> list[tuple[bytes, bytes]]:
-    """PNG chunks that are small and inflate to many megabytes of text and of colour profile."""
-    packed = zlib.compress(bytes([65]) * (megabytes << 20), 9)
-    return [(b"zTXt", b"Comment\0\0" + packed), (b"iCCP", b"p\0\0" + packed), (b"iTXt", b"c\0\1\0\0\0" + packed)] * 8
-
-
-def giant_jpeg(data: bytes, side: int = SIDE) -> bytes:
-    """Every JPEG in `data` says side x side in its frame header (ITU-T T.81 B.2.2)."""
-    at = data.find(b"\xff\xc0\x00\x11\x08")
-    while at >= 0:
-        data = data[: at + 5] + struct.pack(">HH", side, side) + data[at + 9 :]
-        at = data.find(b"\xff\xc0\x00\x11\x08", at + 9)
-    return data
-
-
-def giant_parameters(side: int = SIDE) -> bytes:
-    """An H.264 sequence parameter set, baseline, for pictures of side x side pixels (ITU-T H.264 7.3.2.1.1)."""
 
     def golomb(value: int) -> str:
         text = f"{value + 1:b}"
@@ -99,7 +62,7 @@ def matroska(path: Path, tracks: int, clusters: bytes, codec: bytes = b"V_MPEG4/
         for number in range(1, tracks + 1)
     ]  # fmt: skip
     info = ebml("1549a966", ebml("2ad7b1", (1_000_000).to_bytes(3, "big")))
-    return _written(path, head + ebml("18538067", info, ebml("1654ae6b", *entries), clusters))
+    return written(path, head + ebml("18538067", info, ebml("1654ae6b", *entries), clusters))
 
 
 def tiny_blocks(count: int) -> bytes:
@@ -129,7 +92,7 @@ def sample_tables(path: Path, count: int) -> Path:
         (b"ctts", struct.pack(">II", 0, 0)),
     ):
         data = replaced(data, kind, content)
-    return _written(path, data)
+    return written(path, data)
 
 
 def replaced(data: bytes, kind: bytes, content: bytes) -> bytes:
@@ -151,7 +114,7 @@ def compressed_header(path: Path, megabytes: int) -> Path:
     """A QuickTime film whose compressed movie header inflates to many megabytes."""
     packed = zlib.compress(bytes(megabytes << 20), 9)
     header = box(b"cmov", box(b"dcom", b"zlib"), box(b"cmvd", struct.pack(">I", megabytes << 20), packed))
-    return _written(path, box(b"ftyp", b"qt  ", bytes(8)) + box(b"moov", header) + box(b"mdat", bytes(100)))
+    return written(path, box(b"ftyp", b"qt  ", bytes(8)) + box(b"moov", header) + box(b"mdat", bytes(100)))
 
 
 def wave_header(path: Path, channels: int, rate: int, content: bytes, claimed: int | None = None) -> Path:
@@ -159,7 +122,7 @@ def wave_header(path: Path, channels: int, rate: int, content: bytes, claimed: i
     size = len(content) if claimed is None else claimed
     form = struct.pack("<HHIIHH", 1, channels, rate, rate * 2 * channels & 0xFFFFFFFF, 2 * channels & 0xFFFF, 16)
     body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", size) + content
-    return _written(path, b"RIFF" + struct.pack("<I", min(len(body), 0xFFFFFFFF)) + body)
+    return written(path, b"RIFF" + struct.pack("<I", min(len(body), 0xFFFFFFFF)) + body)
 
 
 def cover(path: Path, picture: bytes, container: str) -> Path:
@@ -169,13 +132,13 @@ def cover(path: Path, picture: bytes, container: str) -> Path:
         frame = b"\0image/png\0\3\0" + picture
         tag = b"APIC" + struct.pack(">IH", len(frame), 0) + frame
         sizes = bytes(len(tag) >> shift & 0x7F for shift in (21, 14, 7, 0))
-        return _written(path, b"ID3\3\0\0" + sizes + tag + path.read_bytes())
+        return written(path, b"ID3\3\0\0" + sizes + tag + path.read_bytes())
     sound(path, tone(1.0, 44100), 44100, "flac")
     block = (
         struct.pack(">II", 3, 9) + b"image/png" + bytes(4) + struct.pack(">IIIII", 1, 1, 24, 0, len(picture)) + picture
     )
     data = path.read_bytes()
-    return _written(
+    return written(
         path, data[:42].replace(b"fLaC\x80", b"fLaC\0") + b"\6" + len(block).to_bytes(3, "big") + block + data[42:]
     )
 
@@ -189,7 +152,7 @@ def comments(path: Path, megabytes: int) -> Path:
     size = int.from_bytes(data[place - 4 : place], "big")
     extra = box(b"udta", note)
     end = place - 4 + size
-    return _written(
+    return written(
         path, data[: place - 4] + struct.pack(">I", size + len(extra)) + data[place:end] + extra + data[end:]
     )
 
@@ -204,35 +167,35 @@ def bombs(folder: Path) -> list[Sample]:
 
     for suffix in ("avi", "mkv", "mov"):
         path = film(folder / f"giant_jpeg.{suffix}", range(3), codec="mjpeg", pix_fmt="yuvj420p")
-        add(_written(path, giant_jpeg(path.read_bytes())), "video", "JPEG frames that say 16000x16000", DAMAGED)
+        add(written(path, giant_jpeg(path.read_bytes())), "video", "JPEG frames that say 16000x16000", DAMAGED)
     small = film(folder / "small.jpg", [0], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
     (folder / "small.jpg").unlink()
     for role in ("video", "face"):
-        add(_written(folder / f"giant_{role}.jpg", giant_jpeg(small)), role, "a JPEG that says 16000x16000")
+        add(written(folder / f"giant_{role}.jpg", giant_jpeg(small)), role, "a JPEG that says 16000x16000")
         add(png(folder / f"giant_{role}.png", SIDE, SIDE), role, "a PNG of 16000x16000 in 32 KB")
         add(png(folder / f"vast_{role}.png", 2**31 - 1, 1), role, "a PNG of 2147483647x1", DAMAGED)
         add(
-            png(folder / f"texts_{role}.png", 64, 64, *text_chunks(64)),
+            png(folder / f"texts_{role}.png", 64, 64, *text_chunks(32)),
             role,
-            "texts that inflate to 1.5 GB",
+            "texts that inflate to 768 MB",
             frozenset(),
         )
     inside = stills(folder / "giant_stills")
     png(inside / "still_2.png", SIDE, SIDE)
     add(inside, "video", "a folder with one giant picture", LIMIT | {Code.VIDEO_DIMENSIONS})
-    _written(folder / "giant.tif", tiff(SIDE))
+    written(folder / "giant.tif", tiff(SIDE))
     add(folder / "giant.tif", "video", "a TIFF of 16000x16000", DAMAGED)
-    _written(folder / "giant.bmp", bitmap(SIDE))
+    written(folder / "giant.bmp", bitmap(SIDE))
     add(folder / "giant.bmp", "video", "a BMP of 16000x16000, run-length coded", DAMAGED)
     small264 = raw_h264(folder / "small.h264")
-    giant = _written(folder / "giant.h264", grown(small264))
+    giant = written(folder / "giant.h264", grown(small264))
     add(giant, "video", "H.264 that says 16000x16000", DAMAGED)
-    later = _written(folder / "grows.h264", small264 + grown(small264))
+    later = written(folder / "grows.h264", small264 + grown(small264))
     add(later, "video", "H.264 that grows to 16000x16000 on its way", DAMAGED | {Code.VIDEO_DIMENSIONS})
     for suffix in ("ts", "mpg"):
-        in_stream = _written(folder / f"giant_inside.{suffix}", later.read_bytes())
+        in_stream = written(folder / f"giant_inside.{suffix}", later.read_bytes())
         add(
-            _transport(small264, in_stream),
+            _transport(in_stream),
             "video",
             "the same in a stream without a header",
             DAMAGED | {Code.VIDEO_DIMENSIONS},
@@ -274,20 +237,6 @@ def bombs(folder: Path) -> list[Sample]:
     return found
 
 
-def tiff(side: int) -> bytes:
-    """A TIFF header for side x side RGB pixels in one PackBits strip of nothing."""
-    entries = [(256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 32773), (262, 3, 2), (273, 4, 200), (277, 3, 3),
-               (278, 4, side), (279, 4, 400)]  # fmt: skip
-    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-    return (b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)).ljust(200, b"\0") + b"\x81\0" * 200
-
-
-def bitmap(side: int) -> bytes:
-    """A BMP header for side x side pixels, 8 bit, run-length coded, and a few runs."""
-    info = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, 0, 0, 0, 0, 0)
-    return b"BM" + struct.pack("<IHHI", 1200, 0, 0, 54 + 1024) + info + bytes(1024) + b"\xff\0" * 40 + b"\0\1"
-
-
 def _transport(target: Path) -> Path:
     """`target` holds a bare stream that grows; it becomes a transport or program stream of the same packets."""
     bare = target.with_suffix(".h264")
@@ -307,6 +256,3 @@ def _transport(target: Path) -> Path:
     return target
 
 
-def _written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
