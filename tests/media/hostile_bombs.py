@@ -17,6 +17,12 @@ from tests.media.films import film, sound, tone
 from tests.media.hostile_pictures import SIDE, bitmap, giant_jpeg, png, text_chunks, tiff, written
 from tests.media.hostile_samples import Sample, stills
 
+LIMIT = frozenset({Code.INPUT_LIMIT})
+DAMAGED = frozenset({Code.INPUT_LIMIT, Code.INPUT_UNREADABLE, Code.INPUT_TRUNCATED, Code.VIDEO_NO_FRAMES})
+
+
+def giant_parameters(side: int = SIDE) -> bytes:
+    """An H.264 sequence parameter set, baseline, for pictures of side x side pixels (ITU-T H.264 7.3.2.1.1)."""
 
     def golomb(value: int) -> str:
         text = f"{value + 1:b}"
@@ -254,5 +260,3 @@ def _transport(target: Path) -> Path:
                 out.mux(packet)
     bare.unlink()
     return target
-
-

@@ -9,13 +9,6 @@ from pathlib import Path
 SIDE = 16000
 """Pixels along each side of the giants: 256 million pixels, 768 MB as RGB."""
 
-LIMIT = frozenset({Code.INPUT_LIMIT})
-DAMAGED = frozenset({Code.INPUT_LIMIT, Code.INPUT_UNREADABLE, Code.INPUT_TRUNCATED, Code.VIDEO_NO_FRAMES})
-
-
-def giant_parameters(side: int = SIDE) -> bytes:
-    """An H.264 sequence parameter set, baseline, for pictures of side x side pixels (ITU-T H.264 7.3.2.1.1)."""
-
 
 def png(path: Path, width: int, height: int, *extra: tuple[bytes, bytes]) -> Path:
     """A one-bit grey PNG of that size, black; extra: (type, content) of chunks before the picture."""
