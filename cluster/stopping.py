@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Any, Self
 
 GRACE = 7.0
 """Seconds from the first signal to the end by force. Schedulers kill after 10 (docker) or 30 (Kubernetes)."""
+_AGAIN = 0.05
 _ECHO = 0.3
 """Seconds in which a second signal is the echo of the first: some senders signal a process and its group."""
 
@@ -47,6 +49,8 @@ class StopWatch:
         self._leave = leave or end_process
         self._before: dict[int, Any] = {}
         self._raised = False
+        self._repeats = 0  # signals of our own making that the thread will hear of
+        self._old_hook: Any = None
         self._read, self._write = -1, -1
         self._old_wakeup = -1
 
@@ -68,6 +72,7 @@ class StopWatch:
         self._before = {signum: signal.getsignal(signum) for signum in SIGNALS}
         self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self.arm()
+        self._old_hook, sys.unraisablehook = sys.unraisablehook, self._lost
         threading.Thread(target=self._listen, name="raydub-stop", daemon=True).start()
         return self
 
@@ -83,6 +88,7 @@ class StopWatch:
         """Give the signals back. After a stop the thread stays on guard: the process is to end soon in any case."""
         if not self._before:
             return
+        sys.unraisablehook = self._old_hook
         signal.set_wakeup_fd(self._old_wakeup)
         for signum, handler in self._before.items():
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
@@ -95,6 +101,20 @@ class StopWatch:
         if not self._raised:
             self._raised = True
             raise Stopped(signal.Signals(signum).name)
+
+    def _lost(self, what: Any) -> None:
+        """The exception was raised in a finaliser or a callback, where Python has to drop it: raise it once more, a
+        little later."""
+        if not isinstance(what.exc_value, Stopped):
+            self._old_hook(what)
+            return
+        self._raised = False
+        self._repeats += 1
+        main = threading.main_thread().ident
+        # A real signal: it also wakes a main thread that sleeps in a system call.
+        again = threading.Timer(_AGAIN, signal.pthread_kill, (main, self.signum or signal.SIGINT))
+        again.daemon = True
+        again.start()
 
     def _listen(self) -> None:
         came: float | None = None
@@ -112,7 +132,9 @@ class StopWatch:
                     return
             if not any(signum in data for signum in SIGNALS):
                 continue
-            if came is None:
+            if came is not None and self._repeats > 0:
+                self._repeats -= 1
+            elif came is None:
                 came, self.signum = time.monotonic(), self.signum or next(s for s in data if s in SIGNALS)
             elif time.monotonic() - came > _ECHO:
                 self._leave(self.exit_code)

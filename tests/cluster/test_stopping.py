@@ -83,13 +83,40 @@ def test_a_main_thread_that_does_not_come_to_its_end_is_overtaken(tmp_path: Path
     assert not _runs(child)
 
 
+def test_a_stop_that_a_finaliser_swallowed_comes_again(tmp_path: Path) -> None:
+    body = """
+    class Slow:
+        def __del__(self):
+            print("ready", flush=True)
+            time.sleep(1)
+    watch = StopWatch(last_words, grace=30)
+    try:
+        with watch:
+            slow = Slow()
+            del slow
+            time.sleep(60)
+    except Stopped:
+        (here / "told").touch()
+        sys.exit(watch.exit_code)
+    """
+    with script(tmp_path, body) as process:
+        wait_ready(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+    assert (tmp_path / "told").exists()
+    assert not (tmp_path / "words").exists()
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     body = """
     with StopWatch(last_words, grace=60):
-        print("ready", flush=True)
         while True:
-            try: time.sleep(60)
-            except Stopped: print("told", flush=True)
+            try:
+                print("ready", flush=True)
+                time.sleep(60)
+            except Stopped:
+                print("told", flush=True)
+                time.sleep(60)
     """
     with script(tmp_path, body) as process:
         wait_ready(process)
