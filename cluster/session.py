@@ -76,11 +76,13 @@ def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
             )
     except Exception as error:
         # ConnectionError, RuntimeError or ValueError, depending on what Ray found: for the user it is one thing.
-        raise DependencyError(
-            Code.CLUSTER_UNREACHABLE,
-            f"no Ray cluster at {address!r}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            hint="start one with `ray start --head`, leave out --address for a local one, or use --no-ray",
-        ) from error
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if address == "local":
+            message, hint = f"Ray does not start here: {why}", "is the machine very busy? try again, or use --no-ray"
+        else:
+            message = f"no Ray cluster at {address!r}: {why}"
+            hint = "start one with `ray start --head`, leave out --address for a local one, or use --no-ray"
+        raise DependencyError(Code.CLUSTER_UNREACHABLE, message, hint=hint) from error
     _quiet_data_log(level)
 
 

@@ -1,42 +1,55 @@
-"""Is the file as long as its own container says? Reads box and chunk headers only, no media.
+"""Does the file hold together, as long as its own container says? Reads headers only, decodes nothing.
 
-libav reads a file that was cut off as a shorter film and reports success. The containers themselves tell: top-level
-boxes (ISO 14496-12), EBML elements (media.matroska), RIFF chunks, 188-byte packets (ISO 13818-1) and PES packet
-lengths (ISO 11172-1). A length that is declared unknown (live recordings) is accepted.
+libav reads a file that was cut off as a shorter film, looks for the next piece that it knows behind damage, and reports
+success both times. The containers themselves tell: top-level boxes (ISO 14496-12), EBML elements (media.matroska), RIFF
+chunks (media.riff), MPEG packets (media.mpeg). A length that is declared unknown (live recordings) is accepted.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import BinaryIO
 
+from media.headers import cut_off
 from media.info import ProbeLimits
 from media.matroska import check_matroska
+from media.mpeg import check_program_stream, check_transport_stream
+from media.riff import check_riff
 from raydub.errors import Code, InputError
 
-_TAIL = 1 << 20
 _MAX_BOXES = 1_000_000
-_MAX_CHUNKS = 10_000
 
 
-def check_complete(path: str, container_format: str, what: str) -> None:
-    """Raise InputError INPUT_TRUNCATED when the container promises more bytes than the file has."""
-    size = os.path.getsize(path)
-    if container_format.startswith("matroska"):
+@dataclass(frozen=True)
+class Condition:
+    """frames: how many pictures the container holds of its first picture stream, None where it does not tell. losses: a
+    sentence on what a recording lacks, or ""."""
+
+    frames: int | None = None
+    losses: str = ""
+
+
+def check_complete(path: str, container_format: str, what: str, pid: int | None = None) -> Condition:
+    """What the container says of itself. pid: the MPEG-TS packets that matter.
+
+    Raises InputError INPUT_TRUNCATED when it promises more bytes than the file has, INPUT_UNREADABLE when its pieces do
+    not fit together, INPUT_LIMIT for a Matroska file of millions of empty ones."""
+    kind = container_format.split(",")[0]
+    if kind == "matroska":
         check_matroska(path, what)
-    checks = {"mov": _iso_missing, "avi": _riff_missing, "wav": _riff_missing}
-    checks |= {"mpegts": _ts_missing, "mpeg": _ps_missing}
-    check = checks.get(container_format.split(",")[0])
-    if check is None:
-        return
-    with open(path, "rb") as stream:
-        missing = check(stream, size)
-    if missing > 0:
-        raise InputError(
-            Code.INPUT_TRUNCATED,
-            f"{what} {path} is cut off: at least {missing} bytes are missing",
-            hint="copy or download the file again",
-        )
+    elif kind in ("avi", "wav"):
+        return Condition(frames=check_riff(path, what))
+    elif kind == "mpegts":
+        return Condition(losses=check_transport_stream(path, what, pid))
+    elif kind == "mpeg":
+        return Condition(losses=check_program_stream(path, what))
+    elif kind == "mov":
+        with open(path, "rb") as stream:
+            missing = _iso_missing(stream, os.path.getsize(path))
+        if missing > 0:
+            raise cut_off(f"{what} {path}", missing)
+    return Condition()
 
 
 def check_header(path: str, limits: ProbeLimits, what: str) -> None:
@@ -93,74 +106,4 @@ def _iso_missing(stream: BinaryIO, size: int) -> int:
         position += length
         if position > size:
             return position - size
-    return 0
-
-
-def _riff_missing(stream: BinaryIO, size: int) -> int:
-    position = 0
-    while position + 12 <= size:
-        stream.seek(position)
-        head = stream.read(12)
-        if head[:4] not in (b"RIFF", b"RIFX"):
-            return 0
-        length = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
-        if _streamed(length):
-            return 0
-        if head[8:12] == b"WAVE" and (missing := _wave_missing(stream, position + 12, size)):
-            return missing
-        if position + 8 + length > size + 1:  # some writers count a pad byte that they do not write
-            return position + 8 + length - size
-        position += 8 + length + (length & 1)
-    return 0
-
-
-def _streamed(length: int) -> bool:
-    """The length of a recording whose header was never filled in."""
-    return length in (0, 0xFFFFFFFF) or length >= 0x7FFFFFFF - 64
-
-
-def _wave_missing(stream: BinaryIO, position: int, size: int) -> int:
-    """Bytes that the samples' own chunk has less than it says."""
-    for _ in range(_MAX_CHUNKS):
-        stream.seek(position)
-        head = stream.read(8)
-        length = int.from_bytes(head[4:8], "little")
-        if len(head) < 8 or (head[:4] == b"data" and _streamed(length)):
-            return 0
-        position += 8 + length + (length & 1)
-        if head[:4] == b"data":
-            return max(0, position - size - 1)
-    return 0
-
-
-def _ts_missing(stream: BinaryIO, size: int) -> int:
-    head = stream.read(4 * 204)
-    for packet, offset in ((188, 0), (192, 4), (204, 0)):
-        if all(head[offset + packet * n : offset + packet * n + 1] == b"\x47" for n in range(3)):
-            return (packet - size % packet) % packet
-    return 0
-
-
-def _ps_missing(stream: BinaryIO, size: int) -> int:
-    """Walk the packs in the last MiB: the last packet must end within the file."""
-    start = max(0, size - _TAIL)
-    stream.seek(start)
-    tail = stream.read()
-    position = tail.find(b"\x00\x00\x01\xba")
-    while 0 <= position <= len(tail) - 6:
-        if tail[position : position + 3] != b"\x00\x00\x01":
-            position = tail.find(b"\x00\x00\x01\xba", position + 1)  # padding, or a false start: next pack
-            continue
-        code = tail[position + 3]
-        if code == 0xB9:
-            return 0
-        if code == 0xBA:
-            mpeg2 = tail[position + 4] >> 6 == 1
-            if mpeg2 and position + 14 > len(tail):
-                return position + 14 - len(tail)
-            position += 14 + (tail[position + 13] & 7) if mpeg2 else 12
-        else:
-            position += 6 + int.from_bytes(tail[position + 4 : position + 6], "big")
-        if position > len(tail):
-            return position - len(tail)
     return 0

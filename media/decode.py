@@ -17,7 +17,7 @@ import numpy as np
 
 from media.index import FrameIndex
 from media.info import ProbeLimits
-from media.opening import open_input, strictly, unreadable, video_stream
+from media.opening import open_input, packets_of, strictly, unreadable, video_stream
 from raydub.errors import Code, InputError
 
 _PREROLL_SECONDS = (0.0, 1.0, 4.0, 16.0)
@@ -96,7 +96,7 @@ class Decoder:
             packets = self._packets_from(int(self._index.pts[key]))
         if packets is None:
             self._open()
-            packets = self._container.demux(self._stream)
+            packets = packets_of(self._container, self._stream)
             key = 0
         self._next = key
         self._running = self._numbered(packets, key)
@@ -117,7 +117,7 @@ class Decoder:
             self._open()
             try:
                 self._container.seek(goal, stream=self._stream, backward=True)
-                packets = self._container.demux(self._stream)
+                packets = packets_of(self._container, self._stream)
                 for packet in packets:
                     if packet.size and packet.is_keyframe and packet.pts is not None:
                         if packet.pts <= key:

@@ -12,7 +12,7 @@ import io
 import os
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -21,13 +21,16 @@ import av
 import av.error
 import numpy as np
 
+from media.headers import AGAIN
 from media.info import ProbeLimits, VideoInfo
-from media.opening import decoder_pixels, open_input, strictly, unreadable, video_stream
+from media.opening import decoder_pixels, open_input, packets_of, strictly, unreadable, video_stream
 from media.publish import write_atomic
 from media.rate import I64, Spacing, space_frames
 from raydub.errors import Code, InputError
 
 _HIDDEN_FRAMES = {"vp8"}
+# Two packets of the file may come as one: the fields of a frame.
+_JOINED = {"h264", "hevc", "mpeg1video", "mpeg2video", "vc1"}
 # Packets without a frame that the first one may have before it: no codec and no key frame distance comes near.
 _FRUITLESS_PACKETS = 5000
 # An hour at 25 frames a second may come of a single slide.
@@ -38,13 +41,15 @@ _FREE_FRAMES = 90_000
 class FrameIndex:
     """pts: (N,) int64 presentation times of the file's frames in `time_base` seconds, strictly increasing; keys: (K,)
     int64 those from which decoding can start; spacing: how the N frames lie on the constant-rate grid; counted: the
-    times are made up from frame numbers, so that seeking is impossible."""
+    times are made up from frame numbers, so that seeking is impossible; left_out: frames before the first one that can
+    be decoded (known when the index was just built)."""
 
     pts: I64
     keys: I64
     time_base: Fraction
     spacing: Spacing
     counted: bool
+    left_out: int = 0
 
     def file_frames(self, start: int, stop: int) -> I64:
         """(stop - start,) numbers of the file's frames shown at the constant-rate frames start..stop-1."""
@@ -74,11 +79,12 @@ class FrameIndex:
             return FrameIndex(pts, stored["keys"], Fraction(base_n, base_d), spacing, bool(counted))
 
 
-def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameIndex:
-    """Index the video at `path`. first_pts: time of the first frame that decoding yields, None if frames carry none.
+def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least: int | None = None) -> FrameIndex:
+    """Index the video at `path`. first_pts: time of the first frame that decoding yields, None if frames carry none;
+    at_least: how many frames the container holds, where that is known.
 
     Raises InputError: VIDEO_NO_FRAMES, INPUT_TRUNCATED (fewer packets than the container lists), INPUT_LIMIT,
-    INPUT_UNREADABLE.
+    INPUT_UNREADABLE (among others: fewer packets than `at_least`, a first key frame that cannot be decoded).
     """
     with contextlib.closing(open_input(path, limits)) as container:
         stream = video_stream(container, path)
@@ -101,21 +107,46 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits) -> FrameI
                     last_pts, last_duration = packet.pts, packet.duration or 0
         if stream.frames > packets and "mp4" in container.format.name:
             raise InputError(Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}")
+        if at_least is not None and packets < at_least and stream.codec_context.name not in _JOINED:
+            raise _damaged(path, f"it holds {at_least} frames, of which {packets} can be found")
         time_base, stated = stream.time_base, [stream.average_rate, stream.guessed_rate, stream.base_rate]
         hidden = stream.codec_context.name in _HIDDEN_FRAMES
     pts: I64 = np.sort(np.frombuffer(times, np.int64))
     if first_pts is None or hidden or untimed or (len(pts) > 1 and np.diff(pts).min() <= 0):
         return _index_by_decoding(path, time_base, stated, limits)
-    pts = pts[pts >= first_pts]
+    left_out = int(np.searchsorted(pts, first_pts))
+    pts = pts[left_out:]
     if not len(pts):
         raise InputError(Code.VIDEO_NO_FRAMES, f"video {path} has no frames")
     starts = np.unique(np.frombuffer(keys, np.int64))
-    return _finish(path, pts, starts[starts >= first_pts], time_base, stated, last_duration, False, limits)
+    if len(starts) and starts[0] < first_pts:
+        _check_first_key(path, limits)
+    index = _finish(path, pts, starts[starts >= first_pts], time_base, stated, last_duration, False, limits)
+    return replace(index, left_out=left_out)
+
+
+def _check_first_key(path: str, limits: ProbeLimits) -> None:
+    """Raise InputError INPUT_UNREADABLE when decoding fails with the first key frame: it is damaged, and not one that
+    a recording began before."""
+    with contextlib.closing(open_input(path, limits)) as container:
+        stream = strictly(video_stream(container, path), limits)
+        try:
+            for packet in packets_of(container, stream):
+                if packet.size and packet.is_keyframe:
+                    packet.decode()
+                    return
+        except (av.error.FFmpegError, OSError) as error:
+            raise _damaged(path, "its first key frame cannot be decoded") from error
+
+
+def _damaged(path: str, wrong: str) -> InputError:
+    """INPUT_UNREADABLE for a video whose packets do not make up what they should."""
+    return InputError(Code.INPUT_UNREADABLE, f"video {path} is damaged: {wrong}", hint=AGAIN)
 
 
 def _packets(container: Any, stream: Any, path: str) -> Iterator[Any]:
     try:
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if packet.size:
                 yield packet
     except (av.error.FFmpegError, OSError) as error:
@@ -128,7 +159,7 @@ def _index_by_decoding(path: str, time_base: Fraction, stated: list[Any], limits
         stream.thread_type = "AUTO"
         times, keys, count = array("q"), array("q"), 0
         try:
-            for frame in container.decode(stream):
+            for frame in (frame for packet in packets_of(container, stream) for frame in packet.decode()):
                 count += 1
                 if frame.pts is not None:
                     times.append(frame.pts)
@@ -217,7 +248,7 @@ def first_frame(path: str, limits: ProbeLimits) -> Any:
         # Not `strictly`: what stands before the first whole frame of a recording may be broken.
         stream.codec_context.options = {"max_pixels": decoder_pixels(limits)}
         try:
-            for number, packet in enumerate(container.demux(stream)):
+            for number, packet in enumerate(packets_of(container, stream)):
                 for frame in packet.decode():
                     return frame
                 if number > _FRUITLESS_PACKETS:

@@ -67,7 +67,7 @@ class VideoInfo(BaseModel):
     over its height, after rotation. duration: n_frames / rate, in seconds. start_time: seconds at which the first frame
     stands in the file. variable_rate: the file's own frames are unevenly spaced, so that some constant-rate frames
     repeat their predecessor. identity: a hash of size and content that moves with the file. index_path: where the frame
-    index was stored for other processes, or None.
+    index was stored for other processes, or None. losses: a sentence on what a recording lacks, or "".
     """
 
     model_config = ConfigDict(frozen=True)
@@ -89,6 +89,7 @@ class VideoInfo(BaseModel):
     identity: str
     codec: str = ""
     index_path: str | None = None
+    losses: str = ""
 
 
 class SpeechInfo(BaseModel):

@@ -1,18 +1,31 @@
-"""Is a Matroska file whole? Its elements must lie end to end (RFC 8794, RFC 9559).
+"""Is a Matroska file whole? Its elements must lie end to end, each where it may stand (RFC 8794, RFC 9559).
 
 libav skips over damage to the next cluster that it recognises and reports nothing, so that frames are missing. This
-walk reads element headers only, down to the blocks of each cluster. Elements of unknown size (live recordings) end it.
+walk reads element headers only, down to the blocks of each cluster. Segments and clusters of unknown size (live
+recordings) end where the next element of a higher level begins, and may be cut off anywhere.
 """
 
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
 
+from media.headers import Headers, cut_off, damaged
 from raydub.errors import Code, InputError
 
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
+_TRACKS = 0x1654AE6B
+_GROUP = 0xA0
+_BLOCKS = (0xA3, 0xA1)
+_ANYWHERE = {0xEC, 0xBF}  # Void, CRC-32
+# What may stand in a segment (SeekHead, Info, Tracks, Chapters, Cluster, Cues, Attachments, Tags), ...
+_IN_SEGMENT = {0x114D9B74, 0x1549A966, _TRACKS, 0x1043A770, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1254C367} | _ANYWHERE
+# ... in a cluster (Timestamp, SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock), ...
+_IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, _GROUP, 0xAF} | _ANYWHERE
+# ... and in a group (Block, BlockVirtual, BlockAdditions, BlockDuration, ReferencePriority, ReferenceBlock,
+# ReferenceVirtual, CodecState, DiscardPadding, Slices, ReferenceFrame).
+_IN_GROUP = {0xA1, 0xA2, 0x75A1, 0x9B, 0xFA, 0xFB, 0xFD, 0xA4, 0x75A2, 0x8E, 0xC8} | _ANYWHERE
+_ALLOWED = (_IN_SEGMENT, _IN_CLUSTER, _IN_GROUP)
 _UNKNOWN = -1
 _EMPTY_BYTES = 4
 _MAX_EMPTY = 1_000_000
@@ -21,62 +34,97 @@ _MAX_EMPTY = 1_000_000
 def check_matroska(path: str, what: str) -> None:
     """Raise InputError INPUT_TRUNCATED when the segment runs past the file's end, INPUT_UNREADABLE when its elements do
     not fit together, INPUT_LIMIT when they are millions of empty ones."""
-    size = os.path.getsize(path)
-    with open(path, "rb", buffering=1 << 18) as stream:
+    size, name = os.path.getsize(path), f"{what} {path}"
+    with open(path, "rb", buffering=0) as stream:
+        headers = Headers(stream)
         position = 0
         while position < size:
-            element = _header(stream, position, size)
+            element = _header(headers, position, size)
             if element is None:
                 return  # junk behind the segment is harmless; before it, libav could not have opened the file
             identifier, start, stop = element
-            if stop == _UNKNOWN:
-                return
             if identifier == _SEGMENT:
                 if stop > size:
-                    raise InputError(
-                        Code.INPUT_TRUNCATED,
-                        f"{what} {path} is cut off: {stop - size} bytes are missing",
-                        hint="copy or download the file again",
-                    )
-                broken = _broken(stream, start, stop, f"{what} {path}")
-                if broken is not None:
-                    raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} is damaged near byte {broken}")
+                    raise cut_off(name, stop - size)
+                _walk(headers, start, size if stop == _UNKNOWN else stop, stop == _UNKNOWN, name)
+                return
+            if stop == _UNKNOWN:
                 return
             position = stop
 
 
-def _broken(stream: BinaryIO, start: int, stop: int, name: str) -> int | None:
-    """Where the elements from start on fail to fill the space up to `stop` exactly, or None.
-
-    Raises InputError INPUT_LIMIT for a segment of millions of elements that hold nothing."""
-    position, cluster, empty = start, start, 0
-    while position < stop:
-        # Elements of a cluster end where the cluster does; a cluster within a cluster does not count as one.
-        inside_cluster = position < cluster
-        limit = cluster if inside_cluster else stop
-        element = _header(stream, position, limit)
+def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> None:
+    """The elements from `position` on must fill the space up to `stop` exactly; at its end a live one may lack some."""
+    ends, empty = [stop], 0
+    tracks: set[int] = set()
+    while True:
+        while len(ends) > 1 and position >= ends[-1]:
+            ends.pop()
+        if position >= stop:
+            return
+        element = _header(headers, position, ends[-1])
         if element is None:
-            return position
+            if live and stop - position < 12:
+                return
+            raise damaged(name, position, "an element was expected")
         identifier, inside, end = element
+        if live and identifier in _IN_SEGMENT and identifier not in _ANYWHERE:
+            del ends[1:]
+        level = len(ends) - 1
+        if identifier not in _ALLOWED[level]:
+            raise damaged(name, position, f"an element {identifier:X} of no known kind, or in the wrong place")
         if end == _UNKNOWN:
-            return None
-        if end > limit:
-            return position
+            if identifier != _CLUSTER:
+                raise damaged(name, position, f"an element {identifier:X} of unknown length")
+            live, end = True, stop
+        if end > ends[-1]:
+            if live and ends[-1] == stop:
+                return
+            raise damaged(name, position, "an element is longer than what it lies in")
         if end - inside <= _EMPTY_BYTES:
             empty += 1
             if empty > _MAX_EMPTY:
                 raise InputError(Code.INPUT_LIMIT, f"{name} has more than {_MAX_EMPTY} elements that hold nothing")
-        if identifier == _CLUSTER and not inside_cluster:
-            cluster, position = end, inside
+        if identifier in _BLOCKS:
+            track = _number(headers.at(inside, min(8, end - inside)), keep_marker=False)
+            if track is None or (tracks and track[0] not in tracks):
+                raise damaged(name, position, "a block of no known track")
+        elif identifier == _TRACKS:
+            tracks |= _track_numbers(headers, inside, end)
+        if identifier in (_CLUSTER, _GROUP):
+            ends.append(end)
+            position = inside
         else:
             position = end
-    return None
 
 
-def _header(stream: BinaryIO, position: int, limit: int) -> tuple[int, int, int] | None:
+def _track_numbers(headers: Headers, start: int, stop: int) -> set[int]:
+    """The numbers (TrackNumber in each TrackEntry) by which blocks name their tracks; empty when they do not parse."""
+    found: set[int] = set()
+    for kind, inside, end in _children(headers, start, stop):
+        if kind == 0xAE:
+            numbers = [(at, upto) for part, at, upto in _children(headers, inside, end) if part == 0xD7]
+            if not numbers:
+                return set()
+            at, upto = numbers[0]
+            found.add(int.from_bytes(headers.at(at, min(8, upto - at)), "big"))
+    return found
+
+
+def _children(headers: Headers, position: int, stop: int) -> list[tuple[int, int, int]]:
+    found: list[tuple[int, int, int]] = []
+    while position < stop and len(found) < 10_000:
+        element = _header(headers, position, stop)
+        if element is None or not element[1] <= element[2] <= stop:
+            break
+        found.append(element)
+        position = element[2]
+    return found
+
+
+def _header(headers: Headers, position: int, limit: int) -> tuple[int, int, int] | None:
     """(identifier, first byte of the content, byte after it or _UNKNOWN) of the element at `position`."""
-    stream.seek(position)
-    head = stream.read(min(12, limit - position))
+    head = headers.at(position, min(12, limit - position))
     identifier = _number(head, keep_marker=True)
     if identifier is None or identifier[1] > 4:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import av
@@ -89,6 +90,18 @@ def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.contai
         container.close()
         raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {count} streams, more than {limits.max_streams}")
     return container
+
+
+def packets_of(container: av.container.InputContainer, stream: Any) -> Iterator[Any]:
+    """The packets of one stream in the file's order, then an empty one for the decoder's last frames. PyAV alone raises
+    IndexError at the end of a file in which another stream appears on the way, as in transport streams."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):
+            return
+        yield packet
 
 
 def unreadable(path: str, what: str, error: BaseException) -> InputError:

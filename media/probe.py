@@ -44,7 +44,8 @@ def probe_video(
     if looks_truncated(path):
         check_complete(path, "mov", "video")
     with contextlib.closing(open_input(path, limits)) as container:
-        check_complete(path, container.format.name, "video")
+        pid = container.streams.video[0].id if container.streams.video else None
+        condition = check_complete(path, container.format.name, "video", pid)
         stream = video_stream(container, path)
         context = stream.codec_context
         _check_size(path, context.width, context.height, limits)
@@ -55,7 +56,7 @@ def probe_video(
         has_audio, codec = bool(container.streams.audio), context.name
     frame = first_frame(path, limits)
     _check_size(path, frame.width, frame.height, limits)
-    index = build_index(path, frame.pts, limits)
+    index = build_index(path, frame.pts, limits, condition.frames)
     turn, flip = orientation(frame)
     width, height = frame.width // 2 * 2, frame.height // 2 * 2
     if turn in (90, 270):
@@ -80,6 +81,7 @@ def probe_video(
         identity=identity,
         codec=codec,
         index_path=store_index(index, index_dir, identity) if index_dir else None,
+        losses="; ".join(filter(None, (condition.losses, _left_out(index)))),
     )
 
 
@@ -131,6 +133,10 @@ def _check_sound(path: str, rate: int, channels: int, limits: ProbeLimits) -> No
 
 def _start(index: FrameIndex) -> float:
     return 0.0 if index.counted else float(int(index.pts[0]) * index.time_base)
+
+
+def _left_out(index: FrameIndex) -> str:
+    return f"its first {index.left_out} frames cannot be decoded and are left out" if index.left_out else ""
 
 
 def _colour(frame: Any) -> Colour:

@@ -117,6 +117,21 @@ class Claims:
             count += 1
         return count
 
+    def somebody_works(self, alive: Callable[[Mapping[str, Any]], bool]) -> bool:
+        """Is any piece of work under way: claimed, not ended, within its time limit (the record's `limit_s`), on a node
+        that is there, by a process that nobody knows to be dead? Never raises. The limit is counted from `started` by
+        the clock of another machine: a wrong clock costs patience, no work."""
+        for path in run_dir(self.work_dir, self.run_id).glob("attempts/*/*"):
+            if not path.name.rpartition(".")[2].isdecimal():
+                continue
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                record = json.loads(path.read_bytes())
+                here = record["host"] == socket.gethostname() and record.get("born")
+                dead = here and not process_lives(record)
+                if not dead and time.time() - record["started"] < record["limit_s"] and alive(record):
+                    return True
+        return False
+
     def give_up(self, job_id: str) -> None:
         """Tell all workers of this run that the job has failed. Raises StageError STORAGE or DISK_FULL."""
         path = self._failed(job_id)

@@ -26,7 +26,7 @@ from pipeline.events import Assembled, Failed, Item, Note, Planned
 from pipeline.failures import failed
 from pipeline.feed import Feed
 from pipeline.lazy import MakeToolbox
-from pipeline.nodes import nodes_now, store_used_mb
+from pipeline.nodes import LivingNodes, nodes_now, store_used_mb
 from pipeline.pools import Node, Pools, plan_pools
 from pipeline.rows import Row, pack, pack_job, unpack
 from pipeline.steps import WorkSettings
@@ -43,7 +43,8 @@ _MOST_DATASETS = 10
 @dataclass(frozen=True)
 class Patience:
     """Seconds. stall: without any sign of progress, until the run is given up; replan: without progress after nodes
-    were lost, until a new dataset is planned for those that are left."""
+    were lost, until a new dataset is planned for those that are left. A step that is under way within its own time
+    limit (pipeline.limits) is a sign of progress: preparing a film of hours may take longer than `stall`."""
 
     stall: float = 1800.0
     replan: float = 60.0
@@ -71,6 +72,7 @@ class RayExecutor:
         self._patience = patience or Patience()
         self._plan = plan
         self._clock = clock
+        self._alive = LivingNodes(nodes_now)
         self._board = start_board()
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
         self._running: dict[Any, Job] = {}
@@ -156,7 +158,6 @@ class RayExecutor:
             self._tools,
             self._pools,
             self._board,
-            stall_seconds=self._patience.stall,
             nodes=len(self._nodes),
         )
         self._feed = feed = Feed(lambda: blocks(dataset))
@@ -192,12 +193,18 @@ class RayExecutor:
         if now - self._moved > self._patience.replan and now - self._looked > min(_LOOK_EVERY, self._patience.replan):
             self._looked = now
             living = nodes_now()
-            if set(self._nodes) - set(living) and self._enough(living):
+            if set(self._nodes) - set(living) and self._enough(living) and not self._somebody_works():
                 raise _NodesLost
 
     def _check_stall(self) -> None:
-        if self._clock() - self._moved > self._patience.stall:
+        if self._clock() - self._moved <= self._patience.stall:
+            return
+        if not self._somebody_works():
             raise stalled(self._patience.stall)
+        self._moved = self._clock() - self._patience.stall + min(_LOOK_EVERY, self._patience.stall)
+
+    def _somebody_works(self) -> bool:
+        return Claims(self._settings.work_dir, self._settings.run_id).somebody_works(self._alive)
 
     def _replan(self, jobs: int) -> None:
         living = self._wait_for_nodes()

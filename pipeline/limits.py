@@ -18,7 +18,8 @@ class StepLimits:
     there for hangs, not to hurry anybody.
 
     flat: every step may take this long and no longer, whatever its size; None: as the others say.
-    prepare, per_mib: base, and for each MiB of the job's inputs; remote: instead, for inputs that are fetched from a
+    prepare, per_mib: base, and for each MiB of the job's inputs; searched: so many times per_mib where no_face=drop
+    has the whole source searched for faces; remote: instead, for inputs that are fetched from a
     URI (their size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk.
     stitch, per_joined_frame: joining a job, by output frame. grace: from the first attempt to end a step to the next,
     harder one (see pipeline.watchdog).
@@ -27,6 +28,7 @@ class StepLimits:
     flat: float | None = None
     prepare: float = 600.0
     per_mib: float = 5.0
+    searched: float = 30.0
     remote: float = 6 * 3600.0
     chunk: float = 300.0
     per_frame: float = 2.0
@@ -41,7 +43,8 @@ class StepLimits:
         inputs = [path for path in (job.video, job.audio) if path]
         if any("://" in path for path in inputs):
             return self.remote
-        return self.prepare + self.per_mib * sum(map(_size, inputs)) / _MIB
+        per_mib = self.per_mib * (self.searched if job.options.no_face == "drop" else 1.0)
+        return self.prepare + per_mib * sum(map(_size, inputs)) / _MIB
 
     def for_chunk(self, frames: int) -> float:
         """Seconds for one stage of a chunk of so many frames."""

@@ -185,6 +185,8 @@ def _key(said: dict[str, Any]) -> str:
 
 def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:
     found = []
+    if video.losses:
+        found.append(f"W_DAMAGED: the video is a recording with losses: {video.losses}")
     if video.variable_rate:
         found.append(f"W_VARIABLE_RATE: the video's frames are unevenly spaced; made {float(video.rate):g} a second")
     if timeline.extend != "none" and video.kind != "image":

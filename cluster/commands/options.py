@@ -47,7 +47,8 @@ StepTimeout = Annotated[
         "--step-timeout",
         min=1,
         metavar="SECONDS",
-        help="End a step (a stage of one chunk, a stitch) after so long; default: minutes, more for more frames.",
+        help="End a step (a stage of one chunk, a stitch), loading included, after so long; default: minutes, more "
+        "for more frames.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where the lip network runs: auto, cpu or cuda.")]

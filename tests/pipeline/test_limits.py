@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.job import Job
+from manifests.options import Options
 from pipeline.limits import StepLimits
 
 
@@ -43,4 +44,6 @@ def test_larger_inputs_more_time(tmp_path: Path) -> None:
     assert limits.for_prepare(job(str(folder))) == 600 + 4 * 5
     assert limits.for_prepare(job(str(tmp_path / "absent"))) == 600
     assert limits.for_prepare(job("a\0b")) == 600
+    searched = job(str(big)).model_copy(update={"options": Options(no_face="drop")})
+    assert limits.for_prepare(searched) == 600 + 100 * 5 * 30
     assert limits.for_prepare(job("https://example.org/v.mp4")) == 6 * 3600

@@ -99,6 +99,29 @@ def test_without_lost_nodes_nothing_is_planned_anew(monkeypatch: pytest.MonkeyPa
     assert world.built == [["x", "y"]]
 
 
+def test_a_step_under_way_within_its_limit_is_no_stall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    world = World(monkeypatch, tmp_path, hang)
+    record = {**this_worker("a"), "limit_s": 3.0}
+    Claims(str(tmp_path), "run").claim("x", "prepare", worker=record)
+    start = time.monotonic()
+    with pytest.raises(RaydubError) as found:
+        list(world.executor(Patience(stall=0.5, replan=60)).items(JOBS))
+    assert found.value.code is Code.STALLED
+    assert time.monotonic() - start > 2.5
+
+
+@pytest.mark.parametrize("mended", [{"node": "gone"}, {"born": "another"}, {"limit_s": 0.0}, {}])
+def test_work_that_nobody_does_is_no_excuse(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mended: dict[str, Any]
+) -> None:
+    claims = Claims(str(tmp_path), "run")
+    claim = claims.claim("x", "prepare", worker={**this_worker("a"), "limit_s": 60.0, **mended})
+    nodes = {"a", "b"}
+    assert claims.somebody_works(lambda record: record["node"] in nodes) is not bool(mended)
+    claim.release()
+    assert not claims.somebody_works(lambda _: True)
+
+
 def test_no_node_left_is_a_stall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def first() -> Iterator[Any]:
         world.nodes.clear()
