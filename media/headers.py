@@ -1,0 +1,39 @@
+"""Reading the headers of a container without the media between them, and the words for what does not fit."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from raydub.errors import Code, InputError
+
+AGAIN = "copy or download the file again"
+
+
+class Headers:
+    """Small pieces of a large file. Reads `window` bytes at a time where it is asked: headers that lie close together
+    cost one read, and what lies between headers far apart is not read."""
+
+    def __init__(self, stream: BinaryIO, window: int = 4096) -> None:
+        self._stream = stream
+        self._window = window
+        self._start = 0
+        self._held = b""
+
+    def at(self, position: int, count: int) -> bytes:
+        """`count` bytes from byte `position` on, fewer at the end of the file."""
+        offset = position - self._start
+        if offset < 0 or offset + count > len(self._held):
+            self._stream.seek(position)
+            self._held = self._stream.read(max(count, self._window))
+            self._start, offset = position, 0
+        return self._held[offset : offset + count]
+
+
+def cut_off(name: str, missing: int) -> InputError:
+    """The error for a file that is shorter than its headers say. name: what it is, and its path."""
+    return InputError(Code.INPUT_TRUNCATED, f"{name} is cut off: at least {missing} bytes are missing", hint=AGAIN)
+
+
+def damaged(name: str, position: int, wrong: str) -> InputError:
+    """The error for headers that do not fit together at byte `position`."""
+    return InputError(Code.INPUT_UNREADABLE, f"{name} is damaged near byte {position}: {wrong}", hint=AGAIN)
