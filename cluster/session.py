@@ -48,13 +48,14 @@ def ray_session(address: str | None = None, num_cpus: int | None = None, verbose
     if ray.is_initialized():
         yield _nodes()
         return
-    _connect(address, num_cpus, verbose)
-    try:
-        # Ray prints lost nodes and dead actors to stdout, whatever log_to_driver says; that belongs to our document.
-        with redirect_stdout(sys.stderr):
+    # Ray prints lost nodes and dead actors to stdout, whatever log_to_driver says, the last of it while it shuts down;
+    # stdout belongs to our document.
+    with redirect_stdout(sys.stderr):
+        _connect(address, num_cpus, verbose)
+        try:
             yield _nodes()
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:

@@ -160,7 +160,8 @@ class Case:
     def markers(self) -> dict[str, dict[str, Any]]:
         """Markers of finished parts by file name."""
         found = {}
-        for path in sorted(self.work.glob("jobs/*/parts/*.json")):
+        # Digits first: a marker that is being written has a hidden name.
+        for path in sorted(self.work.glob("jobs/*/parts/[0-9]*.json")):
             with suppress(FileNotFoundError):
                 found[path.name] = json.loads(path.read_text())
         return found
