@@ -37,7 +37,7 @@ def check_complete(path: str, container_format: str, what: str, pid: int | None 
     not fit together, INPUT_LIMIT for a Matroska file of millions of empty ones."""
     kind = container_format.split(",")[0]
     if kind == "matroska":
-        check_matroska(path, what)
+        return Condition(frames=check_matroska(path, what))
     elif kind in ("avi", "wav"):
         return Condition(frames=check_riff(path, what))
     elif kind == "mpegts":

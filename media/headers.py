@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import BinaryIO
 
 from raydub.errors import Code, InputError
+
+_BLOCK = 1 << 20
 
 AGAIN = "copy or download the file again"
 
@@ -27,6 +30,17 @@ class Headers:
             self._held = self._stream.read(max(count, self._window))
             self._start, offset = position, 0
         return self._held[offset : offset + count]
+
+    def checksum(self, start: int, stop: int) -> int:
+        """CRC-32 (ISO 3309) of the bytes start..stop-1."""
+        value = 0
+        self._stream.seek(start)
+        while start < stop:
+            block = self._stream.read(min(_BLOCK, stop - start))
+            if not block:
+                break
+            value, start = zlib.crc32(block, value), start + len(block)
+        return value
 
 
 def cut_off(name: str, missing: int) -> InputError:

@@ -24,12 +24,13 @@ import numpy as np
 from media.headers import AGAIN
 from media.info import ProbeLimits, VideoInfo
 from media.opening import decoder_pixels, open_input, packets_of, strictly, unreadable, video_stream
+from media.pictures import CODECS, PictureNumbers, pauses
 from media.publish import write_atomic
 from media.rate import I64, Spacing, space_frames
 from raydub.errors import Code, InputError
 
 _HIDDEN_FRAMES = {"vp8"}
-# Two packets of the file may come as one: the fields of a frame.
+# Two chunks of an AVI may come as one packet: the fields of a frame.
 _JOINED = {"h264", "hevc", "mpeg1video", "mpeg2video", "vc1"}
 # Packets without a frame that the first one may have before it: no codec and no key frame distance comes near.
 _FRUITLESS_PACKETS = 5000
@@ -42,7 +43,7 @@ class FrameIndex:
     """pts: (N,) int64 presentation times of the file's frames in `time_base` seconds, strictly increasing; keys: (K,)
     int64 those from which decoding can start; spacing: how the N frames lie on the constant-rate grid; counted: the
     times are made up from frame numbers, so that seeking is impossible; left_out: frames before the first one that can
-    be decoded (known when the index was just built)."""
+    be decoded; lost: pictures whose numbers are left out (both are known when the index was just built)."""
 
     pts: I64
     keys: I64
@@ -50,6 +51,7 @@ class FrameIndex:
     spacing: Spacing
     counted: bool
     left_out: int = 0
+    lost: int = 0
 
     def file_frames(self, start: int, stop: int) -> I64:
         """(stop - start,) numbers of the file's frames shown at the constant-rate frames start..stop-1."""
@@ -90,11 +92,15 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least:
         stream = video_stream(container, path)
         # Eight bytes a frame: lists of numbers would take ten times that, for a day of film a gigabyte.
         times, keys, untimed = array("q"), array("q"), False
-        last_duration, packets, last_pts = 0, 0, -(1 << 62)
+        last_duration, packets, last_pts, shown = 0, 0, -(1 << 62), 0
+        numbers = PictureNumbers() if stream.codec_context.name in CODECS else None
         for packet in _packets(container, stream, path):
             packets += 1
             if packets > limits.max_frames:
                 raise InputError(Code.INPUT_LIMIT, f"video {path} has more than {limits.max_frames} frames")
+            shown += packet.duration or 0
+            if numbers is not None:
+                numbers.see(packet)
             if packet.is_discard:
                 continue
             if packet.pts is None:
@@ -107,13 +113,19 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least:
                     last_pts, last_duration = packet.pts, packet.duration or 0
         if stream.frames > packets and "mp4" in container.format.name:
             raise InputError(Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}")
-        if at_least is not None and packets < at_least and stream.codec_context.name not in _JOINED:
+        if numbers is not None:
+            numbers.end()
+        joined = "avi" in container.format.name and stream.codec_context.name in _JOINED
+        if at_least is not None and packets < at_least and not joined:
             raise _damaged(path, f"it holds {at_least} frames, of which {packets} can be found")
         time_base, stated = stream.time_base, [stream.average_rate, stream.guessed_rate, stream.base_rate]
         hidden = stream.codec_context.name in _HIDDEN_FRAMES
     pts: I64 = np.sort(np.frombuffer(times, np.int64))
+    lost = 0
+    if numbers is not None and len(pts) > 1:
+        lost = max(numbers.missing, pauses(pts, shown, last_duration))
     if first_pts is None or hidden or untimed or (len(pts) > 1 and np.diff(pts).min() <= 0):
-        return _index_by_decoding(path, time_base, stated, limits)
+        return replace(_index_by_decoding(path, time_base, stated, limits), lost=lost)
     left_out = int(np.searchsorted(pts, first_pts))
     pts = pts[left_out:]
     if not len(pts):
@@ -122,7 +134,7 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least:
     if len(starts) and starts[0] < first_pts:
         _check_first_key(path, limits)
     index = _finish(path, pts, starts[starts >= first_pts], time_base, stated, last_duration, False, limits)
-    return replace(index, left_out=left_out)
+    return replace(index, left_out=left_out, lost=lost)
 
 
 def _check_first_key(path: str, limits: ProbeLimits) -> None:

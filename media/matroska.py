@@ -1,7 +1,8 @@
 """Is a Matroska file whole? Its elements must lie end to end, each where it may stand (RFC 8794, RFC 9559).
 
 libav skips over damage to the next cluster that it recognises and reports nothing, so that frames are missing. This
-walk reads element headers only, down to the blocks of each cluster. Segments and clusters of unknown size (live
+walk reads element headers only, down to the blocks of each cluster, and the whole of clusters that have a checksum
+(CRC-32, which ffmpeg and mkvmerge can write; libav does not look at it). Segments and clusters of unknown size (live
 recordings) end where the next element of a higher level begins, and may be cut off anywhere.
 """
 
@@ -17,7 +18,10 @@ _CLUSTER = 0x1F43B675
 _TRACKS = 0x1654AE6B
 _GROUP = 0xA0
 _BLOCKS = (0xA3, 0xA1)
-_ANYWHERE = {0xEC, 0xBF}  # Void, CRC-32
+_CHECKSUM = 0xBF
+_ANYWHERE = {0xEC, _CHECKSUM}  # 0xEC: Void
+_PICTURE = 1
+_LACING = 6
 # What may stand in a segment (SeekHead, Info, Tracks, Chapters, Cluster, Cues, Attachments, Tags), ...
 _IN_SEGMENT = {0x114D9B74, 0x1549A966, _TRACKS, 0x1043A770, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1254C367} | _ANYWHERE
 # ... in a cluster (Timestamp, SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock), ...
@@ -31,9 +35,11 @@ _EMPTY_BYTES = 4
 _MAX_EMPTY = 1_000_000
 
 
-def check_matroska(path: str, what: str) -> None:
-    """Raise InputError INPUT_TRUNCATED when the segment runs past the file's end, INPUT_UNREADABLE when its elements do
-    not fit together, INPUT_LIMIT when they are millions of empty ones."""
+def check_matroska(path: str, what: str) -> int | None:
+    """How many frames the first picture track has, None where that is not known.
+
+    Raises InputError INPUT_TRUNCATED when the segment runs past the file's end, INPUT_UNREADABLE when its elements do
+    not fit together or a cluster's checksum is wrong, INPUT_LIMIT when they are millions of empty ones."""
     size, name = os.path.getsize(path), f"{what} {path}"
     with open(path, "rb", buffering=0) as stream:
         headers = Headers(stream)
@@ -41,31 +47,33 @@ def check_matroska(path: str, what: str) -> None:
         while position < size:
             element = _header(headers, position, size)
             if element is None:
-                return  # junk behind the segment is harmless; before it, libav could not have opened the file
+                return None  # junk behind the segment is harmless; before it, libav could not have opened the file
             identifier, start, stop = element
             if identifier == _SEGMENT:
                 if stop > size:
                     raise cut_off(name, stop - size)
-                _walk(headers, start, size if stop == _UNKNOWN else stop, stop == _UNKNOWN, name)
-                return
+                return _walk(headers, start, size if stop == _UNKNOWN else stop, stop == _UNKNOWN, name)
             if stop == _UNKNOWN:
-                return
+                return None
             position = stop
+    return None
 
 
-def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> None:
-    """The elements from `position` on must fill the space up to `stop` exactly; at its end a live one may lack some."""
+def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> int | None:
+    """Frames of the first picture track. The elements from `position` on must fill the space up to `stop` exactly; a
+    live segment may be cut off at its end."""
     ends, empty = [stop], 0
-    tracks: set[int] = set()
+    tracks: dict[int, tuple[int, bool]] = {}
+    picture, frames, laced = 0, 0, False
     while True:
         while len(ends) > 1 and position >= ends[-1]:
             ends.pop()
         if position >= stop:
-            return
+            return frames if picture and not laced else None
         element = _header(headers, position, ends[-1])
         if element is None:
             if live and stop - position < 12:
-                return
+                return frames if picture and not laced else None
             raise damaged(name, position, "an element was expected")
         identifier, inside, end = element
         if live and identifier in _IN_SEGMENT and identifier not in _ANYWHERE:
@@ -79,18 +87,30 @@ def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> 
             live, end = True, stop
         if end > ends[-1]:
             if live and ends[-1] == stop:
-                return
+                return frames if picture and not laced else None
             raise damaged(name, position, "an element is longer than what it lies in")
         if end - inside <= _EMPTY_BYTES:
             empty += 1
             if empty > _MAX_EMPTY:
                 raise InputError(Code.INPUT_LIMIT, f"{name} has more than {_MAX_EMPTY} elements that hold nothing")
         if identifier in _BLOCKS:
-            track = _number(headers.at(inside, min(8, end - inside)), keep_marker=False)
-            if track is None or (tracks and track[0] not in tracks):
+            head = headers.at(inside, min(12, end - inside))
+            track = _number(head, keep_marker=False)
+            if track is None or (tracks and track[0] not in tracks) or len(head) < track[1] + 3:
                 raise damaged(name, position, "a block of no known track")
+            if track[0] == picture:
+                frames += end - inside > track[1] + 3
+                if head[track[1] + 2] & _LACING:
+                    if not tracks[picture][1]:
+                        raise damaged(name, position, "several frames in a block, of a track that has none such")
+                    laced = True
         elif identifier == _TRACKS:
-            tracks |= _track_numbers(headers, inside, end)
+            tracks |= _tracks(headers, inside, end)
+            picture = next((number for number, (kind, _) in tracks.items() if kind == _PICTURE), 0)
+        elif identifier == _CHECKSUM and level == 1 and end - inside == 4:
+            said = int.from_bytes(headers.at(inside, 4), "little")
+            if (ends[1] < stop or not live) and headers.checksum(end, ends[1]) != said:
+                raise damaged(name, position, "the checksum of a cluster is wrong")
         if identifier in (_CLUSTER, _GROUP):
             ends.append(end)
             position = inside
@@ -98,16 +118,17 @@ def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> 
             position = end
 
 
-def _track_numbers(headers: Headers, start: int, stop: int) -> set[int]:
-    """The numbers (TrackNumber in each TrackEntry) by which blocks name their tracks; empty when they do not parse."""
-    found: set[int] = set()
-    for kind, inside, end in _children(headers, start, stop):
-        if kind == 0xAE:
-            numbers = [(at, upto) for part, at, upto in _children(headers, inside, end) if part == 0xD7]
-            if not numbers:
-                return set()
-            at, upto = numbers[0]
-            found.add(int.from_bytes(headers.at(at, min(8, upto - at)), "big"))
+def _tracks(headers: Headers, start: int, stop: int) -> dict[int, tuple[int, bool]]:
+    """Number (TrackNumber, by which blocks name it) to kind (TrackType) and whether its blocks may hold
+    several frames (FlagLacing) of each TrackEntry; {} when one has no number."""
+    found: dict[int, tuple[int, bool]] = {}
+    for entry, inside, end in _children(headers, start, stop):
+        if entry == 0xAE:
+            parts = {part: headers.at(at, min(8, upto - at)) for part, at, upto in _children(headers, inside, end)}
+            if 0xD7 not in parts:
+                return {}
+            kind, lacing = (int.from_bytes(parts.get(part, b"\1"), "big") for part in (0x83, 0x9C))
+            found[int.from_bytes(parts[0xD7], "big")] = (kind, lacing != 0)
     return found
 
 

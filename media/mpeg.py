@@ -107,7 +107,7 @@ def _losses(stream: BinaryIO, length: int, offset: int, size: int, pid: int | No
     while position < size:
         stream.seek(position)
         data = np.frombuffer(stream.read(length * _PACKETS), np.uint8)
-        packets = data[: len(data) // length * length].reshape(-1, length)[:, offset : offset + 6]
+        packets = data[: len(data) // length * length].reshape(-1, length)[:, offset : offset + 188]
         stray = np.flatnonzero(packets[:, 0] != 0x47)
         whole = packets[: stray[0]] if len(stray) else packets
         for place in _jumps(whole, pid, counters):
@@ -125,7 +125,8 @@ def _losses(stream: BinaryIO, length: int, offset: int, size: int, pid: int | No
 
 
 def _jumps(packets: npt.NDArray[np.uint8], pid: int | None, counters: npt.NDArray[np.int16]) -> npt.NDArray[Any]:
-    """Places of packets that are marked broken or whose number does not follow; `counters` is kept for the next."""
+    """Places of packets that are marked broken, whose number does not follow, or that begin nothing. `counters` is kept
+    for the next packets."""
     pids = (packets[:, 1].astype(np.int32) & 0x1F) << 8 | packets[:, 2]
     chosen = np.flatnonzero(pids == pid if pid is not None else pids != _NULL_PID)
     if not len(chosen):
@@ -143,7 +144,18 @@ def _jumps(packets: npt.NDArray[np.uint8], pid: int | None, counters: npt.NDArra
     follows = (step == 0) | (payload & (step == 1)) | marked | free | (before < 0)
     ends = np.roll(begins, -1)
     counters[pids[ends], 0], counters[pids[ends], 1] = numbers[ends], marked[ends]
-    return np.sort(chosen[~follows | (rows[:, 1] & 0x80 != 0)])
+    wrong = ~follows | (rows[:, 1] & 0x80 != 0)
+    if pid is not None:
+        wrong |= payload & (rows[:, 1] & 0x40 != 0) & (rows[:, 3] & 0xC0 == 0) & ~_begins(rows)
+    return np.sort(chosen[wrong])
+
+
+def _begins(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Does the payload of each packet begin as a PES packet must?"""
+    start = 4 + np.where(rows[:, 3] & 0x20 != 0, 1 + rows[:, 4].astype(np.int64), 0)
+    at = np.minimum(start, 188 - 3)[:, None] + np.arange(3)
+    begins: npt.NDArray[np.bool_] = (np.take_along_axis(rows, at, 1) == np.array([0, 0, 1], np.uint8)).all(1)
+    return begins
 
 
 def _synchronised(stream: BinaryIO, position: int, length: int, offset: int) -> int:

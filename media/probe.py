@@ -11,7 +11,7 @@ from typing import Any
 import av
 import av.error
 
-from media.complete import check_complete, check_header, looks_truncated
+from media.complete import Condition, check_complete, check_header, looks_truncated
 from media.images import IMAGE_SUFFIXES, image_size, list_images
 from media.index import FrameIndex, build_index, first_frame, store_index
 from media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
@@ -81,7 +81,7 @@ def probe_video(
         identity=identity,
         codec=codec,
         index_path=store_index(index, index_dir, identity) if index_dir else None,
-        losses="; ".join(filter(None, (condition.losses, _left_out(index)))),
+        losses=_losses(condition, index),
     )
 
 
@@ -135,8 +135,13 @@ def _start(index: FrameIndex) -> float:
     return 0.0 if index.counted else float(int(index.pts[0]) * index.time_base)
 
 
-def _left_out(index: FrameIndex) -> str:
-    return f"its first {index.left_out} frames cannot be decoded and are left out" if index.left_out else ""
+def _losses(condition: Condition, index: FrameIndex) -> str:
+    found = [condition.losses] if condition.losses else []
+    if index.left_out:
+        found.append(f"its first {index.left_out} frames cannot be decoded and are left out")
+    if index.lost:
+        found.append(f"{index.lost} frames are missing between others")
+    return "; ".join(found)
 
 
 def _colour(frame: Any) -> Colour:
