@@ -43,6 +43,9 @@ def ray_session(address: str | None = None, num_cpus: int | None = None, verbose
     if address == "local":
         # A Ray of our own listens on this machine only and ends with the command: a token would only be left behind.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # Ray ends a worker that was idle for a second; for the next short job another one would have to import
+        # everything again, which takes longer than most stitches.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     import ray
 
     if ray.is_initialized():
