@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from media.headers import cut_off
 from media.info import ProbeLimits
+from media.iso import check_tables
 from media.matroska import check_matroska
 from media.mpeg import check_program_stream, check_transport_stream
 from media.riff import check_riff
@@ -49,6 +50,7 @@ def check_complete(path: str, container_format: str, what: str, pid: int | None 
             missing = _iso_missing(stream, os.path.getsize(path))
         if missing > 0:
             raise cut_off(f"{what} {path}", missing)
+        check_tables(path, what)
     return Condition()
 
 

@@ -186,6 +186,18 @@ def test_matroska_blocks(tmp_path: Path, offset: int, byte: int, wrong: str) -> 
     assert wrong in str(refusal(edited(path, lambda data: data.__setitem__(at + offset, byte))))
 
 
+# ISO
+
+
+@pytest.mark.parametrize("table", [b"stts", b"ctts"])
+def test_iso_tables_agree(tmp_path: Path, table: bytes) -> None:
+    path = make(tmp_path, "mp4")
+    at = path.read_bytes().index(table) + 12
+    error = refusal(edited(path, lambda data: data.__setitem__(at, 1)))  # the first entry is for 2^24 samples more
+    assert error.code is Code.INPUT_UNREADABLE
+    assert f"its table {table.decode()}" in str(error)
+
+
 # MPEG
 
 
