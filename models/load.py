@@ -135,7 +135,6 @@ def _pickled(file: Path) -> Any:
     # What a damaged file makes torch raise is not a closed set; all of it means the same to the user.
     except (
         zipfile.BadZipFile,
-        NotImplementedError,
         RuntimeError,
         EOFError,
         OSError,
