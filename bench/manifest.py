@@ -51,7 +51,7 @@ def make_manifest(folder: Path, jobs: int, videos: int, speeches: int) -> Path:
     for number in range(videos):
         make_clip(folder / f"video{number}.mp4", 1.0, side=200 + 2 * number)
     for number in range(speeches):
-        make_speech(folder / f"speech{number}.wav", 1.0, 0.4 * number, _LANGUAGES[number % 2])
+        make_speech(folder / f"speech{number}.wav", 1.0, 0.3 * number, _LANGUAGES[number % 2])
     make_speech(folder / "last.wav", 1.0, 0.3)
     manifest = folder / "manifest.jsonl"
     with open(manifest, "w") as out:
