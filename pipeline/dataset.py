@@ -107,10 +107,13 @@ def build(
 
 
 def blocks(dataset: Dataset) -> Iterator[Any]:
-    """The dataset's blocks as Arrow tables, each as soon as it is there."""
-    # Whole blocks and no prefetching: iter_rows() holds a row back until the next block is there.
-    found: Any = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
-    yield from found
+    """The dataset's blocks as Arrow tables, each as soon as it is there. Whoever ends the iteration, by an exception in
+    its thread too, ends Ray's execution of the dataset and its actors."""
+    # Not iter_batches(): it reads ahead in a thread of its own, which nobody can end; after lost nodes the old actors
+    # would then keep the CPUs that the next dataset needs.
+    for bundle in dataset.iter_internal_ref_bundles():
+        for reference in bundle.block_refs:
+            yield ray.get(reference)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Patience:
     limit (pipeline.limits) is a sign of progress: preparing a film of hours may take longer than `stall`."""
 
     stall: float = 1800.0
-    replan: float = 60.0
+    replan: float = 30.0
 
 
 class RayExecutor:

@@ -18,6 +18,7 @@ def check_texts(case: Case) -> None:
         assert (case.root / "out" / f"{name}.mp4").read_text() == expected_text(name, n)
 
 
+@pytest.mark.slow
 def test_a_node_is_lost_in_the_middle(case: Case) -> None:
     case.fake_jobs(**JOBS)
     write_script(case.work, lipsync=0.4)
