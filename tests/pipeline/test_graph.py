@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import ray
 
 from manifests.job import Job
 from pipeline.driver import Driver
@@ -17,7 +18,7 @@ from pipeline.local import LocalExecutor
 from pipeline.pools import Node, plan_pools
 from pipeline.steps import WorkSettings
 from raydub.errors import Code
-from stages.types import Chunk
+from stages.types import Chunk, Part, TrackedChunk
 from tests.pipeline.fakes import FakeToolbox
 from tests.pipeline.test_driver import make_job
 
@@ -95,3 +96,25 @@ def test_the_first_job_is_assembled_before_the_last_is_done(tmp_path: Path) -> N
 
     results, _ = Driver(executor, Watch()).run(jobs)
     assert [result.status for result in results] == ["ok"] * 4
+
+
+class SlowToolbox(FakeToolbox):
+    """Half a second a chunk in track."""
+
+    def track(self, chunk: Chunk) -> TrackedChunk:
+        time.sleep(0.5)
+        return super().track(chunk)
+
+
+def test_an_abandoned_dataset_gives_its_cpus_back(tmp_path: Path) -> None:
+    # A run that plans anew after lost nodes needs them; the dataset would go on for half a minute.
+    settings = WorkSettings(str(tmp_path / "work"), "r")
+    executor = RayExecutor(settings, SlowToolbox, plan_pools([Node(2.0)], 1))
+    items = executor.items([make_job(tmp_path, "ok:60", "j0")])
+    assert any(isinstance(item, Part) for item in items)
+    executor.close()
+    until = time.monotonic() + 15
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < until, "the actors of the abandoned dataset are still there"
+        time.sleep(0.2)
+    assert len((next(tmp_path.glob("work/jobs/*")) / "track.log").read_text().split()) < 55
