@@ -37,6 +37,7 @@ class StageWorker:
 
     def __init__(self, stage: str, settings: WorkSettings, tools: MakeToolbox, board: Any, threads: int) -> None:
         limit_threads(threads)
+        board.join.remote([ray.get_runtime_context().current_actor])
         self._stage = stage
         self._threads = threads
         self._steps = _steps(settings, tools, BoardReporter(board))

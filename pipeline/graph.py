@@ -19,7 +19,7 @@ from typing import Any
 import ray
 
 from manifests.job import Job
-from pipeline.board import start_board
+from pipeline.board import end_workers, start_board
 from pipeline.claims import Claims
 from pipeline.dataset import blocks, build, stitch
 from pipeline.events import Assembled, Failed, Item, Note, Planned
@@ -141,6 +141,7 @@ class RayExecutor:
         if self._feed is not None:
             self._feed.close()
             self._feed = None
+            end_workers(self._board)
         self._waiting.clear()
         for reference in list(self._running):
             try:
@@ -175,6 +176,8 @@ class RayExecutor:
         finally:
             feed.close()
             self._feed = None
+            # Those of a lost node too: Ray would start them again where the next dataset's are to work.
+            end_workers(self._board)
 
     def _count(self, item: Item) -> None:
         """Keep track of the rows that are still to come, for the next dataset if one is needed."""
