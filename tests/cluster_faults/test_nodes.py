@@ -87,7 +87,7 @@ def test_the_gpu_node_is_lost_and_the_run_stalls(case: Case) -> None:
     write_script(case.work, lipsync=0.5)
     with cluster_of(cpus=2) as cluster:
         node = add_node(cluster, cpus=2, gpus=1)
-        run = case.start("--address", cluster.address, "--device", "cuda", "--stall-timeout", "20")
+        run = case.start("--address", cluster.address, "--device", "cuda", "--stall-timeout", "60")
         until(lambda: len(case.markers()) >= 3, "3 parts", run)
         lose_node(cluster, node)
         assert run.wait() == EXIT_SOME_FAILED, run.said
