@@ -121,9 +121,7 @@ class Claims:
         """Is any piece of work under way: claimed, not ended, within its time limit (the record's `limit_s`), on a node
         that is there, by a process that nobody knows to be dead? Never raises. The limit is counted from `started` by
         the clock of another machine: a wrong clock costs patience, no work."""
-        for path in run_dir(self.work_dir, self.run_id).glob("attempts/*/*"):
-            if not path.name.rpartition(".")[2].isdecimal():
-                continue
+        for path in self._all_unended():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads(path.read_bytes())
                 here = record["host"] == socket.gethostname() and record.get("born")
@@ -148,10 +146,14 @@ class Claims:
     def forgive(self) -> None:
         """End every claim that nobody ended: their workers were taken from the work, they did not die of it. Never
         raises."""
-        for path in run_dir(self.work_dir, self.run_id).glob("attempts/*/*"):
-            if path.name.rpartition(".")[2].isdecimal():
-                with contextlib.suppress(OSError):
-                    os.rename(path, f"{path}.ended")
+        for path in self._all_unended():
+            with contextlib.suppress(OSError):
+                os.rename(path, f"{path}.ended")
+
+    def _all_unended(self) -> list[Path]:
+        """The claims of the whole run that did not end."""
+        found = run_dir(self.work_dir, self.run_id).glob("attempts/*/*")
+        return [path for path in found if path.name.rpartition(".")[2].isdecimal()]
 
     def _unended(self, job_id: str, work: str) -> list[dict[str, Any]]:
         folder, attempt = self._attempts(job_id), 0

@@ -138,10 +138,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """Abandon what flies: end the dataset's execution and the stitches. Never raises, takes a few seconds."""
-        if self._feed is not None:
-            self._feed.close()
-            self._feed = None
-            end_workers(self._board)
+        self._end_dataset()
         self._waiting.clear()
         for reference in list(self._running):
             try:
@@ -174,7 +171,11 @@ class RayExecutor:
                 self._count(item)
                 yield item
         finally:
-            feed.close()
+            self._end_dataset()
+
+    def _end_dataset(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
             self._feed = None
             # Those of a lost node too: Ray would start them again where the next dataset's are to work.
             end_workers(self._board)

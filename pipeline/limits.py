@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from manifests.job import Job
+from manifests.paths import is_remote
 
 _MIB = 1 << 20
 
@@ -41,7 +42,7 @@ class StepLimits:
         if self.flat is not None:
             return self.flat
         inputs = [path for path in (job.video, job.audio) if path]
-        if any("://" in path for path in inputs):
+        if any(map(is_remote, inputs)):
             return self.remote
         per_mib = self.per_mib * (self.searched if job.options.no_face == "drop" else 1.0)
         return self.prepare + per_mib * sum(map(_size, inputs)) / _MIB

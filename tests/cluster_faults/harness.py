@@ -152,6 +152,13 @@ class Case:
         run.wait()
         return run
 
+    def run_on(self, ray: bool) -> Run:
+        """The command, to its end, on a cluster of its own or without Ray."""
+        if not ray:
+            return self.run()
+        with cluster_of() as cluster:
+            return self.run("--address", cluster.address)
+
     def end(self) -> None:
         """End what is still running."""
         for run in self._running:

@@ -203,11 +203,7 @@ ROWS = (
 def test_flaky_storage_and_errors_that_cannot_travel(case: Case, ray: bool) -> None:
     case.fake_jobs(flaky=3, broken=2, odd=3, fine=2)
     write_script(case.work, *ROWS)
-    if ray:
-        with cluster_of() as cluster:
-            run = case.run("--address", cluster.address)
-    else:
-        run = case.run()
+    run = case.run_on(ray)
     assert run.code == EXIT_SOME_FAILED, run.said
     whole(case)
     rows = case.results()

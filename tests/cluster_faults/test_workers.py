@@ -61,11 +61,7 @@ def test_a_chunk_that_kills_its_worker_is_quarantined(case: Case, do: str, ray: 
     case.fake_jobs(**jobs)
     fault = {"do": do, "mb": 64, "stage": "lipsync", "job": "poison", "chunk": 2}
     write_script(case.work, fault, lipsync=0.1)
-    if ray:
-        with cluster_of() as cluster:
-            run = case.run("--address", cluster.address)
-    else:
-        run = case.run()
+    run = case.run_on(ray)
     assert run.code == EXIT_SOME_FAILED, run.said
     whole(case)
     check_texts(case, a=3, c=3)
