@@ -17,10 +17,10 @@ from raydub.errors import Code, UsageError
 from stages.crop import CROP, even_box, pixel_box
 from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord
 from stages.mask import mouth_alpha
-from stages.types import FaceItems
+from stages.types import F32, U8, FaceItems
 
 if TYPE_CHECKING:
-    from stages.lipsync.batching import FixedBatches
+    from stages.batching import FixedBatches
 
 # Measured with bench/network.py: larger batches gain nothing on a CPU and fill the last batch of a chunk with more
 # nothing; a GPU needs more rows to be busy.
@@ -79,13 +79,18 @@ class Wav2LipEngine:
         from models.backends.base import make_backend
         from models.load import load_state
         from models.wav2lip import from_state
-        from stages.lipsync.batching import FixedBatches
+        from stages.batching import FixedBatches
 
         self.weights()
         network = from_state(load_state(self.options.checkpoint), Path(self.options.checkpoint).name)
         backend = make_backend(network, device, self.options.backend, self.options.precision)
         size = self.options.batch_size or (BATCH_CUDA if device.startswith("cuda") else BATCH_CPU)
-        self._batches, self._device = FixedBatches(backend.run, size), device
+
+        def run(crops: U8, sounds: F32) -> U8:
+            # Cut off, not rounded, as the published code does.
+            return (backend.run(crops, sounds) * np.float32(255.0)).astype(np.uint8)
+
+        self._batches, self._device = FixedBatches(run, size), device
 
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
         """Nothing: the crops say it all."""

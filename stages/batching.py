@@ -33,22 +33,27 @@ _NO_ROOM = (
 )
 
 Rows = npt.NDArray[np.generic]
-Network = Callable[..., npt.NDArray[np.float32]]
+Network = Callable[..., Rows]
 
 
 class FixedBatches:
-    """Calls `network(*arrays)` with `size` rows at a time. Keeps the size that memory allowed between calls."""
+    """Calls `network(*arrays)` with `size` rows at a time. Keeps the size that memory allowed between calls.
 
-    def __init__(self, network: Network, size: int) -> None:
+    what: the network's name in messages; row: what one row of it is.
+    """
+
+    def __init__(self, network: Network, size: int, what: str = "the lip network", row: str = "face") -> None:
         if size < 1:
             raise ValueError(f"batch size {size}")
         self._network = network
         self.size = size
+        self._what = what
+        self._row = row
 
     def map(self, *arrays: Rows) -> Rows:
-        """Results for all rows, in order, as uint8: value 255 times the network's, cut off as the published code does.
+        """Results for all rows, in order, as the network returns them.
 
-        arrays: each (M, ...); the network gets (size, ...) and returns (size, ...) float32 in [0, 1]. Not for M = 0.
+        arrays: each (M, ...); the network gets (size, ...) and returns (size, ...) of any type. Not for M = 0.
         Raises StageError (OUT_OF_MEMORY) when a single row does not fit.
         """
         count = len(arrays[0])
@@ -61,11 +66,11 @@ class FixedBatches:
             made = self._call([_filled(array[start : start + rows], self.size) for array in arrays])
             if made is None:
                 continue
-            done.append((made[:rows] * np.float32(255.0)).astype(np.uint8))
+            done.append(made[:rows])
             start += rows
         return np.concatenate(done)
 
-    def _call(self, batch: list[Rows]) -> npt.NDArray[np.float32] | None:
+    def _call(self, batch: list[Rows]) -> Rows | None:
         """The network's answer, or None after the batch has been halved."""
         try:
             return self._network(*batch)
@@ -75,13 +80,13 @@ class FixedBatches:
             if self.size == 1:
                 raise StageError(
                     Code.OUT_OF_MEMORY,
-                    "the lip network does not fit into memory, not even with one face at a time",
+                    f"{self._what} does not fit into memory, not even with one {self._row} at a time",
                     hint="free memory on the device, run fewer workers on it, or use --device cpu",
                     retryable=True,
                 ) from error
         # Outside the except block, so that the failed call's tensors are free before the next call.
         self.size //= 2
-        _log.warning("out of memory in the lip network: going on with batches of %d", self.size)
+        _log.warning("out of memory in %s: going on with batches of %d", self._what, self.size)
         _free_cuda()
         return None
 
