@@ -165,7 +165,7 @@ def stopped_and_again(case: Case, number: int, code: int, *address: str) -> None
     until(lambda: len(case.markers()) >= 4, "4 parts", run)
     run.process.send_signal(number)
     assert run.wait(90) == code, run.said
-    whole(case)
+    whole(case, abandoned=True)
     rows = case.results()
     assert set(rows) == {"a", "b", "c"}
     assert {row.status for row in rows.values()} <= {"ok", "skipped"}
