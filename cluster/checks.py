@@ -48,6 +48,7 @@ def all_checks(start_ray: bool = False) -> Iterator[Check]:
         ("landmarks", _landmarks),
         ("lip engine", _embedded),
         ("quality", _quality),
+        ("weights", _weights),
         ("ray", _ray_session if start_ray else _ray),
     ]
     for name, check in checks:
@@ -143,10 +144,7 @@ def _detector() -> Check:
     name = str(best_detector())
     if name == "yunet":
         return Check("face detector", "ok", "yunet")
-    hint = (
-        "face_detection_yunet_2023mar.onnx of opencv/opencv_zoo in RAYDUB_WEIGHTS or ~/.cache/raydub/weights finds more"
-    )
-    return Check("face detector", "note", f"{name} (works offline)", hint)
+    return Check("face detector", "note", f"{name} (works offline)", "raydub models pull yunet: it finds more faces")
 
 
 def _landmarks() -> Check:
@@ -165,22 +163,41 @@ def _embedded() -> Check:
 
 
 def _quality() -> Check:
-    from models.faces import weights_folders
+    from models.catalogue import get
+    from models.store.folders import find_file, weights_folders
 
+    chosen = next((name for name in ("wav2lip_gan", "wav2lip") if find_file(get(name).file)), None)
     found = sorted(path for folder in weights_folders() for path in folder.glob("wav2lip*") if path.is_file())
-    if found:
+    if chosen or found:
         return Check(
             "quality",
             "ok",
-            f"a Wav2Lip checkpoint is here: {found[0]}",
-            f"it is used by: --engine wav2lip --model {found[0]}; without, the embedded engine dubs",
+            f"a Wav2Lip checkpoint is here: {find_file(get(chosen).file) if chosen else found[0]}",
+            f"it is used by: --engine wav2lip --model {chosen or found[0]}; without, the embedded engine dubs",
         )
     return Check(
         "quality",
         "note",
         "default: the embedded engine; sharp at any resolution, mouth shapes simpler than a large network's",
-        "for Wav2Lip quality get a checkpoint (wav2lip_gan.pth, non-commercial) and say --engine wav2lip --model PATH",
+        "for Wav2Lip quality (non-commercial): raydub models pull wav2lip_gan; then --model wav2lip_gan",
     )
+
+
+def _weights() -> Check:
+    from models.catalogue import ENTRIES, custom_entries
+    from models.store.folders import offline, weights_folders
+    from models.store.seen import look
+
+    states = {entry.name: look(entry) for entry in (*ENTRIES, *custom_entries())}
+    here = [name for name, state in states.items() if state in ("here", "unverified", "custom")]
+    wrong = [name for name, state in states.items() if state == "wrong"]
+    place = f"{weights_folders()[0]}{', offline' if offline() else ''}"
+    if wrong:
+        hint = "raydub models verify says more; raydub models pull NAME replaces a file of the catalogue"
+        return Check("weights", "note", f"not the published files: {', '.join(wrong)} in {place}", hint)
+    if here:
+        return Check("weights", "ok", f"{', '.join(here)} in {place}")
+    return Check("weights", "note", f"none in {place}", "raydub models list shows what restoring and upscaling use")
 
 
 def _ray() -> Check:

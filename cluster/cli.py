@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands import demo, doctor, dub, frames, plan, run, submit, train, validate
+from cluster.commands import demo, doctor, dub, frames, models, plan, run, submit, train, validate
 from cluster.output import say
 from raydub import __version__
 
@@ -41,6 +41,7 @@ app.command("submit")(submit.submit)
 app.command("validate")(validate.validate)
 app.command("plan")(plan.plan)
 app.add_typer(frames.app, name="frames")
+app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)

@@ -1,53 +1,208 @@
-"""Published weight files that raydub knows by digest, and the consent that non-commercial ones need."""
+"""The catalogue: published weight files that raydub knows by digest (catalogue.json), and the consent that some need.
+
+Digests and sizes come from the pointers of the repositories that hold the files; those of the WDN partner, of
+animevideov3 and of the anime network from several public projects that measured them and agree.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
+import difflib
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from raydub.errors import Code, DependencyError
+from models.store.consent import ACCEPT_VARIABLE as ACCEPT_VARIABLE
+from models.store.consent import consent_for
+from models.store.state import CUSTOM as CUSTOM_LICENCE
+from raydub.errors import Code, DependencyError, UsageError
 
-ACCEPT_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 WAV2LIP_LICENCE = "wav2lip-noncommercial"
-CUSTOM_LICENCE = "custom"
-"""Licence of weights that are in no catalogue: raydub cannot know; their owner does."""
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".model")
+
+
+@dataclass(frozen=True)
+class Licence:
+    """kind: permissive, non-commercial, mixed or unstated; consent: it must be accepted by name before the file is
+    downloaded or used; terms: in a few words; url: where it stands."""
+
+    name: str
+    kind: str
+    consent: bool
+    terms: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the catalogue, or a custom one that the user imported (no urls, licence "custom").
+
+    name: what users call it; file: its name in the folder of the weights; urls: mirrors, in order of preference; size:
+    bytes; sha256: hex; licence: name of a Licence.
+    """
+
+    name: str
+    file: str
+    purpose: str
+    urls: tuple[str, ...]
+    size: int
+    sha256: str
+    licence: str
+    notes: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def custom(self) -> bool:
+        """Is it a file of the user's own?"""
+        return self.licence == CUSTOM_LICENCE
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of the catalogue. consent: the licence must be accepted by name before the file is used."""
+    """What licence_of must know of a digest. consent: the licence must be accepted by name before the file is used."""
 
     name: str
     licence: str
     consent: bool
 
 
-_TERMS = "research, academic and personal use only; trained on LRS2"
-_WAV2LIP = {
-    "wav2lip.pth": "b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37",
-    "wav2lip_gan.pth": "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8",
-    "wav2lip.onnx": "902d7719f0ebbd461f956da8f603f02e84c019d8d64cfe25402a217605b2e690",
-    "wav2lip_gan.onnx": "4e67552e9bb8f981eab6d8a03ab3436fa57c3c450704512969bf51f88ccb2d28",
+def _read() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "catalogue.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(
+        row["name"],
+        row["file"],
+        row["purpose"],
+        tuple(row["urls"]),
+        int(row["bytes"]),
+        row["sha256"],
+        row["licence"],
+        row.get("notes", ""),
+        tuple(row.get("aliases", ())),
+    )
+
+
+_DATA = _read()
+LICENCES = {
+    name: Licence(name, said["class"], said["consent"], said["terms"], said["url"])
+    for name, said in _DATA["licences"].items()
 }
-PUBLISHED = {digest: Published(name, WAV2LIP_LICENCE, consent=True) for name, digest in _WAV2LIP.items()}
+"""By name."""
+ENTRIES = tuple(_entry(row) for row in _DATA["entries"])
+SETS: dict[str, tuple[str, ...]] = {name: tuple(names) for name, names in _DATA["sets"].items()}
+"""What a feature needs: word of `raydub models pull --for` → names of entries."""
+DENIED: dict[str, str] = _DATA["denied"]
+"""sha256 of files that go around under a name of the catalogue and are something else → what they are."""
+PUBLISHED = {entry.sha256: Published(entry.file, entry.licence, LICENCES[entry.licence].consent) for entry in ENTRIES}
 """By sha256."""
+
+
+def find(name: str) -> Entry | None:
+    """The entry of that name, file name or alias, whatever the case, with or without a suffix; then a custom file of
+    that name that was imported on this machine; else None."""
+    wanted = name.strip().casefold()
+    if not wanted or "/" in wanted or "\\" in wanted:
+        return None
+    for among in (_files, _names):
+        for entry in ENTRIES:
+            if wanted in among(entry):
+                return entry
+    bare = next((wanted.removesuffix(end) for end in _SUFFIXES if wanted.endswith(end)), wanted)
+    for entry in (*ENTRIES, *custom_entries()):
+        if bare in _names(entry) or wanted in _files(entry):
+            return entry
+    return None
+
+
+def get(name: str) -> Entry:
+    """As find; UsageError FIELD_VALUE, with the nearest name, for one that does not exist."""
+    entry = find(name)
+    if entry is None:
+        raise UsageError(Code.FIELD_VALUE, f"no weights are called {name[:80]!r}", hint=way_out(name))
+    return entry
+
+
+def way_out(name: str) -> str:
+    """The hint for a name that is in no catalogue."""
+    near = suggest(name)
+    return (f"did you mean {near!r}? " if near else "") + "`raydub models list` shows all names"
+
+
+def suggest(name: str) -> str | None:
+    """The name of the catalogue that is nearest to a mistyped one."""
+    known = {word: entry.name for entry in (*ENTRIES, *custom_entries()) for word in (*_names(entry), *_files(entry))}
+    near = nearest(name, known)
+    return known[near] if near is not None else None
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Which of the known words was probably meant, whatever the case."""
+    words = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word.strip().casefold(), words, n=1)
+    return words[found[0]] if found else None
+
+
+def custom_entries() -> list[Entry]:
+    """Files of their own that users imported on this machine."""
+    from models.store.state import imported
+
+    return [
+        Entry(name, path.name, "imported", (), int(note["bytes"]), str(note["sha256"]), CUSTOM_LICENCE, notes=origin)
+        for name, path, note in imported()
+        for origin in [f"from {note['origin']}" if note.get("origin") else ""]
+    ]
+
+
+def by_digest(sha256: str) -> Entry | None:
+    """The entry whose bytes have this digest."""
+    return next((entry for entry in ENTRIES if entry.sha256 == sha256.lower()), None)
+
+
+def refuse_denied(sha256: str, what: str) -> None:
+    """DependencyError WEIGHTS_REFUSED for a file that is known not to be what its name says."""
+    reason = DENIED.get(sha256.lower())
+    if reason is not None:
+        raise DependencyError(
+            Code.WEIGHTS_REFUSED, f"{what} is {reason}", hint="delete it; `raydub models pull` fetches the real one"
+        )
 
 
 def licence_of(sha256: str, accepted: Collection[str] = ()) -> str:
     """Name of the licence of the file with this digest: "custom" where it is not in the catalogue.
 
-    DependencyError (LICENCE, exit 3) for a non-commercial file whose licence stands neither in `accepted` nor in the
-    comma-separated environment variable RAYDUB_ACCEPT_LICENSE.
+    DependencyError (LICENCE, exit 3) for a file whose licence needs consent and neither stands in `accepted`, nor in
+    the comma-separated environment variable RAYDUB_ACCEPT_LICENSE, nor was accepted for good (`raydub models accept`).
     """
+    return licence_and_consent(sha256, accepted)[0]
+
+
+def licence_and_consent(sha256: str, accepted: Collection[str] = ()) -> tuple[str, str]:
+    """licence_of, and how consent was given: "flag", "environment" or "remembered"; "" where none is needed."""
     known = PUBLISHED.get(sha256.lower())
     if known is None:
-        return CUSTOM_LICENCE
-    given = {*accepted, *(name.strip() for name in os.environ.get(ACCEPT_VARIABLE, "").split(","))}
-    if known.consent and known.licence not in given:
+        return CUSTOM_LICENCE, ""
+    if not known.consent:
+        return known.licence, ""
+    way = consent_for(known.licence, accepted)
+    if not way:
+        terms = LICENCES.get(known.licence)
+        kind = "partly non-commercial" if terms and terms.kind == "mixed" else "non-commercial"
         raise DependencyError(
             Code.LICENCE,
-            f"{known.name} is published under non-commercial terms ({_TERMS})",
-            hint=f"if you accept them: --accept-license {known.licence}, or {ACCEPT_VARIABLE}={known.licence}",
+            f"{known.name} is published under {kind} terms" + (f" ({terms.terms})" if terms else ""),
+            hint=f"if you accept them: --accept-license {known.licence}, or {ACCEPT_VARIABLE}={known.licence}, "
+            f"or once for all `raydub models accept {known.licence}`",
         )
-    return known.licence
+    return known.licence, way
+
+
+def _names(entry: Entry) -> set[str]:
+    return {entry.name.casefold(), *(alias.casefold() for alias in entry.aliases)}
+
+
+def _files(entry: Entry) -> set[str]:
+    return {entry.file.casefold()}

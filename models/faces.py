@@ -1,8 +1,8 @@
 """Where the face models lie, and which face detector a job uses.
 
 dlib's files come with the PyPI package `face_recognition_models`; that package cannot be imported where pkg_resources
-is absent, so its folder is found without importing it. YuNet is a small separate file that is found in the folder
-RAYDUB_WEIGHTS or in the cache folder. HOG needs no file.
+is absent, so its folder is found without importing it. YuNet is a small separate file of the catalogue, found in the
+folder RAYDUB_WEIGHTS or in the cache folder. HOG needs no file.
 
 Licences: dlib's code and detectors are BSL-1.0 / CC0; the 68-point predictor was trained on iBUG 300-W, whose images
 may not be used commercially; YuNet is MIT.
@@ -11,20 +11,22 @@ may not be used commercially; YuNet is MIT.
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from models.catalogue import get
 from models.load import sha256_of
+from models.store.folders import find_file
+from models.store.folders import weights_folders as weights_folders
 from raydub.errors import Code, DependencyError, UsageError
 
 DetectorName = Literal["hog", "mmod", "yunet"]
 DETECTORS: tuple[DetectorName, ...] = ("hog", "mmod", "yunet")
 
-YUNET_FILE = "face_detection_yunet_2023mar.onnx"
-YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+_YUNET = get("yunet")
+YUNET_FILE, YUNET_SHA256 = _YUNET.file, _YUNET.sha256
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
 MMOD_FILE = "mmod_human_face_detector.dat"
 EMBEDDING_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -54,29 +56,20 @@ def dlib_file(name: str) -> Path:
     )
 
 
-def weights_folders() -> tuple[Path, ...]:
-    """Folders in which downloaded weights are looked for, first match wins."""
-    chosen = os.environ.get("RAYDUB_WEIGHTS")
-    cache = Path.home() / ".cache" / "raydub" / "weights"
-    return (Path(chosen), cache) if chosen else (cache,)
-
-
 def yunet_file() -> Path | None:
     """Path of the YuNet network, or None where it is not present. A file with another digest is refused
     (DependencyError, WEIGHTS_HASH): a detector that silently differs would make runs differ."""
-    for folder in weights_folders():
-        path = folder / YUNET_FILE
-        if not path.is_file():
-            continue
-        digest = sha256_of(path)
-        if digest != YUNET_SHA256:
-            raise DependencyError(
-                Code.WEIGHTS_HASH,
-                f"{path} is not the published YuNet file: sha256 {digest[:16]}…, expected {YUNET_SHA256[:16]}…",
-                hint="delete it and download it again from opencv/opencv_zoo, models/face_detection_yunet (git-lfs)",
-            )
-        return path
-    return None
+    path = find_file(YUNET_FILE)
+    if path is None:
+        return None
+    digest = sha256_of(path)
+    if digest != YUNET_SHA256:
+        raise DependencyError(
+            Code.WEIGHTS_HASH,
+            f"{path} is not the published YuNet file: sha256 {digest[:16]}…, expected {YUNET_SHA256[:16]}…",
+            hint="`raydub models pull yunet` replaces it",
+        )
+    return path
 
 
 def predictor_sha256() -> str:
@@ -119,6 +112,6 @@ def require_yunet() -> Path:
         raise DependencyError(
             Code.WEIGHTS_MISSING,
             f"the YuNet face detector ({YUNET_FILE}) is not in {' or '.join(map(str, weights_folders()))}",
-            hint="download it from opencv/opencv_zoo, models/face_detection_yunet, or use detector hog",
+            hint="`raydub models pull yunet` downloads it; detector hog needs no file",
         )
     return path

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _PAGES = (b"<!doctype", b"<html", b"<?xml")
 _POINTER = b"version https://git-lfs"
 _AGAIN = "delete it and download it again, the file itself and not the page about it"
+# How torch's restricted unpickler names what it would not call or build.
+_FORBIDDEN = re.compile(r"(?:GLOBAL|Unsupported class|<class) '?([\w.]+)")
 # Names under which training programs put the network's tensors, in order of preference.
 _NESTED = ("state_dict", "params_ema", "model", "params")
 
@@ -41,7 +44,7 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
         raise DependencyError(
             Code.WEIGHTS_HASH, f"{file} has sha256 {found[:16]}…, expected {sha256[:16].lower()}…", hint=_AGAIN
         )
-    state = _safetensors(file) if _is_safetensors(file) else _nested(file, _pickled(file))
+    state = _safetensors(file) if is_safetensors(file) else _nested(file, _pickled(file))
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
@@ -62,15 +65,21 @@ def check_file(path: str | Path) -> Path:
     if file.suffix.lower() == ".onnx":
         hint = "take the .pth or .safetensors of the same network"
         raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is an ONNX graph, not weights by name", hint=hint)
+    reason = no_weights(head)
+    if reason is not None:
+        hint = "fetch the file that it points to: git lfs pull" if "pointer" in reason else _AGAIN
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is {reason}", hint=hint)
+    return file
+
+
+def no_weights(head: bytes) -> str | None:
+    """What a file is, if its first bytes (512 are enough) say that it is no weights file."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not head:
-        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is empty", hint=_AGAIN)
+        return "empty"
     if text.startswith(_PAGES):
-        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is a web page, not weights", hint=_AGAIN)
-    if text.startswith(_POINTER):
-        hint = "fetch the file that it points to: git lfs pull"
-        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is a git-lfs pointer, not weights", hint=hint)
-    return file
+        return "a web page, not weights"
+    return "a git-lfs pointer, not weights" if text.startswith(_POINTER) else None
 
 
 def sha256_of(path: str | Path) -> str:
@@ -99,7 +108,7 @@ def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], w
     )
 
 
-def _is_safetensors(file: Path) -> bool:
+def is_safetensors(file: Path) -> bool:
     """Safetensors starts with the length of a JSON header (8 bytes, little endian) and the header's brace."""
     with file.open("rb") as stream:
         head = stream.read(9)
@@ -126,8 +135,9 @@ def _pickled(file: Path) -> Any:
         # Zip archives can be mapped: the optimizer's two thirds of a training checkpoint are then never read.
         return torch.load(file, map_location="cpu", weights_only=True, mmap=archive or None)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            reason = "it holds objects other than tensors, which could run code"
+        found = _FORBIDDEN.search(str(error))
+        if found is not None:
+            reason = f"it holds objects other than tensors ({found.group(1)}), which could run code"
             raise DependencyError(
                 Code.WEIGHTS_REFUSED, f"{file}: {reason}", hint="save its state_dict alone, or as safetensors"
             ) from error
@@ -171,7 +181,15 @@ def _nested(file: Path, found: Any) -> dict[str, Tensor]:
 
     if not isinstance(found, Mapping):
         raise layout_error(str(file), [], [type(found).__name__], "a dict of tensors")
-    tensors = {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
+    # Arrays come only out of files that models.store.importing lets hold them.
+    arrays = {key: torch.from_numpy(value) for key, value in found.items() if _is_numeric_array(value)}
+    tensors = {str(key): value for key, value in {**found, **arrays}.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise layout_error(str(file), [], [str(key) for key in found], "a dict of tensors")
     return tensors
+
+
+def _is_numeric_array(value: Any) -> bool:
+    import numpy as np
+
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"

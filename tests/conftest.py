@@ -14,6 +14,9 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# No test starts a download of weights that it did not set up.
+os.environ.setdefault("RAYDUB_OFFLINE", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

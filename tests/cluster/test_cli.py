@@ -50,7 +50,7 @@ def test_version() -> None:
 
 def test_all_commands_are_there() -> None:
     text = invoke("--help").stdout
-    for name in ("run", "dub", "submit", "validate", "plan", "frames", "doctor", "demo", "train"):
+    for name in ("run", "dub", "submit", "validate", "plan", "frames", "doctor", "demo", "train", "models"):
         assert name in text
 
 

@@ -1,0 +1,52 @@
+"""How a download is shown: a bar on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cluster.output import warn
+
+_EVERY = 5.0
+"""Seconds between two lines."""
+
+
+@contextmanager
+def showing(name: str, size: int, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with bytes that are here and bytes in all, while `name` of `size` bytes is downloaded; all that is
+    shown goes to stderr. None with quiet."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar(name, size) as show:
+            yield show
+    else:
+        yield _lines(name)
+
+
+@contextmanager
+def _bar(name: str, size: int) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}", markup=False), *columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(name, total=size, visible=False)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        yield show
+
+
+def _lines(name: str) -> Callable[[int, int], None]:
+    last = [time.monotonic() - _EVERY]
+
+    def show(done: int, total: int) -> None:
+        if done == total or time.monotonic() - last[0] >= _EVERY:
+            last[0] = time.monotonic()
+            warn(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+    return show

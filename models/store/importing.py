@@ -1,0 +1,178 @@
+"""Files that users bring: published ones are known by their digest, all others are kept as custom.
+
+Old files are pickles, and a pickle can run anything. They are converted once to safetensors, which holds nothing but
+tensors. Reading them is left to torch's own restricted unpickler, which builds tensors and plain containers from a list
+of allowed functions and refuses every other name before it is called; for this one reading the list is longer by
+the few functions of numpy that old training programs left in their checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models import catalogue
+from models.catalogue import Entry
+from models.load import check_file, is_safetensors, load_state, no_weights
+from models.store.folders import own_folder, publish, storage_errors, temp_beside
+from models.store.state import CUSTOM, NAME, custom_note, digest_of, write_note
+from raydub.errors import Code, DependencyError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SWELL = 4
+"""Tensors that would need more than so many times the file's bytes (views that repeat a few) are refused."""
+
+
+def import_file(source: str | Path, *, as_name: str | None = None, to_name: str | None = None) -> tuple[Entry, Path]:
+    """Bring a file into the folder of the weights; returns what it is there, and where.
+
+    as_name: it must be this file of the catalogue. to_name: what a custom file will be called; its own stem otherwise.
+    Raises UsageError FIELD_VALUE, FIELD_CONFLICT (names), DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED,
+    WEIGHTS_HASH (not what as_name says), WEIGHTS_LAYOUT, DISK_FULL, STORAGE.
+    """
+    from filelock import FileLock
+
+    path = _checked(Path(source))
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    catalogue.refuse_denied(digest, str(path))
+    entry = catalogue.by_digest(digest)
+    if as_name is not None:
+        _refuse_other(path, digest, entry, catalogue.get(as_name))
+    if entry is not None and to_name is not None:
+        raise UsageError(
+            Code.FIELD_CONFLICT, f"{path} is the published {entry.file} and keeps that name", hint="leave --to out"
+        )
+    folder = own_folder()
+    if entry is not None:
+        with storage_errors(folder), FileLock(folder / f".{entry.file}.lock", mode=0o666):
+            return entry, _put(path, folder / entry.file, entry.sha256)
+    name = _custom_name(to_name if to_name is not None else path.stem, given=to_name is not None)
+    check_file(path)
+    target = folder / f"{name}.safetensors"
+    with storage_errors(folder), FileLock(folder / f".{target.name}.lock", mode=0o666):
+        if not (custom_note(target).get("source_sha256") == digest and _is_intact(target)):
+            _convert(path, digest, target, name)
+        note = custom_note(target)
+    size, found = int(note["bytes"]), str(note["sha256"])
+    return Entry(name, target.name, "imported", (), size, found, CUSTOM, notes=f"from {note['origin']}"), target
+
+
+def _checked(path: Path) -> Path:
+    if not path.is_file():
+        raise DependencyError(Code.WEIGHTS_MISSING, f"no weights file at {path}", hint="check the path")
+    with storage_errors(path), path.open("rb") as stream:
+        reason = no_weights(stream.read(512))
+    if reason is not None:
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{path} is {reason}", hint="download the file itself")
+    return path
+
+
+def _refuse_other(path: Path, digest: str, entry: Entry | None, wanted: Entry) -> None:
+    if wanted.sha256 != digest:
+        what = f"the published {entry.file}" if entry is not None else "no file of the catalogue"
+        raise DependencyError(
+            Code.WEIGHTS_HASH,
+            f"{path} is not {wanted.file} but {what}: sha256 {digest[:16]}…, expected {wanted.sha256[:16]}…",
+            hint="import it without --as" if entry is None else f"import it as {entry.name}",
+        )
+
+
+def _custom_name(name: str, given: bool) -> str:
+    if NAME.fullmatch(name) is None:
+        hint = "letters, digits, dots, dashes and underscores" if given else "choose one with --to NAME"
+        raise UsageError(Code.FIELD_VALUE, f"{name[:80]!r} cannot be the name of weights", hint=hint)
+    known = catalogue.find(name)
+    if known is not None and not known.custom:
+        raise UsageError(
+            Code.FIELD_CONFLICT,
+            f"{name!r} is a name of the catalogue, and this is another file than the published {known.file}",
+            hint="choose another name with --to NAME",
+        )
+    return name
+
+
+def _is_intact(path: Path) -> bool:
+    return path.is_file() and digest_of(path) == custom_note(path).get("sha256")
+
+
+def _put(source: Path, target: Path, sha256: str, **more: str) -> Path:
+    """A verified copy at `target`."""
+    if target.is_file() and digest_of(target) == sha256:
+        return target
+
+    def copy(temp: Path) -> None:
+        shutil.copyfile(source, temp)
+
+    return _publish(copy, target, sha256, **more)
+
+
+def _convert(source: Path, digest: str, target: Path, name: str) -> None:
+    if is_safetensors(source):
+        load_state(source)  # a damaged one must not come in
+        _put(source, target, digest, licence=CUSTOM, name=name, origin=source.name, source_sha256=digest)
+        return
+    from safetensors.torch import save_file
+
+    tensors = read_pickle(source)
+
+    def save(temp: Path) -> None:
+        save_file({key: value.clone().contiguous() for key, value in tensors.items()}, temp, {"source_sha256": digest})
+
+    _publish(save, target, None, licence=CUSTOM, name=name, origin=source.name, source_sha256=digest)
+
+
+def _publish(write: Callable[[Path], None], target: Path, sha256: str | None, **more: str) -> Path:
+    temp = temp_beside(target)
+    try:
+        write(temp)
+        with temp.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sha256 is not None and found != sha256:
+            raise DependencyError(Code.WEIGHTS_HASH, f"{target.name} changed while it was copied", hint="try again")
+        os.chmod(temp, 0o644)
+        publish(temp, target)
+    finally:
+        temp.unlink(missing_ok=True)
+    write_note(target, found, **more)
+    return target
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """Tensors by name out of a torch file of any age, with numpy's arrays and numbers among what it may hold.
+
+    Nothing in the file is run. Raises DependencyError WEIGHTS_REFUSED, which names what the file wanted to call;
+    WEIGHTS_LAYOUT (no tensors)."""
+    import torch
+
+    allowed: Any = getattr(torch.serialization, "safe_globals", None)
+    with allowed(_numpy_names()) if allowed is not None else nullcontext():
+        tensors = load_state(path)
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if needed > _SWELL * path.stat().st_size + 4096:
+        raise DependencyError(
+            Code.WEIGHTS_REFUSED,
+            f"{path} would swell to {needed / 1e6:.0f} MB",
+            hint="its tensors repeat a few numbers",
+        )
+    return tensors
+
+
+def _numpy_names() -> list[Any]:
+    """Functions that rebuild numpy's arrays and numbers, under the names that old and new versions pickled."""
+    import numpy as np
+    from numpy._core import multiarray
+
+    names: list[Any] = [np.ndarray, np.dtype]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        names += [(multiarray._reconstruct, f"{module}._reconstruct"), (multiarray.scalar, f"{module}.scalar")]
+    kinds = (np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.bool_)
+    names += [type(np.dtype(kind)) for kind in kinds]
+    return names

@@ -1,0 +1,91 @@
+"""From what a job names, a path or a name of the catalogue, to a file that is what it should be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.catalogue import Entry, find, licence_and_consent, refuse_denied, way_out
+from models.load import check_file, sha256_of
+from models.store.folders import find_file
+from models.store.state import digest_of
+from raydub.errors import Code, DependencyError
+
+
+@dataclass(frozen=True)
+class Located:
+    """name: of the file; sha256: of the bytes at `path`, hex; licence: its name, "custom" for files that are in no
+    catalogue; consent: how it was accepted, "flag", "environment" or "remembered", "" where none is needed."""
+
+    path: Path
+    name: str
+    sha256: str
+    licence: str
+    consent: str
+
+
+def locate(model: str | Path, *, accepted: Collection[str] = ()) -> Located:
+    """The file that `model` means, checked and hashed: a path (anything with a separator, or an existing file), or a
+    name of the catalogue, whose file is downloaded first where it is not here. accepted: licences that the caller knows
+    to be accepted.
+
+    Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_HASH (a cached file that is not the published
+    one), LICENCE, and what models.store.pull.pull raises.
+    """
+    entry = None if is_path(model) else find(str(model))
+    if entry is None:
+        path = check_file(_known_path(model))
+        digest = sha256_of(path)
+        refuse_denied(digest, str(path))
+        return Located(path, path.name, digest, *licence_and_consent(digest, accepted))
+    licence, consent = licence_and_consent(entry.sha256, accepted)
+    here = present(entry)
+    if here is None:
+        from models.store.pull import pull
+
+        here = pull(entry, accepted=accepted)
+    return Located(here, here.name, entry.sha256, licence, consent)
+
+
+def present(entry: Entry) -> Path | None:
+    """The file of an entry if it is here. DependencyError WEIGHTS_HASH if something else lies in its place."""
+    path = find_file(entry.file)
+    if path is None:
+        return None
+    found = digest_of(path)
+    if found != entry.sha256:
+        raise DependencyError(
+            Code.WEIGHTS_HASH,
+            f"{path} is not {'what was imported' if entry.custom else 'the published file'}: sha256 {found[:16]}…, "
+            f"expected {entry.sha256[:16]}…",
+            hint="import it again" if entry.custom else f"`raydub models pull {entry.name}` replaces it",
+        )
+    return path
+
+
+def known_digest(model: str | Path) -> str:
+    """Hex sha256 of what `model` means, without downloading it: the catalogue's, or of the file at that path. Raises
+    DependencyError WEIGHTS_MISSING or WEIGHTS_REFUSED."""
+    entry = None if is_path(model) else find(str(model))
+    return entry.sha256 if entry is not None else sha256_of(check_file(_known_path(model)))
+
+
+def is_catalogue_name(model: str) -> bool:
+    """Is this a name that `locate` looks up in the catalogue, or of a file that was imported here? By its form alone: a
+    file of that name in the current folder makes no difference."""
+    return find(model) is not None
+
+
+def is_path(model: str | Path) -> bool:
+    """Does `locate` take this for a path?"""
+    return isinstance(model, Path) or os.sep in model or "/" in model or Path(model).is_file()
+
+
+def _known_path(model: str | Path) -> Path:
+    path = Path(model)
+    if isinstance(model, str) and not is_path(model):
+        message = f"no weights file and no name of the catalogue: {model[:80]!r}"
+        raise DependencyError(Code.WEIGHTS_MISSING, message, hint=way_out(model))
+    return path

@@ -1,0 +1,29 @@
+"""What can be said of a file of the catalogue at a glance, without hashing it."""
+
+from __future__ import annotations
+
+from models.catalogue import Entry
+from models.store.folders import find_file, weights_folders
+from models.store.state import custom_note, note_of
+
+
+def look(entry: Entry) -> str:
+    """here (its digest was found right, or it is a custom file as it was imported), unverified (right size, not hashed
+    yet), wrong (another size or digest), "43% here" (a download that stopped), absent."""
+    path = find_file(entry.file)
+    if path is None:
+        return _partly(entry)
+    size, note = path.stat().st_size, note_of(path)
+    if note.get("sha256") == entry.sha256 and size == entry.size:
+        return "custom" if entry.custom else "here"
+    if note or size != entry.size or custom_note(path).get("bytes", size) != size:
+        return "wrong"
+    return "unverified"
+
+
+def _partly(entry: Entry) -> str:
+    name = f".{entry.file}.{entry.sha256[:12]}.partial"
+    for folder in weights_folders():
+        if (folder / name).is_file():
+            return f"{100 * (folder / name).stat().st_size // max(1, entry.size)}% here"
+    return "absent"
