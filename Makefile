@@ -10,7 +10,11 @@ MEDIA ?= $(or $(RAYDUB_TEST_MEDIA),../shared/media)
 CLIP ?= $(firstword $(wildcard $(MEDIA)/video/webcam_en_720p30.mp4) examples/demo/clip.mp4)
 SPEECH ?= examples/demo/speech_es.flac
 
-.PHONY: demo test test-all faults lint format bench clean
+# spandrel, beside which our networks are checked, imports a torchvision that fails beside a CPU torch: it gets an environment
+# of its own and none of the packages that it asks for but these.
+EQUIVALENCE ?= .venv-equivalence
+
+.PHONY: demo test test-all equivalence faults lint format bench clean
 
 demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the videos and the contact sheet are
 	$(BIN)/raydub demo --output demo-out
@@ -20,6 +24,9 @@ test: $(VENV)/.dev       ## the test suite without what takes minutes or needs a
 
 test-all: $(VENV)/.dev   ## everything; what needs a GPU or the real clips says why it skips
 	$(BIN)/python -m pytest
+
+equivalence: $(EQUIVALENCE)/.ready   ## our networks beside spandrel's on the same weights, largest differences as JSON lines
+	$(EQUIVALENCE)/bin/python -m pytest tests/equivalence
 
 faults: $(VENV)/.dev     ## each fault of docs/faults.md, with outcome and seconds; FAULTS="1 11" for some of them
 	$(BIN)/python -m tests.cluster_faults.table $(FAULTS)
@@ -40,6 +47,8 @@ bench: $(VENV)/.dev      ## the benchmarks one after another, figures as JSON in
 	$(BIN)/python bench/track.py $(CLIP) > $(BENCH_OUT)/track.json
 	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) --random-wav2lip 1 > $(BENCH_OUT)/wav2lip.json
 	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) > $(BENCH_OUT)/warp.json
+	$(BIN)/python bench/upscale.py --out $(BENCH_OUT)/upscale.json
+	$(BIN)/python bench/restore.py --out $(BENCH_OUT)/restore.json
 	@if [ -d "$(MEDIA)/video" ]; then set -x; $(BIN)/python bench/foreign_audio.py --clips $(MEDIA)/video > $(BENCH_OUT)/foreign_audio.json; \
 	else echo "bench/foreign_audio.py skipped: no real clips in $(MEDIA), set RAYDUB_TEST_MEDIA"; fi
 
@@ -53,6 +62,14 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) --editable '.[openvino,dev]'
+	@touch $@
+
+$(EQUIVALENCE)/.ready: constraints.txt
+	$(PYTHON) -m venv $(EQUIVALENCE)
+	@echo '*' > $(EQUIVALENCE)/.gitignore
+	$(EQUIVALENCE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	torch numpy safetensors hypothesis pytest pytest-timeout einops==0.8.2
+	$(EQUIVALENCE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps spandrel==0.4.2
 	@touch $@
 
 clean:

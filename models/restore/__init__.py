@@ -1,0 +1,1 @@
+"""Networks that restore faces: GFPGAN and CodeFormer, key-compatible with the published checkpoints."""

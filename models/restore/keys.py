@@ -1,0 +1,16 @@
+"""Numbers in the names of a state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_MOST = 64
+"""More of anything is no network of ours, and a name must not make us build one."""
+
+
+def count(keys: Iterable[str], prefix: str) -> int:
+    """One more than the highest number that follows the prefix, 0 where none does; at most 64."""
+    followed = (key[len(prefix) :].split(".")[0] for key in keys if key.startswith(prefix))
+    return min(
+        _MOST, max((int(number) + 1 for number in followed if number.isdecimal() and len(number) < 4), default=0)
+    )

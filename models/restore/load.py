@@ -1,0 +1,85 @@
+"""From a state dict to the network that it belongs to, all names and shapes checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.load import layout_error
+from models.restore import codeformer, gfpgan
+
+_MARKS = {"stylegan_decoder.": "gfpgan", "fuse_convs_dict.": "codeformer", "quantize.": "codeformer"}
+
+
+@dataclass(frozen=True)
+class RestoreSpec:
+    """size: side in pixels of the aligned face that the network takes and gives back; 512 for the published ones."""
+
+    architecture: Literal["gfpgan", "codeformer"]
+    size: int
+
+
+def load_restorer(state: Mapping[str, Tensor], name: str = "", fidelity: float = 0.5) -> tuple[nn.Module, RestoreSpec]:
+    """The network (fp32, eval mode, CPU, no gradients) and what it is.
+
+    Its forward: (B, 3, size, size) RGB in [-1, 1] -> the same shape, not clamped; deterministic, on a CPU one row after
+    another, so that a row's bits do not depend on its company. fp16, bf16 and channels_last work through
+    network.to(...); inputs are then to be of that dtype. fidelity: CodeFormer's w, 0..1 (0 the cleanest, 1 the closest
+    to the input); GFPGAN has none. name: of the file, for messages. Raises DependencyError (WEIGHTS_LAYOUT) as
+    check_restorer, ValueError for a fidelity outside 0..1.
+    """
+    if not 0 <= fidelity <= 1:
+        raise ValueError(f"fidelity {fidelity} is not in 0..1")
+    network, spec = _checked(state, name)
+    if isinstance(network, codeformer.CodeFormer):
+        network.fidelity = fidelity
+    own = {key: gfpgan.to_own(key, value).detach().float() for key, value in state.items()}
+    network.load_state_dict(own, strict=True, assign=True)
+    return network.eval().requires_grad_(False), spec
+
+
+def check_restorer(state: Mapping[str, Tensor], name: str = "") -> RestoreSpec:
+    """What the state dict is, from names and shapes alone; no memory is spent on a network. DependencyError
+    (WEIGHTS_LAYOUT) that names the missing, unexpected or misshapen keys where it is neither network."""
+    return _checked(state, name)[1]
+
+
+def macs_per_face(state: Mapping[str, Tensor], name: str = "") -> int:
+    """Multiplications with addition that one face costs; for predictions of speed. Raises as check_restorer."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network, spec = _checked(state, name)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval().requires_grad_(False)(torch.empty(1, 3, spec.size, spec.size, device="meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+def _checked(state: Mapping[str, Tensor], name: str) -> tuple[gfpgan.GFPGAN | codeformer.CodeFormer, RestoreSpec]:
+    """The network without memory (on the meta device), fit for this state dict."""
+    name = name or "the checkpoint"
+    found = {kind for mark, kind in _MARKS.items() if any(key.startswith(mark) for key in state)}
+    network: gfpgan.GFPGAN | codeformer.CodeFormer
+    with torch.device("meta"):
+        if found == {"gfpgan"}:
+            network, wanted = gfpgan.GFPGAN(gfpgan.shape_of(state, name)), gfpgan.WANTED
+            spec = RestoreSpec("gfpgan", network.shape.size)
+        elif found == {"codeformer"}:
+            network, wanted = codeformer.CodeFormer(codeformer.shape_of(state, name)), codeformer.WANTED
+            spec = RestoreSpec("codeformer", network.shape.size)
+        else:
+            missing = ["stylegan_decoder.* (GFPGAN)", "quantize.* (CodeFormer)"]
+            raise layout_error(name, missing, sorted(state), "a network that restores faces")
+    shapes = {key: gfpgan.published_shape(key, value.shape) for key, value in network.state_dict().items()}
+    misshapen = [
+        f"{key} {tuple(state[key].shape)}"
+        for key in sorted(shapes.keys() & state.keys())
+        if state[key].shape != shapes[key]
+    ]
+    missing, unexpected = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
+    if missing or unexpected or misshapen:
+        raise layout_error(name, missing, [*unexpected, *misshapen], wanted)
+    return network, spec

@@ -1,0 +1,1 @@
+"""Our networks beside spandrel's, on the same weights; see README.md."""
