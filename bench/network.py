@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.report import report
 from models.backends.base import has_bf16, make_backend, resolve
 from models.backends.torch_any import two_pictures
 from models.wav2lip import Wav2Lip
@@ -161,11 +164,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     result = measure(args.rounds, sorted({*args.batches, BASE[1]}), args.compile)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n", encoding="utf-8")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

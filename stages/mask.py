@@ -1,4 +1,4 @@
-"""Where a new mouth is blended in: a feathered shape of the lower face, or the classic rectangle."""
+"""Soft shapes of a face: the lower part, where a new mouth is blended in, or the classic rectangle; the whole face."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ _AROUND_MOUTH = 1.35
 """The lips' outline, widened by this factor around its centre, always belongs to the shape."""
 _FEATHER = 0.055
 """Half width of the soft edge, in face heights (nose bridge to chin)."""
+_FOREHEAD = 0.42
+"""How far above the brows the forehead reaches in its middle, in face heights: about to the hair."""
+_TEMPLES = 0.35
+"""The same at the brows' outer ends, as a share of the middle's."""
+_INSIDE_FACE = 0.04
+"""The whole face's outline is drawn in by this share of its distance from the centre, so that a soft edge ends near
+it."""
 _SHIFT = 4  # cv2 polygons with 1/16 pixel
 
 
@@ -37,20 +44,40 @@ def mouth_alpha(
     Where `box` is given, "mask" fades to 0 within it too, because there are no new pixels beyond it.
     """
     x0, y0, x1, y1 = region
-    height, width = y1 - y0, x1 - x0
-    alpha = np.zeros((height, width), np.float32)
     inside = None if box is None else [round(float(side)) for side in box]
     if paste == "box":
         if inside is None:
             raise ValueError("paste=box needs the box")
         left, top, right, bottom = inside
+        alpha = np.zeros((y1 - y0, x1 - x0), np.float32)
         alpha[max(0, top - y0) : max(0, bottom - y0), max(0, left - x0) : max(0, right - x0)] = 1.0
         return alpha
-    face = float(np.hypot(*(landmarks[8] - landmarks[27])))
-    soft = max(1, round(_FEATHER * face))
-    corner = np.array([x0, y0], np.float32)
-    hull = cv2.convexHull((_outline(landmarks) - corner).astype(np.float32))
-    shape = np.zeros((height, width), np.uint8)
+    soft = feather(landmarks, _FEATHER)
+    return soft_shape(_outline(landmarks), region, soft, inside)
+
+
+def face_outline(landmarks: F32) -> F32:
+    """(37, 2) points whose convex hull is the whole face: the jaw line, and the brows lifted to an arch along the
+    forehead. landmarks: (68, 2), iBUG order."""
+    down = landmarks[8] - landmarks[27]
+    arch = _TEMPLES + (1 - _TEMPLES) * np.sin(np.linspace(0.0, np.pi, 10))
+    brows = landmarks[17:27] - _FOREHEAD * arch[:, None] * down
+    centre = landmarks[27:36].mean(axis=0)
+    points = np.concatenate([landmarks[:17], landmarks[17:27], brows])
+    return np.asarray(centre + (points - centre) * (1 - _INSIDE_FACE), np.float32)
+
+
+def feather(landmarks: F32, share: float) -> int:
+    """Half width of a soft edge in pixels: a share of the face's height (nose bridge to chin), at least one."""
+    return max(1, round(share * float(np.hypot(*(landmarks[8] - landmarks[27])))))
+
+
+def soft_shape(points: F32, region: tuple[int, int, int, int], soft: int, inside: list[int] | None = None) -> F32:
+    """(h, w) float32 in [0, 1] for the pixels of `region`: 1 in the convex hull of `points` (frame pixels), exactly 0
+    from 2 * (soft // 2) pixels outside it on; with `inside` (x0 y0 x1 y1) fading to 0 within that rectangle too."""
+    x0, y0, x1, y1 = region
+    hull = cv2.convexHull((points - np.array([x0, y0], np.float32)).astype(np.float32))
+    shape = np.zeros((y1 - y0, x1 - x0), np.uint8)
     cv2.fillConvexPoly(shape, np.rint(hull * (1 << _SHIFT)).astype(np.int32), 255, cv2.LINE_8, _SHIFT)
     if inside is not None:
         left, top, right, bottom = (
@@ -59,10 +86,10 @@ def mouth_alpha(
             inside[2] - x0 - soft,
             inside[3] - y0 - soft,
         )
-        keep = np.zeros((height, width), np.uint8)
+        keep = np.zeros_like(shape)
         keep[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 1
         shape *= keep
-    # Two box blurs make a soft edge that ends exactly: 0 beyond 2 * (soft // 2) pixels, unlike a Gaussian's tail.
+    # Two box blurs make a soft edge that ends exactly, unlike a Gaussian's tail.
     size = soft // 2 * 2 + 1
     blurred = cv2.blur(cv2.blur(shape.astype(np.float32) / 255.0, (size, size)), (size, size))
     # Running sums leave dust near 0 where exact zeros belong.

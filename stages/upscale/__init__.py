@@ -1,0 +1,1 @@
+"""Larger pictures: frames, or faces alone, through an upscaling network in tiles."""
