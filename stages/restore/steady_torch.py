@@ -1,0 +1,51 @@
+"""stages.restore.steady with torch, for squares that are mixed on a GPU: 40 core-ms a face would hold it up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from stages.restore.steady import BROAD, COARSE, FALL, MOVED, OTHER, Look
+from stages.types import F32, U8
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@torch.inference_mode()
+def steadied_on(device: str, now: Look, around: Sequence[tuple[int, Look]], steady: float) -> F32:
+    """See stages.restore.steady.steadied; equal to it within rounding."""
+    square = _uploaded(now.square, device)
+    total = _uploaded(now.made, device) - square
+    size = list(total.shape[2:])
+    weights = torch.ones_like(total[:, :1])
+    small = _shrunk(square, COARSE).round()
+    for distance, look in around:
+        other = _shrunk(_uploaded(look.square, device), COARSE).round()
+        apart = (small - other).abs().amax(dim=1, keepdim=True)
+        if float(apart.mean()) > OTHER:
+            continue
+        likeness = torch.exp(-torch.square(functional.max_pool2d(apart, 3, 1, 1) / MOVED))
+        weight = _grown(likeness, size) * (steady * FALL[distance])
+        weights += weight
+        light = _grown(_shrunk(other - small, BROAD // COARSE), size)
+        total += (_uploaded(look.made, device) - square - light) * weight
+    return np.asarray((total / weights)[0].permute(1, 2, 0).contiguous().cpu().numpy(), np.float32)
+
+
+def _uploaded(pixels: U8, device: str) -> Tensor:
+    """(1, 3, S, S) float32."""
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float()
+
+
+def _shrunk(values: Tensor, factor: int) -> Tensor:
+    side = max(1, values.shape[-1] // factor)
+    return functional.interpolate(values, size=(side, side), mode="area")
+
+
+def _grown(values: Tensor, size: list[int]) -> Tensor:
+    return functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
