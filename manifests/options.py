@@ -11,122 +11,25 @@ the first frame is a visible cut, `extend=loop`.
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field
 
-Sides = tuple[int, int, int, int]
-
-_SPLIT = re.compile(r"[\s,;]+")
-_TRUE = {"true", "yes", "on", "1"}
-_FALSE = {"false", "no", "off", "0"}
-_FACE = re.compile(r"largest|left|right|all|index:\d{1,3}|reference:.+", re.DOTALL)
-MAX_SIDE = 1 << 20
-
-
-def _sides(value: Any) -> Any:
-    """Four whole numbers, from text ("0 10 0 0", "0,10,0,0", "[0, 10, 0, 0]") or from a sequence."""
-    if isinstance(value, str):
-        parts: list[Any] = _SPLIT.split(value.strip().strip("[]()").strip())
-    elif isinstance(value, (list, tuple)):
-        parts = list(value)
-    else:
-        raise ValueError("not four numbers")
-    if len(parts) != 4:
-        raise ValueError(f"{len(parts)} numbers instead of four")
-    return tuple(_whole(part) for part in parts)
-
-
-def _whole(value: Any) -> int:
-    """A whole number from an int, a float without fraction (Parquet, pandas) or text; bool is no number here."""
-    if isinstance(value, bool):
-        raise ValueError("a truth value is not a number")
-    if isinstance(value, int):
-        number = value
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
-    elif isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,9}(\.0{1,9})?", value.strip()):
-        number = int(float(value))
-    else:
-        raise ValueError("not a whole number")
-    if abs(number) > MAX_SIDE:
-        raise ValueError("number out of range")
-    return number
-
-
-def _real(value: Any) -> float:
-    """A finite number from an int, a float or text."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError("not a number")
-    if isinstance(value, str) and len(value) > 40:
-        raise ValueError("not a number")
-    if isinstance(value, int) and abs(value) > MAX_SIDE:
-        raise ValueError("number out of range")
-    return float(value)
-
-
-def _truth(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().casefold() if isinstance(value, (str, int)) else ""
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    raise ValueError("not a truth value")
-
-
-def _word(value: Any) -> Any:
-    """Choices are matched without regard to case and to _ against -."""
-    if not isinstance(value, str):
-        raise ValueError("not a word")
-    return value.strip().casefold().replace("_", "-")
-
-
-def _rotation(value: Any) -> int:
-    number = _whole(value)
-    if number not in (0, 90, 180, 270):
-        raise ValueError("not a quarter turn")
-    return number
-
-
-def _rate(value: Any) -> Fraction:
-    """25, 29.97 or 30000/1001 as an exact fraction; the broadcast rates 23.976, 29.97, 59.94 mean n·1000/1001."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
-        raise ValueError("not a rate")
-    text = str(value).strip()
-    if len(text) > 24 or not re.fullmatch(r"\d{1,6}(\.\d{1,8})?|\d{1,9}/\d{1,9}", text):
-        raise ValueError("not a rate")
-    rate = Fraction(text) if not re.search(r"/0+$", text) else Fraction(0)
-    for whole in (24, 30, 48, 60, 120):
-        if rate != whole and abs(rate - Fraction(whole * 1000, 1001)) < Fraction(1, 200):
-            rate = Fraction(whole * 1000, 1001)
-    if not 1 <= rate <= 240:
-        raise ValueError("rate out of range")
-    return rate
-
-
-def _face(value: Any) -> str:
-    text = value.strip() if isinstance(value, str) else ""
-    head, colon, rest = text.partition(":")
-    text = head.strip().casefold() + colon + rest.strip()
-    if not _FACE.fullmatch(text):
-        raise ValueError("not a choice of face")
-    return text
-
-
-def _path(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 for c in value):
-        raise ValueError("not a path")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Real = Annotated[float, BeforeValidator(_real)]
-Truth = Annotated[bool, BeforeValidator(_truth)]
-FourSides = Annotated[Sides, BeforeValidator(_sides)]
-Rate = Annotated[Fraction, BeforeValidator(_rate), PlainSerializer(str, return_type=str)]
-Word = BeforeValidator(_word)
+from manifests.fields import (
+    FaceChoice,
+    FourSides,
+    PathText,
+    Rate,
+    Real,
+    Share,
+    Tile,
+    Truth,
+    Turn,
+    Whole,
+    Word,
+    WordOrNone,
+)
 
 
 class Options(BaseModel):
@@ -141,7 +44,7 @@ class Options(BaseModel):
     no_face: Annotated[Literal["keep", "drop", "hold", "fail"], Word] = Field(
         "keep", description="keep, drop, hold or fail: what becomes of frames without a face"
     )
-    face: Annotated[str, BeforeValidator(_face)] = Field(
+    face: FaceChoice = Field(
         "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
     )
     # how long
@@ -155,7 +58,7 @@ class Options(BaseModel):
     engine: Annotated[Literal["auto", "warp", "wav2lip"], Word] = Field(
         "auto", description="auto (wav2lip when a model is given, else warp), warp or wav2lip"
     )
-    model: Annotated[str, BeforeValidator(_path)] | None = Field(None, description="path of a checkpoint file")
+    model: PathText | None = Field(None, description="path of a checkpoint file, or its name in the catalogue")
     mel_offset_frames: Whole = Field(
         0, ge=-25, le=25, description="whole video frames, -25 to 25: later (+) or earlier (-) sound for each frame"
     )
@@ -177,7 +80,7 @@ class Options(BaseModel):
     crop: FourSides | None = Field(
         None, description="four whole numbers: top bottom left right, -1 for the far edge; absent for the whole frame"
     )
-    rotate: Annotated[int, BeforeValidator(_rotation)] = Field(0, description="0, 90, 180 or 270 degrees clockwise")
+    rotate: Turn = Field(0, description="0, 90, 180 or 270 degrees clockwise")
     resize_height: Whole | None = Field(
         None, ge=64, le=8192, description="height in pixels before crop and rotation, 64 to 8192"
     )
@@ -186,6 +89,53 @@ class Options(BaseModel):
         description="frames a second of a folder of images or an image, 1 to 240, such as 25 or 30000/1001",
     )
     paste: Annotated[Literal["mask", "box"], Word] = Field("mask", description="mask (feathered lower face) or box")
+    # sharper: faces restored
+    restore: Annotated[Literal["none", "gfpgan", "codeformer"], WordOrNone] = Field(
+        "none", description="none, gfpgan or codeformer"
+    )
+    restore_model: PathText | None = Field(
+        None, description="path or catalogue name of the restorer's weights; absent for GFPGANv1.4 or codeformer"
+    )
+    restore_area: Annotated[Literal["mouth", "face"], Word] = Field(
+        "mouth", description="mouth (what the lip engine drew) or face (all of it)"
+    )
+    restore_strength: Share = Field(
+        1.0, description="a number from 0 (nothing) to 1: how much of the restored face shows"
+    )
+    restore_frames: Annotated[Literal["synthesised", "all"], Word] = Field(
+        "synthesised", description="synthesised (frames with a new mouth) or all (every frame with a face)"
+    )
+    restore_steady: Share = Field(
+        0.0, description="a number from 0 to 1: how much of what was restored is blended over neighbouring frames"
+    )
+    restore_fidelity: Share = Field(0.5, description="a number from 0 (clean) to 1 (true to the input): CodeFormer's w")
+    # larger: frames upscaled
+    upscale: Annotated[Literal["none", "x2", "x4", "general", "anime"], WordOrNone] = Field(
+        "none", description="none, x2, x4, general (small and quick, 4x) or anime"
+    )
+    upscale_model: PathText | None = Field(
+        None, description="path or catalogue name of the upscaler's weights; absent for those that 'upscale' names"
+    )
+    upscale_area: Annotated[Literal["frame", "face"], Word] = Field(
+        "frame", description="frame, or face (the rest of the frame is resized plainly)"
+    )
+    outscale: Real | None = Field(
+        None,
+        ge=0.25,
+        le=8.0,
+        allow_inf_nan=False,
+        description="a number from 0.25 to 8: the output's sides over the source's; absent for the network's own "
+        "scale (area frame) or 1 (area face)",
+    )
+    upscale_denoise: Share = Field(
+        1.0, description="a number from 0 to 1: 1 removes noise most, less keeps grain; with upscale=general only"
+    )
+    upscale_strength: Share = Field(
+        1.0, description="a number from 0 (plain interpolation) to 1 (the network's picture): a mixture of the two"
+    )
+    upscale_tile: Tile = Field(
+        0, description="0 (chosen for the device), or the side of a tile in source pixels, 32 to 2048"
+    )
     # the output
     codec: Annotated[Literal["libx264", "libx265"], Word] = Field("libx264", description="libx264 or libx265")
     crf: Whole = Field(18, ge=0, le=51, description="whole number 0 (lossless) to 51")
@@ -208,6 +158,31 @@ def lip_engine(engine: str, model: object | None) -> str:
     return engine if engine != "auto" else ("warp" if model is None else "wav2lip")
 
 
+_RESTORERS = {"gfpgan": "GFPGANv1.4", "codeformer": "codeformer"}
+_UPSCALERS = {
+    "x2": "RealESRGAN_x2plus",
+    "x4": "RealESRGAN_x4plus",
+    "general": "realesr-general-x4v3",
+    "anime": "realesr-animevideov3",
+}
+_UPSCALE_PARTNER = "realesr-general-wdn-x4v3"
+
+
+def restore_weights(options: Options) -> str | None:
+    """Path or catalogue name of the weights that restore faces in this job; None where nothing is restored."""
+    return None if options.restore == "none" else options.restore_model or _RESTORERS[options.restore]
+
+
+def upscale_weights(options: Options) -> str | None:
+    """Path or catalogue name of the weights that upscale this job's frames; None where nothing is upscaled."""
+    return None if options.upscale == "none" else options.upscale_model or _UPSCALERS[options.upscale]
+
+
+def upscale_partner(options: Options) -> str | None:
+    """Catalogue name of the network that keeps noise, whose weights are mixed in where upscale_denoise < 1."""
+    return _UPSCALE_PARTNER if options.upscale == "general" and options.upscale_denoise < 1 else None
+
+
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}
 
@@ -218,12 +193,7 @@ LATER: dict[str, str] = {
     "language": "speech from a script",
     "tts": "speech from a script",
     "bed": "keeping the original sound under the new speech",
-    "restore": "face restoration",
-    "restore_area": "face restoration",
-    "restore_strength": "face restoration",
-    "upscale": "upscaling",
 }
-LATER_NEUTRAL = frozenset({"", "none", "off", "no", "false"})
 
 
 def choices(name: str) -> tuple[str, ...]:

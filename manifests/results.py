@@ -29,20 +29,23 @@ _NAMES_A_SCHEME = "://"
 
 
 class WeightsUse(BaseModel):
-    """A weights file that took part in an output, and under which licence."""
+    """A weights file that took part in an output, and under which licence; consent: how that was accepted, "flag",
+    "environment" or "remembered", "" where no consent is needed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     sha256: str
     licence: str
+    consent: str = ""
 
 
 class JobResult(BaseModel):
     """The one outcome of one manifest row.
 
-    frames = synthesised + untouched; faceless counts the frames (all untouched) without a chosen face. seconds: work
-    per stage, summed over workers, so it may exceed wall_seconds. warnings: stable words such as "W_NO_FACE: ...".
+    frames = synthesised + untouched, which means without a new mouth (upscaling changes every frame); faceless counts
+    the frames (all untouched) without a chosen face. seconds: work per stage, summed over workers, so it may exceed
+    wall_seconds. warnings: stable words such as "W_NO_FACE: ...".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -109,7 +112,7 @@ SCHEMA = pa.schema(
         pa.field("attempts", pa.int64(), nullable=False),
         pa.field(
             "weights",
-            pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string()), ("licence", pa.string())])),
+            pa.list_(pa.struct([(name, pa.string()) for name in ("name", "sha256", "licence", "consent")])),
             nullable=False,
         ),
         pa.field("warnings", pa.list_(pa.string()), nullable=False),

@@ -10,12 +10,19 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from manifests.fields import asks_nothing
 from manifests.job import Job
-from manifests.options import EXPECTED, FIELDS, LATER, LATER_NEUTRAL, Options, choices, lip_engine
-from manifests.paths import confine_output, folded, resolve_input, resolve_media
+from manifests.options import EXPECTED, FIELDS, LATER, Options, choices, lip_engine
+from manifests.paths import confine_output, folded, resolve_media
+from manifests.weights import resolve_weights
 from raydub.errors import Code, UsageError
 
 OWN = ("id", "video", "audio", "output")
+_SWITCHED = {
+    main: tuple(name for name in FIELDS if name.startswith(f"{main}_") or (main, name) == ("upscale", "outscale"))
+    for main in ("restore", "upscale")
+}
+"""Fields that mean nothing while their main field is "none"."""
 KNOWN = (*OWN, *FIELDS, *LATER)
 _MAX_ID, _SHOWN = 200, 80
 
@@ -84,16 +91,34 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | Non
         for name in dict.fromkeys(str(problem["loc"][0]) for problem in failed.errors(include_url=False)):
             errors.append(_wrong(name, values[name]))
         return None, errors
-    try:
-        if options.model is not None:
-            options = options.model_copy(update={"model": resolve_input(options.model, folder, "model")})
-        kind, colon, image = options.face.partition(":")
-        if kind == "reference":
-            options = options.model_copy(update={"face": kind + colon + resolve_media(image, folder, "face")})
-    except UsageError as error:
-        errors.append(error)
     errors += _conflicts(options)
-    return (None, errors) if errors else (options, [])
+    settled, more = _settle(options, folder)
+    errors += more
+    return (None, errors) if errors else (settled, [])
+
+
+def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
+    """Paths made absolute, names of weights in their own spelling, and what has no meaning without its main field
+    (restore_area without restore, ..) as it is by default: it must not change any key."""
+    changes: dict[str, Any] = {}
+    errors: list[UsageError] = []
+    for main in _SWITCHED:
+        if getattr(options, main) == "none":
+            changes |= {name: Options.model_fields[name].default for name in _SWITCHED[main]}
+    for name in ("model", "restore_model", "upscale_model"):
+        text = getattr(options, name)
+        if text is not None and name not in changes:
+            try:
+                changes[name] = resolve_weights(text, folder, name)
+            except UsageError as error:
+                errors.append(error)
+    kind, colon, image = options.face.partition(":")
+    if kind == "reference":
+        try:
+            changes["face"] = kind + colon + resolve_media(image, folder, "face")
+        except UsageError as error:
+            errors.append(error)
+    return options.model_copy(update=changes), errors
 
 
 def _conflicts(options: Options) -> list[UsageError]:
@@ -108,6 +133,7 @@ def _conflicts(options: Options) -> list[UsageError]:
         hint = "leave 'paste' out, or name a Wav2Lip checkpoint in 'model'"
         message = "paste=box is Wav2Lip's rectangle; the embedded engine draws lips only"
         found.append(UsageError(Code.FIELD_CONFLICT, message, field="paste", hint=hint))
+    found += _sharper_conflicts(options)
     for name in ("box", "crop"):
         sides = getattr(options, name)
         if sides is not None and not _ordered(sides, open_end=name == "crop"):
@@ -118,6 +144,26 @@ def _conflicts(options: Options) -> list[UsageError]:
             UsageError(Code.FIELD_CONFLICT, "a constant box leaves no face to choose", field="face", hint=hint)
         )
     return found
+
+
+def _sharper_conflicts(options: Options) -> list[UsageError]:
+    """Contradictions of restoring and upscaling. A row may say restore=none beside restore_model and the like, so that
+    a column or a flag serves for other rows; without any word on `restore`, the model was meant to be used."""
+    found: list[tuple[str, str, str]] = []
+    for main, first in (("restore", "gfpgan"), ("upscale", "general")):
+        name = f"{main}_model"
+        if getattr(options, name) is not None and main not in options.model_fields_set:
+            found.append((name, f"{name} is given, but {main} is not", f"say {main}={first}, or leave {name!r} out"))
+    if options.upscale == "none" and options.outscale not in (None, 1.0):
+        hint = "choose a network in 'upscale', or leave 'outscale' out (resize_height makes pictures smaller)"
+        found.append(("outscale", f"outscale={options.outscale:g} needs an upscaler", hint))
+    if options.upscale not in ("none", "general") and options.upscale_denoise < 1:
+        hint = "say upscale=general, or leave 'upscale_denoise' out"
+        found.append(("upscale_denoise", f"upscale={options.upscale} has no denoise strength", hint))
+    if options.restore == "gfpgan" and options.restore_fidelity != Options.model_fields["restore_fidelity"].default:
+        hint = "say restore=codeformer, or use 'restore_strength'"
+        found.append(("restore_fidelity", "restore=gfpgan has no fidelity", hint))
+    return [UsageError(Code.FIELD_CONFLICT, message, field=name, hint=hint) for name, message, hint in found]
 
 
 def _ordered(sides: tuple[int, int, int, int], open_end: bool) -> bool:
@@ -153,7 +199,7 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
         for name, what in needs.items()
         if name not in given
     ]
-    script = not _neutral(given.get("script"))
+    script = not asks_nothing(given.get("script"))
     if "audio" not in given and not script:
         found.append(
             UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint="name a sound file")
@@ -164,12 +210,8 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
     return found
 
 
-def _neutral(value: Any) -> bool:
-    return value is None or value is False or (isinstance(value, str) and value.strip().casefold() in LATER_NEUTRAL)
-
-
 def _later(name: str, value: Any) -> list[UsageError]:
-    return [] if _neutral(value) else [_not_built(name, value, LATER[name])]
+    return [] if asks_nothing(value) else [_not_built(name, value, LATER[name])]
 
 
 def _not_built(name: str, value: Any, what: str) -> UsageError:

@@ -27,6 +27,8 @@ def dub(
     step_timeout: options.StepTimeout = None,
     engine: options.Engine = None,
     model: options.Model = None,
+    restore: options.Restore = None,
+    upscale: options.Upscale = None,
     more: options.Set = None,
     accept_license: options.AcceptLicense = None,
     allow_scheme: options.AllowScheme = None,
@@ -43,7 +45,7 @@ def dub(
 
     root = output.absolute().parent
     row: dict[str, Any] = {"video": video, "audio": audio, "output": output.name}
-    asked = check_rows([(1, row | options.chosen(engine, model, more))], Path.cwd(), root)
+    asked = check_rows([(1, row | options.chosen(engine, model, more, restore, upscale))], Path.cwd(), root)
     if asked.bad:
         for problem in asked.errors:
             problem.line = None

@@ -55,7 +55,18 @@ Device = Annotated[str, typer.Option("--device", help="Where the lip network run
 Engine = Annotated[
     str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")
 ]
-Model = Annotated[str | None, typer.Option("--model", help="Checkpoint of rows that name none.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="Checkpoint of rows that name none: a file, or a name of `raydub models list`."),
+]
+Restore = Annotated[
+    str | None,
+    typer.Option("--restore", help="Restore faces in rows that do not say: none, gfpgan or codeformer."),
+]
+Upscale = Annotated[
+    str | None,
+    typer.Option("--upscale", help="Upscale frames of rows that do not say: none, x2, x4, general or anime."),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other manifest field, e.g. --set crf=20.")
 ]
@@ -78,8 +89,15 @@ AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
 
 
-def chosen(engine: str | None, model: str | None, more: Sequence[str] | None) -> dict[str, str]:
-    """Manifest fields from flags. Raises UsageError FIELD_VALUE for a --set without "="."""
+def chosen(
+    engine: str | None,
+    model: str | None,
+    more: Sequence[str] | None,
+    restore: str | None = None,
+    upscale: str | None = None,
+) -> dict[str, str]:
+    """Manifest fields from flags; a --model that is a path starts at the current folder. Raises UsageError FIELD_VALUE
+    for a --set without "="."""
     fields: dict[str, str] = {}
     for pair in more or ():
         name, equals, value = pair.partition("=")
@@ -89,7 +107,12 @@ def chosen(engine: str | None, model: str | None, more: Sequence[str] | None) ->
             )
         fields[name.strip().replace("-", "_")] = value
     fields |= {"engine": engine} if engine is not None else {}
-    fields |= {"model": os.path.abspath(model)} if model is not None else {}
+    if model is not None:
+        from manifests.weights import is_path
+
+        fields["model"] = os.path.abspath(model) if is_path(model, Path.cwd()) else model
+    fields |= {"restore": restore} if restore is not None else {}
+    fields |= {"upscale": upscale} if upscale is not None else {}
     return fields
 
 
@@ -102,8 +125,9 @@ def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[s
 def accept_licences(names: Sequence[str] | None) -> None:
     """Record accepted licences where this process and its Ray workers look for them."""
     if names:
+        # By the flag first: of several ways that stand there the first one is told.
         known = [name for name in os.environ.get(LICENCE_VARIABLE, "").split(",") if name]
-        os.environ[LICENCE_VARIABLE] = ",".join(dict.fromkeys([*known, *names]))
+        os.environ[LICENCE_VARIABLE] = ",".join(dict.fromkeys([*(f"{name}:flag" for name in names), *known]))
 
 
 def allow_fetching(schemes: Sequence[str] | None, private: bool) -> None:

@@ -21,6 +21,8 @@ def plan(
     ] = None,
     engine: options.Engine = None,
     model: options.Model = None,
+    restore: options.Restore = None,
+    upscale: options.Upscale = None,
     more: options.Set = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
@@ -33,7 +35,7 @@ def plan(
     from pipeline.plan import Estimate, estimate
 
     options.allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more))
+    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)
     remote = [job.id for job in asked.jobs if is_remote(job.video) or is_remote(job.audio)]
@@ -61,8 +63,9 @@ def plan(
     else:
         for one in found:
             stages = "  ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.seconds.items())
+            size, made = f"{one.width}x{one.height}", f"{one.out_width}x{one.out_height}"
             say(
-                f"{one.job_id}: {one.width}x{one.height} at {one.rate}, "
+                f"{one.job_id}: {size if made == size else f'{size} to {made}'} at {one.rate}, "
                 f"{one.frames} frames, {one.chunks} chunks, {one.engine}"
             )
             say(f"  {stages}")

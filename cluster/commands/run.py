@@ -33,6 +33,8 @@ def run(
     step_timeout: options.StepTimeout = None,
     engine: options.Engine = None,
     model: options.Model = None,
+    restore: options.Restore = None,
+    upscale: options.Upscale = None,
     more: options.Set = None,
     accept_license: options.AcceptLicense = None,
     allow_scheme: options.AllowScheme = None,
@@ -47,7 +49,7 @@ def run(
     from cluster.manifest import load_manifest
     from cluster.runner import RunRequest, run_jobs
 
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more))
+    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cluster.output import JSON_HELP, command, say, say_json
-from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
+from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, Code, UsageError
 
 
 @command
@@ -30,10 +31,14 @@ def submit(
 ) -> int:
     """Run a manifest on a cluster through Ray Jobs."""
     if check and Path(manifest).exists():
+        from cluster.commands import options
         from cluster.manifest import load_manifest
         from cluster.output import show_error
 
-        asked = load_manifest(Path(manifest), None, {})
+        said = run_options([manifest, *(arguments or [])])
+        options.allow_fetching(said["allow_scheme"], said["allow_private"])
+        fields = options.chosen(said["engine"], said["model"], said["more"], said["restore"], said["upscale"])
+        asked = load_manifest(Path(manifest), said["output_root"], fields)
         if asked.errors:
             for error in asked.errors:
                 show_error(error)
@@ -51,3 +56,20 @@ def submit(
         if not wait:
             say(f"  follow it with: ray job logs --address {address} --follow {job_id}")
     return EXIT_OK if status in ("SUBMITTED", "SUCCEEDED") else EXIT_SOME_FAILED
+
+
+def run_options(arguments: Sequence[str]) -> Mapping[str, Any]:
+    """What `raydub run` would understand by these arguments, by the names of its parameters. Raises UsageError
+    FIELD_VALUE for what it would refuse."""
+    from cluster.commands.run import run
+
+    app = typer.Typer(add_completion=False)
+    app.command("run")(run)
+    try:
+        found: Mapping[str, Any] = typer.main.get_command(app).make_context("run", list(arguments)).params
+    except Exception as error:
+        # Newer typer brings a click of its own, whose exceptions have no public name.
+        if not hasattr(error, "format_message"):
+            raise
+        raise UsageError(Code.FIELD_VALUE, error.format_message(), hint="`raydub run --help` lists them") from None
+    return found

@@ -13,6 +13,8 @@ def validate(
     output_root: options.OutputRoot = None,
     engine: options.Engine = None,
     model: options.Model = None,
+    restore: options.Restore = None,
+    upscale: options.Upscale = None,
     more: options.Set = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
@@ -22,7 +24,7 @@ def validate(
     from cluster.manifest import load_manifest
 
     options.allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more))
+    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
     if as_json:
         errors = [error.to_dict() for error in asked.errors]
         say_json({"valid": len(asked.jobs), "bad": len(asked.bad), "errors": errors})

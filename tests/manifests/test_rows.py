@@ -43,7 +43,7 @@ def test_defaults_and_places() -> None:
 
 
 def test_every_problem_of_a_row_is_reported_at_once() -> None:
-    row = {"video": 3, "output": "../o.mp4", "masking": "dynamik", "padz": 1, "crf": 99, "upscale": "x4", "audio": None}
+    row = {"video": 3, "output": "../o.mp4", "masking": "dynamik", "padz": 1, "crf": 99, "bed": "duck", "audio": None}
     assert set(problems(row)) == {
         (Code.FIELD_VALUE, "video"),
         (Code.OUTPUT_ESCAPES, "output"),
@@ -51,7 +51,7 @@ def test_every_problem_of_a_row_is_reported_at_once() -> None:
         (Code.FIELD_VALUE, "masking"),
         (Code.FIELD_UNKNOWN, "padz"),
         (Code.FIELD_VALUE, "crf"),
-        (Code.NOT_BUILT, "upscale"),
+        (Code.NOT_BUILT, "bed"),
     }
 
 

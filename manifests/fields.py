@@ -1,0 +1,149 @@
+"""Values of manifest fields: from text (CSV, command line) or typed values (JSONL, Parquet) to one type each.
+
+Each parser raises ValueError for what it cannot read; what was expected is said by the field (manifests/options.py).
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+Sides = tuple[int, int, int, int]
+
+_SPLIT = re.compile(r"[\s,;]+")
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+NEUTRAL = frozenset({"", "none", "off", "no", "false"})
+"""Words that ask for nothing, where something could be asked for."""
+_FACE = re.compile(r"largest|left|right|all|index:\d{1,3}|reference:.+", re.DOTALL)
+MAX_SIDE = 1 << 20
+_TILE = (32, 2048)
+
+
+def _sides(value: Any) -> Any:
+    """Four whole numbers, from text ("0 10 0 0", "0,10,0,0", "[0, 10, 0, 0]") or from a sequence."""
+    if isinstance(value, str):
+        parts: list[Any] = _SPLIT.split(value.strip().strip("[]()").strip())
+    elif isinstance(value, (list, tuple)):
+        parts = list(value)
+    else:
+        raise ValueError("not four numbers")
+    if len(parts) != 4:
+        raise ValueError(f"{len(parts)} numbers instead of four")
+    return tuple(_whole(part) for part in parts)
+
+
+def _whole(value: Any) -> int:
+    """A whole number from an int, a float without fraction (Parquet, pandas) or text; bool is no number here."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value is not a number")
+    if isinstance(value, int):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,9}(\.0{1,9})?", value.strip()):
+        number = int(float(value))
+    else:
+        raise ValueError("not a whole number")
+    if abs(number) > MAX_SIDE:
+        raise ValueError("number out of range")
+    return number
+
+
+def _real(value: Any) -> float:
+    """A finite number from an int, a float or text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("not a number")
+    if isinstance(value, str) and len(value) > 40:
+        raise ValueError("not a number")
+    if isinstance(value, int) and abs(value) > MAX_SIDE:
+        raise ValueError("number out of range")
+    return float(value)
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().casefold() if isinstance(value, (str, int)) else ""
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError("not a truth value")
+
+
+def _word(value: Any) -> Any:
+    """Choices are matched without regard to case and to _ against -."""
+    if not isinstance(value, str):
+        raise ValueError("not a word")
+    return value.strip().casefold().replace("_", "-")
+
+
+def _word_or_none(value: Any) -> Any:
+    """A choice that can be switched off in any of the usual ways."""
+    return "none" if asks_nothing(value) else _word(value)
+
+
+def asks_nothing(value: Any) -> bool:
+    """Is this value of a field the same as leaving the field out?"""
+    return value is None or value is False or (isinstance(value, str) and value.strip().casefold() in NEUTRAL)
+
+
+def _tile(value: Any) -> int:
+    number = _whole(value)
+    if number and not _TILE[0] <= number <= _TILE[1]:
+        raise ValueError("tile out of range")
+    return number
+
+
+def _rotation(value: Any) -> int:
+    number = _whole(value)
+    if number not in (0, 90, 180, 270):
+        raise ValueError("not a quarter turn")
+    return number
+
+
+def _rate(value: Any) -> Fraction:
+    """25, 29.97 or 30000/1001 as an exact fraction; the broadcast rates 23.976, 29.97, 59.94 mean n·1000/1001."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
+        raise ValueError("not a rate")
+    text = str(value).strip()
+    if len(text) > 24 or not re.fullmatch(r"\d{1,6}(\.\d{1,8})?|\d{1,9}/\d{1,9}", text):
+        raise ValueError("not a rate")
+    rate = Fraction(text) if not re.search(r"/0+$", text) else Fraction(0)
+    for whole in (24, 30, 48, 60, 120):
+        if rate != whole and abs(rate - Fraction(whole * 1000, 1001)) < Fraction(1, 200):
+            rate = Fraction(whole * 1000, 1001)
+    if not 1 <= rate <= 240:
+        raise ValueError("rate out of range")
+    return rate
+
+
+def _face(value: Any) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    head, colon, rest = text.partition(":")
+    text = head.strip().casefold() + colon + rest.strip()
+    if not _FACE.fullmatch(text):
+        raise ValueError("not a choice of face")
+    return text
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 for c in value):
+        raise ValueError("not a path")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Real = Annotated[float, BeforeValidator(_real)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+FourSides = Annotated[Sides, BeforeValidator(_sides)]
+Rate = Annotated[Fraction, BeforeValidator(_rate), PlainSerializer(str, return_type=str)]
+Turn = Annotated[int, BeforeValidator(_rotation)]
+FaceChoice = Annotated[str, BeforeValidator(_face)]
+PathText = Annotated[str, BeforeValidator(_path)]
+Share = Annotated[float, BeforeValidator(_real), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Tile = Annotated[int, BeforeValidator(_tile)]
+Word = BeforeValidator(_word)
+WordOrNone = BeforeValidator(_word_or_none)
