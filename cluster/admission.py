@@ -1,5 +1,5 @@
 """Which jobs of a run need work, said before anything is started: not those that an earlier run finished, not those
-whose lip engine is absent, not those that another run is writing at this moment."""
+whose weights are absent, not those that another run is writing at this moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from manifests.job import Job
 from manifests.results import JobResult
-from pipeline.engines import engine_key, make_job_engine, weights_digests
+from pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
 from pipeline.locks import RunLock
 from pipeline.receipts import Receipts
 from raydub.errors import Code, RaydubError, StageError
@@ -19,7 +19,8 @@ from raydub.errors import Code, RaydubError, StageError
 @dataclass
 class Admission:
     """open: jobs to be run, whose outputs are locked; closed: outcomes of the others, in no order; earlier: how many of
-    these were finished before; unable: was a lip engine or its weights missing? digests: of the weights, by engine."""
+    these were finished before; unable: was a lip engine or were weights missing? digests: of the weights, by engine and
+    finishers."""
 
     open: list[Job] = field(default_factory=list)
     closed: list[JobResult] = field(default_factory=list)
@@ -29,7 +30,7 @@ class Admission:
 
     def digests_of(self, job: Job) -> tuple[str, ...] | None:
         """Digests of the weights that the job would use; None where they are not to be had."""
-        key = engine_key(job.options)
+        key = _key(job)
         if key not in self.digests:
             try:
                 self.digests[key] = weights_digests(job.options)
@@ -72,14 +73,17 @@ def _finished(job: Job, receipts: Receipts, found: Admission) -> bool:
 
 
 def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
-    """Jobs whose lip engine and weights are there; the others fail before any work is done."""
+    """Jobs whose lip engine and weights are there; the others fail before any work is done. Weights of the catalogue
+    that are not there yet are fetched now, once, with the user looking on."""
     checked: dict[str, RaydubError | None] = {}
     able: list[Job] = []
     for job in jobs:
-        key = engine_key(job.options)
+        key = _key(job)
         if key not in checked:
             try:
                 make_job_engine(job.options).weights()
+                for finisher in make_finishers(job.options):
+                    finisher.weights()
                 checked[key] = None
             except RaydubError as error:
                 checked[key] = error
@@ -90,3 +94,7 @@ def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
             found.unable = True
             found.closed.append(JobResult.failure(job, problem))
     return able
+
+
+def _key(job: Job) -> str:
+    return engine_key(job.options) + finish_key(job.options)

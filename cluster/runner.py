@@ -111,7 +111,7 @@ class _Run:
             return stop.exit_code if stop.asked else 0
 
     def _settings(self) -> WorkSettings:
-        from pipeline.engines import LICENCE_VARIABLE
+        from models.store.consent import words
         from pipeline.limits import StepLimits
         from pipeline.steps import WorkSettings
 
@@ -119,7 +119,7 @@ class _Run:
             str(self._request.work_dir.resolve()),
             secrets.token_hex(6),
             self._request.device,
-            os.environ.get(LICENCE_VARIABLE, ""),
+            words(),
             StepLimits(flat=self._request.step_timeout),
         )
 

@@ -24,9 +24,11 @@ _CLEARLY = 24  # of 255
 
 def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Sequence[int], path: Path) -> Path:
     """Write a PNG with one column per pair (frame sources[i] of `before`, frame frames[i] of `after`) and four rows:
-    the frame before and after, and the part in which the two differ, before and after. Both videos have the same
-    size. Returns path. Raises InputError for videos that cannot be read."""
+    the frame before and after, and the part in which the two differ, before and after. Where `after` is of another
+    size (upscaled), `before` is resized to it. Returns path. Raises InputError for videos that cannot be read."""
     old, new = _read(before, sources), _read(after, frames)
+    height, width = new[0].shape[:2]
+    old = [_resized(image, (width, height)) for image in old]
     part = changed_box(old, new)
     columns = []
     for source, frame, one, other in zip(sources, frames, old, new, strict=True):
@@ -67,6 +69,12 @@ def _read(path: str, frames: Sequence[int]) -> list[Image]:
     with open_frames(info) as reader:
         found: dict[int, Frame] = {frame.index: frame for frame in reader.frames_at(sorted(set(frames)))}
     return [to_bgr(found[index]) for index in frames]
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _cut(image: Image, box: tuple[int, int, int, int]) -> Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,11 @@ def _on_ray(
     stack.enter_context(ray_session(request.address, request.num_cpus, request.verbose))
     stop.arm()
     from pipeline.graph import Patience, RayExecutor
-    from pipeline.pools import plan_pools
     from pipeline.progress import Poller
     from pipeline.toolbox import StageToolbox
 
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
-
-    def plan(present: Sequence[Node], count: int) -> Pools:
-        return plan_pools(present, count, request.workers, request.device)
+    plan = planner(request)
 
     executor = RayExecutor(
         settings,
@@ -75,6 +72,21 @@ def _on_ray(
     stack.callback(executor.close)
     stack.enter_context(Poller(executor.notes, progress.note))
     return executor
+
+
+def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
+    """From the nodes that there are, and how many jobs, to the worker pools for what this run's jobs ask for."""
+    from pipeline.engines import finishes, resolved_engine
+    from pipeline.pools import plan_pools
+
+    asked = [job.options for job in request.jobs]
+    finish = any(map(finishes, asked))
+    network = any(resolved_engine(options) != "warp" for options in asked)
+
+    def plan(present: Sequence[Node], count: int) -> Pools:
+        return plan_pools(present, count, request.workers, request.device, finish=finish, network=network)
+
+    return plan
 
 
 def _nodes(request: RunRequest, wait: float) -> list[Node]:

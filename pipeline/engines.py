@@ -1,4 +1,4 @@
-"""From a job's options to its lip engine and device."""
+"""From a job's options to its lip engine, its finishers and their device."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from manifests.options import Options, lip_engine
+from manifests.options import Options, lip_engine, restore_weights, upscale_partner, upscale_weights
 
 if TYPE_CHECKING:
     from stages.engine import LipEngine
+    from stages.finish import Finisher
 
 LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 _FIELDS = {"engine", "model", "precision", "paste", "mel_offset_frames"}
+_FINISH_PREFIXES = ("restore", "upscale", "outscale", "precision")
 
 
 def engine_key(options: Options) -> str:
     """Equal for options that mean the same engine."""
     return json.dumps(options.model_dump(mode="json", include=_FIELDS), sort_keys=True)
+
+
+def finishes(options: Options) -> bool:
+    """Does the job restore or upscale anything?"""
+    return restore_weights(options) is not None or upscale_weights(options) is not None
+
+
+def finish_key(options: Options) -> str:
+    """Equal for options that mean the same finishers; "" for none."""
+    if not finishes(options):
+        return ""
+    fields = {name for name in type(options).model_fields if name.startswith(_FINISH_PREFIXES)}
+    return json.dumps(options.model_dump(mode="json", include=fields), sort_keys=True)
 
 
 def make_job_engine(options: Options) -> LipEngine:
@@ -32,6 +47,16 @@ def make_job_engine(options: Options) -> LipEngine:
         precision=options.precision,
     )
     return engine
+
+
+def make_finishers(options: Options) -> tuple[Finisher, ...]:
+    """The finishers that a job asks for, in order, not loaded yet; () for none. Raises UsageError for options that
+    contradict each other."""
+    if not finishes(options):
+        return ()
+    from stages import finishers
+
+    return finishers.make_finishers(options)
 
 
 def pick_device(wanted: str) -> str:
@@ -49,13 +74,14 @@ def resolved_engine(options: Options) -> str:
 
 
 def weights_digests(options: Options) -> tuple[str, ...]:
-    """sha256 of each weights file that the job's engine would use, as its records will say, without loading the engine
-    or any heavy package. Raises DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED."""
-    from models.load import check_file, sha256_of
+    """sha256 of each weights file that the job's engine and finishers would use, as their records will say, without
+    fetching one, without loading anything or any heavy package. Raises DependencyError WEIGHTS_MISSING,
+    WEIGHTS_REFUSED."""
+    from models.store.locate import known_digest
 
-    if options.model is None:
-        return (_embedded_digest(),)
-    return (sha256_of(check_file(options.model)),)
+    lips = _embedded_digest() if options.model is None else known_digest(options.model)
+    sharper = (upscale_weights(options), upscale_partner(options), restore_weights(options))
+    return (lips, *(known_digest(model) for model in sharper if model is not None))
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,8 @@ STAGES: tuple[str, ...] = ("prepare", "track", "lipsync", "render", "stitch")
 @dataclass(frozen=True)
 class Planned:
     """A job was prepared: so many chunks and frames are to come. finished: the stored result of an earlier run, when
-    its output is still there and nothing needs to be done. weights: name, sha256, licence of each weights file.
+    its output is still there and nothing needs to be done. weights: name, sha256, licence, consent of each weights
+    file.
     attempt: which try of this run it was, from 1."""
 
     job_id: str

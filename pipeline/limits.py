@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from manifests.job import Job
+from manifests.options import Options, restore_weights, upscale_partner, upscale_weights
 from manifests.paths import is_remote
 
 _MIB = 1 << 20
@@ -20,8 +21,11 @@ class StepLimits:
 
     flat: every step may take this long and no longer, whatever its size; None: as the others say.
     prepare, per_mib: base, and for each MiB of the job's inputs; searched: so many times per_mib where no_face=drop
-    has the whole source searched for faces; remote: instead, for inputs that are fetched from a
-    URI (their size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk.
+    has the whole source searched for faces; weights: more for each weights file that is named by the catalogue, which
+    may have to be fetched; remote: instead, for inputs that are fetched from a URI (their size is not known, and
+    fetching has limits of its own). chunk, per_frame: one stage of one chunk.
+    finishing: seconds allowed for each core second that restoring and upscaling are expected to take on a CPU; minutes
+    a frame for the largest networks, so a machine may be that much slower than the one that was measured.
     stitch, per_joined_frame: joining a job, by output frame. grace: from the first attempt to end a step to the next,
     harder one (see pipeline.watchdog).
     """
@@ -30,9 +34,11 @@ class StepLimits:
     prepare: float = 600.0
     per_mib: float = 5.0
     searched: float = 30.0
+    weights: float = 1800.0
     remote: float = 6 * 3600.0
     chunk: float = 300.0
     per_frame: float = 2.0
+    finishing: float = 8.0
     stitch: float = 600.0
     per_joined_frame: float = 0.2
     grace: float = 5.0
@@ -45,15 +51,25 @@ class StepLimits:
         if any(map(is_remote, inputs)):
             return self.remote
         per_mib = self.per_mib * (self.searched if job.options.no_face == "drop" else 1.0)
-        return self.prepare + per_mib * sum(map(_size, inputs)) / _MIB
+        named = self.weights * _named_weights(job.options)
+        return self.prepare + named + per_mib * sum(map(_size, inputs)) / _MIB
 
-    def for_chunk(self, frames: int) -> float:
-        """Seconds for one stage of a chunk of so many frames."""
-        return self.flat if self.flat is not None else self.chunk + self.per_frame * frames
+    def for_chunk(self, frames: int, finish_seconds: float = 0.0) -> float:
+        """Seconds for one stage of a chunk of so many frames. finish_seconds: see stages.plan.JobPlan, for the stage
+        that finishes."""
+        if self.flat is not None:
+            return self.flat
+        return self.chunk + (self.per_frame + self.finishing * finish_seconds) * frames
 
     def for_stitch(self, frames: Sequence[int]) -> float:
         """Seconds for joining parts of so many frames each."""
         return self.flat if self.flat is not None else self.stitch + self.per_joined_frame * sum(frames)
+
+
+def _named_weights(options: Options) -> int:
+    """How many weights files the job names by the catalogue; manifests give all others as absolute paths."""
+    models = (options.model, restore_weights(options), upscale_weights(options), upscale_partner(options))
+    return sum(model is not None and os.sep not in model for model in models)
 
 
 def _size(path: str) -> int:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from manifests.job import Job
+from media.frames import Transform
 from media.probe import probe_speech, probe_video
 from pipeline.engines import resolved_engine
 from raydub.errors import Code, InputError
+from stages.finishers import expected_size, finish_costs
 
 # stage: (ms per frame, ms per frame and megapixel) on one core
 _COST: Mapping[str, tuple[float, float]] = {
@@ -31,11 +34,15 @@ _PREPARE_SECONDS, _PREPARE_PER_SPEECH_SECOND, _STITCH_SECONDS = 1.5, 0.02, 0.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job before it is run. seconds: core seconds per stage; video_seconds is the output's length."""
+    """A job before it is run. width, height: of the source; out_width, out_height: of the output, as far as the options
+    say; seconds: core seconds per stage on CPUs, "upscale" and "restore" too where asked for; video_seconds is the
+    output's length."""
 
     job_id: str
     width: int
     height: int
+    out_width: int
+    out_height: int
     rate: str
     frames: int
     chunks: int
@@ -61,22 +68,27 @@ def estimate(job: Job) -> Estimate:
         raise InputError(Code.VIDEO_NO_FRAMES, "the output would have no frame").at(job=job.id, line=job.line)
     per_chunk = max(1, round(options.chunk_seconds * video.rate))
     engine = resolved_engine(options)
-    scale = (options.resize_height / video.height) ** 2 if options.resize_height else 1.0
-    megapixels = video.width * video.height * scale / 1e6
+    rotate: Any = options.rotate
+    transform = Transform(crop=options.crop, rotate=rotate, resize_height=options.resize_height)
+    size = transform.size(video.width, video.height)
+    out = expected_size(options, size)
+    work, made = (width * height / 1e6 for width, height in (size, out))
     seconds = {"prepare": _PREPARE_SECONDS + _PREPARE_PER_SPEECH_SECOND * speech.seconds}
-    for stage, name in (
-        ("track", "track"),
-        ("lipsync", f"lipsync/{engine}"),
-        ("render", "render"),
-        ("stitch", "stitch"),
+    for stage, name, megapixels in (
+        ("track", "track", work),
+        ("lipsync", f"lipsync/{engine}", work),
+        ("render", "render", made),
+        ("stitch", "stitch", made),
     ):
         fixed, by_size = _COST[name]
         seconds[stage] = frames * (fixed + by_size * megapixels) / 1000
     seconds["stitch"] += _STITCH_SECONDS
+    seconds |= {name: frames * cost for name, cost in finish_costs(options, size).items()}
     return Estimate(
         job.id,
         video.width,
         video.height,
+        *out,
         str(video.rate),
         frames,
         math.ceil(frames / per_chunk),

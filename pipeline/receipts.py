@@ -59,8 +59,8 @@ class Receipts:
     def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
         """The stored JobResult of a finished job, with nothing spent on it in this run; None: not known.
 
-        weights: sha256 of each weights file that the engine would use now. Costs two or three looks at files, some
-        0.1 ms. Never raises.
+        weights: sha256 of each weights file that engine and finishers would use now. Costs two or three looks at files,
+        some 0.1 ms. Never raises.
         """
         looks = _looks(job, self._folder.parent)
         self._seen[job.id, job.output] = looks

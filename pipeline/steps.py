@@ -42,8 +42,8 @@ T = TypeVar("T")
 class WorkSettings:
     """What every worker of a run must know. Small, because Ray sends it to each of them.
 
-    work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where the lip
-    network runs, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
+    work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where networks
+    run, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
     limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all;
     fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says.
     """
@@ -170,8 +170,10 @@ class Steps:
             ledger.publish_part(part, self._settings.run_id)
             return part
 
+        finishing = chunk.finish_seconds if stage == "render" else 0.0
+        limit = self._settings.limits.for_chunk(len(chunk.span), finishing)
         try:
-            made, _ = self._do(piece, self._settings.limits.for_chunk(len(chunk.span)), call, chunk)
+            made, _ = self._do(piece, limit, call, chunk)
         except (Exception, SystemExit) as error:
             problem = self._failed(piece, error, chunk=chunk.index)
             self._give_up(chunk.job_id)

@@ -1,4 +1,4 @@
-"""The real stages behind the steps, with the lip engines that this worker has loaded."""
+"""The real stages behind the steps, with the lip engines and finishers that this worker has loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from manifests.job import Job
 from manifests.options import Options
 from manifests.paths import is_remote
 from media.fetch_policy import FetchPolicy
-from pipeline.engines import LICENCE_VARIABLE, engine_key, make_job_engine, pick_device
+from pipeline.engines import (
+    LICENCE_VARIABLE,
+    engine_key,
+    finish_key,
+    finishes,
+    make_finishers,
+    make_job_engine,
+    pick_device,
+)
 from pipeline.events import Planned
 from pipeline.failures import while_loading
 from pipeline.steps import WorkSettings
@@ -35,7 +43,8 @@ class StageToolbox:
     def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
         """Probe, decode the speech, decide the timeline; everything is written in the job's folder."""
         allowed = FetchPolicy.from_words(self._settings.fetch)
-        plan = prepare_job(job, self._settings.work_dir, self._engine(job.options), allowed)
+        finishers = make_finishers(job.options)
+        plan = prepare_job(job, self._settings.work_dir, self._engine(job.options), allowed, finishers)
         chunks = chunks_of(plan)
         planned = Planned(
             job.id,
@@ -64,17 +73,24 @@ class StageToolbox:
             engine_key(options),
             lambda: LipsyncStage(self._engine(options), pick_device(self._settings.device)),
         )
-        if len(chunk.items):
+        if chunk.items.open.any():
             with while_loading("the lip engine"):
                 stage.load()
         return stage.run(chunk)  # type: ignore[no-any-return]
 
     def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
-        """Draw the mouths, encode and publish the part."""
+        """Draw the mouths, finish the frames, encode and publish the part."""
         from stages.render import RenderStage
 
         options = self._plan(chunk.chunk).job.options
-        stage = self._stage("render", engine_key(options), lambda: RenderStage(self._engine(options)))
+        stage = self._stage(
+            "render",
+            engine_key(options) + finish_key(options),
+            lambda: RenderStage(self._engine(options), make_finishers(options)),
+        )
+        if finishes(options):
+            with while_loading("restoring and upscaling"):
+                stage.load(pick_device(self._settings.device))
         return stage.run(chunk, out_path)  # type: ignore[no-any-return]
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
@@ -107,4 +123,4 @@ class StageToolbox:
 
 
 def _record(weights: Any) -> Mapping[str, str]:
-    return {"name": weights.name, "sha256": weights.sha256, "licence": weights.licence}
+    return {name: getattr(weights, name) for name in ("name", "sha256", "licence", "consent")}

@@ -2,7 +2,8 @@
 asks for them, crops.
 
 Faces, lip states and gates of a frame depend on a fixed number of frames around it (FacePlan.halo, gate.RAMP), all of
-which are looked at here, so a chunk's result does not depend on where its borders fall.
+which are looked at here, so a chunk's result does not depend on where its borders fall. Where finishers look beyond the
+chunk (JobPlan.around) the faces there are found too, as the neighbouring chunk finds them.
 """
 
 from __future__ import annotations
@@ -48,14 +49,15 @@ class TrackStage:
         """
         plan = load_plan(chunk.job_dir)
         start = time.perf_counter()
-        wide = Span(max(0, chunk.span.start - RAMP), min(plan.n_frames, chunk.span.stop + RAMP))
+        shown = plan.around(chunk.span)
+        wide = Span(max(0, shown.start - RAMP), min(plan.n_frames, shown.stop + RAMP))
         sources = plan.timeline.sources(wide.start, wide.stop)
         inner = slice(chunk.span.start - wide.start, chunk.span.stop - wide.start)
         with plan.open() as reader:
             seen = self._see(plan, reader, sources)
             faces, breaks = _shown(seen, sources)
             self._check(plan, chunk, sources, inner, faces)
-            items = _items(plan, wide, inner, sources, faces, breaks)
+            items = _items(plan, wide, shown, sources, faces, breaks)
             seconds = {"track.faces": time.perf_counter() - start}
             if plan.needs_crops:
                 start = time.perf_counter()
@@ -130,13 +132,17 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
     return faces, np.asarray(breaks, np.bool_)
 
 
-def _items(plan: JobPlan, wide: Span, inner: slice, sources: I64, faces: list[_Rows], breaks: Bools) -> FaceItems:
-    """The faces with an open gate, by (frame, face), without crops."""
+def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Rows], breaks: Bools) -> FaceItems:
+    """The faces of the output frames `shown` by (frame, face), without crops: those with an open gate, or all of them
+    where a finisher wants them."""
     options = plan.job.options
     sounds = np.asarray(load_voiced(plan)[wide.start : wide.stop])
     gate = np.stack([gates(face.present, face.lips_open, sounds, options.masking, breaks) for face in faces], axis=1)
-    rows, face = np.nonzero(gate[inner])
-    at = rows + inner.start
+    wanted = gate > 0
+    if plan.finish_every_face:
+        wanted |= np.stack([face.present for face in faces], axis=1)
+    rows, face = np.nonzero(wanted[shown.start - wide.start : shown.stop - wide.start])
+    at = rows + (shown.start - wide.start)
     box = np.stack([one.box for one in faces], axis=1)[at, face]
     if plan.faces.box is None:
         top, bottom, left, right = options.pads
@@ -154,11 +160,11 @@ def _items(plan: JobPlan, wide: Span, inner: slice, sources: I64, faces: list[_R
 
 
 def _with_crops(reader: FrameReader, items: FaceItems) -> FaceItems:
-    """The items with their crops: one pass over the source frames that have any."""
+    """The items with their crops, where their gate is open: one pass over the source frames that have any."""
     crops = np.zeros((len(items), CROP, CROP, 3), np.uint8)
     rows: dict[int, list[int]] = {}
-    for row, source in enumerate(items.source.tolist()):
-        rows.setdefault(source, []).append(row)
+    for row in np.flatnonzero(items.open).tolist():
+        rows.setdefault(int(items.source[row]), []).append(row)
     for frame in reader.frames_at(rows):
         for row in rows[frame.index]:
             crops[row] = face_crop(frame, items.box[row])

@@ -54,11 +54,13 @@ class DrawItem:
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """Which weights made an output: goes into part keys and the results manifest."""
+    """Which weights made an output: goes into part keys and the results manifest. consent: how the user accepted a
+    licence that asks for it ("flag", "environment", "remembered"), "" where it asks for nothing."""
 
     name: str
     sha256: str
     licence: str
+    consent: str = ""
 
 
 class LipEngine(Protocol):

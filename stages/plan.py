@@ -30,9 +30,11 @@ PLAN_FILE, MEL_FILE, VOICED_FILE, SOURCE_FILE = "plan.json", "mel.npy", "voiced.
 class JobPlan(BaseModel):
     """One job, ready to be worked on chunk by chunk.
 
-    size: (width, height) of the working frame, even; rate: output frames a second; sample_aspect: of the output's
-    pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one may have fewer); engine: its
-    name; needs_crops: see LipEngine; warnings: "W_WORD: sentence".
+    size: (width, height) of the working frame, even, and out_size of the output's; rate: output frames a second;
+    sample_aspect: of the output's pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one
+    may have fewer); engine: its name; needs_crops: see LipEngine; finishers: their names, in order; finish_halo,
+    finish_every_face: what they want to see together (see stages.finish); finish_seconds: of one core, that they take
+    a frame on a CPU, about; weights: of the engine, then of the finishers; warnings: "W_WORD: sentence".
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +43,7 @@ class JobPlan(BaseModel):
     video: VideoInfo
     transform: Transform
     size: tuple[int, int]
+    out_size: tuple[int, int]
     rate: ExactRate
     sample_aspect: ExactRate
     n_frames: int
@@ -52,6 +55,10 @@ class JobPlan(BaseModel):
     track_dir: str | None
     engine: str
     needs_crops: bool
+    finishers: tuple[str, ...] = ()
+    finish_halo: int = 0
+    finish_every_face: bool = False
+    finish_seconds: float = 0.0
     weights: tuple[WeightsRecord, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -59,6 +66,10 @@ class JobPlan(BaseModel):
     def n_chunks(self) -> int:
         """How many chunks the job has."""
         return -(-self.n_frames // self.chunk_frames)
+
+    def around(self, span: Span) -> Span:
+        """The output frames that must be drawn so that those of `span` can be finished."""
+        return Span(max(0, span.start - self.finish_halo), min(self.n_frames, span.stop + self.finish_halo))
 
     def open(self) -> FrameReader:
         """A reader of the source's working frames."""
@@ -74,6 +85,7 @@ def chunks_of(plan: JobPlan) -> list[Chunk]:
             index,
             plan.n_chunks,
             Span(index * plan.chunk_frames, min((index + 1) * plan.chunk_frames, plan.n_frames)),
+            plan.finish_seconds,
         )
         for index in range(plan.n_chunks)
     ]

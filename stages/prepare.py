@@ -2,15 +2,17 @@
 
 Everything lies in `<work_dir>/jobs/<job key>/`; tracks lie in `<work_dir>/tracks/<track key>/`, frame indexes in
 `<work_dir>/index/`, what engines learnt of a source in `<work_dir>/sources/`. The job key is a hash of the content of
-video, speech and reference picture, of the options, of the engine and its weights, and of PLAN_VERSION: the same job
-finds the same folder again and only computes what is missing there; two jobs that differ in their output's name alone
-share one folder.
+video, speech and reference picture, of the options, of engine, finishers and their weights, and of PLAN_VERSION: the
+same job finds the same folder again and only computes what is missing there; two jobs that differ in their output's
+name alone share one folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from media.probe import probe_speech, probe_video
 from raydub.errors import RaydubError
 from stages.engine import LipEngine
 from stages.faces import FaceFinder, FacePlan, constant_box
+from stages.finish import Finisher
+from stages.finishers import FINISH_FIELDS, finish_costs, plan_finishing
 from stages.hear import hear
 from stages.inputs import in_words_of, local_inputs
 from stages.plan import (
@@ -54,39 +58,54 @@ _SEARCH_FRAMES = 600
 """Source frames looked at in one go when a whole source is searched for faces."""
 
 
-def prepare_job(job: Job, work_dir: str, engine: LipEngine, fetch: FetchPolicy | None = None) -> JobPlan:
+def prepare_job(
+    job: Job,
+    work_dir: str,
+    engine: LipEngine,
+    fetch: FetchPolicy | None = None,
+    finishers: Sequence[Finisher] = (),
+) -> JobPlan:
     """The plan of a job, with its folder filled. Repeating it costs a look at the inputs. Web addresses are fetched
     first, as `fetch` allows (None: as the environment does); the plan's own job names the local copies.
 
-    Raises InputError for inputs that cannot be used (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE, REFERENCE_FACE),
-    DependencyError for absent models or weights, StageError for the work folder (STORAGE, DISK_FULL); all name the job.
+    Raises InputError for inputs that cannot be used (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE, REFERENCE_FACE) or that
+    finishers refuse (outscale), DependencyError for absent models or weights, StageError for the work folder (STORAGE,
+    DISK_FULL); all name the job.
     """
     local = job
     try:
         local, doubts = local_inputs(job, work_dir, fetch)
-        plan = _prepare(local, work_dir, engine)
+        plan = _prepare(local, work_dir, engine, finishers)
     except RaydubError as error:
         raise in_words_of(job, local, error).at(job=job.id, line=job.line) from error.__cause__
     return plan.model_copy(update={"warnings": (*plan.warnings, *doubts)})
 
 
-def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
+def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Finisher]) -> JobPlan:
     options, root = job.options, Path(work_dir)
     video = probe_video(job.video, images_rate=options.fps, index_dir=str(root / "index"))
     transform = Transform(crop=options.crop, rotate=_quarter(options.rotate), resize_height=options.resize_height)
     size = transform.size(video.width, video.height)
     speech = probe_speech(job.audio)
     weights = engine.weights()
+    sharper = tuple(record for finisher in finishers for record in finisher.weights())
+    finishing = plan_finishing(finishers, size)
     faces = _face_plan(options, video, transform, size, root)
     source = {
         "version": PLAN_VERSION,
         "video": video.identity,
-        "options": _deciding(options),
+        "options": _deciding(options, FINISH_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"track_dir"}),
         "engine": engine.name,
         "weights": [record.sha256 for record in weights],
     }
-    folder = root / "jobs" / _key({**source, "speech": speech.identity})
+    decided = {
+        **source,
+        "options": _deciding(options),
+        "speech": speech.identity,
+        "finish": [asdict(finishing), [record.sha256 for record in sharper]],
+    }
+    folder = root / "jobs" / _key(decided)
     known = _known(folder)
     timeline = known.timeline if known else None
     if timeline is None or not (folder / MEL_FILE).is_file() or not (folder / VOICED_FILE).is_file():
@@ -97,6 +116,8 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
         video=video,
         transform=transform,
         size=size,
+        **asdict(finishing),
+        finish_seconds=sum(finish_costs(options, size).values()) if finishers else 0.0,
         rate=video.rate,
         sample_aspect=1 / video.sample_aspect if options.rotate in (90, 270) else video.sample_aspect,
         n_frames=timeline.n_out,
@@ -108,7 +129,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine) -> JobPlan:
         track_dir=faces.track_dir,
         engine=engine.name,
         needs_crops=engine.needs_crops,
-        weights=weights,
+        weights=(*weights, *sharper),
         warnings=_warnings(video, timeline),
     )
     if not (folder / SOURCE_FILE).is_file():
@@ -174,9 +195,9 @@ def _known(folder: Path) -> JobPlan | None:
         return None
 
 
-def _deciding(options: Options) -> dict[str, Any]:
+def _deciding(options: Options, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The options that the job's frames depend on by value; files among them count by their content, elsewhere."""
-    return options.model_dump(mode="json", exclude={"model", "face"})
+    return options.model_dump(mode="json", exclude={"model", "face", "restore_model", "upscale_model", *without})
 
 
 def _key(said: dict[str, Any]) -> str:

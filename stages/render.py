@@ -1,10 +1,11 @@
-"""The render stage: draw the new mouths into the source's frames and encode the chunk's part. Flat in memory: one frame
-at a time (one bounded block where the source is shown backward)."""
+"""The render stage: draw the new mouths into the source's frames, finish the frames (restore, upscale) and encode the
+chunk's part. Flat in memory: one frame at a time (one bounded block where the source is shown backward), and the few
+that finishers hold."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,37 +16,50 @@ from media.writer import PartWriter, count_frames
 from media.yuv import blend_bgr
 from raydub.errors import Code, StageError
 from stages.engine import Arrays, DrawItem, LipEngine
+from stages.finish import Finisher, Shown, ShownFace
 from stages.plan import JobPlan, load_plan, load_source
 from stages.timeline import read_shown
-from stages.types import FaceItems, Part, SynthesisedChunk
+from stages.types import FaceItems, Part, Span, SynthesisedChunk
 
 
 class RenderStage:
-    """Draws with one engine, which need not be loaded: drawing uses no network."""
+    """Draws with one engine, which need not be loaded: drawing uses no network. Then finishes, in the order of
+    `finishers`; those must be loaded (load)."""
 
-    def __init__(self, engine: LipEngine) -> None:
+    def __init__(self, engine: LipEngine, finishers: Sequence[Finisher] = ()) -> None:
         self._engine = engine
+        self._finishers = tuple(finishers)
+        self._load_seconds = 0.0  # told with the next chunk
         self._source: tuple[str, Arrays] = ("", {})
+
+    def load(self, device: str) -> None:
+        """Load the finishers' networks on "cpu" or "cuda[:n]"; again for the same device does nothing. Raises
+        DependencyError (WEIGHTS_*, LICENCE), and whatever the device's libraries raise."""
+        start = time.perf_counter()
+        for finisher in self._finishers:
+            finisher.load(device)
+        self._load_seconds += time.perf_counter() - start
 
     def frames(self, chunk: SynthesisedChunk) -> Iterator[Frame]:
         """The chunk's frames as they are before encoding, in order, numbered by output frame. Frames without an item
-        equal the source's bit for bit. Raises InputError from reading."""
-        for frame, _ in self._drawn(chunk, load_plan(chunk.chunk.job_dir)):
-            yield frame
+        equal the source's bit for bit, unless a finisher changes them. Raises InputError from reading, StageError
+        OUT_OF_MEMORY from finishers."""
+        yield from _Finishing(self._finishers, self._drawn(chunk, load_plan(chunk.chunk.job_dir), []), chunk.chunk.span)
 
     def run(self, chunk: SynthesisedChunk, out_path: str) -> Part:
         """Encode the chunk into `out_path`: written beside it, counted by decoding, synced, renamed.
 
-        Raises InputError from reading, StageError ENCODE_FAILED, VERIFY_FAILED, STORAGE, DISK_FULL.
+        Raises InputError from reading, StageError ENCODE_FAILED, VERIFY_FAILED, STORAGE, DISK_FULL, OUT_OF_MEMORY.
         """
-        plan, expected = load_plan(chunk.chunk.job_dir), len(chunk.chunk.span)
+        plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
         options, start = plan.job.options, time.perf_counter()
+        drawn: list[int] = []
+        finishing = _Finishing(self._finishers, self._drawn(chunk, plan, drawn), span)
         temp = temp_beside(out_path)
         try:
-            synthesised = 0
             with PartWriter(
                 temp,
-                plan.size,
+                plan.out_size,
                 plan.rate,
                 plan.video.colour,
                 plan.sample_aspect,
@@ -53,36 +67,51 @@ class RenderStage:
                 crf=options.crf,
                 preset=options.preset,
             ) as writer:
-                for frame, changed in self._drawn(chunk, plan):
+                for frame in finishing:
                     writer.write(frame)
-                    synthesised += changed
                 written = writer.close()
-            drawn = time.perf_counter()
+            encoded = time.perf_counter()
             found = count_frames(temp)
-            if not expected == written == found:
-                message = f"part {out_path} was to have {expected} frames, {written} were written, {found} are in it"
+            if not len(span) == written == found:
+                message = f"part {out_path} was to have {len(span)} frames, {written} were written, {found} are in it"
                 raise StageError(Code.VERIFY_FAILED, message, retryable=True)
             publish(temp, out_path)
         except BaseException:
             discard(temp)
             raise
-        seconds = {**chunk.seconds, "render.draw_encode": drawn - start, "render.verify": time.perf_counter() - drawn}
-        return Part(chunk.chunk, out_path, expected, synthesised, chunk.faceless, seconds)
+        spent = finishing.seconds()
+        seconds = {
+            **chunk.seconds,
+            "render.draw_encode": encoded - start - sum(spent.values()),
+            **{f"render.{name}": value for name, value in spent.items()},
+            "render.verify": time.perf_counter() - encoded,
+        }
+        if self._finishers:
+            seconds["render.load"], self._load_seconds = self._load_seconds, 0.0
+        synthesised = sum(span.start <= number < span.stop for number in drawn)
+        return Part(chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds)
 
-    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan) -> Iterator[tuple[Frame, bool]]:
-        """(frame, was anything drawn) for every output frame of the chunk."""
-        items, source = chunk.items, self._prepared(plan)
-        if len(items) and (items.frame.min() < chunk.chunk.span.start or items.frame.max() >= chunk.chunk.span.stop):
+    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[int]) -> Iterator[Shown]:
+        """Every output frame of the chunk, and those around it that finishers want to see, with their new mouths;
+        `drawn` gets the numbers of the frames that have any."""
+        items, source, around = chunk.items, self._prepared(plan), plan.around(chunk.chunk.span)
+        if len(items) and (items.frame.min() < around.start or items.frame.max() >= around.stop):
             raise ValueError(f"items of frames {items.frame.min()}..{items.frame.max()} in chunk {chunk.chunk.span}")
-        row = 0
+        span = around if self._finishers else chunk.chunk.span
+        row = int(np.searchsorted(items.frame, span.start))
         with plan.open() as reader:
-            for number, frame in read_shown(reader, plan.timeline, *chunk.chunk.span):
-                frame, changed = replace(frame, index=number), False
+            for number, frame in read_shown(reader, plan.timeline, *span):
+                frame, faces, changed = replace(frame, index=number), [], False
                 while row < len(items) and items.frame[row] == number:
-                    mouth = {name: rows[row] for name, rows in chunk.mouths.items()}
-                    changed |= self._draw(frame, items, row, mouth, source)
+                    gate = float(items.gate[row])
+                    if gate > 0:
+                        mouth = {name: rows[row] for name, rows in chunk.mouths.items()}
+                        changed |= self._draw(frame, items, row, mouth, source)
+                    faces.append(ShownFace(int(items.face[row]), items.landmarks[row], gate))
                     row += 1
-                yield frame, changed
+                if changed:
+                    drawn.append(number)
+                yield Shown(frame, tuple(faces), changed)
 
     def _draw(self, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays) -> bool:
         item = DrawItem(
@@ -104,3 +133,61 @@ class RenderStage:
         if self._source[0] != plan.job_dir:
             self._source = (plan.job_dir, load_source(plan))
         return self._source[1]
+
+
+class _Finishing:
+    """Drawn frames through the finishers, one after the other; iterating gives the finished frames of `span`, and
+    raises ValueError where one of them is missing."""
+
+    def __init__(self, finishers: Sequence[Finisher], drawn: Iterable[Shown], span: Span) -> None:
+        self._span = span
+        self._clocks: list[tuple[str, _Clock]] = []
+        self._last: Iterator[Shown] = iter(drawn)
+        if finishers:
+            self._last = self._clocked("draw", self._last)
+        for finisher in finishers:
+            self._last = self._clocked(finisher.name, finisher.map(self._last))
+
+    def __iter__(self) -> Iterator[Frame]:
+        wanted = self._span.start
+        for shown in self._last:
+            if shown.frame.index not in range(*self._span):
+                continue
+            if shown.frame.index != wanted:
+                raise ValueError(f"frame {shown.frame.index} came out of the finishers where {wanted} was due")
+            wanted += 1
+            yield shown.frame
+        if wanted != self._span.stop:
+            raise ValueError(f"the finishers ended before frame {wanted}")
+
+    def seconds(self) -> dict[str, float]:
+        """Wall time by finisher, without what comes before it."""
+        spent: dict[str, float] = {}
+        before = self._clocks[0][1].seconds if self._clocks else 0.0
+        for name, clock in self._clocks[1:]:
+            spent[name] = spent.get(name, 0.0) + clock.seconds - before
+            before = clock.seconds
+        return spent
+
+    def _clocked(self, name: str, stream: Iterator[Shown]) -> Iterator[Shown]:
+        clock = _Clock(stream)
+        self._clocks.append((name, clock))
+        return clock
+
+
+class _Clock:
+    """An iterator that knows how long was waited for its items."""
+
+    def __init__(self, stream: Iterator[Shown]) -> None:
+        self._stream = stream
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Shown]:
+        return self
+
+    def __next__(self) -> Shown:
+        start = time.perf_counter()
+        try:
+            return next(self._stream)
+        finally:
+            self.seconds += time.perf_counter() - start

@@ -8,7 +8,7 @@ crop), x to the right, y down. Colour images are BGR uint8 unless said otherwise
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,11 +55,12 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class FaceItems:
-    """The M faces of one chunk that are to be synthesised, in order of (frame, face). Frames without a row stay as
-    they are.
+    """The M faces of one chunk, in order of (frame, face). Frames without a row stay as they are, unless a finisher
+    changes them. Rows may lie outside the chunk's span where finishers look beyond it (JobPlan.around).
 
-    gate: 0 < gate <= 1, how much of the new mouth shows. crops: (M, 96, 96, 3) BGR uint8 of `box` (bilinear), or
-    (0, 96, 96, 3) when the engine needs none.
+    gate: in [0, 1], how much of the new mouth shows; 0 only where a finisher wants faces without a new mouth too.
+    crops: (M, 96, 96, 3) BGR uint8 of `box` (bilinear), black where the gate is 0, or (0, 96, 96, 3) when the engine
+    needs none.
     """
 
     frame: I32
@@ -73,16 +74,28 @@ class FaceItems:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def open(self) -> Bools:
+        """(M,) bool: the faces that get a new mouth."""
+        return self.gate > 0
+
+    def rows(self, chosen: Bools) -> FaceItems:
+        """The chosen rows ((M,) bool)."""
+        kept = {one.name: getattr(self, one.name)[chosen] for one in fields(self) if one.name != "crops"}
+        return FaceItems(**kept, crops=self.crops[chosen] if len(self.crops) else self.crops)
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan)."""
+    """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan).
+    finish_seconds: see JobPlan."""
 
     job_id: str
     job_dir: str
     index: int
     n_chunks: int
     span: Span
+    finish_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,8 @@ class TrackedChunk:
 
 @dataclass(frozen=True)
 class SynthesisedChunk:
-    """A chunk with what the lip engine made: arrays of M rows each, named by the engine (`patches`, `shapes`, ..)."""
+    """A chunk with what the lip engine made: arrays of M rows each, named by the engine (`patches`, `shapes`, ..). Rows
+    of items with a closed gate hold zeros; {} where all are closed."""
 
     chunk: Chunk
     items: FaceItems
@@ -108,8 +122,9 @@ class SynthesisedChunk:
 
 @dataclass(frozen=True)
 class Part:
-    """A published part file: a video-only piece holding exactly the frames of the chunk's span. attempt: which try it
-    was in the run that made it, from 1."""
+    """A published part file: a video-only piece holding exactly the frames of the chunk's span. synthesised: how many
+    of them got a new mouth, whatever finishers did to them; attempt: which try it was in the run that made it,
+    from 1."""
 
     chunk: Chunk
     path: str

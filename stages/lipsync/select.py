@@ -26,9 +26,10 @@ def make_engine(
 ) -> LipEngine:
     """The engine called `name`, not loaded yet. auto: wav2lip when a model is given, else warp, the embedded one.
 
-    model: a Wav2Lip checkpoint for wav2lip, a mouth-shape file for warp (None: the embedded one). The other options
-    are Wav2Lip's, see Wav2LipOptions; the warp takes model and mel_offset_frames and has no use for the rest: it draws
-    its own mask, runs in fp32 on the CPU and has a licence that asks for nothing.
+    model: a Wav2Lip checkpoint for wav2lip, by its path or its name in the catalogue; a mouth-shape file for warp
+    (None: the embedded one). The other options are Wav2Lip's, see Wav2LipOptions; the warp takes model and
+    mel_offset_frames and has no use for the rest: it draws its own mask, runs in fp32 on the CPU and has a licence that
+    asks for nothing.
 
     Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model.
     """

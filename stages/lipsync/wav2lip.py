@@ -20,6 +20,7 @@ from stages.mask import mouth_alpha
 from stages.types import F32, U8, FaceItems
 
 if TYPE_CHECKING:
+    from models.store.locate import Located
     from stages.batching import FixedBatches
 
 # Measured with bench/network.py: larger batches gain nothing on a CPU and fill the last batch of a chunk with more
@@ -30,9 +31,10 @@ BATCH_CUDA = 64
 
 @dataclass(frozen=True)
 class Wav2LipOptions:
-    """checkpoint: path of the weights (.pth or .safetensors, any width); paste: feathered "mask" or the published
-    "box"; mel_offset_frames: see models.mel.mel_windows; batch_size: None for the device's own; precision, backend: see
-    models.backends.base; accepted: names of licences that the user has accepted, beside RAYDUB_ACCEPT_LICENSE."""
+    """checkpoint: path of the weights (.pth or .safetensors, any width), or their name in the catalogue; paste:
+    feathered "mask" or the published "box"; mel_offset_frames: see models.mel.mel_windows; batch_size: None for the
+    device's own; precision, backend: see models.backends.base; accepted: names of licences that the user has accepted,
+    beside RAYDUB_ACCEPT_LICENSE."""
 
     checkpoint: str
     paste: Literal["mask", "box"] = "mask"
@@ -60,16 +62,17 @@ class Wav2LipEngine:
         return {"options": self.options, "_batches": None, "_device": None}
 
     def weights(self) -> tuple[WeightsRecord, ...]:
-        """The checkpoint's record. Reads it once per process; raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED,
-        WEIGHTS_LAYOUT, and LICENCE for a non-commercial file whose licence was not accepted."""
-        from models.catalogue import licence_of
-        from models.load import check_file, sha256_of
+        """The checkpoint's record. Reads it once per process; a file of the catalogue that is not here is fetched
+        first. Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_LAYOUT, LICENCE for a non-commercial
+        file whose licence was not accepted, and what fetching raises (see models.store.locate)."""
+        found = self._located()
+        _check_network(str(found.path), found.sha256)
+        return (WeightsRecord(found.name, found.sha256, found.licence, found.consent),)
 
-        path = check_file(self.options.checkpoint)
-        digest = sha256_of(path)
-        licence = licence_of(digest, self.options.accepted)
-        _check_network(str(path), digest)
-        return (WeightsRecord(path.name, digest, licence),)
+    def _located(self) -> Located:
+        from models.store.locate import locate
+
+        return locate(self.options.checkpoint, accepted=self.options.accepted)
 
     def load(self, device: str) -> None:
         """Load the network on "cpu" or "cuda[:n]"; the second call for the same device does nothing. Raises as
@@ -81,8 +84,8 @@ class Wav2LipEngine:
         from models.wav2lip import from_state
         from stages.batching import FixedBatches
 
-        self.weights()
-        network = from_state(load_state(self.options.checkpoint), Path(self.options.checkpoint).name)
+        found = self._located()
+        network = from_state(load_state(found.path), found.name)
         backend = make_backend(network, device, self.options.backend, self.options.precision)
         size = self.options.batch_size or (BATCH_CUDA if device.startswith("cuda") else BATCH_CPU)
 

@@ -130,6 +130,24 @@ def request(**more: object) -> RunRequest:
     return RunRequest(jobs=(), bad=(), work_dir=Path("work"), results=None, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("rows", "lips", "render"),
+    [
+        ([{}], 1.0, 0.0),
+        ([{"model": "wav2lip"}], 1.0, 0.0),
+        ([{}, {"restore": "gfpgan"}], 0.0, 1.0),
+        ([{"model": "wav2lip"}, {"upscale": "x2"}], 0.5, 0.5),
+    ],
+)
+def test_pools_suit_what_the_jobs_ask_for(rows: list[dict[str, str]], lips: float, render: float) -> None:
+    jobs = tuple(
+        Job(id=str(number), video="v", audio="a", output=f"{number}.mp4", options=Options(**row))  # type: ignore[arg-type]
+        for number, row in enumerate(rows)
+    )
+    pools = where.planner(RunRequest(jobs=jobs, bad=(), work_dir=Path("w"), results=None))([Node(8.0, 1.0)], len(jobs))
+    assert (pools.lipsync.gpus, pools.render.gpus) == (lips, render)
+
+
 def test_a_gpu_is_waited_for_and_then_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: float(sum(naps)), sleep=naps.append)

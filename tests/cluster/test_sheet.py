@@ -34,6 +34,22 @@ def test_sheet_of_a_clip(tmp_path: Path) -> None:
     assert sheet.std() > 20
 
 
+def test_a_sheet_of_an_upscaled_clip(tmp_path: Path) -> None:
+    small = make_clip(tmp_path / "a.mp4")
+    reader = cv2.VideoCapture(str(small))
+    _, first = reader.read()
+    large = (first.shape[1] * 2, first.shape[0] * 2)
+    writer = cv2.VideoWriter(str(tmp_path / "b.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, large)
+    for _ in range(4):
+        writer.write(cv2.resize(first, large))
+    writer.release()
+    path = contact_sheet(str(small), str(tmp_path / "b.mp4"), [0, 0], [0, 3], tmp_path / "sheet.png")
+    sheet = cv2.imread(str(path))
+    assert sheet is not None
+    before, after = sheet[22:262, 78:318].astype(int), sheet[266:506, 78:318].astype(int)
+    assert abs(before - after).mean() < 8
+
+
 def test_pingpong_is_the_default_extension() -> None:
     assert [_pingpong(i, 4) for i in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
     assert [_pingpong(i, 1) for i in range(3)] == [0, 0, 0]

@@ -24,6 +24,13 @@ def test_more_frames_more_time(one: int, more: int) -> None:
     assert limits.for_stitch([one, more]) == pytest.approx(600 + 0.2 * (one + more))
 
 
+def test_finishing_takes_its_time() -> None:
+    limits = StepLimits()
+    assert limits.for_chunk(10, 200.0) == 300 + 10 * (2 + 8 * 200)
+    assert limits.for_chunk(10, 0.0) == limits.for_chunk(10)
+    assert StepLimits(flat=5.0).for_chunk(10, 200.0) == 5.0
+
+
 def test_a_flat_limit_is_all_there_is(tmp_path: Path) -> None:
     limits = StepLimits(flat=5.0)
     assert [limits.for_chunk(10**6), limits.for_stitch([10**6]), limits.for_prepare(job("x"))] == [5.0] * 3
@@ -46,4 +53,6 @@ def test_larger_inputs_more_time(tmp_path: Path) -> None:
     assert limits.for_prepare(job("a\0b")) == 600
     searched = job(str(big)).model_copy(update={"options": Options(no_face="drop")})
     assert limits.for_prepare(searched) == 600 + 100 * 5 * 30
+    named = Options(restore="gfpgan", upscale="general", upscale_denoise=0.5, model="/own/wav2lip.pth")
+    assert limits.for_prepare(job("a").model_copy(update={"options": named})) == 600 + 3 * 1800
     assert limits.for_prepare(job("https://example.org/v.mp4")) == 6 * 3600

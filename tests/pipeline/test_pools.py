@@ -9,42 +9,99 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.pools import Node, plan_pools
+from pipeline.pools import FINISHING, PLAIN, Node, Pools, Shares, plan_pools
 from pipeline.threads import limit_threads, thread_environment
 
 NODES = st.lists(
-    st.builds(Node, st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 16.0, 96.0]), st.sampled_from([0.0, 1.0, 8.0]))
+    st.builds(Node, st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 16.0, 96.0]), st.sampled_from([0.0, 1.0, 2.0, 8.0]))
 )
+KIND = st.fixed_dictionaries({"finish": st.booleans(), "network": st.booleans()})
 
 
-@given(NODES, st.integers(1, 1000), st.none() | st.integers(1, 64))
-def test_one_worker_of_each_stage_fits_the_smallest_node(nodes: list[Node], jobs: int, workers: int | None) -> None:
-    pools = plan_pools(nodes, jobs, workers)
+@given(NODES, st.integers(1, 1000), st.none() | st.integers(1, 64), st.sampled_from(["auto", "cpu", "cuda"]), KIND)
+def test_all_workers_fit_their_nodes(
+    nodes: list[Node], jobs: int, workers: int | None, device: str, kind: dict[str, bool]
+) -> None:
+    pools = plan_pools(nodes, jobs, workers, device, **kind)
     usable = [node for node in nodes if node.cpus] or [Node(1.0)]
-    shares = pools.prepare_cpus + pools.track.cpus + pools.lipsync.cpus + pools.render.cpus
-    assert shares <= min(node.cpus for node in usable)
-    assert min(pools.prepare_cpus, pools.track.cpus, pools.lipsync.cpus, pools.render.cpus) > 0
-    booked = sum(pool.size * pool.cpus for pool in (pools.track, pools.lipsync, pools.render))
-    assert booked <= sum(node.cpus for node in usable) + sum(node.gpus for node in usable)
-    assert pools.lipsync.size * pools.lipsync.gpus <= max(sum(node.gpus for node in usable), 0)
+    # One worker of each stage fits the smallest node.
+    stages = (pools.track, pools.lipsync, pools.render)
+    one_of_each = pools.prepare_cpus + pools.stitch_cpus + sum(pool.cpus for pool in stages)
+    assert one_of_each <= min(node.cpus for node in usable)
+    assert min(pools.prepare_cpus, pools.stitch_cpus, *(pool.cpus for pool in stages)) > 0
+    assert all(pool.size >= 1 for pool in stages)
+    # Shares of a GPU tile it, and there are workers for no more GPUs than there are.
+    assert sum(pool.gpus for pool in stages) in (0.0, 1.0)
+    assert all(pool.gpus in (0.0, 0.5, 1.0) for pool in stages)
+    assert pools.track.gpus == 0.0
+    gpus = sum(int(node.gpus) for node in usable)
+    assert all(pool.size <= gpus for pool in stages if pool.gpus)
+    assert sum(pool.size * pool.gpus for pool in stages) <= gpus
+    if device == "cpu":
+        assert not any(pool.gpus for pool in stages)
     if workers is not None:
-        assert pools.track.size <= workers
+        assert all(pool.size <= workers for pool in stages if not pool.gpus)
+    assert seated(pools, usable)
+
+
+def seated(pools: Pools, nodes: list[Node]) -> bool:
+    """Can all workers of all pools sit somewhere, those for a GPU on one? Node by node, in whole sets."""
+    stages = [pools.track, pools.lipsync, pools.render]
+    left = [pool.size for pool in stages]
+    for node in sorted(nodes, key=lambda node: -node.gpus):
+        cpus, gpus = node.cpus - pools.prepare_cpus, float(int(node.gpus))
+        while True:
+            took = False
+            for number, pool in enumerate(stages):
+                if left[number] and pool.cpus <= cpus + 1e-9 and pool.gpus <= gpus:
+                    left[number], cpus, gpus, took = left[number] - 1, cpus - pool.cpus, gpus - pool.gpus, True
+            if not took:
+                break
+    return not any(left)
+
+
+@pytest.mark.parametrize("shares", [PLAIN, FINISHING])
+def test_the_shares_of_a_set_are_one(shares: Shares) -> None:
+    assert sum(vars(shares).values()) == pytest.approx(1.0)
 
 
 def test_a_laptop_gets_one_of_each() -> None:
-    pools = plan_pools([Node(2.0)], 6)
-    assert (pools.track.size, pools.lipsync.size, pools.render.size) == (1, 1, 1)
-    assert pools.lipsync.threads == 2
+    for finish in (False, True):
+        pools = plan_pools([Node(2.0)], 6, finish=finish)
+        assert (pools.track.size, pools.lipsync.size, pools.render.size) == (1, 1, 1)
+        assert (pools.lipsync.threads, pools.render.threads) == (2, 2)
+        assert not pools.render.gpus
 
 
 def test_every_gpu_gets_a_network() -> None:
     pools = plan_pools([Node(0.0), Node(16.0, 2.0), Node(16.0, 2.0)], 50)
     assert (pools.lipsync.size, pools.lipsync.gpus) == (4, 1.0)
     assert pools.track.size == pools.render.size == 16
+    assert pools.render.gpus == 0.0
+
+
+def test_rendering_shares_the_gpu_when_it_finishes() -> None:
+    nodes = [Node(0.0), Node(16.0, 2.0), Node(16.0, 2.0)]
+    pools = plan_pools(nodes, 50, finish=True)
+    assert (pools.lipsync.size, pools.lipsync.gpus) == (pools.render.size, pools.render.gpus) == (4, 0.5)
+    assert pools.track.size == 16
+    # The warp has no network that a GPU would help.
+    pools = plan_pools(nodes, 50, finish=True, network=False)
+    assert (pools.lipsync.size, pools.lipsync.gpus) == (16, 0.0)
+    assert (pools.render.size, pools.render.gpus) == (4, 1.0)
+    pools = plan_pools(nodes, 50, device="cpu", finish=True)
+    assert (pools.lipsync.gpus, pools.render.gpus, pools.render.size) == (0.0, 0.0, 16)
+
+
+def test_a_gpu_without_cores_beside_it_is_not_counted_on() -> None:
+    """Workers for eight GPUs on two cores would leave no room for the other stages, and the run would hang."""
+    pools = plan_pools([Node(2.0, 8.0)], 50)
+    assert (pools.lipsync.size, pools.lipsync.gpus) == (1, 1.0)
 
 
 def test_small_runs_start_few_workers() -> None:
-    assert plan_pools([Node(128.0)], 1).track.size == 8
+    pools = plan_pools([Node(128.0, 64.0)], 1, finish=True)
+    assert pools.track.size == pools.render.size == pools.lipsync.size == 8
 
 
 def test_threads_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from manifests.job import Job
 from pipeline.claims import Claims, run_dir, this_worker
 from pipeline.events import Assembled, Dropped, Failed, Item, Planned
 from pipeline.lazy import LazyToolbox
@@ -277,6 +279,28 @@ def test_marks_of_failure_that_cannot_be_written_do_not_kill_the_worker(
     monkeypatch.setattr(Claims, "give_up", fail)
     items = Workshop(tmp_path).run("bad-track:3")
     assert [type(item) for item in items] == [Planned, Part, Failed, Part]
+
+
+def test_rendering_has_the_time_that_finishing_takes(tmp_path: Path) -> None:
+    limits: dict[str, float] = {}
+
+    class Slow(FakeToolbox):
+        def prepare(self, job: Job) -> tuple[Planned, list[Chunk]]:
+            planned, chunks = super().prepare(job)
+            return planned, [dataclasses.replace(chunk, finish_seconds=3.0) for chunk in chunks]
+
+    settings = WorkSettings(str(tmp_path / "work"), "r")
+    steps = Steps(settings, Slow(settings), worker=this_worker("node-1"))
+    once = steps._once
+
+    def noting(piece: Any, seconds: float, *rest: Any) -> Any:
+        limits[piece.stage] = seconds
+        return once(piece, seconds, *rest)
+
+    steps._once = noting  # type: ignore[method-assign]
+    items = list(through_stages(steps, make_job(tmp_path, "ok:1", "j")))
+    assert isinstance(items[-1], Part)
+    assert (limits["track"], limits["lipsync"], limits["render"]) == (350.0, 350.0, 350.0 + 25 * 8 * 3)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(None, 350.0), (7.0, 7.0)])

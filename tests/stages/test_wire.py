@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 from stages.wire import from_row, to_row
 
-CHUNK = Chunk("job é", "/jobs/k", 2, 5, Span(50, 75))
+CHUNK = Chunk("job é", "/jobs/k", 2, 5, Span(50, 75), 2.5)
 
 
 def items(m: int, crops: bool) -> FaceItems:

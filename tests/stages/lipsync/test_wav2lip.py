@@ -199,6 +199,29 @@ def test_weights_record(engine: Wav2LipEngine, checkpoint: Path) -> None:
     assert (record.name, record.sha256, record.licence) == ("small.pth", sha256_of(checkpoint), "custom")
 
 
+def test_a_checkpoint_is_found_by_its_name(
+    checkpoint: Path, tmp_path: Path, speech: Speech, engine: Wav2LipEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of the catalogue, or of a file that was imported."""
+    from models.store.importing import import_file
+
+    monkeypatch.setenv("RAYDUB_WEIGHTS", str(tmp_path / "weights"))
+    entry, path = import_file(checkpoint, to_name="mine")
+    named = Wav2LipEngine(Wav2LipOptions(checkpoint="mine", backend="torch"))
+    [record] = named.weights()
+    assert (record.name, record.sha256, record.licence, record.consent) == (path.name, entry.sha256, "custom", "")
+    named.load("cpu")
+    items = items_of(2)
+    made = named.infer(items, speech)["patches"]
+    assert np.array_equal(made, engine.infer(items, speech)["patches"])
+    monkeypatch.setenv("RAYDUB_OFFLINE", "1")
+    monkeypatch.setenv("RAYDUB_ACCEPT_LICENSE", "wav2lip-noncommercial")
+    for name, code in (("minee", Code.WEIGHTS_MISSING), ("wav2lip", None)):
+        with pytest.raises(DependencyError) as missing:
+            Wav2LipEngine(Wav2LipOptions(checkpoint=name)).weights()
+        assert code is None or missing.value.code == code
+
+
 def test_weights_of_another_network_and_none(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
     for name, code in [("other.pth", Code.WEIGHTS_LAYOUT), ("none.pth", Code.WEIGHTS_MISSING)]:

@@ -1,0 +1,73 @@
+"""`python -m tests.pipeline.placement FOLDER`: a run with finishers on a Ray of its own that pretends to have two GPUs.
+Prints, as JSON, which share of a GPU each worker of each stage had."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+
+from manifests.job import Job
+from pipeline.driver import Driver
+from pipeline.events import Planned
+from pipeline.graph import RayExecutor
+from pipeline.nodes import nodes_now
+from pipeline.pools import plan_pools
+from pipeline.steps import WorkSettings
+from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.test_driver import make_job
+
+
+class NotingToolbox(FakeToolbox):
+    """Stages that write down what Ray gave them."""
+
+    def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
+        self._tell("prepare")
+        return super().prepare(job)
+
+    def track(self, chunk: Chunk) -> TrackedChunk:
+        self._tell("track")
+        return super().track(chunk)
+
+    def lipsync(self, chunk: TrackedChunk) -> SynthesisedChunk:
+        self._tell("lipsync")
+        return super().lipsync(chunk)
+
+    def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
+        self._tell("render")
+        return super().render(chunk, out_path)
+
+    def _tell(self, stage: str) -> None:
+        context = ray.get_runtime_context()
+        said = {"share": context.get_assigned_resources().get("GPU", 0.0), "gpus": context.get_accelerator_ids()["GPU"]}
+        (Path(self._settings.work_dir) / f"{stage}.{os.getpid()}.json").write_text(json.dumps(said))
+
+
+def main(folder: Path) -> None:
+    """One run; see the module docstring."""
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=2,
+        object_store_memory=80 << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    pools = plan_pools(list(nodes_now().values()), 4, finish=True)
+    jobs = [make_job(folder, f"ok:{4 + number}", f"j{number}", line=number + 1) for number in range(4)]
+    results, _ = Driver(RayExecutor(WorkSettings(str(folder / "work"), "r"), NotingToolbox, pools)).run(jobs)
+    assert all(result.status == "ok" for result in results), results
+    found: dict[str, list[object]] = {}
+    for path in sorted((folder / "work").glob("*.*.json")):
+        found.setdefault(path.name.split(".")[0], []).append(json.loads(path.read_text()))
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
