@@ -1,4 +1,5 @@
-"""The laws that hold whatever the engine: frame-exact (1), chunk-invariant (2), untouched is untouched (3)."""
+"""The laws that hold whatever the engine: frame-exact (1), chunk-invariant (2), untouched is untouched (3).
+Law 8, reference-true, is tried in tests/reference."""
 
 from __future__ import annotations
 
