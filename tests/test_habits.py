@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.options import FIELDS, LATER
+from manifests.options import FIELDS, LATER, Options, choices
 from manifests.read import read_manifest
 from manifests.rows import OWN
 from raydub import __version__, errors
@@ -34,6 +34,24 @@ def test_every_error_code_is_documented_once() -> None:
 def test_readme_lists_every_manifest_field() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in (*OWN, *FIELDS, *LATER) if f"`{name}`" not in text] == []
+
+
+def test_readme_tells_defaults_and_choices_as_they_are() -> None:
+    """Cells of three fields describe a default that depends on others; presets are the encoder's business."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*\|[^|]*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    described = {"restore_model", "upscale_model", "outscale"}
+    for name in FIELDS:
+        default, meaning = (cell.strip() for cell in rows[name].split("|"))
+        assert name in described or default == shown(Options.model_fields[name].default), name
+        assert name in {"preset", "face"} or all(word in meaning for word in choices(name)), name
+
+
+def shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def test_ci_runs_the_tests_that_the_readme_names() -> None:
