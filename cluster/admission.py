@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from cluster.downloads import fetch_absent
 from manifests.job import Job
+from manifests.options import job_weights
 from manifests.results import JobResult
 from pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
 from pipeline.locks import RunLock
@@ -81,6 +83,7 @@ def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
         key = _key(job)
         if key not in checked:
             try:
+                fetch_absent(job_weights(job.options))
                 make_job_engine(job.options).weights()
                 for finisher in make_finishers(job.options):
                     finisher.weights()

@@ -1,16 +1,30 @@
-"""How a download is shown: a bar on a terminal, else a line now and then."""
+"""Downloads of weights with the user looking on: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from cluster.output import warn
 
 _EVERY = 5.0
 """Seconds between two lines."""
+
+
+def fetch_absent(models: Iterable[str]) -> None:
+    """Download those of the named weights that are in the catalogue and not on this machine; paths are left alone.
+    Raises DependencyError as models.store.pull.pull does, and WEIGHTS_HASH for a damaged file in their place."""
+    from models.catalogue import find
+    from models.store.locate import is_path, present
+    from models.store.pull import pull
+
+    for model in models:
+        entry = None if is_path(model) else find(model)
+        if entry is not None and present(entry) is None:
+            with showing(entry.file, entry.size) as show:
+                pull(entry, progress=show)
 
 
 @contextmanager

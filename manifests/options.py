@@ -183,6 +183,12 @@ def upscale_partner(options: Options) -> str | None:
     return _UPSCALE_PARTNER if options.upscale == "general" and options.upscale_denoise < 1 else None
 
 
+def job_weights(options: Options) -> tuple[str, ...]:
+    """Paths and catalogue names of all weights of this job's lip engine and finishers, but for embedded ones."""
+    asked = (options.model, upscale_weights(options), upscale_partner(options), restore_weights(options))
+    return tuple(model for model in asked if model is not None)
+
+
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}
 

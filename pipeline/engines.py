@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from manifests.options import Options, lip_engine, restore_weights, upscale_partner, upscale_weights
+from manifests.options import Options, job_weights, lip_engine, restore_weights, upscale_weights
 
 if TYPE_CHECKING:
     from stages.engine import LipEngine
@@ -79,9 +79,8 @@ def weights_digests(options: Options) -> tuple[str, ...]:
     WEIGHTS_REFUSED."""
     from models.store.locate import known_digest
 
-    lips = _embedded_digest() if options.model is None else known_digest(options.model)
-    sharper = (upscale_weights(options), upscale_partner(options), restore_weights(options))
-    return (lips, *(known_digest(model) for model in sharper if model is not None))
+    embedded = (_embedded_digest(),) if options.model is None else ()
+    return (*embedded, *map(known_digest, job_weights(options)))
 
 
 @lru_cache(maxsize=1)

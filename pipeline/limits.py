@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from manifests.job import Job
-from manifests.options import Options, restore_weights, upscale_partner, upscale_weights
+from manifests.options import Options, job_weights
 from manifests.paths import is_remote
 
 _MIB = 1 << 20
@@ -68,8 +68,7 @@ class StepLimits:
 
 def _named_weights(options: Options) -> int:
     """How many weights files the job names by the catalogue; manifests give all others as absolute paths."""
-    models = (options.model, restore_weights(options), upscale_weights(options), upscale_partner(options))
-    return sum(model is not None and os.sep not in model for model in models)
+    return sum(os.sep not in model for model in job_weights(options))
 
 
 def _size(path: str) -> int:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from cluster.cli import app
 from models import catalogue
 from models.catalogue import Entry
+from raydub.errors import Code, DependencyError
 from tests.models.weights_server import Shelf, Shop, entry_for, open_shop, own_folder, weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -214,3 +215,19 @@ def test_the_list_is_light(tmp_path: Path) -> None:
     )
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
     assert json.loads(done.stdout)["weights"]
+
+
+def test_a_run_fetches_what_it_names_with_the_user_looking_on(
+    folder: Path, shop: Shop, net: Entry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cluster.downloads import fetch_absent
+
+    with pytest.raises(DependencyError) as refused:
+        fetch_absent(["net"])
+    assert refused.value.code == Code.LICENCE
+    assert shop.hits == []
+    monkeypatch.setenv("RAYDUB_ACCEPT_LICENSE", LICENCE)
+    fetch_absent(["/somewhere/else.pth", "net", "net"])
+    assert (folder / "net.pth").read_bytes() == CONTENT
+    assert len(shop.hits) == 1
+    assert "net.pth: 2.0 of 2.0 MB" in capsys.readouterr().err

@@ -128,6 +128,7 @@ def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
         return (Absent(),) if options.restore == "gfpgan" else (Blur(),)
 
     monkeypatch.setattr(finishers, "make_finishers", make)
+    monkeypatch.setattr("cluster.admission.fetch_absent", lambda models: None)
     wanted = (("plain", "none"), ("bad", "gfpgan"), ("worse", "gfpgan"), ("good", "codeformer"))
     jobs = [
         Job(id=name, video="v", audio="a", output=str(tmp_path / f"{name}.mp4"), options=Options(restore=restore))
