@@ -190,6 +190,25 @@ def job_weights(options: Options) -> tuple[str, ...]:
 
 
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
+FINISH_FIELDS = frozenset(
+    {
+        "restore",
+        "restore_model",
+        "restore_area",
+        "restore_strength",
+        "restore_frames",
+        "restore_steady",
+        "restore_fidelity",
+        "upscale",
+        "upscale_model",
+        "upscale_area",
+        "outscale",
+        "upscale_denoise",
+        "upscale_strength",
+        "upscale_tile",
+    }
+)
+"""Fields that only restoring and upscaling read."""
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}
 
 # Fields of later versions: known by name, accepted where they ask for nothing, refused by name where they ask for more.

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from manifests.options import Options, job_weights, lip_engine, restore_weights, upscale_weights
+from manifests.options import FINISH_FIELDS, Options, job_weights, lip_engine, restore_weights, upscale_weights
 
 if TYPE_CHECKING:
     from stages.engine import LipEngine
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 _FIELDS = {"engine", "model", "precision", "paste", "mel_offset_frames"}
-_FINISH_PREFIXES = ("restore", "upscale", "outscale", "precision")
 
 
 def engine_key(options: Options) -> str:
@@ -31,8 +30,7 @@ def finish_key(options: Options) -> str:
     """Equal for options that mean the same finishers; "" for none."""
     if not finishes(options):
         return ""
-    fields = {name for name in type(options).model_fields if name.startswith(_FINISH_PREFIXES)}
-    return json.dumps(options.model_dump(mode="json", include=fields), sort_keys=True)
+    return json.dumps(options.model_dump(mode="json", include={*FINISH_FIELDS, "precision"}), sort_keys=True)
 
 
 def make_job_engine(options: Options) -> LipEngine:

@@ -8,26 +8,7 @@ from dataclasses import dataclass
 
 from manifests.options import Options, restore_weights, upscale_partner, upscale_weights
 from stages.finish import Finisher
-
-FINISH_FIELDS = frozenset(
-    {
-        "restore",
-        "restore_model",
-        "restore_area",
-        "restore_strength",
-        "restore_frames",
-        "restore_steady",
-        "restore_fidelity",
-        "upscale",
-        "upscale_model",
-        "upscale_area",
-        "outscale",
-        "upscale_denoise",
-        "upscale_strength",
-        "upscale_tile",
-    }
-)
-"""Options that only finishers read."""
+from stages.upscale.options import enlarged
 
 _MMAC_PER_PIXEL: Mapping[str, float] = {"x2": 4.48, "x4": 17.93, "general": 1.21, "anime": 0.62}
 """Millions of multiply-adds per input pixel, counted from the published layers: RRDB with 23 blocks (x2 works on 2x2
@@ -135,5 +116,4 @@ def expected_size(options: Options, size: tuple[int, int]) -> tuple[int, int]:
     if upscale_weights(options) is None:
         return size
     own = _OWN_SCALE[options.upscale] if options.upscale_area == "frame" else 1.0
-    scale = options.outscale if options.outscale is not None else own
-    return int(size[0] * scale / 2 + 0.5) * 2, int(size[1] * scale / 2 + 0.5) * 2
+    return enlarged(size, options.outscale if options.outscale is not None else own)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.job import Job
-from manifests.options import Options
+from manifests.options import FINISH_FIELDS, Options
 from media.fetch_policy import FetchPolicy
 from media.frames import Transform
 from media.info import VideoInfo
@@ -30,7 +30,7 @@ from raydub.errors import RaydubError
 from stages.engine import LipEngine
 from stages.faces import FaceFinder, FacePlan, constant_box
 from stages.finish import Finisher
-from stages.finishers import FINISH_FIELDS, finish_costs, plan_finishing
+from stages.finishers import finish_costs, plan_finishing
 from stages.hear import hear
 from stages.inputs import in_words_of, local_inputs
 from stages.plan import (

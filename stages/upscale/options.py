@@ -48,6 +48,11 @@ class UpscaleOptions:
             raise conflict(f"denoise={self.denoise:g} needs the weights that keep noise beside {self.model}")
 
 
+def enlarged(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """(width, height) `scale` times as large, to the nearest even numbers."""
+    return int(size[0] * scale / 2 + 0.5) * 2, int(size[1] * scale / 2 + 0.5) * 2
+
+
 def conflict(message: str) -> UsageError:
     """FIELD_CONFLICT about the denoise strength."""
     hint = "say upscale=general, or leave 'upscale_denoise' out"

@@ -17,7 +17,7 @@ from stages.engine import WeightsRecord
 from stages.finish import Shown, ShownFace
 from stages.types import U8
 from stages.upscale.faces import face_alpha, face_box, mixed, placed, region_of, resized, scaled
-from stages.upscale.options import UpscaleOptions, conflict
+from stages.upscale.options import UpscaleOptions, conflict, enlarged
 
 if TYPE_CHECKING:
     from models.store.locate import Located
@@ -82,10 +82,10 @@ class Upscaler:
         outscale) below 64 or above 8192 pixels. Raises as weights() where the network's own scale decides."""
         scale = self.options.outscale
         if scale is None:
-            scale = 1.0 if self.options.area == "face" else float(self._spec(self._files()[0]).scale)
+            scale = 1.0 if self.options.area == "face" else float(self._own_scale())
         if scale == 1.0:
             return size
-        width, height = (int(side * scale / 2 + 0.5) * 2 for side in size)
+        width, height = enlarged(size, scale)
         if min(width, height) < SIDES[0] or max(width, height) > SIDES[1]:
             message = f"outscale={scale:g} makes {width}x{height} pixels of {size[0]}x{size[1]}"
             hint = f"sides of {SIDES[0]} to {SIDES[1]} pixels can be made: choose another outscale"
@@ -161,6 +161,10 @@ class Upscaler:
             *([self.options.partner] if self.options.partner and self.options.denoise < 1 else []),
         ]
         return [locate(name, accepted=self.options.accepted) for name in names]
+
+    def _own_scale(self) -> int:
+        # Asked for every batch: a network that is loaded knows, without a look at its file.
+        return self._network.spec.scale if self._network is not None else self._spec(self._files()[0]).scale
 
     def _spec(self, model: Located) -> UpscaleSpec:
         spec = _checked(str(model.path), model.name, model.sha256)

@@ -28,11 +28,12 @@ class Request(BaseHTTPRequestHandler):
         pass
 
     def send(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, length: int = -1) -> None:
-        """A whole answer; length: what Content-Length says, -1 for the truth."""
+        """A whole answer; length: what Content-Length says, -1 for the truth, -2 for nothing."""
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(length if length >= 0 else len(body)))
+        if length != -2:
+            self.send_header("Content-Length", str(length if length >= 0 else len(body)))
         self.end_headers()
         self.wfile.write(body)
 

@@ -6,9 +6,9 @@ import hashlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from models.catalogue import Entry
 from models.store.pull import Patience
+from tests.media import web
 
 QUICK = Patience(tries=3, first_wait=0.0, connect=5.0, read=5.0)
 
@@ -42,26 +43,13 @@ def entry_for(content: bytes, *urls: str, name: str = "net", licence: str = "MIT
     return Entry(name, f"{name}.pth", "a test", urls, len(content), hashlib.sha256(content).hexdigest(), licence)
 
 
-class Request(BaseHTTPRequestHandler):
+class Request(web.Request):
     """One request; the answer is up to the test."""
 
     def do_GET(self) -> None:
         site: Any = self.server
         site.shop.hits.append((self.path, self.headers.get("Range"), self.headers.get("If-Range")))
         site.shop.answers[self.path](self)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def send(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, length: int = -1) -> None:
-        """A whole answer; length: what Content-Length says, -1 for the truth, -2 for nothing."""
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        if length != -2:
-            self.send_header("Content-Length", str(length if length >= 0 else len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
     def hang_up(self) -> None:
         """Break the connection off as a failing network does, without a farewell."""

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from media.frames import Frame
+from media.frames import Frame, Transform, open_frames
+from media.probe import probe_video
+from media.writer import PartWriter
 from stages.engine import WeightsRecord
 from stages.finish import Shown, ShownFace
 from stages.types import F32
+from tests.stages.fakes import DEMO
+
+
+def portrait_with_gap(path: Path, frames: int, blank: range) -> str:
+    """The demo's portrait, 320 pixels high, its frames in `blank` without a picture. Returns the path."""
+    info = probe_video(str(DEMO / "clip.mp4"))
+    with (
+        open_frames(info, Transform(resize_height=320)) as reader,
+        PartWriter(str(path), reader.size, info.rate, info.colour, crf=10) as writer,
+    ):
+        for frame in reader.frames(0, frames):
+            if frame.index in blank:
+                frame.y[:], frame.u[:], frame.v[:] = 90, 128, 128
+            writer.write(frame)
+        writer.close()
+    return str(path)
 
 
 class Blur:

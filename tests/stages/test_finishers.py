@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.options import FIELDS, Options
+from manifests.options import FIELDS, FINISH_FIELDS, Options
 from raydub.errors import InputError
 from stages.finish import Finisher
-from stages.finishers import FINISH_FIELDS, expected_size, finish_costs, make_finishers, plan_finishing
+from stages.finishers import expected_size, finish_costs, make_finishers, plan_finishing
 from tests.stages.finish_fakes import Blur, Enlarge, Sign
 
 SIZES = st.tuples(st.integers(32, 2000), st.integers(32, 2000)).map(lambda size: (size[0] * 2, size[1] * 2))

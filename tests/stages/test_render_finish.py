@@ -13,10 +13,9 @@ import pytest
 
 from manifests.job import Job
 from manifests.options import Options
-from media.frames import Frame, Transform, open_frames
+from media.frames import Frame
 from media.mux import check_output
 from media.probe import probe_video
-from media.writer import PartWriter
 from raydub.errors import Code, InputError
 from stages.chunk import TrackStage
 from stages.finish import Finisher, Shown
@@ -26,8 +25,8 @@ from stages.render import RenderStage
 from stages.stitch import stitch_job
 from stages.synthesise import LipsyncStage
 from stages.types import SynthesisedChunk
-from tests.stages.fakes import DEMO, PaintEngine, babble, digest, write_video, write_wav
-from tests.stages.finish_fakes import Blur, Enlarge, Sign
+from tests.stages.fakes import PaintEngine, babble, digest, write_video, write_wav
+from tests.stages.finish_fakes import Blur, Enlarge, Sign, portrait_with_gap
 
 
 def plan_of(
@@ -55,19 +54,9 @@ def frames_of(
 def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A folder to work in, a clip of the portrait that is blank from frame 14 to 18, and a speech with a pause."""
     folder = tmp_path_factory.mktemp("render")
-    info, path = probe_video(str(DEMO / "clip.mp4")), folder / "clip.mp4"
-    small = Transform(resize_height=320)
-    with (
-        open_frames(info, small) as reader,
-        PartWriter(str(path), reader.size, info.rate, info.colour, crf=10) as writer,
-    ):
-        for frame in reader.frames(0, 32):
-            if 14 <= frame.index < 18:
-                frame.y[:], frame.u[:], frame.v[:] = 90, 128, 128
-            writer.write(frame)
-        writer.close()
+    path = portrait_with_gap(folder / "clip.mp4", 32, range(14, 18))
     speech = np.concatenate([babble(0.24), np.zeros(12800), babble(0.24)])
-    return folder, str(path), write_wav(folder / "a.wav", speech)
+    return folder, path, write_wav(folder / "a.wav", speech)
 
 
 def test_finished_frames_do_not_depend_on_the_chunks(

@@ -9,9 +9,7 @@ import pytest
 
 from manifests.job import Job
 from manifests.options import Options
-from media.frames import Frame, Transform, open_frames
-from media.probe import probe_video
-from media.writer import PartWriter
+from media.frames import Frame
 from models.load import sha256_of
 from stages.chunk import TrackStage
 from stages.finishers import make_finishers
@@ -20,24 +18,16 @@ from stages.prepare import prepare_job
 from stages.render import RenderStage
 from stages.synthesise import LipsyncStage
 from tests.models.restore_states import save_restorer
-from tests.stages.fakes import DEMO, PaintEngine, babble, digest, write_wav
+from tests.stages.fakes import PaintEngine, babble, digest, write_wav
+from tests.stages.finish_fakes import portrait_with_gap
 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str, Path]:
     """A folder to work in, a clip of the portrait that is blank from frame 8 to 11, a speech, a small checkpoint."""
     folder = tmp_path_factory.mktemp("restore")
-    info, path = probe_video(str(DEMO / "clip.mp4")), folder / "clip.mp4"
-    with (
-        open_frames(info, Transform(resize_height=320)) as reader,
-        PartWriter(str(path), reader.size, info.rate, info.colour, crf=10) as writer,
-    ):
-        for frame in reader.frames(0, 20):
-            if 8 <= frame.index < 11:
-                frame.y[:], frame.u[:], frame.v[:] = 90, 128, 128
-            writer.write(frame)
-        writer.close()
-    return folder, str(path), write_wav(folder / "a.wav", babble(0.8)), save_restorer(folder / "own.pth")
+    path = portrait_with_gap(folder / "clip.mp4", 20, range(8, 11))
+    return folder, path, write_wav(folder / "a.wav", babble(0.8)), save_restorer(folder / "own.pth")
 
 
 def finished(material: tuple[Path, str, str, Path], **options: object) -> tuple[JobPlan, list[Frame]]:
