@@ -6,6 +6,7 @@ Each parser raises ValueError for what it cannot read; what was expected is said
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -19,7 +20,13 @@ _FALSE = {"false", "no", "off", "0"}
 NEUTRAL = frozenset({"", "none", "off", "no", "false"})
 """Words that ask for nothing, where something could be asked for."""
 _FACE = re.compile(r"largest|left|right|all|index:\d{1,3}|reference:.+", re.DOTALL)
+REFERENCE = "reference:"
+NOBODY = "none"
+"""The face of a speaker who is heard and not seen."""
 MAX_SIDE = 1 << 20
+_PAIRS = re.compile(r"\s*[;,]\s*(?=[^;,=]+=)")
+_NAME = re.compile(r"[^=;,\x00-\x1f]{1,80}")
+_MAX_SPEAKERS = 32
 _TILE = (32, 2048)
 
 
@@ -129,6 +136,64 @@ def _face(value: Any) -> str:
     return text
 
 
+def by_speaker(text: str) -> dict[str, str]:
+    """What a canonical per-speaker value says: "anna=left; ben=right" as {"anna": "left", "ben": "right"}, a value
+    without names as {"": value}. Raises ValueError for a name that is empty, too long or twice there."""
+    pieces = _PAIRS.split(text.strip().rstrip(";,"))
+    if "=" not in pieces[0]:
+        if len(pieces) > 1:
+            raise ValueError("some values have a speaker and some have none")
+        return {"": pieces[0].strip()}
+    found: dict[str, str] = {}
+    for piece in pieces:
+        name, _, value = (part.strip() for part in piece.partition("="))
+        if not _NAME.fullmatch(name) or not value or name in found:
+            raise ValueError("not speaker=value")
+        found[name] = value
+    if len(found) > _MAX_SPEAKERS:
+        raise ValueError("too many speakers")
+    return found
+
+
+def words_of(values: Mapping[str, str]) -> str:
+    """The text that by_speaker reads back as `values`."""
+    return "; ".join(f"{name}={value}" if name else value for name, value in values.items())
+
+
+def _per_speaker(value: Any) -> str:
+    """One value for all, or one per speaker: text, or a mapping as JSON and Parquet have it."""
+    if isinstance(value, (list, tuple)):
+        # A map column of Parquet.
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
+            raise ValueError("not pairs of speaker and value")
+        pairs_of = [(name, text) for name, text in value if isinstance(name, str)]
+        if len(dict(pairs_of)) != len(value):
+            raise ValueError("a speaker twice")
+        value = dict(pairs_of)
+    if isinstance(value, Mapping):
+        # Parquet gives every row of a struct column all keys.
+        pairs = {name: text for name, text in value.items() if text is not None}
+        if not pairs or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
+            raise ValueError("not speaker: value")
+        value = words_of({name.strip(): text.strip() for name, text in pairs.items()})
+        if by_speaker(value) != {name.strip(): text.strip() for name, text in pairs.items()}:
+            raise ValueError("a name or value holds a separator")
+    if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 for c in value):
+        raise ValueError("not text")
+    return words_of(by_speaker(value))
+
+
+def _faces(value: Any) -> str:
+    """A face per speaker: every value as `face` takes it, but for `all`; or none, for a voice that is only heard."""
+    found = by_speaker(_per_speaker(value))
+    if "" in found:
+        raise ValueError("a face without a speaker")
+    faces = {name: NOBODY if face.casefold() == NOBODY else _face(face) for name, face in found.items()}
+    if "all" in faces.values():
+        raise ValueError("one speaker cannot have all faces")
+    return words_of(faces)
+
+
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 for c in value):
         raise ValueError("not a path")
@@ -143,6 +208,8 @@ Rate = Annotated[Fraction, BeforeValidator(_rate), PlainSerializer(str, return_t
 Turn = Annotated[int, BeforeValidator(_rotation)]
 FaceChoice = Annotated[str, BeforeValidator(_face)]
 PathText = Annotated[str, BeforeValidator(_path)]
+PerSpeaker = Annotated[str, BeforeValidator(_per_speaker)]
+SpeakerFaces = Annotated[str, BeforeValidator(_faces)]
 Share = Annotated[float, BeforeValidator(_real), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Tile = Annotated[int, BeforeValidator(_tile)]
 Word = BeforeValidator(_word)

@@ -2,32 +2,70 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from manifests.fields import REFERENCE, words_of
 from manifests.options import Options
+from manifests.speech import SpeechTracks
 
 
 class Job(BaseModel):
     """A valid manifest row. All paths are absolute; `output` was checked to lie inside the output root.
 
     id: unique in its manifest; video: a video file, an image or a folder of images; audio: the new speech, any file
-    with a sound stream; both may be web addresses instead of paths, video then of a file. line: the manifest's line
-    (row, in Parquet) that asked for the job, None when no manifest did; output_root: the root that `output` was checked
-    against, for the check when it is published; "" where there was none.
+    with a sound stream, or script: what is to be spoken; one of the two is None. All may be web addresses instead of
+    paths, video then of a file. line: the manifest's line (row, in Parquet) that asked for the job, None when no
+    manifest did; output_root: the root that `output` was checked against, for the check when it is published; "" where
+    there was none. speech: filled in by the speak step, for jobs that need it (manifests.speech.needs_sound).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     video: str
-    audio: str
+    audio: str | None = None
+    script: str | None = None
     output: str
     options: Options = Options()
     line: int | None = None
     output_root: str = ""
+    speech: SpeechTracks | None = None
+
+    def inputs(self) -> dict[str, str]:
+        """Every file or address that the job reads, weights aside, by the field that names it; reference pictures as
+        "face", or as "speakers:NAME", voices that are files as "voice:NAME"."""
+        options = self.options
+        named = {"video": self.video, "audio": self.audio, "script": self.script, "bed_audio": options.bed_audio}
+        found = {name: path for name, path in named.items() if path is not None}
+        faces = {"face": options.face, **{f"speakers:{name}": face for name, face in options.faces_of().items()}}
+        for name, face in faces.items():
+            if face.startswith(REFERENCE):
+                found[name] = face.removeprefix(REFERENCE)
+        for name, voice in options.voices_of().items():
+            if os.sep in voice:
+                found[f"voice:{name}"] = voice
+        return found
+
+    def with_inputs(self, places: Mapping[str, str]) -> Job:
+        """The same job with other paths for inputs that inputs() names."""
+        options = self.options
+        faces = options.faces_of()
+        changed: dict[str, Any] = {}
+        if "bed_audio" in places:
+            changed["bed_audio"] = places["bed_audio"]
+        if "face" in places:
+            changed["face"] = REFERENCE + places["face"]
+        renamed = {name: REFERENCE + places[f"speakers:{name}"] for name in faces if f"speakers:{name}" in places}
+        if renamed:
+            changed["speakers"] = words_of({**faces, **renamed})
+        own: dict[str, Any] = {name: places[name] for name in ("video", "audio", "script") if name in places}
+        return self.model_copy(update={**own, "options": options.model_copy(update=changed)})
 
     def row(self) -> dict[str, Any]:
         """The job as a manifest row, JSON-ready; reading it back with the same output root gives an equal job."""
-        return {"id": self.id, "video": self.video, "audio": self.audio, "output": self.output, **self.options.row()}
+        speech = {"audio": self.audio} if self.script is None else {"script": self.script}
+        return {"id": self.id, "video": self.video, **speech, "output": self.output, **self.options.row()}

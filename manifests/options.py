@@ -3,8 +3,9 @@
 A field's name is its name in a manifest row and, with dashes, the CLI's flag. `description` of a field is the text that
 an error shows as "expected ..". Values may come as text (CSV, command line) or typed (JSONL, Parquet).
 
-Two defaults deserve a word. `length=audio`: the new speech is what the user came for, so by default none of it is cut
-off and no tail of wordless picture follows it, as in Wav2Lip; `length=video` keeps the picture's own length. A video
+Two defaults deserve a word. `length=auto` is `audio` where the new speech is a sound file or a text without times: it
+is what the user came for, so none of it is cut off and no tail of wordless picture follows it, as in Wav2Lip. Cues that
+have times belong to the video, whose length is kept then, as by `length=video`. A video
 that is shorter than its speech is continued by `extend=pingpong` (forward, backward, forward): Wav2Lip's jump back to
 the first frame is a visible cut, `extend=loop`.
 """
@@ -12,7 +13,7 @@ the first frame is a visible cut, `extend=loop`.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,15 +21,18 @@ from manifests.fields import (
     FaceChoice,
     FourSides,
     PathText,
+    PerSpeaker,
     Rate,
     Real,
     Share,
+    SpeakerFaces,
     Tile,
     Truth,
     Turn,
     Whole,
     Word,
     WordOrNone,
+    by_speaker,
 )
 
 
@@ -48,11 +52,35 @@ class Options(BaseModel):
         "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
     )
     # how long
-    length: Annotated[Literal["audio", "video", "shortest"], Word] = Field(
-        "audio", description="audio, video or shortest: what decides the output's length"
+    length: Annotated[Literal["auto", "audio", "video", "shortest"], Word] = Field(
+        "auto", description="auto (video with a script that has times, else audio), audio, video or shortest"
     )
     extend: Annotated[Literal["loop", "pingpong", "hold", "fail"], Word] = Field(
         "pingpong", description="loop, pingpong, hold or fail: how a video shorter than the output goes on"
+    )
+    # speech from a script
+    tts: Annotated[str, Word] = Field(
+        "espeak", pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$", description="name of a speech engine, such as espeak or piper"
+    )
+    voice: PerSpeaker | None = Field(None, description="name of a voice, or speaker=voice; speaker=voice")
+    language: PerSpeaker | None = Field(None, description="a language tag such as es or pt-br, or speaker=tag; ..")
+    overflow: Annotated[Literal["squeeze", "shift", "trim", "fail"], Word] = Field(
+        "squeeze", description="squeeze, shift, trim or fail: what becomes of speech that is longer than its time"
+    )
+    speakers: SpeakerFaces | None = Field(
+        None, description="whose mouth each speaker moves: speaker=left; speaker=index:1; speaker=reference:IMAGE"
+    )
+    # what is heard with it
+    bed: Annotated[Literal["none", "duck", "mix"], WordOrNone] = Field(
+        "none", description="none, duck (the original sound, lower under the speech) or mix"
+    )
+    bed_audio: PathText | None = Field(None, description="path of music and effects that take the original's place")
+    loudness: Real | None = Field(
+        None,
+        ge=-40.0,
+        le=-5.0,
+        allow_inf_nan=False,
+        description="LUFS of the output's sound, -40 to -5; absent for -16 with a script or a bed, else as it is",
     )
     # the lip engine
     engine: Annotated[Literal["auto", "warp", "wav2lip"], Word] = Field(
@@ -151,11 +179,31 @@ class Options(BaseModel):
         """The fields that differ from their defaults, JSON-ready, as they would stand in a manifest row."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    def faces_of(self) -> dict[str, str]:
+        """The face of each speaker who has one, in the words of `face`."""
+        return {} if self.speakers is None else by_speaker(self.speakers)
+
+    def voices_of(self) -> dict[str, str]:
+        """The voice of each speaker who has one; "" for everybody's."""
+        return {} if self.voice is None else by_speaker(self.voice)
+
+    def languages_of(self) -> dict[str, str]:
+        """The language of each speaker who has one; "" for everybody's."""
+        return {} if self.language is None else by_speaker(self.language)
+
 
 def lip_engine(engine: str, model: object | None) -> str:
     """The engine that is meant by a job's `engine` and `model`: auto is wav2lip when a model is given, else warp, the
     embedded one. The one place of this rule."""
     return engine if engine != "auto" else ("warp" if model is None else "wav2lip")
+
+
+def settled_length(asked: str, timed: bool) -> Literal["audio", "video", "shortest"]:
+    """What a job's `length` means: auto keeps the video's length where the speech has places in it. timed: the speech
+    comes from a script with times."""
+    if asked == "auto":
+        return "video" if timed else "audio"
+    return cast(Literal["audio", "video", "shortest"], asked)
 
 
 _RESTORERS = {"gfpgan": "GFPGANv1.4", "codeformer": "codeformer"}
@@ -209,16 +257,11 @@ FINISH_FIELDS = frozenset(
     }
 )
 """Fields that only restoring and upscaling read."""
+SCRIPT_FIELDS = frozenset({"tts", "voice", "language", "overflow", "speakers"})
+"""Fields that mean something beside a script only."""
+SOUND_FIELDS = SCRIPT_FIELDS | {"bed", "bed_audio", "loudness"}
+"""Fields that only the speak step reads: what it makes of them is known by its content."""
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}
-
-# Fields of later versions: known by name, accepted where they ask for nothing, refused by name where they ask for more.
-LATER: dict[str, str] = {
-    "script": "speech from a script",
-    "voice": "speech from a script",
-    "language": "speech from a script",
-    "tts": "speech from a script",
-    "bed": "keeping the original sound under the new speech",
-}
 
 
 def choices(name: str) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
     The first of several rows keeps the name: its result is the same as if the others were not there."""
     ids: dict[str, int | None] = {}
     outputs: dict[str, int | None] = {}
-    files = ((text, job.line) for job in jobs for text in (job.video, job.audio) if not is_remote(text))
+    files = ((text, job.line) for job in jobs for text in job.inputs().values() if not is_remote(text))
     inputs = {folded(str(Path(text).resolve())): line for text, line in files}
     kept: list[Job] = []
     bad: list[BadRow] = []

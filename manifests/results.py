@@ -45,7 +45,8 @@ class JobResult(BaseModel):
 
     frames = synthesised + untouched, which means without a new mouth (upscaling changes every frame); faceless counts
     the frames (all untouched) without a chosen face. seconds: work per stage, summed over workers, so it may exceed
-    wall_seconds. warnings: stable words such as "W_NO_FACE: ...".
+    wall_seconds. warnings: stable words such as "W_NO_FACE: ...". segments: cues of the script, of which `spoken` were
+    synthesised in this run; job_dir: where the job's plan and records lie, for `raydub timeline`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +58,7 @@ class JobResult(BaseModel):
     hint: str | None = None
     video: str | None = None
     audio: str | None = None
+    script: str | None = None
     output: str | None = None
     frames: int = 0
     synthesised: int = 0
@@ -68,28 +70,35 @@ class JobResult(BaseModel):
     weights: tuple[WeightsUse, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str | None = None
+    segments: int = 0
+    spoken: int = 0
+    job_dir: str | None = None
     line: int | None = None
 
-    @field_validator("video", "audio", "output")
+    @field_validator("video", "audio", "script", "output")
     @classmethod
     def _without_secrets(cls, value: str | None) -> str | None:
         # The query of a signed link opens the file to whoever reads it; failed.jsonl keeps it, results go around.
         return None if value is None else redact(value)
+
+    @staticmethod
+    def asked(job: Job) -> dict[str, Any]:
+        """The fields of a result that its job decides."""
+        return {name: getattr(job, name) for name in ("id", "video", "audio", "script", "output", "line")}
 
     @classmethod
     def failure(cls, job: Job, error: RaydubError, **more: Any) -> JobResult:
         """The result of a job that ended with `error`: quarantined for Code.QUARANTINED, else failed."""
         status: Status = "quarantined" if error.code is Code.QUARANTINED else "failed"
         said = {"error_code": str(error.code), "error_message": error.message, "hint": error.hint or None}
-        asked = {"id": job.id, "video": job.video, "audio": job.audio, "output": job.output, "line": job.line}
-        return cls(status=status, **{**asked, **said, **more})
+        return cls(status=status, **{**cls.asked(job), **said, **more})
 
     @classmethod
     def refused(cls, bad: BadRow) -> JobResult:
         """The result of a row that is no valid job. The first problem gives the code, all are in the message."""
         first = bad.errors[0]
         several = [f"{e.field}: {e.message}" if e.field else e.message for e in bad.errors]
-        asked = {name: _text(bad.row.get(name)) for name in ("video", "audio", "output")}
+        asked = {name: _text(bad.row.get(name)) for name in ("video", "audio", "script", "output")}
         return cls(
             id=bad.id,
             status="failed",
@@ -105,7 +114,8 @@ SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in ("error_code", "error_message", "hint", "video", "audio", "output")),
+        *(pa.field(name, pa.string()) for name in ("error_code", "error_message", "hint", "video", "audio")),
+        *(pa.field(name, pa.string()) for name in ("script", "output")),
         *(pa.field(name, pa.int64(), nullable=False) for name in ("frames", "synthesised", "untouched", "faceless")),
         pa.field("seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
         pa.field("wall_seconds", pa.float64(), nullable=False),
@@ -117,6 +127,8 @@ SCHEMA = pa.schema(
         ),
         pa.field("warnings", pa.list_(pa.string()), nullable=False),
         pa.field("engine", pa.string()),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("segments", "spoken")),
+        pa.field("job_dir", pa.string()),
         pa.field("line", pa.int64()),
     ]
 )
@@ -173,7 +185,7 @@ def _absolute_inputs(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
     mended = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }
-    for name in ("video", "audio", "model"):
+    for name in ("video", "audio", "script", "bed_audio", "model"):
         value = mended.get(name)
         if isinstance(value, str) and value and _NAMES_A_SCHEME not in value:
             mended[name] = os.path.join(folder, value)

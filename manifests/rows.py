@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from manifests.fields import asks_nothing
+from manifests.fields import REFERENCE, asks_nothing, by_speaker, words_of
 from manifests.job import Job
-from manifests.options import EXPECTED, FIELDS, LATER, Options, choices, lip_engine
-from manifests.paths import confine_output, folded, resolve_media
+from manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options, choices, lip_engine
+from manifests.paths import confine_output, folded, resolve_input, resolve_media
 from manifests.weights import resolve_weights
 from raydub.errors import Code, UsageError
 
-OWN = ("id", "video", "audio", "output")
+OWN = ("id", "video", "audio", "script", "output")
 _SWITCHED = {
     main: tuple(name for name in FIELDS if name.startswith(f"{main}_") or (main, name) == ("upscale", "outscale"))
     for main in ("restore", "upscale")
 }
 """Fields that mean nothing while their main field is "none"."""
-KNOWN = (*OWN, *FIELDS, *LATER)
+KNOWN = (*OWN, *FIELDS)
 _MAX_ID, _SHOWN = 200, 80
 
 
@@ -44,8 +44,9 @@ def parse_row(
 
     Relative inputs start at `folder`; the output must lie in `output_root`. None and empty text mean "absent"."""
     given = {name: value for name, value in row.items() if not _absent(value)}
+    if asks_nothing(given.get("script")):
+        given.pop("script", None)
     errors: list[UsageError] = [_unknown(name, KNOWN) for name in given if name not in KNOWN]
-    errors += [error for name in LATER if name in given for error in _later(name, given[name])]
     own: dict[str, str] = {}
     for name in OWN:
         if name in given:
@@ -56,26 +57,30 @@ def parse_row(
     errors += _missing(given)
     options, more = parse_options({name: given[name] for name in FIELDS if name in given}, folder)
     errors += more
-    if not errors and own["output"] in (own["video"], own["audio"]):
-        errors.append(
-            UsageError(
-                Code.FIELD_CONFLICT, "the output would overwrite an input", field="output", hint="choose another name"
-            )
-        )
+    if options is not None:
+        options, more = _settle_speech(options, "script" in given)
+        errors += more
     job_id = own.get("id") or _default_id(given) or (f"line-{line}" if line is not None else "job")
     if errors or options is None:
         for problem in errors:
             problem.at(job=job_id, line=line)
         return errors
-    return Job(
+    job = Job(
         id=job_id,
         video=own["video"],
-        audio=own["audio"],
+        audio=own.get("audio"),
+        script=own.get("script"),
         output=own["output"],
         options=options,
         line=line,
         output_root=str(output_root.resolve()),
     )
+    if job.output in job.inputs().values():
+        message = "the output would overwrite an input"
+        problem = UsageError(Code.FIELD_CONFLICT, message, field="output", hint="choose another name")
+        problem.at(job=job_id, line=line)
+        return [problem]
+    return job
 
 
 def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | None, list[UsageError]]:
@@ -112,13 +117,53 @@ def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
                 changes[name] = resolve_weights(text, folder, name)
             except UsageError as error:
                 errors.append(error)
-    kind, colon, image = options.face.partition(":")
-    if kind == "reference":
-        try:
-            changes["face"] = kind + colon + resolve_media(image, folder, "face")
-        except UsageError as error:
-            errors.append(error)
+    try:
+        changes["face"] = _placed(options.face, folder, "face")
+        faces = {name: _placed(face, folder, "speakers") for name, face in options.faces_of().items()}
+        changes["speakers"] = words_of(faces) if faces else None
+        if options.bed_audio is not None:
+            changes["bed_audio"] = resolve_media(options.bed_audio, folder, "bed_audio")
+        if options.voice is not None:
+            voices = by_speaker(options.voice).items()
+            changes["voice"] = words_of({name: _placed_voice(voice, folder) for name, voice in voices})
+    except UsageError as error:
+        errors.append(error)
     return options.model_copy(update=changes), errors
+
+
+def _placed(face: str, folder: Path, field: str) -> str:
+    """A choice of face with the path of its reference picture made absolute."""
+    if not face.startswith(REFERENCE):
+        return face
+    return REFERENCE + resolve_media(face.removeprefix(REFERENCE), folder, field)
+
+
+def _placed_voice(voice: str, folder: Path) -> str:
+    """A voice that is a model file beside the manifest, with its path made absolute; other names as they are."""
+    return resolve_input(voice, folder, "voice") if voice.casefold().endswith(".onnx") else voice
+
+
+def _settle_speech(options: Options, script: bool) -> tuple[Options, list[UsageError]]:
+    """What is to be said and heard, checked against itself. Without a script its fields are as they are by default, so
+    that a column or a flag serves for other rows and changes no key; but faces per speaker mean that one was meant."""
+    problem: tuple[str, str, str] | None = None
+    if options.speakers is not None and not script:
+        problem = ("speakers", "speakers are given, but no script that they could speak", "name a 'script' with them")
+    elif options.speakers is not None and (options.box is not None or options.face == "all"):
+        other = "box" if options.box is not None else "face"
+        problem = ("speakers", f"'speakers' and {other!r} both say whose mouths move", "leave one of the two out")
+    elif options.bed_audio is not None and "bed" not in options.model_fields_set:
+        problem = ("bed_audio", "bed_audio is given, but bed is not", "say bed=duck or bed=mix, or leave it out")
+    elif options.no_face == "drop" and (options.bed != "none" or options.speakers is not None):
+        what = "bed" if options.bed != "none" else "speakers"
+        hint = "no_face=keep leaves the original's time as it is"
+        problem = ("no_face", f"frames that are dropped take the original's time with them, which {what} needs", hint)
+    if problem is not None:
+        field, message, hint = problem
+        return options, [UsageError(Code.FIELD_CONFLICT, message, field=field, hint=hint)]
+    unused = set() if script else set(SCRIPT_FIELDS)
+    unused |= {"bed_audio"} if options.bed == "none" else set()
+    return options.model_copy(update={name: Options.model_fields[name].default for name in unused}), []
 
 
 def _conflicts(options: Options) -> list[UsageError]:
@@ -199,19 +244,13 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
         for name, what in needs.items()
         if name not in given
     ]
-    script = not asks_nothing(given.get("script"))
-    if "audio" not in given and not script:
-        found.append(
-            UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint="name a sound file")
-        )
-    if "audio" in given and script:
+    if "audio" not in given and "script" not in given:
+        hint = "name a sound file in 'audio', or a text in 'script'"
+        found.append(UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint=hint))
+    if "audio" in given and "script" in given:
         hint = "give exactly one of 'audio' and 'script'"
         found.append(UsageError(Code.FIELD_CONFLICT, "the speech is given twice", field="script", hint=hint))
     return found
-
-
-def _later(name: str, value: Any) -> list[UsageError]:
-    return [] if asks_nothing(value) else [_not_built(name, value, LATER[name])]
 
 
 def _not_built(name: str, value: Any, what: str) -> UsageError:

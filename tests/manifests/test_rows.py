@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.job import Job
-from manifests.options import EXPECTED, FIELDS, LATER, Options
+from manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options
 from manifests.paths import confine_output, folded
 from manifests.rows import parse_options, parse_row
 from raydub.errors import Code, RaydubError, UsageError
@@ -43,7 +43,7 @@ def test_defaults_and_places() -> None:
 
 
 def test_every_problem_of_a_row_is_reported_at_once() -> None:
-    row = {"video": 3, "output": "../o.mp4", "masking": "dynamik", "padz": 1, "crf": 99, "bed": "duck", "audio": None}
+    row = {"video": 3, "output": "../o.mp4", "masking": "dynamik", "padz": 1, "crf": 99, "bed": "ducks", "audio": None}
     assert set(problems(row)) == {
         (Code.FIELD_VALUE, "video"),
         (Code.OUTPUT_ESCAPES, "output"),
@@ -51,7 +51,7 @@ def test_every_problem_of_a_row_is_reported_at_once() -> None:
         (Code.FIELD_VALUE, "masking"),
         (Code.FIELD_UNKNOWN, "padz"),
         (Code.FIELD_VALUE, "crf"),
-        (Code.NOT_BUILT, "bed"),
+        (Code.FIELD_VALUE, "bed"),
     }
 
 
@@ -135,17 +135,94 @@ def test_wrong_values_say_what_was_expected(name: str, value: Any) -> None:
     assert found[0].hint.startswith("expected ")
 
 
-@pytest.mark.parametrize("name", sorted(LATER))
-def test_fields_of_later_versions_are_refused_by_name_unless_they_ask_for_nothing(name: str) -> None:
-    assert job(**{name: None}) == job(**{name: "none"}) == job()
-    assert (Code.NOT_BUILT, name) in problems({**GOOD, name: "gfpgan"})
-
-
 def test_exactly_one_speech() -> None:
     assert problems({"video": "a.mp4", "output": "o.mp4"}) == [(Code.FIELD_MISSING, "audio")]
-    assert problems({"video": "a.mp4", "output": "o.mp4", "script": "s.srt"}) == [(Code.NOT_BUILT, "script")]
     assert (Code.FIELD_CONFLICT, "script") in problems({**GOOD, "script": "s.srt"})
     assert problems({**GOOD, "face": "active"}) == [(Code.NOT_BUILT, "face")]
+    for nothing in (None, "", "none", False):
+        assert job(script=nothing) == job()
+
+
+def spoken(**fields: Any) -> Job:
+    row = {name: value for name, value in GOOD.items() if name != "audio"}
+    found = parse_row({**row, "script": "s.srt", **fields}, Path("/in"), Path("/out"), 1)
+    assert isinstance(found, Job), found
+    return found
+
+
+def test_a_script_in_the_place_of_sound() -> None:
+    made = spoken(voice="es+f3", language="es", overflow="shift", tts="Piper")
+    assert (made.script, made.audio) == ("/in/s.srt", None)
+    assert (made.options.voice, made.options.tts, made.options.overflow) == ("es+f3", "piper", "shift")
+    assert parse_row(made.row(), Path("/elsewhere"), Path("/out"), 1) == made
+    assert made.inputs() == {"video": "/in/a.mp4", "script": "/in/s.srt"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Anna": "left", "Ben": "reference: ben, 2.png"},
+        [("Anna", "left"), ("Ben", "reference:ben, 2.png")],
+        "Anna=left; Ben=reference:ben, 2.png",
+        " Anna = LEFT ,Ben=reference:ben, 2.png;",
+    ],
+)
+def test_speakers_in_every_form_mean_the_same(said: Any) -> None:
+    made = spoken(speakers=said)
+    assert made.options.faces_of() == {"Anna": "left", "Ben": "reference:/in/ben, 2.png"}
+    assert made.inputs()["speakers:Ben"] == "/in/ben, 2.png"
+    moved = made.with_inputs({"speakers:Ben": "/tmp/x.png", "script": "/tmp/s"})
+    assert moved.options.faces_of() == {"Anna": "left", "Ben": "reference:/tmp/x.png"}
+    assert moved.script == "/tmp/s"
+    assert parse_row(made.row(), Path("/elsewhere"), Path("/out"), 1) == made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "left",
+        "Anna=",
+        "=left",
+        "Anna=all",
+        "Anna=up",
+        "Anna=left; Anna=right",
+        {"A": 3},
+        {},
+        {"A=B": "left"},
+        ["left"],
+        3,
+    ],
+)
+def test_speakers_that_are_refused(value: Any) -> None:
+    row = {name: text for name, text in GOOD.items() if name != "audio"}
+    assert problems({**row, "script": "s.srt", "speakers": value}) == [(Code.FIELD_VALUE, "speakers")]
+
+
+def test_voices_are_one_or_one_per_speaker() -> None:
+    assert spoken(voice="es").options.voices_of() == {"": "es"}
+    made = spoken(voice={"Anna": "es+f3", "*": "ben.onnx"})
+    assert made.options.voices_of() == {"Anna": "es+f3", "*": "/in/ben.onnx"}
+    assert made.inputs()["voice:*"] == "/in/ben.onnx"
+
+
+def test_what_a_job_does_not_use_changes_no_key() -> None:
+    columns = {"tts": "piper", "voice": "x", "language": "es", "overflow": "fail"}
+    assert set(columns) | {"speakers"} == SCRIPT_FIELDS
+    assert job(**columns) == job(bed="none", bed_audio="m.wav") == job()
+
+
+def test_conflicts_around_speech() -> None:
+    row = {**{name: value for name, value in GOOD.items() if name != "audio"}, "script": "s.srt"}
+    two = {"speakers": "A=left; B=right"}
+    assert problems({**GOOD, **two}) == [(Code.FIELD_CONFLICT, "speakers")]
+    assert problems({**row, **two, "face": "all"}) == [(Code.FIELD_CONFLICT, "speakers")]
+    assert problems({**row, **two, "box": [0, 9, 0, 9]}) == [(Code.FIELD_CONFLICT, "speakers")]
+    assert problems({**row, **two, "no_face": "drop"}) == [(Code.FIELD_CONFLICT, "no_face")]
+    assert problems({**row, "bed": "duck", "no_face": "drop"}) == [(Code.FIELD_CONFLICT, "no_face")]
+    assert problems({**row, "bed_audio": "m.wav"}) == [(Code.FIELD_CONFLICT, "bed_audio")]
+    assert problems({**row, "script": "/out/o.mp4"}) == [(Code.FIELD_CONFLICT, "output")]
+    assert problems({**row, "loudness": -3}) == [(Code.FIELD_VALUE, "loudness")]
+    assert problems({**row, "tts": "a b"}) == [(Code.FIELD_VALUE, "tts")]
 
 
 def test_conflicts_between_fields() -> None:
@@ -255,7 +332,7 @@ JSON_LIKE = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*FIELDS, *LATER, *GOOD, "id"]) | st.text(max_size=12), JSON_LIKE, max_size=8))
+@given(st.dictionaries(st.sampled_from([*FIELDS, *GOOD, "script", "id"]) | st.text(max_size=12), JSON_LIKE, max_size=8))
 def test_any_row_is_a_job_or_named_problems(row: dict[str, Any]) -> None:
     found = parse_row({**GOOD, **row}, Path("/in"), Path("/out"), 3)
     if isinstance(found, Job):
