@@ -1,0 +1,1 @@
+"""Scripts: what is to be said, when and by whom."""

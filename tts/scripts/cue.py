@@ -1,0 +1,90 @@
+"""One cue as its file states it, the limits that every form shares, and the two ways to complain: refuse or warn.
+
+A reader of a form never drops anything on its own account: it yields a Cue, writes a remark into Notes, or raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from raydub.errors import Code, InputError
+
+MAX_BYTES = 16 << 20
+MAX_LINES = 500_000
+MAX_PROSE = 2_000_000
+"""Characters of plain text, beyond 24 hours of speech."""
+MAX_CUES = 20_000
+MAX_RAW = 10_000
+"""Characters of a cue with its brackets and names still in it."""
+MAX_TEXT = 1_000
+"""Characters of a cue as it is spoken."""
+MAX_NAME = 100
+"""Characters of a speaker's or voice's name, and of a language."""
+MAX_SECONDS = 24 * 3600
+MAX_WARNINGS = 20
+
+WARNING = "W_SCRIPT"
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One cue, free of its form's markup but not yet of names, brackets and line breaks. number: its place in the file,
+    from 1; line: of the file, from 1, where it begins, None where the form has no lines; start, end: seconds as
+    written, unchecked; spoken: has its reader settled names, brackets and line breaks already?"""
+
+    number: int
+    line: int | None
+    text: str
+    start: Fraction | None = None
+    end: Fraction | None = None
+    speaker: str = ""
+    voice: str = ""
+    language: str = ""
+    spoken: bool = False
+
+
+@dataclass
+class Notes:
+    """Remarks about cues that were mended or left out."""
+
+    _said: list[tuple[int, str]] = field(default_factory=list)
+    _guessed: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, number: int, sentence: str) -> None:
+        """Remember a sentence about cue `number`."""
+        self._said.append((number, sentence))
+
+    def guess(self, number: int, name: str) -> None:
+        """Remember that cue `number` begins with what looks like a speaker's name and might be a word."""
+        self._guessed.setdefault(name, []).append(number)
+
+    def warnings(self) -> tuple[str, ...]:
+        """In order of the cues; what is beyond MAX_WARNINGS is counted in one last line."""
+        # A name that comes back is one; "Attention: the train leaves." comes once, and a word would be lost.
+        once = [(numbers[0], name) for name, numbers in self._guessed.items() if len(numbers) == 1]
+        guesses = [(number, f"{name!r} at its beginning is taken as the speaker's name") for number, name in once]
+        said = sorted(self._said + guesses, key=lambda remark: remark[0])
+        shown = [f"{WARNING}: cue {number}: {sentence}" for number, sentence in said[:MAX_WARNINGS]]
+        rest = said[MAX_WARNINGS:]
+        if rest:
+            cues = sorted({number for number, _ in rest})
+            shown.append(f"{WARNING}: {len(rest)} more remarks, about cues {cues[0]} to {cues[-1]}")
+        return tuple(shown)
+
+
+def bad_cue(number: int, line: int | None, message: str, hint: str) -> InputError:
+    """SCRIPT_CUE with the cue's number, and its line in the file where that is known."""
+    place = f"cue {number}" if line is None else f"cue {number} (line {line})"
+    return InputError(Code.SCRIPT_CUE, f"{place}: {message}", hint=hint, field="script")
+
+
+def unreadable(message: str, hint: str) -> InputError:
+    """SCRIPT_UNREADABLE."""
+    return InputError(Code.SCRIPT_UNREADABLE, message, hint=hint, field="script")
+
+
+def shown(text: str) -> str:
+    """A quoted beginning of `text`, short enough for a message."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..")

@@ -1,0 +1,121 @@
+"""Read a script: from a path to a Script, or to an error that names what is wrong with it.
+
+A file's suffix says what form is expected; where its content plainly is another form, the content counts. Encodings are
+never guessed: UTF-8, or UTF-16 with its byte order mark.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from raydub.errors import Code, InputError
+from tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
+from tts.scripts.markup import plain_lines
+from tts.scripts.prose import prose_cues
+from tts.scripts.records import is_jsonl, json_cues, jsonl_cues, why_not_json
+from tts.scripts.settle import settle
+from tts.scripts.substation import ass_cues
+from tts.scripts.subtitles import ARROW, looks_timed, srt_cues, vtt_cues
+from tts.types import Script
+
+SUFFIXES = {
+    ".srt": "SRT",
+    ".vtt": "WebVTT",
+    ".webvtt": "WebVTT",
+    ".ass": "ASS",
+    ".ssa": "ASS",
+    ".json": "JSON",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".txt": "plain text",
+}
+_FORMS = "give .srt, .vtt, .ass, .ssa, .json, .jsonl or .txt"
+_UTF_8 = "save it as UTF-8"
+_VTT_HEAD = re.compile(r"\s*WEBVTT(?:[ \t\n]|$)")
+_ASS_HEAD = re.compile(r"\s*(?:;[^\n]*\n\s*)*\[(?:script info|v4\+? styles|events)\]", re.IGNORECASE)
+_ASS_EVENT = re.compile(r"^[ \t]*dialogue[ \t]*:[^\n]*,", re.IGNORECASE | re.MULTILINE)
+
+
+def read_script(path: str) -> Script:
+    """The segments of an SRT, WebVTT, ASS or SSA, JSON, JSON lines or plain text file.
+
+    A segment's number is its place in the file, from 1: cues of SRT and WebVTT (whatever number is printed above them),
+    events of ASS (comments counted), segments of JSON, sentences of plain text (which has no times). Who speaks is told
+    by fields, by WebVTT's <v Name>, or by names before the text (tts.scripts.spoken has the rules).
+
+    Raises InputError, with field "script": INPUT_MISSING; SCRIPT_UNREADABLE, also for what is no text or beyond the
+    limits of tts.scripts.cue; SCRIPT_EMPTY; SCRIPT_CUE, which names the cue by its number, and by its line in the file
+    where there are lines."""
+    notes = Notes()
+    text = _decode(_bytes(Path(path)), Path(path).name)
+    if not text.strip():
+        raise InputError(Code.SCRIPT_EMPTY, f"script {path} is empty", hint="write some text", field="script")
+    return settle(_cues(text, Path(path), notes), notes)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise unreadable(f"script {path} is no file", _FORMS)
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        message = f"script {path} does not exist"
+        raise InputError(Code.INPUT_MISSING, message, hint="check the path", field="script") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise unreadable(
+            f"script {str(path)!r} cannot be read: {reason}", "check the path and its permissions"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise unreadable(f"script {path} has more than {MAX_BYTES >> 20} MiB", "split it into several scripts")
+    return data
+
+
+def _decode(data: bytes, name: str) -> str:
+    """Text of UTF-8, with or without a byte order mark, or of UTF-16 with one; lines end with \\n."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        where = f"at byte {error.start:,}" if wide else f"in line {line:,}"
+        raise unreadable(f"script {name} is no {'UTF-16' if wide else 'UTF-8'} text ({where})", _UTF_8) from None
+    if "\0" in text:
+        raise unreadable(f"script {name} holds NUL bytes: it is no text, or in another encoding", _UTF_8)
+    text = plain_lines(text)
+    if text.count("\n") > MAX_LINES:
+        raise unreadable(f"script {name} has more than {MAX_LINES:,} lines", "split it into several scripts")
+    return text
+
+
+def _cues(text: str, path: Path, notes: Notes) -> Iterator[Cue]:
+    """The cues of `text`, by the reader of its form."""
+    form = SUFFIXES.get(path.suffix.lower(), "")
+    if _VTT_HEAD.match(text):
+        return vtt_cues(text.split("\n"), notes)
+    if _ASS_HEAD.match(text) or (form == "ASS" and _ASS_EVENT.search(text)):
+        return ass_cues(text.split("\n"), notes)
+    if text.lstrip()[0] in "[{":
+        cues = json_cues(text) or (jsonl_cues(text.split("\n")) if is_jsonl(text) else None)
+        if cues is not None:
+            return cues
+    if looks_timed(text) or (form in ("SRT", "WebVTT") and ARROW in text):
+        return srt_cues(text.split("\n"), notes)
+    if form == "JSON lines":
+        return jsonl_cues(text.split("\n"))
+    if form == "JSON":
+        raise unreadable(f"script {path.name} is {why_not_json(text)}", "give segments with start, end and text")
+    if form == "plain text":
+        if len(text) > MAX_PROSE:
+            raise unreadable(
+                f"script {path.name} has more than {MAX_PROSE:,} characters", "split it into several scripts"
+            )
+        return prose_cues(text.split("\n"), notes)
+    if form:
+        raise unreadable(f"script {path.name} holds nothing that looks like {form}", "check its form and its suffix")
+    raise unreadable(f"script {path.name} is of no known form", _FORMS)

@@ -1,0 +1,79 @@
+"""What travels through tts: cues of a script, voices, what an engine has spoken.
+
+Times in scripts are exact seconds (Fraction) on the output's timeline. Samples are float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One cue of a script. number: its place in the file, from 1, by which errors and reports name it; text: plain, on
+    one line, never empty; start, end: seconds, end > start, both None in a script without times; speaker, voice,
+    language: "" where the script says nothing."""
+
+    number: int
+    text: str
+    start: Fraction | None = None
+    end: Fraction | None = None
+    speaker: str = ""
+    voice: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that can be spoken: at least one segment, in order of (start, number); all of them have times or none
+    has. warnings: "W_SCRIPT: sentence" about cues that were mended or left out, each with the cue's number."""
+
+    segments: tuple[Segment, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def timed(self) -> bool:
+        """Do the cues say when they are to be heard?"""
+        return self.segments[0].start is not None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that begins `seconds` after the first sample: a word (as written), a phoneme (IPA) or a sentence."""
+
+    kind: Literal["sentence", "word", "phoneme"]
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What an engine made of a text. samples: (n,) float32 mono in [-1, 1] at `rate` Hz; marks: in order of time, ()
+    where the engine tells none."""
+
+    samples: F32
+    rate: int
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it sounds."""
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One voice of an engine. name: by which it is asked for, unique in the engine; languages: BCP 47 tags such as "es"
+    or "en-us", lower case, best first; gender: "male", "female" or ""; note: for people."""
+
+    name: str
+    languages: tuple[str, ...]
+    gender: str = ""
+    note: str = ""
