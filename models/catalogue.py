@@ -1,7 +1,8 @@
 """The catalogue: published weight files that raydub knows by digest (catalogue.json), and the consent that some need.
 
 Digests and sizes come from the pointers of the repositories that hold the files; those of the WDN partner, of
-animevideov3 and of the anime network from several public projects that measured them and agree.
+animevideov3 and of the anime network from several public projects that measured them and agree; so do those of the
+voices (Piper's and Kokoro's), each of which is two files: an entry and its companion.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Entry:
     """A file of the catalogue, or a custom one that the user imported (no urls, licence "custom").
 
     name: what users call it; file: its name in the folder of the weights; urls: mirrors, in order of preference; size:
-    bytes; sha256: hex; licence: name of a Licence.
+    bytes; sha256: hex; licence: name of a Licence; companions: files without which it is of no use, and which come and
+    lie with it (the configuration of a voice); their names are their file names.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Entry:
     licence: str
     notes: str = ""
     aliases: tuple[str, ...] = ()
+    companions: tuple[Entry, ...] = ()
 
     @property
     def custom(self) -> bool:
@@ -83,7 +86,13 @@ def _entry(row: dict[str, Any]) -> Entry:
         row["licence"],
         row.get("notes", ""),
         tuple(row.get("aliases", ())),
+        tuple(_companion(row, own) for own in row.get("with", ())),
     )
+
+
+def _companion(row: dict[str, Any], own: dict[str, Any]) -> Entry:
+    urls, size, what = tuple(own["urls"]), int(own["bytes"]), f"goes with {row['file']}"
+    return Entry(own["file"], own["file"], what, urls, size, own["sha256"], row["licence"])
 
 
 _DATA = _read()
@@ -97,7 +106,11 @@ SETS: dict[str, tuple[str, ...]] = {name: tuple(names) for name, names in _DATA[
 """What a feature needs: word of `raydub models pull --for` → names of entries."""
 DENIED: dict[str, str] = _DATA["denied"]
 """sha256 of files that go around under a name of the catalogue and are something else → what they are."""
-PUBLISHED = {entry.sha256: Published(entry.file, entry.licence, LICENCES[entry.licence].consent) for entry in ENTRIES}
+PUBLISHED = {
+    file.sha256: Published(file.file, file.licence, LICENCES[file.licence].consent)
+    for entry in ENTRIES
+    for file in (entry, *entry.companions)
+}
 """By sha256."""
 
 
@@ -150,16 +163,26 @@ def custom_entries() -> list[Entry]:
     """Files of their own that users imported on this machine."""
     from models.store.state import imported
 
-    return [
-        Entry(name, path.name, "imported", (), int(note["bytes"]), str(note["sha256"]), CUSTOM_LICENCE, notes=origin)
-        for name, path, note in imported()
-        for origin in [f"from {note['origin']}" if note.get("origin") else ""]
-    ]
+    return [custom_entry(name, path, note) for name, path, note in imported()]
+
+
+def custom_entry(name: str, path: Path, note: dict[str, Any]) -> Entry:
+    """The entry of an imported file; note: what stands beside it (models.store.state)."""
+    origin = f"from {note['origin']}" if note.get("origin") else ""
+    file, size, sha256, with_ = path.name, int(note["bytes"]), str(note["sha256"]), note.get("companion_sha256")
+    beside = f"{file}.json"
+    companions = (
+        (Entry(beside, beside, f"goes with {file}", (), int(note["companion_bytes"]), str(with_), CUSTOM_LICENCE),)
+        if with_ and str(note.get("companion_bytes", "")).isdigit()
+        else ()
+    )
+    return Entry(name, file, "imported", (), size, sha256, CUSTOM_LICENCE, notes=origin, companions=companions)
 
 
 def by_digest(sha256: str) -> Entry | None:
-    """The entry whose bytes have this digest."""
-    return next((entry for entry in ENTRIES if entry.sha256 == sha256.lower()), None)
+    """The entry, or the companion of one, whose bytes have this digest."""
+    files = (file for entry in ENTRIES for file in (entry, *entry.companions))
+    return next((file for file in files if file.sha256 == sha256.lower()), None)
 
 
 def refuse_denied(sha256: str, what: str) -> None:

@@ -3,7 +3,8 @@
 Old files are pickles, and a pickle can run anything. They are converted once to safetensors, which holds nothing but
 tensors. Reading them is left to torch's own restricted unpickler, which builds tensors and plain containers from a list
 of allowed functions and refuses every other name before it is called; for this one reading the list is longer by
-the few functions of numpy that old training programs left in their checkpoints.
+the few functions of numpy that old training programs left in their checkpoints. A voice of Piper is a graph and a small
+configuration beside it, X.onnx and X.onnx.json: both are kept as they are.
 """
 
 from __future__ import annotations
@@ -52,17 +53,50 @@ def import_file(source: str | Path, *, as_name: str | None = None, to_name: str 
         )
     folder = own_folder()
     if entry is not None:
+        _companions(path, entry, folder)
         with storage_errors(folder), FileLock(folder / f".{entry.file}.lock", mode=0o666):
             return entry, _put(path, folder / entry.file, entry.sha256)
     name = _custom_name(to_name if to_name is not None else path.stem, given=to_name is not None)
+    if is_voice(path):
+        return _import_voice(path, digest, folder / f"{name}.onnx", name)
     check_file(path)
     target = folder / f"{name}.safetensors"
     with storage_errors(folder), FileLock(folder / f".{target.name}.lock", mode=0o666):
         if not (custom_note(target).get("source_sha256") == digest and _is_intact(target)):
             _convert(path, digest, target, name)
         note = custom_note(target)
-    size, found = int(note["bytes"]), str(note["sha256"])
-    return Entry(name, target.name, "imported", (), size, found, CUSTOM, notes=f"from {note['origin']}"), target
+    return catalogue.custom_entry(name, target, note), target
+
+
+def is_voice(path: Path) -> bool:
+    """Is this the graph of a voice, with its configuration beside it?"""
+    return path.suffix.lower() == ".onnx" and path.with_name(f"{path.name}.json").is_file()
+
+
+def _companions(source: Path, entry: Entry, folder: Path) -> None:
+    """Take along what lies beside a published file and goes with it."""
+    from filelock import FileLock
+
+    for companion in entry.companions:
+        beside = source.with_name(companion.file)
+        if beside.is_file():
+            with storage_errors(folder), FileLock(folder / f".{companion.file}.lock", mode=0o666):
+                _put(beside, folder / companion.file, companion.sha256)
+
+
+def _import_voice(source: Path, digest: str, target: Path, name: str) -> tuple[Entry, Path]:
+    from filelock import FileLock
+
+    beside, config = _checked(source.with_name(f"{source.name}.json")), target.with_name(f"{target.name}.json")
+    with storage_errors(beside), beside.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    with storage_errors(target.parent), FileLock(target.parent / f".{target.name}.lock", mode=0o666):
+        _put(beside, config, found)
+        more = {"companion_sha256": found, "companion_bytes": str(config.stat().st_size)}
+        if {key: custom_note(target).get(key) for key in more} != more or not _is_intact(target):
+            target.unlink(missing_ok=True)  # so that its note is written anew
+        _put(source, target, digest, licence=CUSTOM, name=name, origin=source.name, source_sha256=digest, **more)
+        return catalogue.custom_entry(name, target, custom_note(target)), target
 
 
 def _checked(path: Path) -> Path:

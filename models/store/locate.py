@@ -42,7 +42,7 @@ def locate(model: str | Path, *, accepted: Collection[str] = ()) -> Located:
         return Located(path, path.name, digest, *licence_and_consent(digest, accepted))
     licence, consent = licence_and_consent(entry.sha256, accepted)
     here = present(entry)
-    if here is None:
+    if here is None or any(present(companion) is None for companion in entry.companions):
         from models.store.pull import pull
 
         here = pull(entry, accepted=accepted)

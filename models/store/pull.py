@@ -44,11 +44,17 @@ def pull(
     entry: Entry, *, accepted: Collection[str] = (), progress: Progress | None = None, patience: Patience | None = None
 ) -> Path:
     """The file of an entry, downloaded if it is not here; a file that is here but is not the published one is replaced
-    once the right one has come.
+    once the right one has come. Its companions come before it, so that whoever sees the file sees all of them.
 
     Only one process of a machine downloads a file; the others wait for it. Raises DependencyError: LICENCE,
     WEIGHTS_MISSING (offline, or no mirror answers: retryable), WEIGHTS_HASH, WEIGHTS_REFUSED, DISK_FULL, STORAGE.
     """
+    for companion in entry.companions:
+        _pull_one(companion, accepted, None, patience)
+    return _pull_one(entry, accepted, progress, patience)
+
+
+def _pull_one(entry: Entry, accepted: Collection[str], progress: Progress | None, patience: Patience | None) -> Path:
     from filelock import FileLock
 
     licence_of(entry.sha256, accepted)

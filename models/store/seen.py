@@ -6,10 +6,20 @@ from models.catalogue import Entry
 from models.store.folders import find_file, weights_folders
 from models.store.state import custom_note, note_of
 
+_USABLE = ("here", "unverified", "custom")
+
 
 def look(entry: Entry) -> str:
     """here (its digest was found right, or it is a custom file as it was imported), unverified (right size, not hashed
-    yet), wrong (another size or digest), "43% here" (a download that stopped), absent."""
+    yet), wrong (another size or digest), incomplete (a companion of it is absent or wrong), "43% here" (a download that
+    stopped), absent."""
+    state = _look(entry)
+    if state in _USABLE and any(_look(companion) not in _USABLE for companion in entry.companions):
+        return "incomplete"
+    return state
+
+
+def _look(entry: Entry) -> str:
     path = find_file(entry.file)
     if path is None:
         return _partly(entry)

@@ -1,0 +1,1 @@
+"""Speech engines: what can turn a text into sound, each behind the same small protocol."""

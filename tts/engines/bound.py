@@ -1,0 +1,42 @@
+"""Processes that end with whoever started them, however that one came to its end.
+
+On Linux the kernel kills a bound process when the thread that started it is gone (prctl(2), PR_SET_PDEATHSIG = 1), so
+that thread has to outlive it. Elsewhere a process notices by its closed pipes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+
+# Runs in the new process before the program takes its place. The parent may have gone before the kernel was asked.
+_PRELUDE = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def end_with_parent(parent: int) -> None:
+    """Bind this process to the life of its parent, whose id is `parent`; ends it if that one is gone already."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def bound(command: list[str]) -> list[str]:
+    """The command, bound to the life of this process where the kernel can do that."""
+    if not sys.platform.startswith("linux") or not sys.executable:
+        return command
+    program = shutil.which(command[0]) or command[0]
+    return [sys.executable, "-I", "-S", "-c", _PRELUDE, str(os.getpid()), program, *command[1:]]
+
+
+def kill_group(group: int) -> None:
+    """Kill a process group, which may be gone already."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,132 @@
+"""The files of neural voices: a graph (.onnx) and what goes with it, by path or by name of the weights catalogue.
+
+A voice of Piper is X.onnx and X.onnx.json; Kokoro is one graph and one file with all its voices. In the catalogue the
+second file is the companion of the first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.catalogue import Entry, find, licence_and_consent, refuse_denied
+from models.load import no_weights, sha256_of
+from models.store.locate import is_path, locate, present
+from models.store.state import digest_of
+from raydub.errors import Code, DependencyError, InputError
+
+PIPER_PURPOSE = "voice of Piper"
+KOKORO_MODEL = "kokoro-v1.0"
+MODEL_VARIABLE = "RAYDUB_KOKORO_MODEL"
+VOICES_VARIABLE = "RAYDUB_KOKORO_VOICES"
+
+
+@dataclass(frozen=True)
+class VoiceFiles:
+    """model: the graph; companion: what goes with it; digest: hex sha256 of both, joined by "+"; licence: of the graph,
+    "custom" where it is in no catalogue."""
+
+    model: Path
+    companion: Path
+    digest: str
+    licence: str
+
+
+def weights_of(engine: str, voice: str) -> Entry | None:
+    """The entry of the catalogue whose files this voice of our own engine needs; None for voices that need none, or
+    whose files are named by path. For fetching them with progress shown before anything starts: models.store.pull.pull
+    takes companions along."""
+    if engine == "piper":
+        model = voice.partition("#")[0]
+        return None if is_path(model) else piper_entry(model)
+    if engine == "kokoro" and not os.environ.get(MODEL_VARIABLE, "").strip():
+        return find(KOKORO_MODEL)
+    return None
+
+
+def piper_entry(name: str) -> Entry | None:
+    """The entry of that name, if it is a voice of Piper: published, or imported with its configuration."""
+    entry = find(name)
+    return entry if entry is not None and is_piper(entry) else None
+
+
+def is_piper(entry: Entry) -> bool:
+    """Is this entry of the catalogue a voice of Piper?"""
+    of_piper = entry.custom or entry.purpose.startswith(PIPER_PURPOSE)
+    return of_piper and entry.file.endswith(".onnx") and len(entry.companions) == 1
+
+
+def from_catalogue(entry: Entry) -> VoiceFiles:
+    """Both files, downloaded where they are not here. Raises what models.store.locate.locate raises."""
+    found = locate(entry.name)
+    beside = present(entry.companions[0])
+    if beside is None:
+        raise DependencyError(
+            Code.WEIGHTS_MISSING, f"{entry.companions[0].file} is not here", hint=f"`raydub models pull {entry.name}`"
+        )
+    return VoiceFiles(found.path, beside, known_digest(entry), found.licence)
+
+
+def known_digest(entry: Entry) -> str:
+    """The digest of VoiceFiles, without a look at the files."""
+    return f"{entry.sha256}+{entry.companions[0].sha256}"
+
+
+def by_path(model: str | Path, companion: str | Path) -> VoiceFiles:
+    """Two files of the user's own. InputError VOICE_UNKNOWN where one is absent; DependencyError WEIGHTS_REFUSED for a
+    web page or a git-lfs pointer, LICENCE for a published file whose licence is not accepted."""
+    paths = (Path(model), Path(companion))
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        raise InputError(Code.VOICE_UNKNOWN, f"there is no file {absent[0]}", field="voice", hint="check the path")
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                reason = no_weights(stream.read(512))
+        except OSError as error:
+            raise DependencyError(Code.WEIGHTS_REFUSED, f"{path} cannot be read: {error.strerror}") from error
+        if reason is not None:
+            raise DependencyError(Code.WEIGHTS_REFUSED, f"{path} is {reason}", hint="download the file itself")
+    digests = [sha256_of(path) for path in paths]
+    for path, digest in zip(paths, digests, strict=True):
+        refuse_denied(digest, str(path))
+    licence, _ = licence_and_consent(digests[0])
+    return VoiceFiles(*paths, "+".join(digests), licence)
+
+
+def kokoro_files() -> VoiceFiles:
+    """The graph and the voices: the files that RAYDUB_KOKORO_MODEL and RAYDUB_KOKORO_VOICES name, else those of the
+    catalogue. Raises what by_path and from_catalogue raise."""
+    model = os.environ.get(MODEL_VARIABLE, "").strip()
+    if model:
+        return by_path(model, _own_voices())
+    entry = find(KOKORO_MODEL)
+    assert entry is not None
+    return from_catalogue(entry)
+
+
+def kokoro_digest() -> str:
+    """The digest of kokoro_files(), without a download."""
+    entry = weights_of("kokoro", "")
+    return known_digest(entry) if entry is not None else kokoro_files().digest
+
+
+def kokoro_voices_file() -> Path | None:
+    """The file of Kokoro's voices, if it is here and what it should be."""
+    if os.environ.get(MODEL_VARIABLE, "").strip():
+        return kokoro_files().companion
+    entry = find(KOKORO_MODEL)
+    path = present(entry.companions[0]) if entry is not None else None
+    return path if path is not None and entry is not None and digest_of(path) == entry.companions[0].sha256 else None
+
+
+def _own_voices() -> str:
+    voices = os.environ.get(VOICES_VARIABLE, "").strip()
+    if not voices:
+        raise DependencyError(
+            Code.WEIGHTS_MISSING,
+            f"{MODEL_VARIABLE} is set and {VOICES_VARIABLE} is not",
+            hint=f"{VOICES_VARIABLE}=/path/to/voices-v1.0.bin",
+        )
+    return voices
