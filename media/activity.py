@@ -1,0 +1,137 @@
+"""Voice activity of the new speech, per output frame: when does somebody speak, and when is there a pause?
+
+Energy in the speech band against a noise floor that adapts over the file; no network. Computed once per job on the
+whole speech, so it is the same for every chunk.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, signal
+
+F32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+RATE = 16_000
+HOP = 160
+"""10 ms: one energy value each."""
+
+_BAND = (120.0, 4000.0)
+_FLOOR_HOPS = 300
+_FLOOR_STEP = 4
+_PIECE_HOPS = 6000
+_DEPTH_DB = 40.0
+_MIN_PAUSE_HOPS = 20
+_MIN_SPEECH_HOPS = 5
+_HANGOVER_HOPS = 6
+_F64 = npt.NDArray[np.float64]
+
+
+def voiced(samples: F32, rate: Fraction, n_frames: int) -> Bools:
+    """(n_frames,) bool: does speech sound during frame i, that is in [i/rate, (i+1)/rate)?
+
+    samples: (n,) float32 mono at 16 kHz in [-1, 1], from time 0; frames beyond its end are silent. Pauses shorter than
+    200 ms count as speech, bursts shorter than 50 ms do not.
+    """
+    return voiced_frames(activity(samples), rate, n_frames)
+
+
+def voiced_frames(active: Bools, rate: Fraction, n_frames: int) -> Bools:
+    """As voiced(), from what activity() or Loudness.activity() found."""
+    edges = np.concatenate([[0], np.cumsum(active)])
+    # Hop of the time i / rate, in whole numbers: exact at every rate.
+    frame_edges = np.arange(n_frames + 1, dtype=np.int64) * (rate.denominator * (RATE // HOP)) // rate.numerator
+    first = np.minimum(frame_edges[:-1], len(active))
+    last = np.minimum(np.maximum(frame_edges[1:], frame_edges[:-1] + 1), len(active))
+    return np.asarray(edges[last] > edges[first], np.bool_)
+
+
+def activity(samples: F32) -> Bools:
+    """(hops,) bool, one per started 10 ms of samples."""
+    loudness = Loudness()
+    loudness.push(samples)
+    return loudness.activity()
+
+
+class Loudness:
+    """activity() of speech that comes in blocks of any size: bit for bit the same, holding 8 bytes per 10 ms."""
+
+    def __init__(self) -> None:
+        self._filter = signal.butter(2, _BAND, "bandpass", fs=RATE, output="sos")
+        self._state = np.zeros((self._filter.shape[0], 2))
+        self._held = np.zeros(0, np.float32)
+        self._power: list[_F64] = []
+
+    def push(self, samples: F32) -> None:
+        """The next samples, (n,) float32 mono at 16 kHz."""
+        held = np.concatenate([self._held, samples]) if len(self._held) else samples
+        size = _PIECE_HOPS * HOP
+        whole = len(held) - len(held) % size
+        for start in range(0, whole, size):
+            self._measure(held[start : start + size])
+        self._held = held[whole:].copy()
+
+    def activity(self, loud: float | None = None) -> Bools:
+        """(hops,) bool, one per started 10 ms of all samples. Ends the speech: nothing can be pushed after it.
+
+        loud: the speech's loud level in dB re full scale, where it is known and nothing else is in the sound: then what
+        lies less than 40 dB below it sounds, and what is said elsewhere makes no difference."""
+        if len(self._held):
+            self._measure(self._held)
+            self._held = self._held[:0]
+        if not self._power:
+            return np.zeros(0, np.bool_)
+        level = _levels(np.concatenate(self._power))
+        threshold = _threshold(level) if loud is None else loud - _DEPTH_DB
+        return _tidy(np.asarray(level > threshold, np.bool_))
+
+    def _measure(self, samples: F32) -> None:
+        piece = np.zeros(-(-len(samples) // HOP) * HOP)
+        piece[: len(samples)] = samples
+        band, self._state = signal.sosfilt(self._filter, piece, zi=self._state)
+        self._power.append((band.reshape(-1, HOP) ** 2).mean(axis=1))
+
+
+def _levels(power: _F64) -> _F64:
+    """Energy of the speech band in dB re full scale, 30 ms around every hop, at least −90."""
+    power = ndimage.uniform_filter1d(power, 3, mode="nearest")
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-9)), np.float64)
+
+
+def _threshold(level: _F64) -> _F64:
+    """dB per hop. The floor is the 10th percentile within ±3 s, held between the file's own floor and 15 dB over it,
+    and smoothed; speech is whatever rises over it by 35 % of the way to the file's loud level, at least 3.5 and at
+    most 12 dB. Nothing 40 dB below the loud level counts."""
+    loud = float(np.percentile(level, 95))
+    quiet = float(np.percentile(level, 5))
+    coarse = level[::_FLOOR_STEP]
+    size = 2 * _FLOOR_HOPS // _FLOOR_STEP + 1
+    floor = ndimage.percentile_filter(coarse, 10, size=min(size, len(coarse)), mode="nearest")
+    floor = np.clip(floor, quiet, max(quiet, min(quiet + 15.0, loud - 10.0)))
+    floor = ndimage.uniform_filter1d(floor, min(size, len(coarse)), mode="nearest")
+    floor = np.repeat(floor, _FLOOR_STEP)[: len(level)]
+    rise = np.clip(0.35 * (loud - floor), 3.5, 12.0)
+    return np.asarray(np.maximum(floor + rise, loud - _DEPTH_DB), np.float64)
+
+
+def _tidy(loud: Bools) -> Bools:
+    """Drop bursts, keep on for a hangover, fill short pauses."""
+    kept = _without_runs(loud, True, _MIN_SPEECH_HOPS)
+    held = ndimage.binary_dilation(kept, np.ones(2 * _HANGOVER_HOPS + 1, np.bool_)) if kept.any() else kept
+    return _without_runs(np.asarray(held, np.bool_), False, _MIN_PAUSE_HOPS - 2 * _HANGOVER_HOPS, inner=True)
+
+
+def _without_runs(mask: Bools, value: bool, shorter_than: int, inner: bool = False) -> Bools:
+    """Flip runs of `value` that are shorter than so many hops; with `inner` only runs between two others."""
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8))) + 1
+    starts = np.concatenate([[0], edges])
+    stops = np.concatenate([edges, [len(mask)]])
+    out = mask.copy()
+    for start, stop in zip(starts, stops, strict=True):
+        at_end = start == 0 or stop == len(mask)
+        if mask[start] == value and stop - start < shorter_than and not (inner and at_end):
+            out[start:stop] = not value
+    return out

@@ -1,0 +1,280 @@
+"""Sound for listening: streamed out of any file, in its own rate and channels or others, and on the film's clock.
+
+media/audio.py hears speech for the lips: mono, from its first sample. Here a film's own sound keeps its place against
+the picture: streams that begin late or early, and holes between packets, come out sample by sample where they belong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+
+from media.complete import check_complete, check_header, looks_truncated
+from media.info import ProbeLimits
+from media.opening import check_file, decodable, open_input, packets_of, unreadable
+from raydub.errors import Code, InputError
+
+F32 = npt.NDArray[np.float32]
+
+BLOCK_FRAMES = 1 << 16
+"""Sample frames that sound_blocks() gives at once: 1.4 s at 48 kHz, 512 KiB of stereo."""
+
+_HOLE = Fraction(20, 1000)
+"""Seconds by which time stamps may differ from counting samples: containers round them to a millisecond or so."""
+
+_RESTART = 1
+"""Seconds that time stamps may go back before that counts as a clock that started anew, not as an overlap."""
+
+_SILENCE_FRAMES = 1 << 16
+_MATRIX_CHANNELS = 8
+
+_SCALES = {
+    name + planar: np.float32(scale)
+    for name, scale in (("flt", 1.0), ("s16", 2.0**-15), ("s32", 2.0**-31))
+    for planar in ("", "p")
+}
+
+
+@dataclass(frozen=True)
+class SoundShape:
+    """rate: sample frames a second; channels: samples in each."""
+
+    rate: int
+    channels: int
+
+
+def sound_shape(path: str, limits: ProbeLimits = ProbeLimits()) -> SoundShape | None:  # noqa: B008 (frozen)
+    """Rate and channels of the first audio stream of a sound or video file, None where it has none.
+
+    Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
+    INPUT_LIMIT.
+    """
+    with contextlib.closing(_opened(path, limits)) as container:
+        if not container.streams.audio:
+            return None
+        context = decodable(container.streams.audio[0], path, "sound").codec_context
+        shape = SoundShape(context.sample_rate or 0, context.channels or 0)
+        _check_shape(path, shape, limits)
+        return shape
+
+
+def sound_blocks(
+    path: str,
+    rate: int,
+    channels: int,
+    origin: Fraction | None = None,
+    limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
+) -> Generator[F32]:
+    """The first audio stream of a file as (n, channels) float32 in blocks of BLOCK_FRAMES (the last one shorter), at
+    flat memory. Nominally in [-1, 1]; lossy codecs and down-mixing go beyond, and nothing is cut off here.
+
+    rate: Hz of the blocks; channels: 1 or 2. Mono goes to both sides as it is, stereo is averaged to mono; from more
+    channels stereo is made by libav's matrix, or by averaging where libav knows no matrix for the layout.
+    origin: seconds on the file's own clock at which the first sample is to stand, such as the time of the first video
+    frame: a stream that begins later is preceded by silence, one that begins earlier loses its beginning, both to the
+    sample of the file's own rate. None: the stream's first sample is the first.
+    Time stamps that leave a hole of more than 20 ms put silence there; those that overlap by as much cut the overlap.
+
+    Raises InputError as sound_shape() does, and SPEECH_NO_STREAM where there is no sound, INPUT_LIMIT where there is
+    more than limits.max_seconds of it.
+    """
+    if channels not in (1, 2):
+        raise ValueError(f"{channels} channels: mono and stereo only")
+    with contextlib.closing(_opened(path, limits)) as container:
+        if not container.streams.audio:
+            hint = "name a file that has sound, or do without it"
+            raise InputError(Code.SPEECH_NO_STREAM, f"{path} has no audio stream", hint=hint)
+        stream = decodable(container.streams.audio[0], path, "sound")
+        pieces = _Pieces(path, channels, limits)
+        blocks = regrouped(_resampled(pieces.placed(container, stream, origin), pieces, rate), BLOCK_FRAMES)
+        while (block := _next(blocks, path)) is not None:
+            yield block
+
+
+def resample(samples: F32, from_rate: int, to_rate: int) -> F32:
+    """(n,) float32 at from_rate Hz as (round(n * to_rate / from_rate),) float32 at to_rate Hz, at the same times: the
+    first sample stays at time 0. Libav's windowed sinc. For pieces of seconds: all of it is in memory."""
+    count = round(Fraction(len(samples) * to_rate, from_rate))
+    if from_rate == to_rate or not count:
+        return np.ascontiguousarray(samples[:count], np.float32)
+    parts = [block[:, 0] for block in _converted(iter([samples.reshape(-1, 1)]), from_rate, to_rate, 1)]
+    ready = np.concatenate(parts)[:count] if parts else np.zeros(0, np.float32)
+    return np.pad(ready, (0, count - len(ready)))
+
+
+def regrouped(blocks: Iterator[F32], frames: int) -> Iterator[F32]:
+    """The same sample frames, (n, channels) each, in blocks of `frames`, the last one shorter."""
+    held: list[F32] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count >= frames:
+            whole = np.concatenate(held)
+            for start in range(0, count - frames + 1, frames):
+                yield whole[start : start + frames]
+            held = [whole[count - count % frames :].copy()]
+            count %= frames
+    if count:
+        yield np.concatenate(held)
+
+
+def _opened(path: str, limits: ProbeLimits) -> Any:
+    check_file(path, limits, "sound")
+    check_header(path, limits, "sound")
+    if looks_truncated(path):
+        check_complete(path, "mov", "sound")
+    container = open_input(path, limits, "sound")
+    try:
+        check_complete(path, container.format.name, "sound")
+    except BaseException:
+        container.close()
+        raise
+    return container
+
+
+def _check_shape(path: str, shape: SoundShape, limits: ProbeLimits) -> None:
+    if not limits.min_sample_rate <= shape.rate <= limits.max_sample_rate:
+        bounds = f"{limits.min_sample_rate} to {limits.max_sample_rate}"
+        raise InputError(Code.INPUT_LIMIT, f"sound {path} has {shape.rate} samples a second, outside {bounds}")
+    if not 1 <= shape.channels <= limits.max_channels:
+        message = f"sound {path} has {shape.channels} channels, outside 1 to {limits.max_channels}"
+        raise InputError(Code.INPUT_LIMIT, message)
+
+
+def _next(blocks: Iterator[F32], path: str) -> F32 | None:
+    # Only decoding is guarded: an error of whoever uses the blocks is none of the file's.
+    try:
+        block = next(blocks, None)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise unreadable(path, "sound", error) from error
+    if block is not None and not np.isfinite(block).all():
+        raise InputError(Code.INPUT_UNREADABLE, f"sound {path} has samples that are not numbers")
+    return block
+
+
+class _Pieces:
+    """Decoded pieces of one stream in the wanted channels, at the stream's own rate, each where its time says."""
+
+    def __init__(self, path: str, channels: int, limits: ProbeLimits) -> None:
+        self.rate = 0
+        self._path = path
+        self._channels = channels
+        self._limits = limits
+        self._layout: Any = None
+        self._kind: tuple[str, str] | None = None
+        self._to_float: Any = None
+        self._to_stereo: Any = None
+
+    def placed(self, container: Any, stream: Any, origin: Fraction | None) -> Iterator[F32]:
+        """(n, channels) pieces without holes from `origin` on."""
+        written = 0
+        expected: int | None = None
+        shift = 0
+        for frame in (frame for packet in packets_of(container, stream) for frame in packet.decode()):
+            if not frame.samples:
+                continue
+            self._check(frame)
+            if origin is None:
+                origin = frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
+            at = (expected or 0) if frame.pts is None else self._place(frame, origin) + shift
+            if expected is not None and abs(at - expected) <= _HOLE * self.rate:
+                at = expected
+            elif expected is not None and at < expected - _RESTART * self.rate:
+                shift += expected - at
+                at = expected
+            if at + frame.samples > self._limits.max_seconds * self.rate:
+                message = f"sound {self._path} lasts more than {self._limits.max_seconds:.0f} s"
+                raise InputError(Code.INPUT_LIMIT, message)
+            while written < at:
+                silent = min(at - written, _SILENCE_FRAMES)
+                written += silent
+                yield np.zeros((silent, self._channels), np.float32)
+            expected = at + frame.samples
+            if expected > written:
+                yield self._mixed(frame)[written - at :]
+                written = expected
+
+    def _place(self, frame: Any, origin: Fraction) -> int:
+        """Samples from `origin` to the frame, to the nearest; in whole numbers, which cost less than fractions."""
+        base: Fraction = frame.time_base
+        ticks = frame.pts * base.numerator * origin.denominator - origin.numerator * base.denominator
+        unit = base.denominator * origin.denominator
+        return int((2 * ticks * self.rate + unit) // (2 * unit))
+
+    def _check(self, frame: Any) -> None:
+        if self.rate and frame.sample_rate != self.rate:
+            raise InputError(Code.INPUT_UNREADABLE, f"sound {self._path} changes its sample rate on the way")
+        if self._kind == (kind := (frame.format.name, frame.layout.name)):
+            return
+        self.rate, self._layout, self._kind = frame.sample_rate, frame.layout, kind
+        _check_shape(self._path, SoundShape(self.rate, self._layout.nb_channels), self._limits)
+        # Packed samples, because frames of more than eight planes do not come out of libav's bindings whole.
+        self._to_float = av.AudioResampler(format="flt", layout=self._layout, rate=self.rate)
+        self._to_stereo = None
+        if 2 < self._layout.nb_channels <= _MATRIX_CHANNELS and _has_matrix(self._layout):
+            self._to_stereo = av.AudioResampler(format="flt", layout="stereo", rate=self.rate)
+
+    def _mixed(self, frame: Any) -> F32:
+        block: F32
+        count = 2 if self._to_stereo else self._layout.nb_channels
+        if count <= 2 and not self._to_stereo and frame.format.name in _SCALES:
+            # What nearly all files have, without the way through libav's filters.
+            plain = frame.to_ndarray()
+            plain = plain.T if frame.format.is_planar else plain.reshape(-1, count)
+            block = plain.astype(np.float32) * _SCALES[frame.format.name]
+        else:
+            converter = self._to_stereo or self._to_float
+            block = np.concatenate([_packed(part, count) for part in converter.resample(frame)])
+        if count > 2 or self._channels == 1:
+            block = block.mean(axis=1, dtype=np.float32, keepdims=True)
+        return np.repeat(block, self._channels, axis=1) if block.shape[1] < self._channels else block
+
+
+def _has_matrix(layout: Any) -> bool:
+    silence = av.AudioFrame.from_ndarray(np.zeros((1, 64 * layout.nb_channels), np.float32), "flt", layout)
+    silence.sample_rate = 48000
+    try:
+        return bool(av.AudioResampler(format="flt", layout="stereo", rate=48000).resample(silence))
+    except (av.error.FFmpegError, ValueError):
+        return False
+
+
+def _resampled(placed: Iterator[F32], pieces: _Pieces, rate: int) -> Iterator[F32]:
+    first = next(placed, None)
+    if first is None:
+        return
+    chained = _chain(first, placed)
+    yield from chained if pieces.rate == rate else _converted(chained, pieces.rate, rate, first.shape[1])
+
+
+def _chain(first: F32, rest: Iterator[F32]) -> Iterator[F32]:
+    yield first
+    yield from rest
+
+
+def _converted(blocks: Iterator[F32], from_rate: int, to_rate: int, channels: int) -> Iterator[F32]:
+    layout = "mono" if channels == 1 else "stereo"
+    resampler = av.AudioResampler(format="flt", layout=layout, rate=to_rate)
+    for block in blocks:
+        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+        frame.sample_rate = from_rate
+        for ready in resampler.resample(frame):
+            yield _packed(ready, channels)
+    for ready in resampler.resample(None):
+        yield _packed(ready, channels)
+
+
+def _packed(frame: Any, channels: int) -> F32:
+    """(n, channels) samples of a frame of packed floats."""
+    samples: F32 = frame.to_ndarray().reshape(-1, channels)
+    return samples
