@@ -1,0 +1,168 @@
+"""Cues with times onto the timeline, one after the other, each in the room that the script leaves it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+
+from raydub.errors import Code, InputError
+from tts.fit import Fit, Fitter
+from tts.placement import ENDLESS, Placement, Policy, Speak, TimingLimits
+from tts.types import Segment
+
+_SHOWN = 40
+
+
+class Timed:
+    """Cues with times."""
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        rate: int,
+        total: int | None,
+        policy: Policy,
+        speak: Speak,
+        limits: TimingLimits,
+    ) -> None:
+        self._segments, self._rate, self._policy = segments, rate, policy
+        self._end = ENDLESS if total is None else total
+        self._fitter = Fitter(rate, speak, limits)
+        self._gap = round(limits.gap * rate)
+        self._starts = [_samples(segment.start, rate) for segment in segments]
+        stops = (_samples(segment.end, rate) for segment in segments)
+        self._stops = [max(stop, start + 1) for stop, start in zip(stops, self._starts, strict=True)]
+        self._same = self._next_of_same_speaker()
+        # What has been placed and is still sounding, of everybody: (stop of the speech, stop of the cue, speaker).
+        self._sounding: list[tuple[int, int, str]] = []
+        self._latest = 0
+
+    def placed(self) -> tuple[Placement, ...]:
+        return tuple(self._place(index) for index in range(len(self._segments)))
+
+    def _place(self, index: int) -> Placement:
+        segment, asked = self._segments[index], self._starts[index]
+        start, limit = self._free_from(index, asked), self._limit(index)
+        shift = self._policy == "shift"
+        if asked >= self._end or start >= (self._end if shift else limit):
+            return self._without_room(index, start)
+        # Under `shift` a cue may begin later than its room ends: it then hurries as much as it can.
+        room = max(1, limit - start)
+        wanted = max(1, min(self._stops[index] - start, room))
+        fit = self._fitter.fit(segment, wanted, room, squeeze=self._policy == "squeeze")
+        if fit.length > room and shift:
+            # It runs on, up to the end of all: there even a shift has to squeeze.
+            room = self._end - start
+            if fit.length > room:
+                fit = self._fitter.fit(segment, wanted, room, squeeze=True)
+        cut = max(0, fit.length - room)
+        if cut and self._policy != "trim":
+            raise self._overflow(index, cut)
+        return self._settled(index, start, fit, cut)
+
+    def _settled(self, index: int, start: int, fit: Fit, cut: int) -> Placement:
+        length = fit.length - cut
+        stop = start + length
+        shifted, borrowed = start - self._starts[index], max(0, stop - max(self._stops[index], start))
+        actions = fit.actions()
+        actions += ["borrowed"] if borrowed else []
+        actions += ["shifted"] if shifted else []
+        actions += ["trimmed"] if cut else []
+        self._sounding.append((stop, self._stops[index], self._segments[index].speaker))
+        return Placement(
+            self._segments[index],
+            start,
+            length,
+            fit.natural,
+            fit.speed,
+            fit.spoken,
+            fit.spoken / fit.length,
+            cut,
+            self._starts[index],
+            self._stops[index],
+            borrowed,
+            shifted,
+            tuple(actions) or ("fits",),
+        )
+
+    def _without_room(self, index: int, start: int) -> Placement:
+        """A cue at or beyond the end, or wholly under the next one of its speaker."""
+        segment = self._segments[index]
+        natural = self._fitter.natural(segment)
+        if self._policy != "trim":
+            raise self._overflow(index, natural)
+        return Placement(
+            segment,
+            min(start, self._end),
+            0,
+            natural,
+            1.0,
+            natural,
+            1.0,
+            natural,
+            self._starts[index],
+            self._stops[index],
+            actions=("trimmed",),
+        )
+
+    def _free_from(self, index: int, asked: int) -> int:
+        """The first sample at which the cue may be heard: after all that it did not overlap in the script."""
+        self._sounding = [one for one in self._sounding if one[0] > asked]
+        # Nobody begins before somebody whose cue came first.
+        speaker, start = self._segments[index].speaker, max(asked, self._latest)
+        for stop, cue_stop, who in self._sounding:
+            if who == speaker or cue_stop <= asked:
+                start = max(start, stop)
+        self._latest = start
+        return start
+
+    def _limit(self, index: int) -> int:
+        """Where the cue's room ends: at the next cue of its speaker, before the next one of anybody that it does not
+        overlap in the script, and at the end of all."""
+        return min(self._end, self._same[index], self._before_next(index))
+
+    def _before_next(self, index: int) -> int:
+        stop = self._stops[index]
+        at = bisect_left(self._starts, stop, lo=index + 1)
+        if at == len(self._starts):
+            return ENDLESS
+        return max(stop, self._starts[at] - self._gap)
+
+    def _next_of_same_speaker(self) -> list[int]:
+        following: dict[str, int] = {}
+        found = [ENDLESS] * len(self._segments)
+        for index in range(len(self._segments) - 1, -1, -1):
+            speaker = self._segments[index].speaker
+            found[index] = following.get(speaker, ENDLESS)
+            following[speaker] = self._starts[index]
+        return found
+
+    def _overflow(self, index: int, samples: int) -> InputError:
+        segment = self._segments[index]
+        times = [float(at) for at in (segment.start, segment.end) if at is not None]
+        where = " to ".join(f"{at:.3f}" for at in times) + " s"
+        if self._starts[index] >= self._end:
+            end = self._seconds(self._end)
+            message = f"cue {segment.number} ({_short(segment)}) at {where} lies beyond the end at {end} s"
+            hint = "length=audio lets the picture go on, overflow=trim leaves such cues out"
+        else:
+            message = (
+                f"the speech of cue {segment.number} ({_short(segment)}) at {where} is {self._seconds(samples)} s too "
+                f"long, overflow={self._policy}"
+            )
+            hint = "shorten the text, or choose another overflow: squeeze, shift or trim"
+        return InputError(Code.SPEECH_OVERFLOW, message, hint=hint, field="overflow")
+
+    def _seconds(self, samples: int) -> str:
+        return f"{samples / self._rate:.2f}"
+
+
+def _samples(seconds: Fraction | None, rate: int) -> int:
+    assert seconds is not None  # all segments have times, or none
+    return round(seconds * rate)
+
+
+def _short(segment: Segment) -> str:
+    text = segment.text
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..")
