@@ -1,0 +1,58 @@
+"""A job that brings its speech as a sound file, and wants a bed or a loudness for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.speech import SpeechTracks, VoiceTrack
+from media.activity import HOP, RATE, Loudness
+from media.audio import speech_blocks
+from media.probe import probe_speech
+from tts.request import Request, merged
+from tts.sources import FileSpeech
+
+
+class HeardRequest(Request):
+    """See the module docstring."""
+
+    def deciding(self) -> Mapping[str, Any]:
+        assert self.job.audio is not None
+        return {"audio": probe_speech(self.job.audio).identity}
+
+    def tracks(self) -> SpeechTracks:
+        made = super().tracks()
+        # Made for another job, perhaps, which had the same sound elsewhere; what lies there now nobody knows.
+        voices = tuple(voice.model_copy(update={"path": self.job.audio}) for voice in made.voices)
+        return made.model_copy(update={"voices": voices})
+
+    def make(self) -> SpeechTracks:
+        assert self.job.audio is not None
+        samples, loudness = 0, Loudness()
+        for block in speech_blocks(self.job.audio, RATE):
+            samples += len(block)
+            loudness.push(block)
+        rate, active = self.shape.rate, loudness.activity()
+        spans = _runs(active, HOP * rate, RATE)
+        total = self.shape.total(self.job.options.length, False, samples * rate // RATE)
+        assert total is not None
+        inside = [(start, min(stop, total)) for start, stop in spans if start < total]
+        report, heard = self.mixed({"speech": FileSpeech(self.job.audio, rate, inside)}, total)
+        # The lips read the file itself: its level is its own, as it is without a bed.
+        for path in heard.values():
+            Path(path).unlink()
+        identity = probe_speech(self.job.audio).identity
+        own = merged(inside, rate) if self.shape.own else None
+        voice = VoiceTrack(speaker="", path=self.job.audio, identity=identity, spans=own)
+        warnings = (*self.shape.warnings, *report.warnings)
+        return SpeechTracks(voices=(voice,), warnings=warnings, **self.sounding(total))
+
+
+def _runs(active: npt.NDArray[np.bool_], step: int, per: int) -> list[tuple[int, int]]:
+    """Runs of True as spans of samples: entry i begins at sample i * step // per."""
+    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)) * step // per
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

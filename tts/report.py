@@ -1,0 +1,63 @@
+"""The timing report of a job's speech: what was said when, how it was made to fit, and what the mix came to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from manifests.job import Job
+from tts.cast import Line
+from tts.mix import CURVE_RATE, MixReport
+from tts.shape import Shape
+from tts.timing import Placement, summary
+
+REPORT_VERSION = 1
+
+
+def timing_report(
+    job: Job,
+    places: Sequence[Placement],
+    lines: Mapping[int, Line],
+    spoken: Collection[int],
+    shape: Shape,
+    total: int,
+    mixed: MixReport,
+    heard: Mapping[str, str],
+) -> dict[str, Any]:
+    """JSON-ready. Seconds, dB and LUFS; `segments` has a row per cue (tts.timing.summary) with voice, language, face
+    and whether it was synthesised in the run that made the report; `voices`: files of each voice alone, beside the
+    report, by face; `bed_curve`: the ducking in dB, `curve_rate` times a second."""
+    rows = []
+    for place, row in zip(places, summary(places, shape.rate), strict=True):
+        line = lines[place.segment.number]
+        made = {"voice": line.voice.name, "language": line.language, "face": line.face}
+        rows.append({**row, **made, "spoken_now": place.segment.number in spoken})
+    bed = shape.bed
+    return {
+        "version": REPORT_VERSION,
+        "script": job.script,
+        "engine": job.options.tts,
+        "overflow": job.options.overflow,
+        "rate": shape.rate,
+        "channels": shape.channels,
+        "seconds": round(total / shape.rate, 4),
+        "segments": rows,
+        "voices": {face: os.path.basename(path) for face, path in heard.items()},
+        "bed": None if bed is None else {"path": bed.path, "mode": bed.mode},
+        "mix": {
+            "integrated_lufs": _rounded(mixed.integrated),
+            "true_peak_dbtp": _rounded(mixed.true_peak),
+            "voice_gains_db": {name: _rounded(gain) for name, gain in mixed.voice_gains_db.items()},
+            "bed_gain_db": _rounded(mixed.bed_gain_db),
+            "gain_db": _rounded(mixed.gain_db),
+            "limited_db": _rounded(mixed.limited_db),
+            "passes": mixed.passes,
+        },
+        "curve_rate": CURVE_RATE,
+        "bed_curve": [round(float(value), 2) for value in mixed.bed_curve],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 3)

@@ -1,0 +1,159 @@
+"""A job that brings a script: cast, spoken, placed, mixed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from manifests.fields import NOBODY
+from manifests.job import Job
+from manifests.speech import SpeechTracks, VoiceTrack
+from media.opening import content_identity
+from media.publish import write_atomic
+from raydub.errors import Code, InputError
+from tts.cast import Line, cast_of
+from tts.credits import weights_used
+from tts.engines.base import Engine
+from tts.level import LEVEL_DB
+from tts.report import timing_report
+from tts.request import REPORT_FILE, Request, merged
+from tts.shape import Shape
+from tts.sources import PlacedSpeech
+from tts.sources import Placement as Placed
+from tts.stretch import stretch
+from tts.timing import Placement, TimingLimits, plan_timing
+from tts.types import F32, Script, Segment
+from tts.utterances import Speaker
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A line and where it is heard."""
+
+    line: Line
+    place: Placement
+
+
+class SpokenRequest(Request):
+    """See the module docstring. engine: that of the job, which the caller keeps."""
+
+    def __init__(self, job: Job, shape: Shape, work_dir: str, run_id: str, script: Script, engine: Engine) -> None:
+        super().__init__(job, shape, work_dir, run_id)
+        self.script, self.engine = script, engine
+        if script.timed and job.options.no_face == "drop":
+            raise InputError(
+                Code.FIELD_CONFLICT,
+                "the script's times are those of the video, from which no_face=drop takes frames away",
+                hint="no_face=keep, or a script without times",
+                field="no_face",
+            )
+        self.lines = cast_of(script.segments, job.options, engine)
+        self.by_number = {line.segment.number: line for line in self.lines}
+        self.speaker = Speaker(engine, work_dir, shape.rate, run_id)
+
+    def deciding(self) -> Mapping[str, Any]:
+        lines = [
+            [str(value) for value in vars(line.segment).values()]
+            + [line.voice.name, line.language, self.engine.identity(line.voice), line.face]
+            for line in self.lines
+        ]
+        return {
+            "engine": self.engine.name,
+            "overflow": self.job.options.overflow,
+            "lines": lines,
+            "told": self.script.warnings,
+        }
+
+    def placed(self, segments: Sequence[Segment]) -> tuple[Placement, ...]:
+        """Where the segments are heard. All that takes to know is spoken for it."""
+
+        def speak(segment: Segment, speed: float) -> int:
+            return len(self._say(self.by_number[segment.number], speed))
+
+        return plan_timing(
+            segments,
+            self.shape.rate,
+            self.shape.total(self.job.options.length, self.script.timed, None),
+            self.job.options.overflow,
+            speak,
+            TimingLimits(speed=self.engine.max_speed),
+        )
+
+    def make(self) -> SpeechTracks:
+        options, rate, by_number = self.job.options, self.shape.rate, self.by_number
+        places = self.placed(self.script.segments)
+        said = [_Said(by_number[place.segment.number], place) for place in places if place.length]
+        if not said:
+            raise InputError(Code.SCRIPT_EMPTY, "nothing of the script lies within the video", field="script")
+        total = self.shape.total(options.length, self.script.timed, max(one.place.stop for one in said))
+        assert total is not None
+        faces = tuple(dict.fromkeys(one.line.face for one in said))
+        voices = {face: [one for one in said if one.line.face == face] for face in faces}
+        sources = {face or "speech": PlacedSpeech(list(map(self._placed, ours)), rate) for face, ours in voices.items()}
+        mixed, files = self.mixed(sources, total)
+        heard = {face: files[face or "speech"] for face in faces}
+        tracks = [self._voice(face, heard[face], voices[face]) for face in faces if face != NOBODY]
+        if not tracks:
+            nobody = heard[faces[0]]
+            tracks = [VoiceTrack(speaker="", path=nobody, identity=content_identity(nobody), spans=())]
+        report = self.folder / REPORT_FILE
+        said_of = timing_report(self.job, places, by_number, self.speaker.spoken, self.shape, total, mixed, heard)
+        write_atomic(report, json.dumps(said_of, ensure_ascii=False, indent=1).encode())
+        return SpeechTracks(
+            voices=tuple(tracks),
+            timed=self.script.timed,
+            segments=len(places),
+            spoken=len(self.speaker.spoken),
+            report=str(report),
+            weights=weights_used(self.engine.name, {one.line.voice.name: one.line.voice for one in said}.values()),
+            warnings=(*self.shape.warnings, *self.script.warnings, *_told(places), *mixed.warnings),
+            **self.sounding(total),
+        )
+
+    def _say(self, line: Line, speed: float) -> F32:
+        return self.speaker.say(line.segment, line.voice, line.language, speed)
+
+    def _placed(self, said: _Said) -> Placed:
+        place, rate = said.place, self.shape.rate
+        wanted = place.length + place.cut
+
+        def load() -> F32:
+            samples = self._say(said.line, place.speed)
+            return samples if len(samples) == wanted else stretch(samples, rate, wanted)
+
+        return Placed(place.start, place.length, load, f"cue {place.segment.number}")
+
+    def _voice(self, face: str, path: str, said: Sequence[_Said]) -> VoiceTrack:
+        """A mouth changes everywhere, unless others have a word in the job, or the original voices can be heard: then
+        inside its own cues, and as long as they sound."""
+        spans = None
+        if self.shape.own or self.job.options.speakers is not None:
+            own = [(one.place.slot_start, max(one.place.slot_stop, one.place.stop)) for one in said]
+            spans = merged(own, self.shape.rate, hold=0.0)
+        speakers = dict.fromkeys(one.line.segment.speaker for one in said)
+        return VoiceTrack(
+            speaker=", ".join(filter(None, speakers)),
+            path=path,
+            identity=content_identity(path),
+            face=face,
+            spans=spans,
+            level=LEVEL_DB,
+        )
+
+
+def _told(places: Sequence[Placement]) -> list[str]:
+    """One warning for each way in which cues did not fit."""
+    words = {
+        "squeezed": "spoken faster than sounds natural",
+        "shifted": "heard later than the script says",
+        "trimmed": "cut off",
+    }
+    found = []
+    for action, what in words.items():
+        numbers = [str(place.segment.number) for place in places if action in place.actions]
+        if numbers:
+            more = f" and {len(numbers) - 20} more" if len(numbers) > 20 else ""
+            found.append(f"W_TIMING: {what}: cue {', '.join(numbers[:20])}{more}")
+    return found
