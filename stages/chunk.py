@@ -8,6 +8,7 @@ chunk (JobPlan.around) the faces there are found too, as the neighbouring chunk 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from raydub.errors import Code, InputError
 from stages.crop import CROP, face_crop
 from stages.faces import FaceFinder, Seen, clamp
 from stages.gate import RAMP, gates
-from stages.plan import JobPlan, load_plan, load_voiced
+from stages.plan import JobPlan, load_plan, load_scope, load_voiced
 from stages.timeline import I64
+from stages.track.landmarks import overlap
 from stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
 
 _KEPT_FINDERS = 4
+_SAME_FACE = 0.5
+"""Boxes that overlap by more (intersection over union) are one face."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +140,17 @@ def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Ro
     """The faces of the output frames `shown` by (frame, face), without crops: those with an open gate, or all of them
     where a finisher wants them."""
     options = plan.job.options
-    sounds = np.asarray(load_voiced(plan)[wide.start : wide.stop])
-    gate = np.stack([gates(face.present, face.lips_open, sounds, options.masking, breaks) for face in faces], axis=1)
+    gate = np.stack([_gates(plan, wide, number, face, breaks) for number, face in enumerate(faces)], axis=1)
+    boxes = np.stack([one.box for one in faces], axis=1)
+    present = np.stack([face.present for face in faces], axis=1)
+    if len(plan.voices) > 1:
+        gate, present = _one_mouth_each(gate, present, boxes)
     wanted = gate > 0
     if plan.finish_every_face:
-        wanted |= np.stack([face.present for face in faces], axis=1)
+        wanted |= present
     rows, face = np.nonzero(wanted[shown.start - wide.start : shown.stop - wide.start])
     at = rows + (shown.start - wide.start)
-    box = np.stack([one.box for one in faces], axis=1)[at, face]
+    box = boxes[at, face]
     if plan.faces.box is None:
         top, bottom, left, right = options.pads
         box = box + np.array([-left, -top, right, bottom], np.float32)
@@ -157,6 +164,27 @@ def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Ro
         gate=gate[at, face].astype(np.float32),
         crops=np.zeros((0, CROP, CROP, 3), np.uint8),
     )
+
+
+def _gates(plan: JobPlan, wide: Span, face: int, rows: _Rows, breaks: Bools) -> F32:
+    voice = plan.voice_of(face)
+    sounds = np.asarray(load_voiced(plan, voice)[wide.start : wide.stop])
+    scope = load_scope(plan, voice)
+    inside = None if scope is None else np.asarray(scope[wide.start : wide.stop])
+    return gates(rows.present, rows.lips_open, sounds, plan.job.options.masking, breaks, scope=inside)
+
+
+def _one_mouth_each(gate: F32, present: Bools, boxes: F32) -> tuple[F32, Bools]:
+    """Gates and presence (n, faces) where two voices never have the same face in the same frame: `left` and `right`
+    are one face where only one is to be seen, and whoever speaks there has it, or else the first."""
+    gate, present = gate.copy(), present.copy()
+    for first, second in itertools.combinations(range(gate.shape[1]), 2):
+        both = np.flatnonzero(present[:, first] & present[:, second])
+        same = np.array([overlap(boxes[at, first], boxes[at, second]) > _SAME_FACE for at in both], np.bool_)
+        for at in both[same]:
+            loser = first if gate[at, second] > gate[at, first] else second
+            gate[at, loser], present[at, loser] = 0.0, False
+    return gate, present
 
 
 def _with_crops(reader: FrameReader, items: FaceItems) -> FaceItems:

@@ -16,7 +16,7 @@ from media.rewrap import rewrap
 from media.writer import PartWriter, count_frames
 from media.yuv import to_bgr
 from raydub.errors import Code, InputError, StageError, UsageError
-from stages.faces import FaceFinder, FacePlan
+from stages.faces import FaceFinder, FacePlan, WantedFace
 from stages.track.config import FaceChoice, TrackConfig
 from stages.types import Bools, Span
 
@@ -60,7 +60,8 @@ def clean_frames(video: str, output: str, *, detector: str = "auto") -> dict[str
     would be left, DependencyError for an absent detector, StageError for the output.
     """
     info = probe_video(video)
-    faces = FacePlan(choice=FaceChoice(kind="all"), track=TrackConfig.plan(FaceChoice(), detector))
+    everybody = WantedFace(choice=FaceChoice(kind="all"))
+    faces = FacePlan(wanted=(everybody,), track=TrackConfig.plan(FaceChoice(), detector))
     kept = 0
     if Path(output).suffix.lower() not in VIDEOS:
         for frame in _with_faces(info, faces):

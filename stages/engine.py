@@ -7,6 +7,7 @@ pure functions of their arguments and of the weights, so a chunk's result does n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -63,6 +64,12 @@ class WeightsRecord:
     consent: str = ""
 
 
+def reach_of(before: int, after: int, offset_frames: int, rate: Fraction) -> tuple[int, int]:
+    """A window of so many mel columns around a frame's time, moved by offset_frames, as LipEngine.hears() tells it."""
+    moved = 80 * offset_frames / rate
+    return max(0, before + math.ceil(-moved)), max(0, after + math.ceil(moved))
+
+
 class LipEngine(Protocol):
     """See the module docstring. Instances are cheap to build and to pickle; `load` does the heavy part, in the
     worker."""
@@ -82,6 +89,11 @@ class LipEngine(Protocol):
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
         """Whatever the engine wants to know of the source once per job (kept in the job's folder, given to draw);
         must cost a bounded number of frames whatever the length of the video. {} when it needs nothing."""
+        ...
+
+    def hears(self, rate: Fraction) -> tuple[int, int]:
+        """(before, after): infer's row of a frame depends on these mel columns around that of the frame's time, and on
+        no others, at `rate` frames a second. Both at least 0."""
         ...
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:

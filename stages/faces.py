@@ -29,18 +29,26 @@ _BOX_HALO = 14
 """Frames that the lip state and the averaging look back and ahead, in a constant box."""
 
 
-class FacePlan(BaseModel):
-    """How the faces of a job are found. track: None where `box` (x0, y0, x1, y1, pixels of the working frame) is given.
-    reference: the (128,) embedding for face=reference, as plain numbers. track_dir: the track cache, or None."""
+class WantedFace(BaseModel):
+    """Whose mouth moves. reference: the (128,) embedding for face=reference, as plain numbers."""
 
     model_config = ConfigDict(frozen=True)
 
     choice: FaceChoice
+    reference: tuple[float, ...] | None = None
+
+
+class FacePlan(BaseModel):
+    """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None where `box`
+    (x0, y0, x1, y1, pixels of the working frame) is given. track_dir: the track cache, or None."""
+
+    model_config = ConfigDict(frozen=True)
+
+    wanted: tuple[WantedFace, ...]
     track: TrackConfig | None
     box: tuple[int, int, int, int] | None = None
     no_face: str = "keep"
     smooth: bool = True
-    reference: tuple[float, ...] | None = None
     track_dir: str | None = None
 
     @property
@@ -80,11 +88,14 @@ class FaceFinder:
     def __init__(self, plan: FacePlan) -> None:
         self.plan = plan
         self.tracker = None if plan.track is None else Tracker(plan.track)
-        self._reference = None if plan.reference is None else np.array(plan.reference, np.float32)
+        self._references = [
+            None if one.reference is None else np.array(one.reference, np.float32) for one in plan.wanted
+        ]
 
     def see(self, reader: FrameReader, span: Span, n_frames: int) -> Seen:
-        """Faces over the source frames `span`, which must lie in 0..n_frames. Decisions depend on the source alone,
-        not on the span. Raises InputError from reading, DependencyError for absent models."""
+        """Faces over the source frames `span`, which must lie in 0..n_frames: one track per wanted face, or all faces
+        for the choice `all`. Decisions depend on the source alone, not on the span. Raises InputError from reading,
+        DependencyError for absent models."""
         around = Span(max(0, span.start - self.plan.halo), min(n_frames, span.stop + self.plan.halo))
         if self.tracker is None:
             return self._boxed(reader, span, around)
@@ -92,16 +103,16 @@ class FaceFinder:
         tracks = decide(
             raw,
             span,
-            self.plan.choice,
+            [one.choice for one in self.plan.wanted],
             no_face=self.plan.no_face,
             smooth=self.plan.smooth,
-            reference=self._reference,
+            references=self._references,
         )
         return Seen(span, tracks, raw.cut[span.start - raw.span.start : span.stop - raw.span.start])
 
-    def one(self, frame: Frame) -> tuple[F32, F32] | None:
-        """(box (4,), landmarks (68, 2)) of the chosen face of one frame alone, without tracking; None without one. For
-        sampling: with face=all it is the largest."""
+    def one(self, frame: Frame, voice: int = 0) -> tuple[F32, F32] | None:
+        """(box (4,), landmarks (68, 2)) of the face that is wanted for a voice, of one frame alone, without tracking;
+        None without one. For sampling: with face=all it is the largest."""
         if self.tracker is None:
             assert self.plan.box is not None
             box = np.array(self.plan.box, np.float32)
@@ -109,22 +120,22 @@ class FaceFinder:
         raw = self.tracker.faces_of(frame)
         if not len(raw.frame):
             return None
-        row = self._chosen(raw.landmarks, raw.embedding)
+        row = self._chosen(voice, raw.landmarks, raw.embedding)
         return None if row is None else (raw.box[row], raw.landmarks[row])
 
-    def _chosen(self, landmarks: F32, embedding: F32) -> int | None:
+    def _chosen(self, voice: int, landmarks: F32, embedding: F32) -> int | None:
         """The row of the chosen face; faces come from left to right."""
-        kind = self.plan.choice.kind
-        if kind == "left":
+        choice, reference = self.plan.wanted[voice].choice, self._references[voice]
+        if choice.kind == "left":
             return 0
-        if kind == "right":
+        if choice.kind == "right":
             return len(landmarks) - 1
-        if kind == "index":
-            return self.plan.choice.index if self.plan.choice.index < len(landmarks) else None
-        if kind == "reference" and self._reference is not None:
+        if choice.kind == "index":
+            return choice.index if choice.index < len(landmarks) else None
+        if choice.kind == "reference" and reference is not None:
             from stages.track.embed import SAME_PERSON
 
-            away = np.linalg.norm(embedding - self._reference, axis=1)
+            away = np.linalg.norm(embedding - reference, axis=1)
             best = int(away.argmin())
             return best if away[best] < SAME_PERSON else None
         squares = [lm.square_of(points) for points in landmarks]

@@ -38,15 +38,19 @@ def gates(
     policy: Policy,
     breaks: Bools | None = None,
     ramp: int = RAMP,
+    scope: Bools | None = None,
 ) -> F32:
     """(n,) float32 in [0, 1], one per consecutive output frame.
 
     present, lips_open: of the source frame shown; voiced: the new speech sounds during the frame; breaks: the picture
-    does not go on from the frame before (RawTracks.breaks). Frames that need the new mouth get 1; d frames away from
-    such a frame the gate is 1 − d/(ramp + 1). Ramps cross neither breaks nor frames without the face, which get 0.
-    Frame t depends on t − ramp to t + ramp only, so a chunk is computed with that much on both sides.
+    does not go on from the frame before (RawTracks.breaks); scope: frames that may need the new mouth, None for all.
+    Frames that need the new mouth get 1; d frames away from such a frame the gate is 1 − d/(ramp + 1). Ramps cross
+    neither breaks nor frames without the face, which get 0. Frame t depends on t − ramp to t + ramp only, so a chunk is
+    computed with that much on both sides.
     """
     on = wanted(present, lips_open, voiced, policy)
+    if scope is not None and policy != "always":
+        on &= scope
     steps = np.float32(ramp + 1)
     joined = present[1:] & present[:-1]
     if breaks is not None:

@@ -1,8 +1,10 @@
 """Everything that a job needs to know of its new speech, in one pass over it at flat memory: the timeline, the sound
-features of the lip network (mel.npy) and the frames in which somebody speaks (voiced.npy)."""
+features of the lip network (mel.npy) and the frames in which somebody speaks (voiced.npy); per voice, where there are
+several."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,14 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from manifests.job import Job
+from manifests.options import settled_length
+from media.activity import Loudness, voiced_frames
 from media.audio import speech_blocks
 from media.info import VideoInfo
 from media.publish import discard, publish, storage_error, temp_beside
 from models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
-from stages.plan import MEL_FILE, VOICED_FILE, save_array
-from stages.speech import Loudness, voiced_frames
+from stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, save_array, voice_file, voices_of
 from stages.timeline import Timeline, plan_timeline
-from stages.types import F32, Span
+from stages.types import F32, Bools, Span
 
 _MARGIN_SECONDS = Fraction(2)
 """Silent sound features kept after the last frame, for engines that look ahead."""
@@ -25,35 +28,65 @@ _SILENT_COLUMNS = 4096
 
 
 def hear(job: Job, video: VideoInfo, folder: Path, kept: Callable[[], Sequence[Span] | None]) -> Timeline:
-    """Decode the job's speech and decide the timeline; writes mel.npy and voiced.npy in `folder`.
+    """Listen to the job's speech and decide the timeline; writes mel and voice activity of each voice in `folder`, and
+    where that is limited, the frames in which its mouth may change.
 
     kept: the source's spans that may be shown, None for all of it; asked for once, when the speech is known to be good.
     Raises InputError: INPUT_*, SPEECH_*, and those of stages.timeline.plan_timeline; StageError STORAGE or DISK_FULL.
     """
-    samples, loudness = 0, Loudness()
-    with MelFile(folder / MEL_FILE) as file:
-        mel = MelStream()
-        for block in speech_blocks(job.audio, SAMPLE_RATE):
-            samples += len(block)
-            loudness.push(block)
-            for columns in mel.push(block):
-                file.write(columns)
-        for columns in mel.finish():
-            file.write(columns)
-        timeline = plan_timeline(
-            Fraction(samples, SAMPLE_RATE),
-            video.rate,
-            video.n_frames,
-            length=job.options.length,
-            extend=job.options.extend,
-            still=video.kind == "image",
-            kept=kept(),
-        )
-        # Every frame has its window and some room to look ahead.
-        file.pad(int((timeline.n_out / video.rate + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW)
-        save_array(folder / VOICED_FILE, voiced_frames(loudness.activity(), video.rate, timeline.n_out))
-        file.publish()
+    voices = voices_of(job)
+    timeline: Timeline | None = None
+    for number, voice in enumerate(voices):
+        with MelFile(folder / voice_file(MEL_FILE, number)) as file:
+            samples, loudness = _listen(voice.path, file)
+            if timeline is None:
+                length = Fraction(samples, SAMPLE_RATE) if job.speech is None else job.speech.duration
+                timeline = _timeline(job, video, length, kept())
+            # Every frame has its window and some room to look ahead.
+            file.pad(int((timeline.n_out / video.rate + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW)
+            voiced = voiced_frames(loudness.activity(voice.level), video.rate, timeline.n_out)
+            save_array(folder / voice_file(VOICED_FILE, number), voiced)
+            if voice.spans is not None and job.speech is not None:
+                scope = frames_within(voice.spans, job.speech.rate, video.rate, timeline.n_out)
+                save_array(folder / voice_file(SCOPE_FILE, number), scope)
+            file.publish()
+    assert timeline is not None  # there is at least one voice
     return timeline
+
+
+def frames_within(spans: Sequence[tuple[int, int]], sample_rate: int, rate: Fraction, n_frames: int) -> Bools:
+    """(n_frames,) bool: does the frame lie, at least in part, in one of the spans of samples?"""
+    inside = np.zeros(n_frames, np.bool_)
+    for start, stop in spans:
+        first, last = (Fraction(at, sample_rate) * rate for at in (start, stop))
+        inside[math.floor(first) : math.ceil(last)] = True
+    return inside
+
+
+def _listen(path: str, file: MelFile) -> tuple[int, Loudness]:
+    """Samples at SAMPLE_RATE, and what was heard; the mel goes to `file`."""
+    samples, loudness, mel = 0, Loudness(), MelStream()
+    for block in speech_blocks(path, SAMPLE_RATE):
+        samples += len(block)
+        loudness.push(block)
+        for columns in mel.push(block):
+            file.write(columns)
+    for columns in mel.finish():
+        file.write(columns)
+    return samples, loudness
+
+
+def _timeline(job: Job, video: VideoInfo, length: Fraction, kept: Sequence[Span] | None) -> Timeline:
+    timed = job.speech is not None and job.speech.timed
+    return plan_timeline(
+        length,
+        video.rate,
+        video.n_frames,
+        length=settled_length(job.options.length, timed),
+        extend=job.options.extend,
+        still=video.kind == "image",
+        kept=kept,
+    )
 
 
 class MelFile:

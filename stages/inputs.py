@@ -11,41 +11,33 @@ from media.fetch_policy import FetchPolicy
 from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError, StageError
 
-_REFERENCE = "reference:"
-_OWN_FOLDERS = frozenset({"fetched", "index", "jobs", "locks", "receipts", "runs", "sources", "tracks"})
+_OWN_FOLDERS = frozenset(
+    {"fetched", "index", "jobs", "locks", "parts", "receipts", "runs", "sources", "speech", "tracks", "utterances"}
+)
 
 
 def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> tuple[Job, tuple[str, ...]]:
-    """The job with local paths for video, speech and reference picture, and warnings (W_REMOTE_UNCHECKED). Costs
+    """The job with local paths for all its inputs, and warnings (W_REMOTE_UNCHECKED). Costs
     nothing for a job without web addresses. policy: by default the environment's.
 
     Raises what media.fetch.fetch raises, and StageError OUTPUT_ESCAPES for an output among raydub's own files."""
     _refuse_own(job.output, work_dir)
-    said = [job.video, job.audio, job.options.face.removeprefix(_REFERENCE)]
-    remote = [text for text in dict.fromkeys(said) if is_remote(text)]
+    asked = job.inputs()
+    remote = [text for text in dict.fromkeys(asked.values()) if is_remote(text)]
     if not remote:
         return job, ()
     allowed = policy or FetchPolicy.from_environment()
     found = {text: fetch(text, work_dir, allowed) for text in remote}
-    places = {text: one.path for text, one in found.items()}
-    face = said[2]
-    options = job.options
-    if face in places:
-        options = options.model_copy(update={"face": f"{_REFERENCE}{places[face]}"})
-    update = {
-        "video": places.get(job.video, job.video),
-        "audio": places.get(job.audio, job.audio),
-        "options": options,
-    }
     doubts = tuple(f"W_REMOTE_UNCHECKED: {one.unchecked}" for one in found.values() if one.unchecked)
-    return job.model_copy(update=update), doubts
+    return job.with_inputs({name: found[text].path for name, text in asked.items() if text in found}), doubts
 
 
 def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:
     """The error of a job that ran on local copies, with the addresses that the user wrote in their place."""
-    for asked, used in ((job.video, local.video), (job.audio, local.audio), (job.options.face, local.options.face)):
-        if asked != used:
-            error.message = error.message.replace(used.removeprefix(_REFERENCE), redact(asked.removeprefix(_REFERENCE)))
+    places = local.inputs()
+    for name, text in job.inputs().items():
+        if text != places[name]:
+            error.message = error.message.replace(places[name], redact(text))
     return error
 
 

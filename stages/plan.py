@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from manifests.job import Job
+from manifests.speech import VoiceTrack
 from media.frames import FrameReader, Transform, open_frames
 from media.info import ExactRate, VideoInfo
 from media.publish import write_atomic
@@ -24,7 +25,9 @@ from stages.faces import FacePlan
 from stages.timeline import Timeline
 from stages.types import Bools, Chunk, Span
 
-PLAN_FILE, MEL_FILE, VOICED_FILE, SOURCE_FILE = "plan.json", "mel.npy", "voiced.npy", "source.npz"
+PLAN_FILE = "plan.json"
+MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
+"""Of the first voice; see voice_file."""
 
 
 class JobPlan(BaseModel):
@@ -34,7 +37,10 @@ class JobPlan(BaseModel):
     sample_aspect: of the output's pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one
     may have fewer); engine: its name; needs_crops: see LipEngine; finishers: their names, in order; finish_halo,
     finish_every_face: what they want to see together (see stages.finish); finish_seconds: of one core, that they take
-    a frame on a CPU, about; weights: of the engine, then of the finishers; warnings: "W_WORD: sentence".
+    a frame on a CPU, about; weights: of the engine, then of the finishers; warnings: "W_WORD: sentence". sound: the
+    file that is heard in the output; voices: the speakers, one (of any name) unless several have a face of their own:
+    face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys, parts_dir:
+    see Chunk.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,11 +67,20 @@ class JobPlan(BaseModel):
     finish_seconds: float = 0.0
     weights: tuple[WeightsRecord, ...] = ()
     warnings: tuple[str, ...] = ()
+    sound: str = ""
+    voices: tuple[str, ...] = ("",)
+    scoped: bool = False
+    chunk_keys: tuple[str, ...] = ()
+    parts_dir: str = ""
 
     @property
     def n_chunks(self) -> int:
         """How many chunks the job has."""
         return -(-self.n_frames // self.chunk_frames)
+
+    def voice_of(self, face: int) -> int:
+        """Whose speech moves the mouth of an item's face."""
+        return face if len(self.voices) > 1 else 0
 
     def around(self, span: Span) -> Span:
         """The output frames that must be drawn so that those of `span` can be finished."""
@@ -78,17 +93,40 @@ class JobPlan(BaseModel):
 
 def chunks_of(plan: JobPlan) -> list[Chunk]:
     """All chunks of a job, in order; together they hold every output frame once."""
+    keys = plan.chunk_keys or ("",) * plan.n_chunks
     return [
         Chunk(
             plan.job.id,
             plan.job_dir,
             index,
             plan.n_chunks,
-            Span(index * plan.chunk_frames, min((index + 1) * plan.chunk_frames, plan.n_frames)),
+            span_of(plan, index),
             plan.finish_seconds,
+            key,
+            plan.parts_dir if key else "",
         )
-        for index in range(plan.n_chunks)
+        for index, key in enumerate(keys)
     ]
+
+
+def span_of(plan: JobPlan, index: int) -> Span:
+    """The output frames of a chunk."""
+    return Span(index * plan.chunk_frames, min((index + 1) * plan.chunk_frames, plan.n_frames))
+
+
+def voices_of(job: Job) -> tuple[VoiceTrack, ...]:
+    """The voices of a job, in the order of their faces: those that the speak step made, else its sound file's."""
+    if job.speech is not None:
+        return job.speech.voices
+    if job.audio is None:
+        raise StageError(Code.INTERNAL, "a job without speech: its script has not been spoken")
+    return (VoiceTrack(speaker="", path=job.audio, identity=""),)
+
+
+def voice_file(name: str, voice: int) -> str:
+    """The file of a voice: mel.npy, mel-1.npy, mel-2.npy, .."""
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}-{voice}{suffix}" if voice else name
 
 
 def chunk_length(seconds: float, rate: Fraction) -> int:
@@ -119,20 +157,26 @@ def _load_plan(path: str, changed: int) -> JobPlan:
         raise _lost(path, error) from error
 
 
-def load_speech(plan: JobPlan) -> Speech:
-    """The job's speech; the mel is mapped from its file, so only what is used takes memory."""
-    return Speech(_array(plan, MEL_FILE), plan.rate, plan.n_frames)
+def load_speech(plan: JobPlan, voice: int = 0) -> Speech:
+    """A voice's speech; the mel is mapped from its file, so only what is used takes memory."""
+    return Speech(_array(plan, voice_file(MEL_FILE, voice)), plan.rate, plan.n_frames)
 
 
-def load_voiced(plan: JobPlan) -> Bools:
-    """(n_frames,) bool: the new speech sounds during the output frame."""
-    found: Bools = _array(plan, VOICED_FILE)
+def load_voiced(plan: JobPlan, voice: int = 0) -> Bools:
+    """(n_frames,) bool: the voice sounds during the output frame."""
+    found: Bools = _array(plan, voice_file(VOICED_FILE, voice))
     return found
 
 
-def load_source(plan: JobPlan) -> Arrays:
-    """What the engine's prepare() learnt of the source."""
-    return read_arrays(Path(plan.job_dir) / SOURCE_FILE)
+def load_scope(plan: JobPlan, voice: int = 0) -> Bools | None:
+    """(n_frames,) bool: the voice's mouth may be changed; None for everywhere."""
+    found: Bools | None = _array(plan, voice_file(SCOPE_FILE, voice)) if plan.scoped else None
+    return found
+
+
+def load_source(plan: JobPlan, voice: int = 0) -> Arrays:
+    """What the engine's prepare() learnt of the source, for the face of a voice."""
+    return read_arrays(Path(plan.job_dir) / voice_file(SOURCE_FILE, voice))
 
 
 def read_arrays(path: Path) -> Arrays:

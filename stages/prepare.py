@@ -2,9 +2,10 @@
 
 Everything lies in `<work_dir>/jobs/<job key>/`; tracks lie in `<work_dir>/tracks/<track key>/`, frame indexes in
 `<work_dir>/index/`, what engines learnt of a source in `<work_dir>/sources/`. The job key is a hash of the content of
-video, speech and reference picture, of the options, of engine, finishers and their weights, and of PLAN_VERSION: the
+video, speech and reference pictures, of the options, of engine, finishers and their weights, and of PLAN_VERSION: the
 same job finds the same folder again and only computes what is missing there; two jobs that differ in their output's
-name alone share one folder.
+name alone share one folder. Parts lie in `<work_dir>/parts/<source key>/`, by what decides each of them (stages.keys):
+a job whose speech has changed in one place shares all other parts with the former one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.job import Job
-from manifests.options import FINISH_FIELDS, Options
+from manifests.options import FINISH_FIELDS, SOUND_FIELDS, Options
 from media.fetch_policy import FetchPolicy
 from media.frames import Transform
 from media.info import VideoInfo
@@ -28,13 +29,15 @@ from media.opening import content_identity
 from media.probe import probe_speech, probe_video
 from raydub.errors import RaydubError
 from stages.engine import LipEngine
-from stages.faces import FaceFinder, FacePlan, constant_box
+from stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from stages.finish import Finisher
 from stages.finishers import finish_costs, plan_finishing
 from stages.hear import hear
 from stages.inputs import in_words_of, local_inputs
+from stages.keys import part_keys
 from stages.plan import (
     MEL_FILE,
+    SCOPE_FILE,
     SOURCE_FILE,
     VOICED_FILE,
     JobPlan,
@@ -46,6 +49,8 @@ from stages.plan import (
     load_voiced,
     save_arrays,
     save_plan,
+    voice_file,
+    voices_of,
 )
 from stages.sample import learn
 from stages.timeline import Timeline
@@ -86,29 +91,34 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
     video = probe_video(job.video, images_rate=options.fps, index_dir=str(root / "index"))
     transform = Transform(crop=options.crop, rotate=_quarter(options.rotate), resize_height=options.resize_height)
     size = transform.size(video.width, video.height)
-    speech = probe_speech(job.audio)
+    voices = voices_of(job)
     weights = engine.weights()
     sharper = tuple(record for finisher in finishers for record in finisher.weights())
     finishing = plan_finishing(finishers, size)
-    faces = _face_plan(options, video, transform, size, root)
+    faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, root)
     source = {
         "version": PLAN_VERSION,
         "video": video.identity,
-        "options": _deciding(options, FINISH_FIELDS),
+        "options": _deciding(options, FINISH_FIELDS | SOUND_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"track_dir"}),
         "engine": engine.name,
         "weights": [record.sha256 for record in weights],
     }
+    finish = [asdict(finishing), [record.sha256 for record in sharper]]
     decided = {
         **source,
-        "options": _deciding(options),
-        "speech": speech.identity,
-        "finish": [asdict(finishing), [record.sha256 for record in sharper]],
+        "options": _deciding(options, SOUND_FIELDS),
+        "speech": _speech_identity(job),
+        "finish": finish,
     }
+    drawn = {**source, "options": _deciding(options, SOUND_FIELDS | _NOT_DRAWN), "finish": finish}
     folder = root / "jobs" / _key(decided)
     known = _known(folder)
     timeline = known.timeline if known else None
-    if timeline is None or not (folder / MEL_FILE).is_file() or not (folder / VOICED_FILE).is_file():
+    scoped = voices[0].spans is not None
+    needed = [MEL_FILE, VOICED_FILE, *([SCOPE_FILE] if scoped else [])]
+    there = all((folder / voice_file(name, k)).is_file() for name in needed for k in range(len(voices)))
+    if timeline is None or not there:
         drop = options.no_face == "drop" and faces.box is None
         timeline = hear(job, video, folder, lambda: _kept(video, transform, faces) if drop else None)
     plan = JobPlan(
@@ -130,36 +140,66 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
         engine=engine.name,
         needs_crops=engine.needs_crops,
         weights=(*weights, *sharper),
-        warnings=_warnings(video, timeline),
+        warnings=(*_warnings(video, timeline), *(job.speech.warnings if job.speech else ())),
+        sound=job.speech.sound if job.speech is not None else voices[0].path,
+        voices=tuple(voice.speaker for voice in voices),
+        scoped=scoped,
+        parts_dir=str(root / "parts" / _key(drawn)),
     )
-    if not (folder / SOURCE_FILE).is_file():
-        save_arrays(folder / SOURCE_FILE, learn(plan, engine, source))
+    for number in range(len(voices)):
+        path = folder / voice_file(SOURCE_FILE, number)
+        if not path.is_file():
+            save_arrays(path, learn(plan, engine, {**source, "voice": number}, number))
+    plan = plan.model_copy(update={"chunk_keys": part_keys(plan, engine, drawn)})
     save_plan(plan)
     return plan
 
 
-def _face_plan(options: Options, video: VideoInfo, transform: Transform, size: tuple[int, int], root: Path) -> FacePlan:
-    choice = FaceChoice.parse(options.face)
+_NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})
+"""Options that no pixel depends on but through the source frames that a chunk shows, which its key knows."""
+
+
+def _speech_identity(job: Job) -> Any:
+    """What is heard, by content."""
+    if job.speech is None:
+        assert job.audio is not None  # voices_of() has seen it
+        return probe_speech(job.audio).identity
+    said = job.speech
+    return [[voice.identity, voice.spans] for voice in said.voices] + [said.sound_identity, said.timed]
+
+
+def _face_plan(
+    options: Options,
+    asked: Sequence[str],
+    video: VideoInfo,
+    transform: Transform,
+    size: tuple[int, int],
+    root: Path,
+) -> FacePlan:
+    """asked: whose mouth each voice moves, "" for the job's own choice."""
+    choices = [FaceChoice.parse(face or options.face) for face in asked]
     box = constant_box(options, size)
     if box is not None:
-        return FacePlan(choice=choice, track=None, box=box, smooth=options.smooth)
-    track = TrackConfig.plan(choice, options.detector)
-    reference = None
-    if choice.kind == "reference":
-        from stages.track.embed import reference_embedding
-
-        reference = tuple(float(value) for value in reference_embedding(choice.image))
-        # The picture is known by what it shows, not by where it lies.
-        choice = choice.model_copy(update={"image": content_identity(choice.image)})
+        return FacePlan(wanted=(WantedFace(choice=choices[0]),), track=None, box=box, smooth=options.smooth)
+    track = TrackConfig.plan(choices, options.detector)
     key = track.key(f"{video.identity} {transform.model_dump_json()}")
     return FacePlan(
-        choice=choice,
+        wanted=tuple(map(_wanted, choices)),
         track=track,
         no_face=options.no_face,
         smooth=options.smooth,
-        reference=reference,
         track_dir=str(root / "tracks" / key),
     )
+
+
+def _wanted(choice: FaceChoice) -> WantedFace:
+    if choice.kind != "reference":
+        return WantedFace(choice=choice)
+    from stages.track.embed import reference_embedding
+
+    reference = tuple(float(value) for value in reference_embedding(choice.image))
+    # The picture is known by what it shows, not by where it lies.
+    return WantedFace(choice=choice.model_copy(update={"image": content_identity(choice.image)}), reference=reference)
 
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:

@@ -19,7 +19,7 @@ from stages.engine import Arrays, DrawItem, LipEngine
 from stages.finish import Finisher, Shown, ShownFace
 from stages.plan import JobPlan, load_plan, load_source
 from stages.timeline import read_shown
-from stages.types import FaceItems, Part, Span, SynthesisedChunk
+from stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
 
 
 class RenderStage:
@@ -30,7 +30,7 @@ class RenderStage:
         self._engine = engine
         self._finishers = tuple(finishers)
         self._load_seconds = 0.0  # told with the next chunk
-        self._source: tuple[str, Arrays] = ("", {})
+        self._source: tuple[str, list[Arrays]] = ("", [])
 
     def load(self, device: str) -> None:
         """Load the finishers' networks on "cpu" or "cuda[:n]"; again for the same device does nothing. Raises
@@ -53,7 +53,7 @@ class RenderStage:
         """
         plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
         options, start = plan.job.options, time.perf_counter()
-        drawn: list[int] = []
+        drawn: list[Gate] = []
         finishing = _Finishing(self._finishers, self._drawn(chunk, plan, drawn), span)
         temp = temp_beside(out_path)
         try:
@@ -88,13 +88,14 @@ class RenderStage:
         }
         if self._finishers:
             seconds["render.load"], self._load_seconds = self._load_seconds, 0.0
-        synthesised = sum(span.start <= number < span.stop for number in drawn)
-        return Part(chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds)
+        inside = [gate for gate in drawn if span.start <= gate.start < span.stop]
+        synthesised = len({gate.start for gate in inside})
+        return Part(chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds, gates=runs_of(inside))
 
-    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[int]) -> Iterator[Shown]:
+    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[Gate]) -> Iterator[Shown]:
         """Every output frame of the chunk, and those around it that finishers want to see, with their new mouths;
-        `drawn` gets the numbers of the frames that have any."""
-        items, source, around = chunk.items, self._prepared(plan), plan.around(chunk.chunk.span)
+        `drawn` gets one entry for each of these."""
+        items, sources, around = chunk.items, self._prepared(plan), plan.around(chunk.chunk.span)
         if len(items) and (items.frame.min() < around.start or items.frame.max() >= around.stop):
             raise ValueError(f"items of frames {items.frame.min()}..{items.frame.max()} in chunk {chunk.chunk.span}")
         span = around if self._finishers else chunk.chunk.span
@@ -106,11 +107,12 @@ class RenderStage:
                     gate = float(items.gate[row])
                     if gate > 0:
                         mouth = {name: rows[row] for name, rows in chunk.mouths.items()}
-                        changed |= self._draw(frame, items, row, mouth, source)
+                        face = int(items.face[row])
+                        if self._draw(frame, items, row, mouth, sources[plan.voice_of(face)]):
+                            drawn.append(Gate(face, number, number + 1, round(gate, 2)))
+                            changed = True
                     faces.append(ShownFace(int(items.face[row]), items.landmarks[row], gate))
                     row += 1
-                if changed:
-                    drawn.append(number)
                 yield Shown(frame, tuple(faces), changed)
 
     def _draw(self, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays) -> bool:
@@ -129,10 +131,23 @@ class RenderStage:
         blend_bgr(frame, patch.box, patch.bgr, alpha)
         return True
 
-    def _prepared(self, plan: JobPlan) -> Arrays:
+    def _prepared(self, plan: JobPlan) -> list[Arrays]:
+        """What was learnt of the source, by voice."""
         if self._source[0] != plan.job_dir:
-            self._source = (plan.job_dir, load_source(plan))
+            self._source = (plan.job_dir, [load_source(plan, voice) for voice in range(len(plan.voices))])
         return self._source[1]
+
+
+def runs_of(gates: Iterable[Gate]) -> tuple[Gate, ...]:
+    """The same frames with neighbours of one face and gate joined, by face and time."""
+    runs: list[Gate] = []
+    for gate in sorted(gates):
+        last = runs[-1] if runs else None
+        if last and (last.face, last.stop, last.gate) == (gate.face, gate.start, gate.gate):
+            runs[-1] = last._replace(stop=gate.stop)
+        else:
+            runs.append(gate)
+    return tuple(runs)
 
 
 class _Finishing:

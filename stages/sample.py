@@ -21,8 +21,9 @@ from stages.plan import JobPlan, read_arrays, save_arrays
 from stages.types import F32
 
 
-def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> Arrays:
-    """engine.prepare() for the job's source, from the cache where it has been done for the same before.
+def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> Arrays:
+    """engine.prepare() for the face of a voice in the job's source, from the cache where it has been done for the same
+    before.
 
     deciding: everything that the engine's answer depends on, apart from which frames are shown, as JSON values.
     Raises what engine.prepare() raises, StageError STORAGE or DISK_FULL.
@@ -33,7 +34,7 @@ def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> Arra
             return read_arrays(path)
         except StageError:
             pass  # damaged: learnt anew, and written over
-    found = engine.prepare(PlanSampler(plan))
+    found = engine.prepare(PlanSampler(plan, voice))
     save_arrays(path, found)
     return found
 
@@ -50,10 +51,11 @@ def _shown(plan: JobPlan) -> int:
 
 class PlanSampler:
     """SourceSampler (see stages.engine) of a planned job: single frames at even positions of what is shown of the
-    source, whatever the chunks; frames in which the chosen face is not found are left out."""
+    source, whatever the chunks; frames in which the face of the voice is not found are left out."""
 
-    def __init__(self, plan: JobPlan) -> None:
+    def __init__(self, plan: JobPlan, voice: int = 0) -> None:
         self._plan = plan
+        self._voice = voice
 
     def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
         """See SourceSampler. Costs `count` seeks and detections."""
@@ -63,7 +65,7 @@ class PlanSampler:
         found = []
         with self._plan.open() as reader:
             for frame in reader.frames_at(self._plan.timeline.source(at) for at in positions):
-                face = finder.one(frame)
+                face = finder.one(frame, self._voice)
                 if face is not None:
                     found.append((frame, *face))
         return found

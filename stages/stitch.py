@@ -82,7 +82,7 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
             name = hashlib.sha256(goal.encode()).hexdigest()[:16]
             picture = str(Path(folder) / f"{name}.mp4")
             join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)
-            mux(picture, plan.job.audio, temp, plan.n_frames, plan.rate, metadata(plan))
+            mux(picture, plan.sound, temp, plan.n_frames, plan.rate, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
         publish_inside(temp, goal, root)
     except OSError as error:

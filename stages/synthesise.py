@@ -7,7 +7,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from stages.engine import LipEngine
+from stages.engine import Arrays, LipEngine, Speech
 from stages.plan import load_plan, load_speech
 from stages.types import Bools, SynthesisedChunk, TrackedChunk, without_crops
 
@@ -39,21 +39,27 @@ class LipsyncStage:
             return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, {}, {})
         self.load()
         start = time.perf_counter()
-        speech = load_speech(load_plan(chunk.chunk.job_dir))
-        items = chunk.items if chosen.all() else chunk.items.rows(chosen)
-        mouths = self._engine.infer(items, speech)
-        for name, rows in mouths.items():
-            if len(rows) != len(items):
-                raise ValueError(f"engine {self._engine.name} made {len(rows)} {name} for {len(items)} faces")
-        if items is not chunk.items:
-            mouths = {name: _spread(rows, chosen) for name, rows in mouths.items()}
+        plan = load_plan(chunk.chunk.job_dir)
+        mouths: dict[str, npt.NDArray[np.generic]] = {}
+        voice = np.array([plan.voice_of(int(face)) for face in chunk.items.face])
+        for number in np.unique(voice[chosen]).tolist():
+            rows = chosen & (voice == number)
+            for name, made in self._infer(chunk, rows, load_speech(plan, number)).items():
+                if rows.all():
+                    mouths[name] = made
+                    continue
+                # Zeros at the places of other voices, and of closed gates.
+                whole = mouths.setdefault(name, np.zeros((len(rows), *made.shape[1:]), made.dtype))
+                whole[rows] = made
         seconds = {"lipsync.load": self._load_seconds, "lipsync.network": time.perf_counter() - start}
         self._load_seconds = 0.0
         return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, mouths, seconds)
 
-
-def _spread(rows: npt.NDArray[np.generic], chosen: Bools) -> npt.NDArray[np.generic]:
-    """The rows at the places that were chosen, zeros at the others."""
-    spread = np.zeros((len(chosen), *rows.shape[1:]), rows.dtype)
-    spread[chosen] = rows
-    return spread
+    def _infer(self, chunk: TrackedChunk, rows: Bools, speech: Speech) -> Arrays:
+        """The engine's arrays for the chosen items, ((M,) bool)."""
+        items = chunk.items if rows.all() else chunk.items.rows(rows)
+        mouths = self._engine.infer(items, speech)
+        for name, made in mouths.items():
+            if len(made) != len(items):
+                raise ValueError(f"engine {self._engine.name} made {len(made)} {name} for {len(items)} faces")
+        return mouths

@@ -1,10 +1,11 @@
 """Which source frame is shown at which output frame: length, continuation, removed frames. Pure arithmetic.
 
 `length` decides how many frames the output has: those of the new speech (audio), of the video (video), or of the
-shorter of the two. The manifest's default is `audio`: in dubbing, the speech is what was asked for, and cutting its end
-off would lose words, while a tail of picture without words serves nobody. A video that is too short is continued:
-`pingpong` plays it backward, then forward again, so that no jump shows; `loop` starts it again; `hold` keeps its last
-frame; `fail` refuses. A single image is held whatever the policy says: it has no other frame.
+shorter of the two. The manifest's default is `audio` but for scripts with times: in dubbing, the speech is what was
+asked for, and cutting its end off would lose words, while a tail of picture without words serves nobody. A video that
+is too short is continued: `pingpong` plays it backward, then forward again, so that no jump shows; `loop` starts it
+again; `hold` keeps its last frame; `fail` refuses. A single image is held whatever the policy says: it has no other
+frame.
 """
 
 from __future__ import annotations

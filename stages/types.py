@@ -19,7 +19,7 @@ I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """Raised whenever the same job would give another plan than before, so that old folders are not used."""
 STAGE_VERSION = 1
 """Raised whenever track, lipsync or render make other frames of the same plan, so that parts of the former kind are not
@@ -34,6 +34,15 @@ class Span(NamedTuple):
 
     def __len__(self) -> int:
         return max(0, self.stop - self.start)
+
+
+class Gate(NamedTuple):
+    """The output frames start .. stop - 1 show `gate` (0 to 1, two decimals) of a new mouth on the face."""
+
+    face: int
+    start: int
+    stop: int
+    gate: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,8 @@ class FaceItems:
 @dataclass(frozen=True)
 class Chunk:
     """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan).
-    finish_seconds: see JobPlan."""
+    finish_seconds: see JobPlan. key: a hash of all that decides its frames, and parts_dir: where its part goes; both ""
+    for a chunk that is known by its job alone."""
 
     job_id: str
     job_dir: str
@@ -96,6 +106,8 @@ class Chunk:
     n_chunks: int
     span: Span
     finish_seconds: float = 0.0
+    key: str = ""
+    parts_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class SynthesisedChunk:
 class Part:
     """A published part file: a video-only piece holding exactly the frames of the chunk's span. synthesised: how many
     of them got a new mouth, whatever finishers did to them; attempt: which try it was in the run that made it,
-    from 1."""
+    from 1. gates: runs (face, start, stop, gate) of output frames in which a face has a new mouth."""
 
     chunk: Chunk
     path: str
@@ -134,6 +146,7 @@ class Part:
     seconds: Mapping[str, float] = field(default_factory=dict)
     reused: bool = False
     attempt: int = 1
+    gates: tuple[Gate, ...] = ()
 
     @property
     def untouched(self) -> int:

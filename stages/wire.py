@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from stages.types import Chunk, FaceItems, Gate, Part, Span, SynthesisedChunk, TrackedChunk
 
 Array = npt.NDArray[np.generic]
 Row = dict[str, Array | str]
@@ -37,6 +37,7 @@ def to_row(thing: Travels) -> Row:
             "seconds": dict(thing.seconds),
             "reused": thing.reused,
             "attempt": thing.attempt,
+            "gates": thing.gates,
         }
         return _row("part", meta)
     meta = {"chunk": _chunk(thing.chunk), "faceless": thing.faceless, "seconds": dict(thing.seconds)}
@@ -54,7 +55,8 @@ def from_row(row: Mapping[str, Any]) -> Travels:
         return _as_chunk(meta)
     chunk = _as_chunk(meta.pop("chunk"))
     if kind == "part":
-        return Part(chunk=chunk, **meta)
+        gates = tuple(Gate(*gate) for gate in meta.pop("gates"))
+        return Part(chunk=chunk, gates=gates, **meta)
     if kind not in ("tracked", "synthesised"):
         raise ValueError(f"a row of the unknown kind {kind!r}")
     items = FaceItems(**{item.name: row[_ITEMS + item.name] for item in fields(FaceItems)})

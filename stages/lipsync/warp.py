@@ -7,6 +7,7 @@ none was seen. Nothing above the base of the nose changes. Design: RESEARCH part
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from media.frames import Frame
 from media.yuv import to_bgr
 from raydub.errors import Code, StageError
-from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord
+from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
 from stages.lipsync.warp_edges import refine
 from stages.lipsync.warp_field import field_of, region_of, warp
 from stages.lipsync.warp_inside import Inside, best_inside, draw_inside, light_of, show_inside
@@ -91,6 +92,11 @@ class WarpEngine:
             frame, marks = widest[0]
             inside = draw_inside(light_of(to_bgr(frame), (0, 0), marks))
         return out | inside.arrays()
+
+    def hears(self, rate: Fraction) -> tuple[int, int]:
+        """See LipEngine: the network's window, moved by mel_offset_frames."""
+        half = self._load().config.window_columns // 2 + 1
+        return reach_of(half, half, self.mel_offset_frames, rate)
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
         """shapes (M, 2) float32 for the mouth that says the speech at each item's frame: opening in face units of an

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from media.frames import Frame
 from media.yuv import to_bgr
 from raydub.errors import Code, UsageError
 from stages.crop import CROP, even_box, pixel_box
-from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord
+from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
 from stages.mask import mouth_alpha
 from stages.types import F32, U8, FaceItems
 
@@ -98,6 +99,12 @@ class Wav2LipEngine:
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
         """Nothing: the crops say it all."""
         return {}
+
+    def hears(self, rate: Fraction) -> tuple[int, int]:
+        """See LipEngine: the published window, moved by mel_offset_frames."""
+        from models.mel import WINDOW
+
+        return reach_of(0, WINDOW, self.options.mel_offset_frames, rate)
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
         """{"patches": (M, 96, 96, 3) uint8 BGR}: the new faces. Raises StageError (OUT_OF_MEMORY)."""

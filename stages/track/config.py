@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,14 +68,16 @@ class TrackConfig(BaseModel):
     embed: bool = False
 
     @classmethod
-    def plan(cls, face: FaceChoice, detector: str = "auto", every: int = 5) -> TrackConfig:
-        """The config for one job; settles the detector (see models.faces.resolve_detector for the errors)."""
+    def plan(cls, wanted: FaceChoice | Sequence[FaceChoice], detector: str = "auto", every: int = 5) -> TrackConfig:
+        """The config for one job and all faces that it wants; settles the detector (see models.faces.resolve_detector
+        for the errors)."""
+        faces = [wanted] if isinstance(wanted, FaceChoice) else wanted
         return cls(
             detector=resolve_detector(detector),
             predictor=predictor_sha256(),
             every=every,
-            thorough=face.kind != "largest",
-            embed=face.kind == "reference",
+            thorough=any(face.kind != "largest" for face in faces),
+            embed=any(face.kind == "reference" for face in faces),
         )
 
     def key(self, identity: str) -> str:

@@ -8,13 +8,15 @@ source.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stages.track.chains import GAP, SUPPORT, Chain, chains_of
 from stages.track.choose import DWELL, VOTE, choose, dense
 from stages.track.config import FaceChoice
 from stages.track.raw import RawTracks
-from stages.types import I32, FaceTrack, Span
+from stages.types import F32, I32, FaceTrack, Span
 
 LARGEST = FaceChoice()
 
@@ -33,27 +35,30 @@ def halo(no_face: str = "keep") -> int:
 def decide(
     raw: RawTracks,
     span: Span,
-    choice: FaceChoice = LARGEST,
+    choices: FaceChoice | Sequence[FaceChoice] = LARGEST,
     *,
     no_face: str = "keep",
     smooth: bool = True,
-    reference: np.ndarray[tuple[int], np.dtype[np.float32]] | None = None,
+    references: Sequence[F32 | None] = (),
 ) -> list[FaceTrack]:
-    """The chosen faces over the source frames `span`: one FaceTrack, or for the choice `all` one per face in a frame.
+    """The chosen faces over the source frames `span`: one FaceTrack per choice, or for the choice `all`, which stands
+    alone, one per face in a frame.
 
     raw must cover span widened by halo(no_face), clipped to the source. With `all`, track k holds the k-th face from
     the left of every frame (persons may change tracks; nothing that is smoothed or remembered crosses from one to the
     other); there is always at least one track. Landmarks and boxes are of the raw track where smooth is False.
     no_face: "hold" fills frames without the face from the last one with it (see HOLD); any other value leaves them out.
-    reference: (128,) float32 of embed.reference_embedding, for the choice `reference`.
+    references: by choice, (128,) float32 of embed.reference_embedding where it is `reference`.
     """
     if span.start < raw.span.start or span.stop > raw.span.stop:
         raise ValueError(f"raw tracks of {raw.span} do not cover {span}")
     chains = chains_of(raw, smooth)
-    if choice.kind == "all":
+    asked = [choices] if isinstance(choices, FaceChoice) else list(choices)
+    if asked[0].kind == "all":
         chosen = _from_left(chains, raw.span)
     else:
-        chosen = [choose(chains, raw.cut, raw.span, choice, reference)]
+        known = [*references, *[None] * len(asked)]
+        chosen = [choose(chains, raw.cut, raw.span, choice, known[k]) for k, choice in enumerate(asked)]
     return [_track(chains, raw, span, one, hold=no_face == "hold") for one in chosen]
 
 

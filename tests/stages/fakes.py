@@ -16,7 +16,7 @@ from media.frames import Frame
 from media.info import Colour
 from media.writer import PartWriter
 from media.yuv import to_bgr
-from models.mel import mel_windows
+from models.mel import WINDOW, mel_windows
 from stages.chunk import TrackStage
 from stages.engine import Arrays, DrawItem, LipEngine, Patch, SourceSampler, Speech, WeightsRecord
 from stages.mask import mouth_alpha
@@ -47,6 +47,9 @@ class PaintEngine:
         seen = video.sample(4)
         assert len(seen) <= 4
         return {"seen": np.array([frame.index for frame, _, _ in seen], np.int32)}
+
+    def hears(self, rate: Fraction) -> tuple[int, int]:
+        return 0, WINDOW
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, np.ndarray[Any, Any]]:
         level = mel_windows(speech.mel, items.frame, speech.rate).mean(axis=(1, 2))

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from manifests.job import Job
 from media import audio
+from media.activity import RATE, Loudness, activity, voiced
 from media.info import Colour, VideoInfo
 from models.mel import MelStream, mel_spectrogram
 from raydub.errors import Code, InputError, StageError
 from stages.hear import MelFile, hear
 from stages.plan import MEL_FILE, VOICED_FILE
-from stages.speech import RATE, Loudness, activity, voiced
 
 BLOCK = 4096 * 200
 """Samples of one block of mel columns: where blocks meet is where streaming could go wrong."""

@@ -218,10 +218,10 @@ def test_reference_takes_the_person_and_nobody_else() -> None:
     for row in range(len(raw.frame)):
         if raw.frame[row] % 5 == 0:
             raw.embedding[row] = me if raw.slot[row] == 2 and raw.frame[row] < 30 else other
-    (track,) = decide(raw, Span(0, 20), FaceChoice.parse("reference:x.png"), reference=me)
+    (track,) = decide(raw, Span(0, 20), FaceChoice.parse("reference:x.png"), references=[me])
     assert track.present.all()
     assert (track.box[:, 0] > 600).all()
-    (track,) = decide(raw, Span(50, 60), FaceChoice.parse("reference:x.png"), reference=me)
+    (track,) = decide(raw, Span(50, 60), FaceChoice.parse("reference:x.png"), references=[me])
     assert not track.present.any()
 
 

@@ -190,8 +190,8 @@ def test_the_reference_person_is_recognised(portrait: Frame, tmp_path: Path, who
     assert config.embed
     raw = Tracker(config).raw_tracks(Course(portrait), tmp_path / "tracks", Span(0, 20), 20)
     choice = FaceChoice.parse(f"reference:{path}")
-    assert decide(raw, Span(0, 20), choice, reference=reference)[0].present.all()
-    assert not decide(raw, Span(0, 20), choice, reference=-reference)[0].present.any()
+    assert decide(raw, Span(0, 20), choice, references=[reference])[0].present.all()
+    assert not decide(raw, Span(0, 20), choice, references=[-reference])[0].present.any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What decides the frames of one chunk, as a hash: the same frames are found again whichever job, language or edit of a
+script asks for them.
+
+A chunk sees its source frames, and a little of the speech around it: the columns that the lip engine hears for its
+first and last frame, and the frames that ramp its gates. When one line of a script changes, the other chunks keep
+their keys, and so their parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
+from stages.engine import LipEngine
+from stages.gate import RAMP
+from stages.plan import (
+    SOURCE_FILE,
+    JobPlan,
+    load_scope,
+    load_speech,
+    load_voiced,
+    span_of,
+    voice_file,
+)
+from stages.types import Span
+
+_ROOM = 16
+"""Mel columns added on both sides: convolutions may be computed in tiles, whose last bits depend on neighbours."""
+
+
+def part_keys(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> tuple[str, ...]:
+    """One key for each chunk of a plan whose folder is filled. deciding: everything else that the frames depend on, as
+    JSON values: source, options, faces, weights, finishers."""
+    said = json.dumps(deciding, sort_keys=True).encode()
+    learnt = [
+        hashlib.sha256((Path(plan.job_dir) / voice_file(SOURCE_FILE, voice)).read_bytes()).digest()
+        for voice in range(len(plan.voices))
+    ]
+    heard = [_Heard(plan, engine, voice) for voice in range(len(plan.voices))]
+    return tuple(_key(plan, span_of(plan, index), said, learnt, heard) for index in range(plan.n_chunks))
+
+
+def _key(plan: JobPlan, span: Span, said: bytes, learnt: list[bytes], heard: list[_Heard]) -> str:
+    digest = hashlib.sha256(said)
+    around = plan.around(span)
+    wide = Span(max(0, around.start - RAMP), min(plan.n_frames, around.stop + RAMP))
+    digest.update(json.dumps([list(span), list(around), list(wide)]).encode())
+    digest.update(plan.timeline.sources(*wide).tobytes())
+    for one in learnt:
+        digest.update(one)
+    for voice in heard:
+        voice.add_to(digest, around, wide)
+    return digest.hexdigest()[:32]
+
+
+class _Heard:
+    """What one voice brings to the frames of a span."""
+
+    def __init__(self, plan: JobPlan, engine: LipEngine, voice: int) -> None:
+        self._mel = load_speech(plan, voice).mel
+        self._voiced = load_voiced(plan, voice)
+        self._scope = load_scope(plan, voice)
+        self._rate = plan.rate
+        self._before, self._after = engine.hears(plan.rate)
+
+    def add_to(self, digest: Any, around: Span, wide: Span) -> None:
+        first = int(COLUMNS_PER_SECOND * around.start / self._rate) - self._before - _ROOM
+        stop = int(COLUMNS_PER_SECOND * around.stop / self._rate) + 1 + self._after + _ROOM
+        digest.update(_columns(self._mel, first, stop).tobytes())
+        digest.update(np.ascontiguousarray(self._voiced[wide.start : wide.stop]).tobytes())
+        digest.update(b"-" if self._scope is None else self._scope[wide.start : wide.stop].tobytes())
+
+
+def _columns(mel: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
+    """(stop - start, 80): columns in order of time; beyond the ends of the speech it is silent."""
+    found = np.full((stop - start, BANDS), SILENCE, np.float32)
+    low, high = max(start, 0), min(stop, mel.shape[1])
+    if low < high:
+        found[low - start : high - start] = mel[:, low:high].T
+    return found
