@@ -1,4 +1,5 @@
-"""The Ray Data graph of pipeline.graph: jobs → prepare (1:N) → track → lipsync → render.
+"""The Ray Data graph of pipeline.graph: jobs → speak → prepare (1:N) → track → lipsync → render. Speaking is a stage
+of runs that have scripts or beds only: its actors keep speech engines running from one job to the next.
 
 One chunk is one row is one block: the unit of scheduling, of loss and of retry. Rows hold crops and boxes, never
 frames. Every row carries what became of it: a failing step yields a `Failed` row that passes the later stages
@@ -21,13 +22,16 @@ from pipeline.claims import this_worker
 from pipeline.lazy import LazyToolbox, MakeToolbox
 from pipeline.nodes import LivingNodes, this_node
 from pipeline.pools import Pool, Pools
-from pipeline.rows import Row, pack, pack_job, unpack, unpack_job
+from pipeline.rows import Row, is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
 from pipeline.steps import Steps, WorkSettings
 from pipeline.threads import limit_threads
 from stages.types import Part
+from tts.ahead import script_length
 
 STORE_MB_PER_NODE = 256
 """What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""
+CUES_AT_ONCE = 24
+"""Cues of a script that one worker speaks ahead at a time: a minute or two of speech."""
 _STITCH_RETRIES = 10
 # Ray's own bound: claims stop a deadly stitch after its second death, the rest is for lost nodes.
 
@@ -49,6 +53,35 @@ class StageWorker:
         return done
 
 
+class SpeakWorker:
+    """An actor of the speak stage: one job in, the job with its speech out, or what became of it."""
+
+    def __init__(self, settings: WorkSettings, tools: MakeToolbox, board: Any, threads: int) -> None:
+        limit_threads(threads)
+        board.join.remote([ray.get_runtime_context().current_actor])
+        self._steps = _steps(settings, tools, BoardReporter(board))
+
+    def __call__(self, row: Row) -> Row:
+        """One row in, one row out."""
+        ahead = unpack_cues(row)
+        if ahead is not None:
+            self._steps.rehearse(*ahead)
+            return row
+        made = self._steps.speak(unpack_job(row))
+        return pack_job(made) if isinstance(made, Job) else pack(made)
+
+
+def _cues(row: Row, batch: int) -> Iterator[Row]:
+    """A job with a long script as rows that speak its cues ahead, in batches, then itself. The job does not wait for
+    them: what is not spoken yet when its turn comes is spoken then."""
+    job = unpack_job(row)
+    count = script_length(job)
+    if count > batch:
+        for first in range(0, count, batch):
+            yield pack_cues(job, first, min(first + batch, count))
+    yield row
+
+
 def _steps(settings: WorkSettings, tools: MakeToolbox, reporter: BoardReporter) -> Steps:
     """Steps in a worker of Ray's: killed with whatever hangs in it, and known by its node."""
     made = LazyToolbox(tools, settings)  # made inside a step, so that a failure there is a row
@@ -57,6 +90,10 @@ def _steps(settings: WorkSettings, tools: MakeToolbox, reporter: BoardReporter) 
 
 def _prepare(row: Row, settings: WorkSettings, tools: MakeToolbox, board: Any) -> Iterator[Row]:
     limit_threads(1)
+    if not is_job(row):
+        if unpack_cues(row) is None:
+            yield row
+        return
     job = unpack_job(row)
     for item in _steps(settings, tools, BoardReporter(board)).prepare(job):
         yield pack(item)
@@ -86,9 +123,25 @@ def build(
     # Ray's types know neither functions with fn_kwargs nor callable classes for map.
     prepare: Any = _prepare
     worker: Any = StageWorker
+    speaker: Any = SpeakWorker
+    cues: Any = _cues
     shared = {"settings": settings, "tools": tools, "board": board}
     with _context(nodes):
         dataset: Dataset = ray.data.from_items([pack_job(job) for job in jobs], override_num_blocks=len(jobs))
+        if pools.speak is not None:
+            if pools.speak.size > 1:
+                dataset = dataset.flat_map(
+                    cues,
+                    fn_kwargs={"batch": CUES_AT_ONCE},
+                    compute=TaskPoolStrategy(size=1),
+                    num_cpus=pools.cues_cpus,
+                )
+            dataset = dataset.map(
+                speaker,
+                fn_constructor_kwargs={"threads": pools.speak.threads, **shared},
+                compute=ActorPoolStrategy(size=pools.speak.size),
+                num_cpus=pools.speak.cpus,
+            )
         dataset = dataset.flat_map(
             prepare,
             fn_kwargs=shared,

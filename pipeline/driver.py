@@ -155,14 +155,15 @@ class Driver:
         if plan.finished is not None:
             self._take_earlier(state, plan.finished)
             return
-        state.plan, state.started = plan, self._clock() - plan.seconds.get("prepare", 0.0)
+        spent = plan.seconds.get("speak", 0.0) + plan.seconds.get("prepare", 0.0)
+        state.plan, state.started = plan, self._clock() - spent
         self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks)
         self._stitch_if_complete(state)
 
     def _take_earlier(self, state: _State, finished: Any) -> None:
         """The job was finished by an earlier run."""
         stored = {**finished, "id": state.job.id, "line": state.job.line, "attempts": 0}
-        stored |= {"wall_seconds": 0.0, "seconds": {}}
+        stored |= {"wall_seconds": 0.0, "seconds": {}, "spoken": 0}
         try:
             result = JobResult.model_validate(stored)
         except ValidationError as error:
@@ -196,7 +197,8 @@ class Driver:
             return
         result = self._success(state, state.plan, done)
         try:
-            Ledger(state.plan.job_dir).publish_job(done.output, result.model_dump(mode="json"))
+            ledger = Ledger(state.plan.job_dir)
+            ledger.publish_job(done.output, result.model_dump(mode="json"), state.parts.values())
             self._keep(state.job, result)
         except (OSError, RaydubError) as error:
             # The video is there; only a later run will not know it and do the stitch again.
@@ -210,7 +212,7 @@ class Driver:
         nobody = ("W_NO_FACE: no face was seen; only the sound is new",) if faceless == frames else ()
         return JobResult(
             status="ok",
-            **_asked(state.job),
+            **JobResult.asked(state.job),
             frames=frames,
             synthesised=synthesised,
             untouched=frames - synthesised,
@@ -221,6 +223,9 @@ class Driver:
             weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
             warnings=(*plan.warnings, *nobody),
             engine=plan.engine or None,
+            segments=plan.segments,
+            spoken=plan.spoken,
+            job_dir=plan.job_dir,
         )
 
     def _give_outcome(self, job_id: str, error: RaydubError | None, attempt: int = 0) -> None:
@@ -274,8 +279,4 @@ def stopped_job(job: Job, **more: Any) -> JobResult:
     """The result of a job that was not done because the user stopped the run."""
     stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
     said = {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
-    return JobResult(status="skipped", **_asked(job), **said, **more)
-
-
-def _asked(job: Job) -> dict[str, Any]:
-    return {"id": job.id, "video": job.video, "audio": job.audio, "output": job.output, "line": job.line}
+    return JobResult(status="skipped", **JobResult.asked(job), **said, **more)

@@ -10,15 +10,17 @@ from typing import Any, Protocol
 from raydub.errors import Code, RaydubError, StageError
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
-STAGES: tuple[str, ...] = ("prepare", "track", "lipsync", "render", "stitch")
+CHUNK_STAGES: tuple[str, ...] = ("track", "lipsync", "render")
+STAGES: tuple[str, ...] = ("speak", "prepare", *CHUNK_STAGES, "stitch")
+"""In order; speak only for jobs that need it (manifests.speech.needs_sound)."""
 
 
 @dataclass(frozen=True)
 class Planned:
     """A job was prepared: so many chunks and frames are to come. finished: the stored result of an earlier run, when
     its output is still there and nothing needs to be done. weights: name, sha256, licence, consent of each weights
-    file.
-    attempt: which try of this run it was, from 1."""
+    file. segments, spoken: cues of the script, and how many of them had to be synthesised; attempt: which try of this
+    run it was, from 1."""
 
     job_id: str
     job_dir: str
@@ -29,6 +31,8 @@ class Planned:
     engine: str = ""
     weights: tuple[Mapping[str, str], ...] = ()
     finished: Mapping[str, Any] | None = None
+    segments: int = 0
+    spoken: int = 0
     attempt: int = 1
 
 

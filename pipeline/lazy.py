@@ -26,6 +26,14 @@ class LazyToolbox:
         self._settings = settings
         self._made: Toolbox | None = None
 
+    def speak(self, job: Job) -> Job:
+        """See Toolbox."""
+        return self._tools().speak(job)
+
+    def rehearse(self, job: Job, first: int, stop: int) -> None:
+        """See Toolbox."""
+        self._tools().rehearse(job, first, stop)
+
     def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
         """See Toolbox."""
         return self._tools().prepare(job)

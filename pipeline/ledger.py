@@ -4,7 +4,8 @@ A part file is published by the render stage (temporary name, verified by decodi
 small JSON file, follows. A part counts as done when its marker is whole and names the very bytes that are there; else
 the chunk is done again, which gives the same frames. Folder of a job (`<work_dir>/jobs/<job key>/`):
 
-    parts/<index>-<part key>.mp4, .json       finished chunks; the key covers all that decides their frames
+    parts/<index>-<part key>.mp4, .json       finished chunks; the key covers all that decides their frames. Chunks that
+                                              say where their parts are to lie (Chunk.parts_dir) share them with others
     done-<output key>.json                    the job's result, once the output is published
 
 Any number of workers and runs may publish the same part: whichever is last, file and marker agree in the end. Nothing
@@ -24,9 +25,9 @@ from typing import Any
 
 from media.publish import storage_error, sweep
 from pipeline.records import read_record, write_record
-from stages.types import STAGE_VERSION, Chunk, Part
+from stages.types import STAGE_VERSION, Chunk, Gate, Part
 
-PART_FORMAT = 2
+PART_FORMAT = 3
 """Raised when parts and markers are written in another way than before, so that old ones are not read."""
 
 _DIGEST_SPAN = 1 << 20
@@ -43,19 +44,24 @@ class Ledger:
     def part_path(self, chunk: Chunk) -> Path:
         """Where the part of `chunk` lies once it is finished."""
         start, stop = chunk.span
-        said = [PART_FORMAT, STAGE_VERSION, Path(self.job_dir).name, chunk.index, chunk.n_chunks, start, stop]
+        if chunk.key:
+            said: list[Any] = [PART_FORMAT, STAGE_VERSION, chunk.key]
+            name = f"{start:08d}"
+        else:
+            said = [PART_FORMAT, STAGE_VERSION, Path(self.job_dir).name, chunk.index, chunk.n_chunks, start, stop]
+            name = f"{chunk.index:06d}"
         key = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
-        return self._parts() / f"{chunk.index:06d}-{key}.mp4"
+        return Path(chunk.parts_dir or self._parts()) / f"{name}-{key}.mp4"
 
     def finished_parts(self, chunks: Iterable[Chunk]) -> dict[int, Part]:
-        """The parts that are done, by the chunk's index. One listing of the folder, then a look into each pair."""
-        try:
-            there = set(os.listdir(self._parts()))
-        except OSError:
-            return {}
-        found = {}
+        """The parts that are done, by the chunk's index. One listing of a folder, then a look into each pair."""
+        found: dict[int, Part] = {}
+        listed: dict[Path, set[str]] = {}
         for chunk in chunks:
             path = self.part_path(chunk)
+            if path.parent not in listed:
+                listed[path.parent] = _listing(path.parent)
+            there = listed[path.parent]
             if path.name in there and path.with_suffix(".json").name in there:
                 part = self.finished_part(chunk)
                 if part is not None:
@@ -73,9 +79,11 @@ class Ledger:
             if path.stat().st_size != marker["bytes"] or _sha256(path) != marker["sha256"]:
                 return None
             synthesised, faceless, attempt = (int(marker[name]) for name in ("synthesised", "faceless", "attempt"))
+            gates = tuple(Gate(*gate) for gate in marker["gates"])
         except (OSError, KeyError, TypeError, ValueError):
             return None
-        return Part(chunk, str(path), marker["frames"], synthesised, faceless, {}, reused=True, attempt=attempt)
+        frames = marker["frames"]
+        return Part(chunk, str(path), frames, synthesised, faceless, {}, reused=True, attempt=attempt, gates=gates)
 
     def publish_part(self, part: Part, run_id: str = "") -> None:
         """Write the marker of a part whose file is already at its place.
@@ -93,6 +101,7 @@ class Ledger:
                     "synthesised": part.synthesised,
                     "faceless": part.faceless,
                     "attempt": part.attempt,
+                    "gates": part.gates,
                     "run": run_id,
                     "host": socket.gethostname(),
                     "seconds": dict(part.seconds),
@@ -114,18 +123,19 @@ class Ledger:
         result = record.get("result")
         return result if isinstance(result, dict) else None
 
-    def publish_job(self, output: str, result: Mapping[str, Any]) -> None:
-        """Record that `output` is published and what came of the job, and sweep what dead workers left in the folder.
-        Raises StageError STORAGE or DISK_FULL, also when the output is gone."""
+    def publish_job(self, output: str, result: Mapping[str, Any], parts: Iterable[Part] = ()) -> None:
+        """Record that `output` is published and what came of the job, and sweep what dead workers left in the folder,
+        and beside its parts. Raises StageError STORAGE or DISK_FULL, also when the output is gone."""
         digest = output_digest(output)
         if digest is None:
             raise storage_error(FileNotFoundError(2, "the output is gone"), output)
         write_record(self._done_path(output), {"output_digest": digest, "result": dict(result)})
-        self.sweep()
+        self.sweep(parts)
 
-    def sweep(self) -> list[str]:
+    def sweep(self, parts: Iterable[Part] = ()) -> list[str]:
         """Remove temporary files of dead writers; returns their names. Never raises."""
-        return [name for folder in (Path(self.job_dir), self._parts()) for name in sweep(folder)]
+        folders = {Path(self.job_dir), self._parts(), *(Path(part.path).parent for part in parts)}
+        return [name for folder in sorted(folders) for name in sweep(folder)]
 
     def _parts(self) -> Path:
         return Path(self.job_dir) / "parts"
@@ -133,6 +143,13 @@ class Ledger:
     def _done_path(self, output: str) -> Path:
         key = hashlib.sha256(os.path.abspath(output).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return Path(self.job_dir) / f"done-{key}.json"
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def output_digest(path: str | Path) -> str | None:

@@ -20,17 +20,20 @@ class StepLimits:
     there for hangs, not to hurry anybody.
 
     flat: every step may take this long and no longer, whatever its size; None: as the others say.
-    prepare, per_mib: base, and for each MiB of the job's inputs; searched: so many times per_mib where no_face=drop
-    has the whole source searched for faces; weights: more for each weights file that is named by the catalogue, which
-    may have to be fetched; remote: instead, for inputs that are fetched from a URI (their size is not known, and
-    fetching has limits of its own). chunk, per_frame: one stage of one chunk.
-    finishing: seconds allowed for each core second that restoring and upscaling are expected to take on a CPU; minutes
-    a frame for the largest networks, so a machine may be that much slower than the one that was measured.
-    stitch, per_joined_frame: joining a job, by output frame. grace: from the first attempt to end a step to the next,
-    harder one (see pipeline.watchdog).
+    speak, per_script_kib: base for making the speech, which may have to fetch a voice, and for each KiB of script,
+    about a minute of speech. prepare, per_mib: base, and for each MiB of the job's inputs; searched: so many times
+    per_mib where no_face=drop has the whole source searched for faces; weights: more for each weights file that is
+    named by the catalogue, which may have to be fetched; remote: instead, for inputs that are fetched from a URI (their
+    size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk. finishing: seconds
+    allowed for each core second that restoring and upscaling are expected to take on a CPU; minutes a frame for the
+    largest networks, so a machine may be that much slower than the one that was measured. stitch, per_joined_frame:
+    joining a job, by output frame. grace: from the first attempt to end a step to the next, harder one (see
+    pipeline.watchdog).
     """
 
     flat: float | None = None
+    speak: float = 1800.0
+    per_script_kib: float = 300.0
     prepare: float = 600.0
     per_mib: float = 5.0
     searched: float = 30.0
@@ -43,11 +46,22 @@ class StepLimits:
     per_joined_frame: float = 0.2
     grace: float = 5.0
 
+    def for_speak(self, job: Job) -> float:
+        """Seconds for making a job's speech. Looks at the size of its inputs."""
+        if self.flat is not None:
+            return self.flat
+        inputs = job.inputs()
+        if any(map(is_remote, inputs.values())):
+            return self.remote
+        script = _size(job.script) / 1024 if job.script is not None else 0.0
+        return self.speak + self.per_script_kib * script + self.per_mib * sum(map(_size, inputs.values())) / _MIB
+
     def for_prepare(self, job: Job) -> float:
         """Seconds for preparing a job. Looks at the size of its inputs."""
         if self.flat is not None:
             return self.flat
-        inputs = [path for path in (job.video, job.audio) if path]
+        said = job.speech.sound if job.speech is not None else job.audio
+        inputs = [path for path in (job.video, said) if path]
         if any(map(is_remote, inputs)):
             return self.remote
         per_mib = self.per_mib * (self.searched if job.options.no_face == "drop" else 1.0)

@@ -14,7 +14,11 @@ from stages.types import Part
 
 def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
     """One job up to its last part: its plan, then a part, a failure or a dropped chunk for every chunk."""
-    for item in steps.prepare(job):
+    said = steps.speak(job)
+    if isinstance(said, Failed):
+        yield said
+        return
+    for item in steps.prepare(said):
         done: Item = item
         for stage in ("track", "lipsync", "render"):
             done = steps.advance(stage, done)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.job import Job
+from manifests.options import settled_length
+from manifests.speech import needs_sound
 from media.frames import Transform
 from media.probe import probe_speech, probe_video
 from pipeline.engines import resolved_engine
@@ -28,6 +30,9 @@ _COST: Mapping[str, tuple[float, float]] = {
     "render": (6.0, 8.0),
     "stitch": (0.3, 0.1),
 }
+# Seconds for engine and mix (espeak-ng; neural voices take several times as much), and for a letter of a script
+# without times.
+_SPEAK_SECONDS, _SPEAK_PER_SECOND, _SECONDS_PER_CHARACTER = 1.0, 0.1, 0.07
 # Seconds for a job as such: probing, decoding the speech, sampling the source, muxing.
 _PREPARE_SECONDS, _PREPARE_PER_SPEECH_SECOND, _STITCH_SECONDS = 1.5, 0.02, 0.5
 
@@ -56,14 +61,26 @@ class Estimate:
         return sum(self.seconds.values())
 
 
+def _speech(job: Job) -> tuple[float, bool]:
+    """(seconds of the new speech, about; is it a script with times?)"""
+    if job.script is None:
+        assert job.audio is not None  # a job has one of the two
+        return probe_speech(job.audio).seconds, False
+    from tts.scripts.read import read_script
+
+    script = read_script(job.script)
+    last = max((float(segment.end) for segment in script.segments if segment.end is not None), default=0.0)
+    return last or sum(len(segment.text) for segment in script.segments) * _SECONDS_PER_CHARACTER, script.timed
+
+
 def estimate(job: Job) -> Estimate:
     """Probe a job's inputs (no decoding) and estimate its work. Raises InputError for inputs that cannot be used."""
     options = job.options
     video = probe_video(job.video, images_rate=options.fps)
-    speech = probe_speech(job.audio)
-    wanted = math.ceil(speech.seconds * video.rate)
+    spoken, timed = _speech(job)
+    wanted = math.ceil(spoken * video.rate)
     source = video.n_frames if video.kind != "image" else wanted
-    frames = {"audio": wanted, "video": source, "shortest": min(wanted, source)}[options.length]
+    frames = {"audio": wanted, "video": source, "shortest": min(wanted, source)}[settled_length(options.length, timed)]
     if frames < 1:
         raise InputError(Code.VIDEO_NO_FRAMES, "the output would have no frame").at(job=job.id, line=job.line)
     per_chunk = max(1, round(options.chunk_seconds * video.rate))
@@ -73,7 +90,9 @@ def estimate(job: Job) -> Estimate:
     size = transform.size(video.width, video.height)
     out = expected_size(options, size)
     work, made = (width * height / 1e6 for width, height in (size, out))
-    seconds = {"prepare": _PREPARE_SECONDS + _PREPARE_PER_SPEECH_SECOND * speech.seconds}
+    seconds = {"prepare": _PREPARE_SECONDS + _PREPARE_PER_SPEECH_SECOND * spoken}
+    if needs_sound(job):
+        seconds = {"speak": _SPEAK_SECONDS + _SPEAK_PER_SECOND * float(frames / video.rate), **seconds}
     for stage, name, megapixels in (
         ("track", "track", work),
         ("lipsync", f"lipsync/{engine}", work),

@@ -36,7 +36,9 @@ class Pool:
 @dataclass(frozen=True)
 class Pools:
     """The worker pools of a run. prepare_cpus: share of one prepare task; stitch_cpus: of one stitch, and so many of
-    those run at once. A stitch books something, so that it never lands on a head node that offers no CPU."""
+    those run at once; speak: None in a run without scripts and beds; cues_cpus: share of
+    the task that divides long scripts. A stitch books something, so that it never lands on a head node that offers no
+    CPU."""
 
     prepare_cpus: float
     track: Pool
@@ -44,12 +46,15 @@ class Pools:
     render: Pool
     stitch_cpus: float
     stitches: int
+    speak: Pool | None = None
+    cues_cpus: float = 0.0
 
 
 @dataclass(frozen=True)
 class Shares:
     """CPU shares of one set: one worker of each stage, a prepare task and a stitch task. They sum to 1."""
 
+    speak: float
     prepare: float
     track: float
     lipsync: float
@@ -57,8 +62,11 @@ class Shares:
     stitch: float
 
 
-PLAIN = Shares(prepare=0.05, track=0.25, lipsync=0.4, render=0.28, stitch=0.02)
-FINISHING = Shares(prepare=0.05, track=0.18, lipsync=0.25, render=0.5, stitch=0.02)
+PLAIN = Shares(speak=0.0, prepare=0.05, track=0.25, lipsync=0.4, render=0.28, stitch=0.02)
+FINISHING = Shares(speak=0.0, prepare=0.05, track=0.18, lipsync=0.25, render=0.5, stitch=0.02)
+_SPEAK, _CUES = 0.15, 0.01
+"""Shares of the speak stage, and of the task that divides long scripts. The others make room for them: they are busy at
+the start of a run and then idle."""
 
 
 def plan_pools(
@@ -69,11 +77,13 @@ def plan_pools(
     *,
     finish: bool = False,
     network: bool = True,
+    speak: bool = False,
 ) -> Pools:
     """Pools for a cluster of `nodes` (those without a CPU are not used) and a run of `jobs` jobs.
 
     workers: as many of each CPU stage and no more; None decides. device: "cpu" leaves the GPUs alone. finish: some job
-    restores or upscales; network: some job's lip engine has a network for the GPU.
+    restores or upscales; network: some job's lip engine has a network for the GPU; speak: some job has a script or a
+    bed.
 
     On CPUs the three stages run side by side in sets of two cores. On GPU nodes the lip network has the GPU and the
     cores are shared by tracking and rendering; when a run finishes frames as well, rendering goes to the GPU too, and
@@ -91,6 +101,9 @@ def plan_pools(
         sets = min(sets, max(1, workers))
     threads = max(1, round(cores))
     shares = FINISHING if finish else PLAIN
+    if speak:
+        rest = {name: share * (1 - _SPEAK - _CUES) for name, share in vars(shares).items()}
+        shares = Shares(**{**rest, "speak": _SPEAK})
 
     def pool(share: float, of_a_gpu: float = 0.0) -> Pool:
         on_gpu = bool(gpus) and of_a_gpu > 0
@@ -108,6 +121,8 @@ def plan_pools(
         _share(shares.stitch, cores),
         # A stitch copies packets and encodes one audio track: half as many as renderers keep up with them.
         max(2, sets // 2),
+        Pool(sets, _share(shares.speak, cores), 0.0, 1) if speak else None,
+        _share(_CUES, cores),
     )
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from manifests.results import JobResult
-from pipeline.events import STAGES, Note
+from pipeline.events import CHUNK_STAGES, Note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +83,9 @@ class Tally:
     def stages(self) -> str:
         """ "track 500  lipsync 250  render 250" """
         with self._lock:
-            return "  ".join(f"{stage} {self.stage_frames[stage]}" for stage in STAGES[1:4] if self.stage_frames[stage])
+            return "  ".join(
+                f"{stage} {self.stage_frames[stage]}" for stage in CHUNK_STAGES if self.stage_frames[stage]
+            )
 
 
 class Progress(Protocol):

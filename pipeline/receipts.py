@@ -24,6 +24,7 @@ from typing import Any
 
 from manifests.job import Job
 from manifests.paths import is_remote
+from manifests.speech import SPEECH_VERSION
 from media.fetch import remote_state
 from media.fetch_uri import redact
 from media.publish import sweep
@@ -33,13 +34,11 @@ from raydub import __version__
 from raydub.errors import RaydubError
 from stages.types import STAGE_VERSION
 
-RECEIPT_FORMAT = 1
+RECEIPT_FORMAT = 2
 """Raised when receipts say something else than before, so that old ones are not believed."""
 
 TICK_NS = 2_000_000_000
 """The coarsest clock of a file system in use: FAT's 2 s. HFS+ and old NFS have 1 s, the others less than 10 ms."""
-
-_REFERENCE = "reference:"
 
 Look = dict[str, Any]
 """How a file looks from outside: `stat` (size, mtime_ns, ctime_ns; of a folder: a hash over its pictures'), and a hash
@@ -76,7 +75,7 @@ class Receipts:
             return None
         if not known or any(look["content"] for look in record["inputs"].values()):
             self._store(job, {**record, "inputs": looks, "output": output})
-        spent = {"attempts": 0, "wall_seconds": 0.0, "seconds": {}}
+        spent = {"attempts": 0, "wall_seconds": 0.0, "seconds": {}, "spoken": 0}
         return {**record["result"], "id": job.id, "line": job.line, **spent}
 
     def write(self, job: Job, weights: Sequence[str], result: Mapping[str, Any]) -> bool:
@@ -111,10 +110,11 @@ class Receipts:
         more than a look at the file."""
         from stages.types import PLAN_VERSION
 
-        versions = [RECEIPT_FORMAT, PART_FORMAT, STAGE_VERSION, PLAN_VERSION, __version__]
-        detector = self._detector(job.options.detector, job.options.face.startswith(_REFERENCE))
-        row = {"video": job.video, "audio": job.audio, "output": os.path.abspath(job.output)}
-        said = [versions, row, job.options.model_dump(mode="json"), list(weights), detector]
+        versions = [RECEIPT_FORMAT, PART_FORMAT, STAGE_VERSION, PLAN_VERSION, SPEECH_VERSION, __version__]
+        inputs = job.inputs()
+        detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
+        row = {**inputs, "output": os.path.abspath(job.output)}
+        said = [versions, row, job.options.model_dump(mode="json"), list(weights), detector, _speech(job)]
         return _hash(json.dumps(said, sort_keys=True))
 
     def _detector(self, name: str, with_reference: bool) -> str:
@@ -123,6 +123,18 @@ class Receipts:
         if known is None:
             known = self._detectors[name, with_reference] = _face_models(name, with_reference)
         return known
+
+
+def _speech(job: Job) -> str:
+    """What would speak the job's script now: another release of an engine speaks otherwise."""
+    if job.script is None:
+        return ""
+    from tts.engines.find import release
+
+    try:
+        return f"{job.options.tts} {release(job.options.tts)}"
+    except RaydubError as error:
+        return f"none: {error.code}"
 
 
 def _face_models(name: str, with_reference: bool) -> str:
@@ -143,22 +155,15 @@ def _looks(job: Job, work_dir: Path) -> dict[str, Look] | None:
     try:
         return {
             name: _remote_look(path, work_dir) if is_remote(path) else _look(path)
-            for name, path in _inputs(job).items()
+            for name, path in job.inputs().items()
         }
     except (OSError, ValueError, RaydubError):
         return None
 
 
-def _inputs(job: Job) -> dict[str, str]:
-    found = {"video": job.video, "audio": job.audio}
-    if job.options.face.startswith(_REFERENCE):
-        found["reference"] = job.options.face.removeprefix(_REFERENCE)
-    return found
-
-
 def _unchanged(job: Job, before: Mapping[str, Look], now: Mapping[str, Look]) -> bool:
     """Are the inputs as they were? Where the former look came too soon after a change, the content decides."""
-    paths = _inputs(job)
+    paths = job.inputs()
     if set(before) != set(now):
         return False
     try:

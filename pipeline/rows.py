@@ -56,6 +56,25 @@ def unpack_job(row: Mapping[str, Any]) -> Job:
     return Job.model_validate_json(row["meta"])
 
 
+def pack_cues(job: Job, first: int, stop: int) -> Row:
+    """A request to speak some cues of a job's script ahead, as a row of the same shape."""
+    meta = json.dumps({"job": job.model_dump(mode="json"), "first": first, "stop": stop})
+    return {"kind": "cues", "job_id": job.id, "meta": meta, "blob": b""}
+
+
+def unpack_cues(row: Mapping[str, Any]) -> tuple[Job, int, int] | None:
+    """What pack_cues was given; None for any other row."""
+    if row["kind"] != "cues":
+        return None
+    meta = json.loads(row["meta"])
+    return Job.model_validate(meta["job"]), meta["first"], meta["stop"]
+
+
+def is_job(row: Mapping[str, Any]) -> bool:
+    """Was the row made by pack_job? Else it tells what became of a job."""
+    return bool(row["kind"] == "job")
+
+
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     plain: dict[str, Any] = {}
     arrays: dict[str, tuple[str, list[int], int]] = {}

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from manifests.job import Job
+from manifests.speech import needs_sound
 from media.fetch_policy import FetchPolicy
 from pipeline.claims import Claims, this_worker
-from pipeline.events import STAGES, Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work
+from pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work
 from pipeline.failures import failed
 from pipeline.ledger import Ledger
 from pipeline.limits import StepLimits
@@ -32,9 +33,9 @@ from pipeline.retry import TRIES, with_retries
 from pipeline.watchdog import Watchdog
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from tts.engines.find import COMMAND_VARIABLE
 
 _log = logging.getLogger(__name__)
-_CHUNK_STAGES = STAGES[1:4]
 T = TypeVar("T")
 
 
@@ -45,7 +46,8 @@ class WorkSettings:
     work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where networks
     run, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
     limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all;
-    fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says.
+    fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says;
+    tts_command: the operator's speech program, by default likewise.
     """
 
     work_dir: str
@@ -55,10 +57,15 @@ class WorkSettings:
     limits: StepLimits = field(default_factory=StepLimits)
     tries: int = TRIES
     fetch: str = field(default_factory=lambda: FetchPolicy.from_environment().words())
+    tts_command: str = field(default_factory=lambda: os.environ.get(COMMAND_VARIABLE, ""))
 
 
 class Toolbox(Protocol):
     """The stages themselves; pipeline.toolbox has the real ones, tests have small ones."""
+
+    def speak(self, job: Job) -> Job: ...
+
+    def rehearse(self, job: Job, first: int, stop: int) -> None: ...
 
     def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]: ...
 
@@ -105,6 +112,29 @@ class Steps:
         self._alive = alive
         self._sleep = sleep
 
+    def speak(self, job: Job) -> Job | Failed:
+        """The job with its speech made (Job.speech); as it came when there is nothing to be made."""
+        if not needs_sound(job):
+            return job
+        piece, start = Piece.of_job(job.id, "speak"), time.perf_counter()
+        try:
+            made, _ = self._do(piece, self._settings.limits.for_speak(job), lambda: self._tools.speak(job))
+        except (Exception, SystemExit) as error:
+            return self._failed(piece, error, line=job.line)
+        seconds = time.perf_counter() - start
+        self._note("speak", job.id, 0, seconds)
+        assert made.speech is not None
+        return made.model_copy(update={"speech": made.speech.model_copy(update={"seconds": seconds})})
+
+    def rehearse(self, job: Job, first: int, stop: int) -> None:
+        """Speak some cues of a long script ahead of speak(), which then finds them done: so that several workers share
+        one script. What goes wrong is left for speak() to find and to tell."""
+        piece = Piece(job.id, "speak", f"speak.{first:06d}", f"the speech of cues {first + 1} to {stop}")
+        try:
+            self._do(piece, self._settings.limits.for_speak(job), lambda: self._tools.rehearse(job, first, stop))
+        except (Exception, SystemExit) as error:
+            self._failed(piece, error)  # a line of the log; passes on only that the user stops the run
+
     def prepare(self, job: Job) -> Iterator[Planned | Part | Chunk | Failed]:
         """The job's plan, then its chunks in order; a finished part stands in the place of its chunk."""
 
@@ -123,6 +153,11 @@ class Steps:
         seconds = time.perf_counter() - start
         self._note("prepare", job.id, planned.n_frames, seconds)
         spent = {**planned.seconds, "prepare": seconds}
+        said = job.speech
+        if said is not None:
+            spent["speak"] = said.seconds
+            weights = (*planned.weights, *(one.model_dump() for one in said.weights))
+            planned = dataclasses.replace(planned, segments=said.segments, spoken=said.spoken, weights=weights)
         yield dataclasses.replace(planned, finished=finished, seconds=spent, attempt=attempt)
         if finished is None:
             for chunk in chunks:
@@ -218,7 +253,7 @@ class Steps:
 
     def _attempts(self, chunk: Chunk) -> int:
         """The most attempts that any stage of the chunk took in this run."""
-        works = (Piece.of_chunk(chunk, stage).work for stage in _CHUNK_STAGES)
+        works = (Piece.of_chunk(chunk, stage).work for stage in CHUNK_STAGES)
         return max(1, *(self._claims.attempts(chunk.job_id, work) for work in works))
 
     def _failed(

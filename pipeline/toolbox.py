@@ -8,7 +8,6 @@ from typing import Any
 
 from manifests.job import Job
 from manifests.options import Options
-from manifests.paths import is_remote
 from media.fetch_policy import FetchPolicy
 from pipeline.engines import (
     LICENCE_VARIABLE,
@@ -22,9 +21,11 @@ from pipeline.engines import (
 from pipeline.events import Planned
 from pipeline.failures import while_loading
 from pipeline.steps import WorkSettings
+from raydub.errors import RaydubError
 from stages.engine import LipEngine
 from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from tts.engines.find import COMMAND_VARIABLE
 
 # Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.
 _KEPT_ENGINES = 2
@@ -38,7 +39,32 @@ class StageToolbox:
         if settings.licences:
             # Consent was given on the driver's machine; workers on other nodes look for it in their environment.
             os.environ[LICENCE_VARIABLE] = settings.licences
+        if settings.tts_command:
+            os.environ[COMMAND_VARIABLE] = settings.tts_command
         self._stages: dict[tuple[str, str], Any] = {}
+
+    def speak(self, job: Job) -> Job:
+        """Speak the script, mix its speech with the bed; everything is written in the work folder."""
+        from stages.inputs import in_words_of, local_inputs
+        from tts.track import SpeechMaker
+
+        maker: SpeechMaker = self._stage("speak", "", lambda: SpeechMaker(self._settings.run_id))
+        local, doubts = local_inputs(job, self._settings.work_dir, FetchPolicy.from_words(self._settings.fetch))
+        try:
+            speech = maker.make(local, self._settings.work_dir)
+        except RaydubError as error:
+            raise in_words_of(job, local, error).at(job=job.id, line=job.line) from error.__cause__
+        speech = speech.model_copy(update={"warnings": (*speech.warnings, *doubts)})
+        return job.model_copy(update={"speech": speech})
+
+    def rehearse(self, job: Job, first: int, stop: int) -> None:
+        """Speak the cues first .. stop - 1 of a script into the cache."""
+        from stages.inputs import local_inputs
+        from tts.track import SpeechMaker
+
+        maker: SpeechMaker = self._stage("speak", "", lambda: SpeechMaker(self._settings.run_id))
+        local, _ = local_inputs(job, self._settings.work_dir, FetchPolicy.from_words(self._settings.fetch))
+        maker.rehearse(local, self._settings.work_dir, first, stop)
 
     def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
         """Probe, decode the speech, decide the timeline; everything is written in the job's folder."""
@@ -94,14 +120,11 @@ class StageToolbox:
         return stage.run(chunk, out_path)  # type: ignore[no-any-return]
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
-        """Join, add the speech, publish. Jobs that differ only in their output share a folder, hence the job's own
+        """Join, add the sound, publish. Jobs that differ only in their output share a folder, hence the job's own
         path."""
         from stages.stitch import stitch_job
 
         plan = load_plan(job_dir)
-        if is_remote(job.audio):
-            # The plan's own job names the local copy.
-            job = job.model_copy(update={"audio": plan.job.audio})
         done = stitch_job(plan.model_copy(update={"job": job}), parts)
         return done.output, done.frames
 

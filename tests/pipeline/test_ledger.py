@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from media.publish import publish, temp_beside, write_atomic
 from pipeline.ledger import Ledger
 from pipeline.records import read_record, write_record
 from raydub.errors import Code, StageError
-from stages.types import Chunk, Part, Span
+from stages.types import Chunk, Gate, Part, Span
 
 FRAMES = 25
 
@@ -184,3 +186,73 @@ def test_storage_trouble_has_a_code_and_leaves_nothing(
     assert {str(path) for path in tmp_path.rglob("*")} - before == set()
     assert ledger.finished_part(part.chunk) is None
     assert ledger.finished_job(str(output)) is None
+
+
+def shared(folder: Path, parts: Path, key: str = "k1", index: int = 1) -> Chunk:
+    """A chunk whose part is known by what decides its frames, and lies beside those of other jobs."""
+    return dataclasses.replace(chunk(folder, index), key=key, parts_dir=str(parts))
+
+
+def test_jobs_share_the_parts_that_are_the_same(tmp_path: Path) -> None:
+    parts = tmp_path / "parts" / "clip"
+    one, other = (Ledger(str(tmp_path / "jobs" / name)) for name in ("a", "b"))
+    mine, theirs = (shared(Path(ledger.job_dir), parts) for ledger in (one, other))
+    assert one.part_path(mine) == other.part_path(theirs)
+    assert one.part_path(mine).parent == parts
+    one.publish_part(rendered(one, mine), "run-1")
+    found = other.finished_parts([theirs, shared(Path(other.job_dir), parts, "k2", 2)])
+    assert set(found) == {1}
+    assert (found[1].chunk, found[1].reused) == (theirs, True)
+    # Neither the number of chunks nor the job is in the name, but the place in the film, the key and the versions are.
+    name = one.part_path(mine).name
+    assert one.part_path(dataclasses.replace(mine, n_chunks=99, job_id="z")).name == name
+    assert one.part_path(dataclasses.replace(mine, key="k2")).name != name
+    assert one.part_path(dataclasses.replace(mine, span=Span(26, 51))).name != name
+    assert one.part_path(dataclasses.replace(mine, key="")).name != name
+
+
+def test_another_version_is_another_shared_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(str(tmp_path / "jobs" / "a"))
+    mine = shared(Path(ledger.job_dir), tmp_path / "parts")
+    names = {ledger.part_path(mine).name}
+    for name in ("PART_FORMAT", "STAGE_VERSION"):
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger_module, name, 99)
+            names.add(ledger.part_path(mine).name)
+    assert len(names) == 3
+
+
+def test_the_sweep_reaches_shared_parts(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path / "jobs" / "a"))
+    mine = shared(Path(ledger.job_dir), tmp_path / "parts" / "clip")
+    part = rendered(ledger, mine)
+    ledger.publish_part(part)
+    output = tmp_path / "o.mp4"
+    output.write_bytes(b"film")
+    temp = Path(temp_beside(part.path))
+    # Its writer is a process that cannot be: pids end far below.
+    dead = temp.with_name(re.sub(r"_\d+_(\d+)_", r"_4194999_\1_", temp.name))
+    for path in (temp, dead):
+        path.write_bytes(b"half")
+    ledger.publish_job(str(output), {"status": "ok"}, [part])
+    assert temp.exists(), "its writer lives"
+    assert not dead.exists()
+    assert ledger.finished_part(mine) is not None
+
+
+def test_gates_are_kept_and_damaged_ones_are_not_believed(ledger: Ledger) -> None:
+    piece = chunk(Path(ledger.job_dir), 1)
+    gates = (Gate(0, 25, 30, 0.25), Gate(1, 30, 50, 1.0))
+    ledger.publish_part(dataclasses.replace(rendered(ledger, piece), gates=gates))
+    found = ledger.finished_part(piece)
+    assert found is not None
+    assert found.gates == gates
+    assert all(isinstance(gate, Gate) for gate in found.gates)
+    marker = Path(found.path).with_suffix(".json")
+    record = read_record(marker)
+    assert record is not None
+    for damaged in (None, 3, [1], [[0, 25]], [[0, 25, 30, 0.5, 1]], "x"):
+        write_record(marker, {**record, "gates": damaged})
+        assert ledger.finished_part(piece) is None, damaged
+    write_record(marker, {name: value for name, value in record.items() if name != "gates"})
+    assert ledger.finished_part(piece) is None

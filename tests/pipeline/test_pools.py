@@ -15,7 +15,7 @@ from pipeline.threads import limit_threads, thread_environment
 NODES = st.lists(
     st.builds(Node, st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 16.0, 96.0]), st.sampled_from([0.0, 1.0, 2.0, 8.0]))
 )
-KIND = st.fixed_dictionaries({"finish": st.booleans(), "network": st.booleans()})
+KIND = st.fixed_dictionaries({"finish": st.booleans(), "network": st.booleans(), "speak": st.booleans()})
 
 
 @given(NODES, st.integers(1, 1000), st.none() | st.integers(1, 64), st.sampled_from(["auto", "cpu", "cuda"]), KIND)
@@ -25,7 +25,8 @@ def test_all_workers_fit_their_nodes(
     pools = plan_pools(nodes, jobs, workers, device, **kind)
     usable = [node for node in nodes if node.cpus] or [Node(1.0)]
     # One worker of each stage fits the smallest node.
-    stages = (pools.track, pools.lipsync, pools.render)
+    stages = (pools.track, pools.lipsync, pools.render, *([pools.speak] if pools.speak else []))
+    assert (pools.speak is not None) == kind["speak"]
     one_of_each = pools.prepare_cpus + pools.stitch_cpus + sum(pool.cpus for pool in stages)
     assert one_of_each <= min(node.cpus for node in usable)
     assert min(pools.prepare_cpus, pools.stitch_cpus, *(pool.cpus for pool in stages)) > 0
@@ -46,7 +47,7 @@ def test_all_workers_fit_their_nodes(
 
 def seated(pools: Pools, nodes: list[Node]) -> bool:
     """Can all workers of all pools sit somewhere, those for a GPU on one? Node by node, in whole sets."""
-    stages = [pools.track, pools.lipsync, pools.render]
+    stages = [pools.track, pools.lipsync, pools.render, *([pools.speak] if pools.speak else [])]
     left = [pool.size for pool in stages]
     for node in sorted(nodes, key=lambda node: -node.gpus):
         cpus, gpus = node.cpus - pools.prepare_cpus, float(int(node.gpus))
@@ -102,6 +103,31 @@ def test_a_gpu_without_cores_beside_it_is_not_counted_on() -> None:
 def test_small_runs_start_few_workers() -> None:
     pools = plan_pools([Node(128.0, 64.0)], 1, finish=True)
     assert pools.track.size == pools.render.size == pools.lipsync.size == 8
+
+
+@pytest.mark.parametrize("node", [Node(1.0), Node(2.0), Node(64.0), Node(64.0, 8.0), Node(1.0, 1.0)])
+@pytest.mark.parametrize("finish", [False, True])
+@pytest.mark.parametrize("network", [False, True])
+def test_speaking_has_a_share_that_the_others_make_room_for(node: Node, finish: bool, network: bool) -> None:
+    kind = {"finish": finish, "network": network}
+    silent, pools = plan_pools([node], 50, **kind), plan_pools([node], 50, **kind, speak=True)
+    assert silent.speak is None
+    assert pools.speak is not None
+    assert (pools.speak.gpus, pools.speak.threads) == (0.0, 1)
+    cores = min(node.cpus, 2.0)
+    assert pools.speak.cpus == pytest.approx(0.15 * cores)
+    for name in ("track", "lipsync", "render"):
+        before, after = getattr(silent, name), getattr(pools, name)
+        assert (after.size, after.gpus, after.threads) == (before.size, before.gpus, before.threads)
+        assert after.cpus == pytest.approx(0.84 * before.cpus, abs=0.002)
+    one_of_each = [pools.prepare_cpus, pools.stitch_cpus, pools.speak.cpus, pools.cues_cpus]
+    one_of_each += [getattr(pools, name).cpus for name in ("track", "lipsync", "render")]
+    assert 0.98 * cores <= sum(one_of_each) <= cores
+
+
+def test_one_long_script_is_spoken_by_many() -> None:
+    assert [plan_pools([Node(64.0)], jobs, speak=True).speak.size for jobs in (1, 3, 500)] == [8, 24, 32]  # type: ignore[union-attr]
+    assert plan_pools([Node(64.0)], 50, 2, speak=True).speak.size == 2  # type: ignore[union-attr]
 
 
 def test_threads_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pipeline.receipts as receipts_module
 from manifests.job import Job
 from manifests.options import Options
 from pipeline.receipts import TICK_NS, Receipts
+from raydub.errors import Code, DependencyError
 
 WEIGHTS = ["aa"]
 RESULT: dict[str, Any] = {
@@ -68,7 +69,15 @@ def test_a_finished_job_is_told_at_a_glance(tmp_path: Path, job: Job, monkeypatc
     monkeypatch.setattr(media.opening, "content_identity", never)
     monkeypatch.setattr(receipts_module, "output_digest", never)
     found = known(tmp_path, job.model_copy(update={"id": "new name", "line": 1}))
-    assert found == {**RESULT, "id": "new name", "line": 1, "attempts": 0, "wall_seconds": 0.0, "seconds": {}}
+    assert found == {
+        **RESULT,
+        "id": "new name",
+        "line": 1,
+        "attempts": 0,
+        "wall_seconds": 0.0,
+        "seconds": {},
+        "spoken": 0,
+    }
 
 
 def changes(job: Job) -> dict[str, Callable[[], object]]:
@@ -199,6 +208,103 @@ def test_the_reference_picture_is_an_input(tmp_path: Path, job: Job) -> None:
     assert known(tmp_path, job) is not None
     make(picture, b"jpg", LONG_AGO + 1)
     assert known(tmp_path, job) is None
+
+
+@pytest.fixture
+def spoken(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job with a script, with a voice that is a file, with faces and a bed."""
+    monkeypatch.setattr("tts.engines.find.release", lambda name: f"{name} 1.0")
+    files = {name: str(make(tmp_path / "in" / name, b"content")) for name in ("s.srt", "v.onnx", "f.png", "m.wav")}
+    options = Options(
+        tts="piper",
+        voice=f"ana={files['v.onnx']}; ben=es",
+        speakers=f"ana=reference:{files['f.png']}; ben=left",
+        bed="duck",
+        bed_audio=files["m.wav"],
+    )
+    return job.model_copy(update={"audio": None, "script": files["s.srt"], "options": options})
+
+
+def test_a_spoken_job_is_told_at_a_glance(tmp_path: Path, spoken: Job) -> None:
+    receipts = Receipts(tmp_path)
+    assert receipts.finished(spoken, WEIGHTS) is None
+    make(Path(spoken.output), b"film")
+    result = {**RESULT, "segments": 12, "spoken": 5, "script": spoken.script, "job_dir": "/w/jobs/k"}
+    assert receipts.write(spoken, WEIGHTS, result)
+    found = known(tmp_path, spoken)
+    assert found is not None
+    assert (found["segments"], found["script"], found["job_dir"]) == (12, spoken.script, "/w/jobs/k")
+    # In this run nothing was spoken for it.
+    assert (found["spoken"], found["seconds"], found["attempts"]) == (0, {}, 0)
+
+
+@pytest.mark.parametrize("name", ["s.srt", "v.onnx", "f.png", "m.wav"])
+def test_script_voices_faces_and_bed_are_inputs(tmp_path: Path, spoken: Job, name: str) -> None:
+    path = tmp_path / "in" / name
+    for change in (
+        lambda: make(path, b"CONTENT"),
+        lambda: make(path, b"content", LONG_AGO + 1),
+        lambda: make(path, b"more content"),
+        path.unlink,
+    ):
+        assert run(tmp_path, spoken) or not path.exists()
+        assert known(tmp_path, spoken) is not None
+        time.sleep(0.02)  # the clock of ctime has ticks of some ms
+        change()
+        assert known(tmp_path, spoken) is None
+    assert not run(tmp_path, spoken), "an input is absent"
+
+
+def test_another_way_to_speak_has_another_answer(tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(tmp_path, spoken)
+    for change in (
+        {"tts": "espeak"},
+        {"voice": "es"},
+        {"language": "es"},
+        {"overflow": "trim"},
+        {"speakers": None},
+        {"bed": "mix"},
+        {"bed_audio": None},
+        {"loudness": -20.0},
+    ):
+        options = spoken.options.model_copy(update=change)
+        assert known(tmp_path, spoken.model_copy(update={"options": options})) is None, change
+    audio = spoken.model_copy(update={"audio": spoken.script, "script": None})
+    assert known(tmp_path, audio) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(receipts_module, "SPEECH_VERSION", 99)
+        assert known(tmp_path, spoken) is None
+
+    def absent(name: str) -> str:
+        raise DependencyError(Code.DEPENDENCY_MISSING, f"{name} is not installed")
+
+    for release in (lambda name: f"{name} 1.1", absent):
+        with monkeypatch.context() as patch:
+            patch.setattr("tts.engines.find.release", release)
+            assert known(tmp_path, spoken) is None
+    assert known(tmp_path, spoken) is not None
+
+
+def test_without_a_script_no_engine_is_asked_for(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(name: str) -> str:
+        raise AssertionError(name)
+
+    monkeypatch.setattr("tts.engines.find.release", never)
+    assert run(tmp_path, job)
+    assert known(tmp_path, job) is not None
+
+
+def test_the_real_engine_says_its_release(tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(receipts_module, "_face_models", lambda name, with_reference: "")
+    command = spoken.model_copy(update={"options": Options(tts="command", language="es")})
+    monkeypatch.setenv("RAYDUB_TTS_COMMAND", "say {text_file} {out_wav}")
+    assert run(tmp_path, command)
+    assert known(tmp_path, command) is not None
+    monkeypatch.setenv("RAYDUB_TTS_COMMAND", "say --loud {text_file} {out_wav}")
+    assert known(tmp_path, command) is None
+    monkeypatch.delenv("RAYDUB_TTS_COMMAND")
+    assert known(tmp_path, command) is None
 
 
 def test_uris_and_absent_files_have_none(tmp_path: Path, job: Job) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from manifests.job import Job
+from manifests.options import Options
+from manifests.speech import SpeechTracks, VoiceTrack
 from pipeline.events import Assembled, Dropped, Failed, Item, Planned
 from pipeline.failures import as_raydub_error, failed
-from pipeline.rows import pack, pack_job, unpack, unpack_job
+from pipeline.rows import is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
 from raydub.errors import Code, InputError
-from stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
+from stages.types import Chunk, Gate, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.fakes import faces
 
 CHUNK = Chunk("jöb", "/w/jobs/k", 3, 9, Span(75, 100))
@@ -24,8 +26,11 @@ ITEMS: list[Item] = [
     TrackedChunk(CHUNK, faces(Span(0, 0)), 25),
     SynthesisedChunk(CHUNK, faces(CHUNK.span), 2, {"patches": np.zeros((13, 4, 4, 3), np.uint8)}, {"track": 0.5}),
     Part(CHUNK, "/w/p.mp4", 25, 13, 2, {"render": 1.5}, reused=True),
+    Part(CHUNK, "/w/p.mp4", 25, 13, 2, gates=(Gate(0, 75, 80, 0.25), Gate(1, 80, 100, 1.0))),
+    dataclasses.replace(CHUNK, key="k" * 32, parts_dir="/w/parts/s"),
     Planned("a", "/w", 9, 225, {"prepare": 1.0}, ("W_X: y",), "warp", ({"name": "n", "sha256": "s", "licence": "l"},)),
     Planned("a", "/w", 9, 225, finished={"status": "ok"}),
+    Planned("a", "/w", 9, 225, segments=12, spoken=3, attempt=2),
     failed("a", "track", InputError(Code.INPUT_TRUNCATED, "short", hint="mend"), line=4, chunk=3),
     Dropped("a", 7),
     Assembled("a", "/o.mp4", 225, 0.25),
@@ -62,6 +67,61 @@ def test_a_row_holds_the_arrays_and_little_else() -> None:
 def test_jobs_travel_too() -> None:
     job = Job(id="a", video="v", audio="b", output="o", line=3)
     assert unpack_job(pack_job(job)) == job
+
+
+SPOKEN = Job(
+    id="ä",
+    video="v",
+    script="s.srt",
+    output="o",
+    line=3,
+    output_root="/r",
+    options=Options(voice="ana=es+f3; ben=es", speakers="ana=left; ben=reference:/x/ben;1.png", loudness=-16.5),
+    speech=SpeechTracks(
+        voices=(
+            VoiceTrack(speaker="ana", path="/w/0.flac", identity="i0", face="left", spans=((0, 9), (48000, 96001))),
+            VoiceTrack(speaker="ben", path="/w/1.flac", identity="i1", face="right", spans=(), level=-23.0),
+            VoiceTrack(speaker="", path="/w/2.flac", identity="i2"),
+        ),
+        sound="/w/sound.flac",
+        sound_identity="i3",
+        rate=44100,
+        samples=2**40 + 1,
+        timed=True,
+        segments=12,
+        spoken=3,
+        run="r",
+        report="/w/timing.json",
+        warnings=("W_TIMING: cue 3",),
+        seconds=1.25,
+    ),
+)
+
+
+def test_jobs_travel_with_their_speech() -> None:
+    row = pack_job(SPOKEN)
+    assert set(row) == set(pack(ITEMS[0]))
+    back = unpack_job(row)
+    assert back == SPOKEN
+    assert back.speech is not None
+    assert back.speech.duration == SPOKEN.speech.duration  # type: ignore[union-attr]
+    assert [voice.spans for voice in back.speech.voices] == [((0, 9), (48000, 96001)), (), None]
+
+
+def test_requests_to_rehearse_travel_too() -> None:
+    for job in (SPOKEN, SPOKEN.model_copy(update={"speech": None})):
+        row = pack_cues(job, 24, 31)
+        assert [type(row[name]) for name in ("kind", "job_id", "meta", "blob")] == [str, str, str, bytes]
+        assert unpack_cues(row) == (job, 24, 31)
+        assert not is_job(row)
+
+
+def test_no_row_is_taken_for_another() -> None:
+    assert is_job(pack_job(SPOKEN))
+    assert unpack_cues(pack_job(SPOKEN)) is None
+    for item in ITEMS:
+        assert unpack_cues(pack(item)) is None
+        assert not is_job(pack(item))
 
 
 def test_an_error_is_the_same_after_the_trip() -> None:

@@ -1,0 +1,105 @@
+"""What became of a job's lines: which frames of which face got a new mouth for which cue, from the records of its
+folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.ledger import Ledger
+from raydub.errors import Code, StageError
+from stages.gate import RAMP
+from stages.plan import JobPlan, chunks_of, load_plan
+from stages.types import F32, Gate
+
+
+@dataclass(frozen=True)
+class LineFrames:
+    """A cue and its frames. frames: how many the cue lasts, from its start to the end of its time or of its speech,
+    whichever is later; made: of these, with a new mouth, by voice of the plan."""
+
+    row: Mapping[str, Any]
+    voice: int | None
+    frames: int
+    made: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class JobTimeline:
+    """report: the timing report; gate: by voice (or face, in a job with one voice), (n_frames,) float32 how much of a
+    new mouth shows; lines: by cue; outside: by voice, frames with a new mouth in none of its own cues, nor in
+    the ramp before or after one."""
+
+    plan: JobPlan
+    report: Mapping[str, Any]
+    folder: Path
+    gate: tuple[F32, ...]
+    lines: tuple[LineFrames, ...]
+    outside: tuple[int, ...]
+
+
+def load_timeline(job_dir: str) -> JobTimeline:
+    """Raises StageError STORAGE where the folder, its report or a part of it is not there (any more)."""
+    plan = load_plan(job_dir)
+    speech = plan.job.speech
+    if speech is None or speech.report is None:
+        raise StageError(
+            Code.STORAGE, f"job {plan.job.id!r} has no timing report", hint="only jobs with a script have one"
+        )
+    path = Path(speech.report)
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StageError(Code.STORAGE, f"{path} cannot be read: {error}", hint="run the job again") from error
+    chunks = chunks_of(plan)
+    parts = Ledger(job_dir).finished_parts(chunks)
+    if len(parts) < len(chunks):
+        missing = f"{len(chunks) - len(parts)} of {len(chunks)} parts are not there"
+        raise StageError(Code.STORAGE, f"job {plan.job.id!r}: {missing}", hint="run the job again")
+    gate = _gates([gate for part in parts.values() for gate in part.gates], plan)
+    faces = [voice.face for voice in speech.voices]
+    lines = tuple(_line(row, faces, gate, plan.rate) for row in report["segments"])
+    return JobTimeline(plan, report, path.parent, gate, lines, tuple(_outside(lines, gate, plan)))
+
+
+def cue_frames(row: Mapping[str, Any], rate: Fraction, n_frames: int) -> tuple[int, int]:
+    """First output frame of a cue, and the one after its last: of its time, if it has any, and of its speech."""
+    starts, ends = (
+        [Fraction(str(row[name])) for name in names if row[name] is not None]
+        for names in (("cue_start", "start"), ("cue_end", "end"))
+    )
+    first, last = floor(min(starts) * rate), ceil(max(ends) * rate)
+    return min(first, n_frames), min(last, n_frames)
+
+
+def _gates(gates: Sequence[Gate], plan: JobPlan) -> tuple[F32, ...]:
+    count = max(len(plan.voices), 1 + max((gate.face for gate in gates), default=0))
+    found = tuple(np.zeros(plan.n_frames, np.float32) for _ in range(count))
+    for face, start, stop, level in gates:
+        found[face][start:stop] = level
+    return found
+
+
+def _line(row: Mapping[str, Any], faces: Sequence[str], gate: Sequence[F32], rate: Fraction) -> LineFrames:
+    first, last = cue_frames(row, rate, len(gate[0]))
+    voice = faces.index(row["face"]) if row["face"] in faces else None
+    return LineFrames(row, voice, last - first, tuple(int((one[first:last] > 0).sum()) for one in gate))
+
+
+def _outside(lines: Sequence[LineFrames], gate: Sequence[F32], plan: JobPlan) -> list[int]:
+    found = []
+    for number, one in enumerate(gate):
+        rest = one > 0
+        for line in lines:
+            if line.voice == plan.voice_of(number):
+                first, last = cue_frames(line.row, plan.rate, plan.n_frames)
+                rest[max(0, first - RAMP) : last + RAMP] = False
+        found.append(int(rest.sum()))
+    return found
