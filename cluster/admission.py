@@ -15,13 +15,14 @@ from manifests.results import JobResult
 from pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
 from pipeline.locks import RunLock
 from pipeline.receipts import Receipts
-from raydub.errors import Code, RaydubError, StageError
+from raydub.errors import Code, DependencyError, RaydubError, StageError
+from tts.engines.find import check_engine
 
 
 @dataclass
 class Admission:
     """open: jobs to be run, whose outputs are locked; closed: outcomes of the others, in no order; earlier: how many of
-    these were finished before; unable: was a lip engine or were weights missing? digests: of the weights, by engine and
+    these were finished before; unable: was an engine or were weights missing? digests: of the weights, by engine and
     finishers."""
 
     open: list[Job] = field(default_factory=list)
@@ -75,14 +76,18 @@ def _finished(job: Job, receipts: Receipts, found: Admission) -> bool:
 
 
 def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
-    """Jobs whose lip engine and weights are there; the others fail before any work is done. Weights of the catalogue
-    that are not there yet are fetched now, once, with the user looking on."""
+    """Jobs whose lip and speech engines and weights are there; the others fail before any work is done. Weights of the
+    catalogue that are not there yet are fetched now, once, with the user looking on."""
     checked: dict[str, RaydubError | None] = {}
     able: list[Job] = []
     for job in jobs:
-        key = _key(job)
+        speech = f"{job.options.tts} {job.options.voice}" if job.script is not None else ""
+        key = f"{_key(job)} {speech}"
         if key not in checked:
             try:
+                if job.script is not None:
+                    check_engine(job.options.tts)
+                    fetch_absent(_voice_weights(job))
                 fetch_absent(job_weights(job.options))
                 make_job_engine(job.options).weights()
                 for finisher in make_finishers(job.options):
@@ -94,9 +99,17 @@ def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
         if problem is None:
             able.append(job)
         else:
-            found.unable = True
+            found.unable = found.unable or isinstance(problem, DependencyError)
             found.closed.append(JobResult.failure(job, problem))
     return able
+
+
+def _voice_weights(job: Job) -> list[str]:
+    """Names of the catalogue's files that the voices named by a job need."""
+    from tts.engines.files import weights_of
+
+    entries = (weights_of(job.options.tts, voice) for voice in job.options.voices_of().values())
+    return [entry.name for entry in entries if entry is not None]
 
 
 def _key(job: Job) -> str:

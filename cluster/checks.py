@@ -49,6 +49,7 @@ def all_checks(start_ray: bool = False) -> Iterator[Check]:
         ("lip engine", _embedded),
         ("quality", _quality),
         ("weights", _weights),
+        ("speech", _speech),
         ("ray", _ray_session if start_ray else _ray),
     ]
     for name, check in checks:
@@ -198,6 +199,22 @@ def _weights() -> Check:
     if here:
         return Check("weights", "ok", f"{', '.join(here)} in {place}")
     return Check("weights", "note", f"none in {place}", "raydub models list shows what restoring and upscaling use")
+
+
+def _speech() -> Check:
+    from tts.engines.find import check_engine, engine_names, release
+
+    here, absent = [], []
+    for name in engine_names():
+        try:
+            check_engine(name)
+            here.append(f"{name} ({release(name)})")
+        except RaydubError as error:
+            absent.append(f"{name}: {error.hint}")
+    hint = "; ".join(absent)
+    if not here:
+        return Check("speech", "note", "no speech engine: scripts cannot be spoken, sound files can be used", hint)
+    return Check("speech", "ok", ", ".join(here), hint)
 
 
 def _ray() -> Check:

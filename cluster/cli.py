@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands import demo, doctor, dub, frames, models, plan, run, submit, train, validate
+from cluster.commands import (
+    demo,
+    doctor,
+    dub,
+    frames,
+    models,
+    plan,
+    run,
+    submit,
+    timeline,
+    train,
+    tts,
+    validate,
+    voices,
+)
 from cluster.output import say
 from raydub import __version__
 
@@ -40,6 +54,9 @@ app.command("dub")(dub.dub)
 app.command("submit")(submit.submit)
 app.command("validate")(validate.validate)
 app.command("plan")(plan.plan)
+app.command("tts")(tts.tts)
+app.command("voices")(voices.voices)
+app.command("timeline")(timeline.timeline)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

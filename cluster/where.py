@@ -76,15 +76,17 @@ def _on_ray(
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
     """From the nodes that there are, and how many jobs, to the worker pools for what this run's jobs ask for."""
+    from manifests.speech import needs_sound
     from pipeline.engines import finishes, resolved_engine
     from pipeline.pools import plan_pools
 
     asked = [job.options for job in request.jobs]
+    speak = any(map(needs_sound, request.jobs))
     finish = any(map(finishes, asked))
     network = any(resolved_engine(options) != "warp" for options in asked)
 
     def plan(present: Sequence[Node], count: int) -> Pools:
-        return plan_pools(present, count, request.workers, request.device, finish=finish, network=network)
+        return plan_pools(present, count, request.workers, request.device, finish=finish, network=network, speak=speak)
 
     return plan
 

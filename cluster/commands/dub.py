@@ -16,8 +16,11 @@ from raydub.errors import EXIT_USAGE
 @command
 def dub(
     video: Annotated[str, typer.Option("--video", help="Video, image or folder of images.")],
-    audio: Annotated[str, typer.Option("--audio", help="The new speech: any file with sound.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The dubbed video: .mp4, .mov or .mkv.")],
+    audio: Annotated[str | None, typer.Option("--audio", help="The new speech: any file with sound.")] = None,
+    script: Annotated[
+        str | None, typer.Option("--script", help="Or what is to be spoken: .srt, .vtt, .ass, .json, .jsonl, .txt.")
+    ] = None,
     work_dir: options.WorkDir = None,
     use_ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray; a single job is quicker without.")] = False,
     address: options.Address = None,
@@ -29,7 +32,12 @@ def dub(
     model: options.Model = None,
     restore: options.Restore = None,
     upscale: options.Upscale = None,
+    tts: options.Tts = None,
+    voice: options.Voice = None,
+    language: options.Language = None,
+    bed: options.Bed = None,
     more: options.Set = None,
+    tts_command: options.TtsCommand = None,
     accept_license: options.AcceptLicense = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
@@ -40,12 +48,15 @@ def dub(
     set_up_logging(verbose)
     options.accept_licences(accept_license)
     options.allow_fetching(allow_scheme, allow_private)
+    options.use_command(tts_command)
     from cluster.runner import RunRequest, run_jobs
     from manifests.read import check_rows
 
     root = output.absolute().parent
-    row: dict[str, Any] = {"video": video, "audio": audio, "output": output.name}
-    asked = check_rows([(1, row | options.chosen(engine, model, more, restore, upscale))], Path.cwd(), root)
+    row: dict[str, Any] = {"video": video, "audio": audio, "script": script, "output": output.name}
+    speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
+    fields = options.chosen(engine, model, more, restore, upscale, **speech)
+    asked = check_rows([(1, row | fields)], Path.cwd(), root)
     if asked.bad:
         for problem in asked.errors:
             problem.line = None

@@ -75,7 +75,7 @@ def pull(
     feature: Annotated[
         list[str] | None,
         typer.Option(
-            "--for", help="What a feature needs: wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector."
+            "--for", help="What a feature needs: wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, kokoro."
         ),
     ] = None,
     accept_license: Annotated[
@@ -123,7 +123,8 @@ def verify(names: Names = None, as_json: options.AsJson = False) -> int:
 
     asked = _asked(names, None)
     done: list[dict[str, Any]] = []
-    for entry in asked or [*ENTRIES, *custom_entries()]:
+    every = asked or [*ENTRIES, *custom_entries()]
+    for entry in [one for main in every for one in (main, *main.companions)]:
         path = find_file(entry.file)
         if path is None and not asked:
             continue
@@ -160,7 +161,7 @@ def path(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of `rayd
 @app.command("import")
 @command
 def import_weights(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights: .pth, .pt, .safetensors.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights: .pth, .pt, .safetensors, .onnx of a voice.")],
     as_name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="It must be this file of the catalogue.")
     ] = None,

@@ -13,6 +13,7 @@ from cluster.output import JSON_HELP
 from media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
 from pipeline.engines import LICENCE_VARIABLE
 from raydub.errors import Code, UsageError
+from tts.engines.find import COMMAND_VARIABLE
 
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV or Parquet file, one job per row.")]
 OutputRoot = Annotated[
@@ -67,6 +68,27 @@ Upscale = Annotated[
     str | None,
     typer.Option("--upscale", help="Upscale frames of rows that do not say: none, x2, x4, general or anime."),
 ]
+Tts = Annotated[
+    str | None, typer.Option("--tts", help="Speech engine of rows that name none: espeak, piper, kokoro, command, ..")
+]
+Voice = Annotated[
+    str | None,
+    typer.Option("--voice", help="Voice of rows that name none, or 'speaker=voice; ..'; see `raydub voices`."),
+]
+Language = Annotated[
+    str | None, typer.Option("--language", help="Language of scripts in rows that name none, such as es or pt-br.")
+]
+Bed = Annotated[
+    str | None, typer.Option("--bed", help="The original sound in rows that do not say: none, duck or mix.")
+]
+TtsCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--tts-command",
+        metavar="COMMAND",
+        help="What --tts command runs, with {text_file}, {out_wav}, {language}, {voice}; default: RAYDUB_TTS_COMMAND.",
+    ),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other manifest field, e.g. --set crf=20.")
 ]
@@ -95,9 +117,10 @@ def chosen(
     more: Sequence[str] | None,
     restore: str | None = None,
     upscale: str | None = None,
+    **speech: str | None,
 ) -> dict[str, str]:
-    """Manifest fields from flags; a --model that is a path starts at the current folder. Raises UsageError FIELD_VALUE
-    for a --set without "="."""
+    """Manifest fields from flags; a --model that is a path starts at the current folder. speech: tts, voice,
+    language, bed. Raises UsageError FIELD_VALUE for a --set without "="."""
     fields: dict[str, str] = {}
     for pair in more or ():
         name, equals, value = pair.partition("=")
@@ -113,7 +136,7 @@ def chosen(
         fields["model"] = os.path.abspath(model) if is_path(model, Path.cwd()) else model
     fields |= {"restore": restore} if restore is not None else {}
     fields |= {"upscale": upscale} if upscale is not None else {}
-    return fields
+    return fields | {name: value for name, value in speech.items() if value is not None}
 
 
 def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
@@ -139,6 +162,13 @@ def allow_fetching(schemes: Sequence[str] | None, private: bool) -> None:
         os.environ[SCHEMES_VARIABLE] = ",".join(dict.fromkeys(name for name in said if name))
     if private:
         os.environ[PRIVATE_VARIABLE] = "1"
+
+
+def use_command(command: str | None) -> None:
+    """Record the operator's speech program where this process looks for it; workers are told
+    (WorkSettings.tts_command). It never comes from a manifest, which may be a stranger's."""
+    if command is not None:
+        os.environ[COMMAND_VARIABLE] = command
 
 
 def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:

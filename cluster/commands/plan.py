@@ -38,7 +38,7 @@ def plan(
     asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)
-    remote = [job.id for job in asked.jobs if is_remote(job.video) or is_remote(job.audio)]
+    remote = [job.id for job in asked.jobs if any(map(is_remote, job.inputs().values()))]
     for job in asked.jobs:
         if job.id in remote:
             continue

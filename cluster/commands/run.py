@@ -35,7 +35,12 @@ def run(
     model: options.Model = None,
     restore: options.Restore = None,
     upscale: options.Upscale = None,
+    tts: options.Tts = None,
+    voice: options.Voice = None,
+    language: options.Language = None,
+    bed: options.Bed = None,
     more: options.Set = None,
+    tts_command: options.TtsCommand = None,
     accept_license: options.AcceptLicense = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
@@ -46,10 +51,12 @@ def run(
     set_up_logging(verbose)
     options.accept_licences(accept_license)
     options.allow_fetching(allow_scheme, allow_private)
+    options.use_command(tts_command)
     from cluster.manifest import load_manifest
     from cluster.runner import RunRequest, run_jobs
 
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
+    speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
+    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale, **speech))
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,

@@ -168,10 +168,14 @@ class Case:
         """Markers of finished parts by file name."""
         found = {}
         # Digits first: a marker that is being written has a hidden name.
-        for path in sorted(self.work.glob("jobs/*/parts/[0-9]*.json")):
+        for path in sorted(self.marker_files()):
             with suppress(FileNotFoundError):
                 found[path.name] = json.loads(path.read_text())
         return found
+
+    def marker_files(self) -> list[Path]:
+        """Markers of fake stages lie in their job's folder, those of real ones beside the parts that jobs share."""
+        return [path for places in ("jobs/*/parts", "parts/*") for path in self.work.glob(f"{places}/[0-9]*.json")]
 
     def results(self) -> dict[str, JobResult]:
         """The results manifest, which has each row once."""
@@ -259,7 +263,7 @@ def whole(case: Case, *, abandoned: bool = False) -> None:
     names, for the next run to sweep."""
     leftovers = [path for path in case.root.rglob("*") if ".tmp" in path.name or path.name.startswith("join-")]
     assert leftovers == [] or abandoned
-    for path in case.work.glob("jobs/*/parts/*.json"):
+    for path in case.marker_files():
         assert path.with_suffix(".mp4").stat().st_size == json.loads(path.read_text())["bytes"]
     asked = [json.loads(line) for line in case.manifest.read_text().splitlines()]
     rows = case.results()

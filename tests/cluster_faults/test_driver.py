@@ -31,14 +31,14 @@ def killed_twice(case: Case, n_parts: int, *address: str) -> None:
             until(lambda run=run: not _others(run.process.pid), "the end of the driver's children")
         else:
             until(lambda: _still(case), "the end of the work of a dead driver")
-        finished = {path.name: path.stat().st_mtime_ns for path in case.work.glob("jobs/*/parts/*.json")}
+        finished = {path.name: path.stat().st_mtime_ns for path in case.marker_files()}
         assert third * n_parts // 3 <= len(finished) < n_parts
         assert before.items() <= finished.items()
         before = finished
     begun = len(steps(case.work))
     assert case.run(*address).code == EXIT_OK
     whole(case)
-    finished = {path.name: path.stat().st_mtime_ns for path in case.work.glob("jobs/*/parts/*.json")}
+    finished = {path.name: path.stat().st_mtime_ns for path in case.marker_files()}
     # Only what was missing was done: as many renders as missing parts, and no marker of before was written again.
     assert len([step for step in steps(case.work)[begun:] if step[0] == "render"]) == n_parts - len(before)
     assert before.items() <= finished.items()
@@ -173,11 +173,11 @@ def stopped_and_again(case: Case, number: int, code: int, *address: str) -> None
     assert [row.status for row in rows.values()].count("skipped") >= 1
     until(lambda: _still(case), "the end of all work")
     assert not _others(run.process.pid)
-    before = {path.name: path.stat().st_mtime_ns for path in case.work.glob("jobs/*/parts/*.json")}
+    before = {path.name: path.stat().st_mtime_ns for path in case.marker_files()}
     # The list of what was not done is a manifest, too; the whole one does the same.
     assert case.run(*address).code == EXIT_OK
     whole(case)
-    after = {path.name: path.stat().st_mtime_ns for path in case.work.glob("jobs/*/parts/*.json")}
+    after = {path.name: path.stat().st_mtime_ns for path in case.marker_files()}
     assert before.items() <= after.items()
     assert len(after) == 15
     for name, n in {"a": 3, "b": 6, "c": 6}.items():

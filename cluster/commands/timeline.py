@@ -1,0 +1,81 @@
+"""`raydub timeline`: which frames of which face moved for which line of a job, as a table and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.commands import options
+from cluster.output import command, say, say_json
+from raydub.errors import EXIT_OK, Code, UsageError
+
+
+@command
+def timeline(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results manifest of a run, or a job's folder.")],
+    job: Annotated[str | None, typer.Option("--job", help="Id of the job; needed when there are several.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG of cues, speech, bed and gates.")] = None,
+    begin: Annotated[float, typer.Option("--from", min=0, help="First second of the picture.")] = 0.0,
+    end: Annotated[float | None, typer.Option("--to", min=0, help="Last second of the picture.")] = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Show the frames that each line of a script changed on each face, from the records in the work folder."""
+    from pipeline.timeline import load_timeline
+
+    if output is not None and output.suffix.lower() != ".png":
+        raise UsageError(Code.OUTPUT_FORMAT, f"{output} is no .png", hint="name the picture something.png")
+    found = load_timeline(_folder(results, job))
+    if output is not None:
+        from cluster.plot import draw_timeline
+
+        draw_timeline(found, output, begin, end)
+    speech = found.plan.job.speech
+    names = [voice.face or voice.speaker or "face" for voice in speech.voices] if speech else []
+    if len(names) != len(found.gate):
+        names = [f"face {number}" for number in range(len(found.gate))]
+    rows = [
+        {
+            "number": line.row["number"],
+            "speaker": line.row["speaker"],
+            "start": line.row["start"],
+            "end": line.row["end"],
+            "frames": line.frames,
+            "synthesised": dict(zip(names, line.made, strict=True)),
+        }
+        for line in found.lines
+    ]
+    outside = dict(zip(names, found.outside, strict=True))
+    if as_json:
+        say_json({"job": found.plan.job.id, "segments": rows, "outside": outside, "picture": str(output or "")})
+    else:
+        _say_table(rows, outside, names)
+        if output is not None:
+            say(str(output))
+    return EXIT_OK
+
+
+def _say_table(rows: list[dict[str, Any]], outside: dict[str, int], names: list[str]) -> None:
+    heads = "".join(f"{name[-14:]:>16}" for name in names)
+    say(f"{'cue':>4}  {'speaker':<14}{'from':>9}{'to':>9}{'frames':>8}{heads}")
+    for row in rows:
+        made = "".join(f"{row['synthesised'][name]:>16}" for name in names)
+        times = f"{row['start']:>9.3f}{row['end']:>9.3f}{row['frames']:>8}"
+        say(f"{row['number']:>4}  {row['speaker'][:13]:<14}{times}{made}")
+    say(f"{'outside its own cues':<46}" + "".join(f"{outside[name]:>16}" for name in names))
+
+
+def _folder(results: Path, job: str | None) -> str:
+    if results.is_dir():
+        return str(results)
+    from manifests.results import read_results
+
+    try:
+        found = [row for row in read_results(results) if row.job_dir and (job is None or row.id == job)]
+    except (OSError, ValueError) as error:
+        raise UsageError(Code.MANIFEST_UNREADABLE, f"{results} is no results manifest: {error}") from error
+    if len(found) != 1:
+        ids = ", ".join(row.id for row in found[:10]) or "no finished job"
+        raise UsageError(Code.FIELD_MISSING, f"{results} has {ids}", hint="name one with --job", field="job")
+    return str(found[0].job_dir)

@@ -1,0 +1,141 @@
+"""`raydub tts`: a script or a text to a sound file and a timing report, without any video being dubbed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.commands import options
+from cluster.output import command, say, say_json, set_up_logging, show_error, warn
+from raydub.errors import EXIT_OK, Code, UsageError
+
+_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus")
+
+
+@command
+def tts(
+    output: Annotated[Path, typer.Option("--output", "-o", help=f"Sound file: {', '.join(_SUFFIXES)}.")],
+    script: Annotated[
+        Path | None, typer.Argument(metavar="[SCRIPT]", help=".srt, .vtt, .ass, .json, .jsonl or .txt.")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="What to say, in the place of a script.")] = None,
+    video: Annotated[
+        str | None, typer.Option("--video", help="The video that it is for: gives length, rate, channels and bed.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option("--tts", help="Speech engine; default: espeak.")] = None,
+    voice: options.Voice = None,
+    language: options.Language = None,
+    bed: options.Bed = None,
+    more: options.Set = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Timing report, a JSON file; default: beside the sound file.")
+    ] = None,
+    work_dir: Annotated[
+        Path | None, typer.Option("--work-dir", help="Keeps what was spoken for the next time; default: nothing.")
+    ] = None,
+    tts_command: options.TtsCommand = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Speak a script. Cues with times are heard at their times; --set overflow=shift and other fields apply."""
+    set_up_logging(verbose)
+    options.use_command(tts_command)
+    if (script is None) == (text is None):
+        raise UsageError(Code.FIELD_CONFLICT, "give either a script or --text", hint="raydub tts SCRIPT -o speech.wav")
+    if text is not None and not text.strip():
+        raise UsageError(Code.SCRIPT_EMPTY, "--text says nothing", hint="give some text", field="text")
+    if output.suffix.lower() not in _SUFFIXES:
+        hint = f"one of {', '.join(_SUFFIXES)}"
+        raise UsageError(Code.OUTPUT_FORMAT, f"{output} has the suffix {output.suffix or 'none'!r}", hint=hint)
+    fields = options.chosen(None, None, more, tts=engine, voice=voice, language=language, bed=bed)
+    with tempfile.TemporaryDirectory(prefix="raydub-tts-") as scratch:
+        if text is not None:
+            script = Path(scratch) / "text.txt"
+            script.write_text(text, encoding="utf-8")
+        assert script is not None
+        row: dict[str, Any] = {
+            "video": video or "none",
+            "script": str(script.absolute()),
+            "output": "none.mp4",
+            **fields,
+        }
+        job = _job(row, Path(scratch))
+        made = _speak(job, video is not None, str(work_dir.absolute() if work_dir else scratch))
+        said = _published(made, output, report or output.with_suffix(".timing.json"), None if text else str(script))
+    _show(said, made.warnings, output, as_json)
+    return EXIT_OK
+
+
+def _job(row: dict[str, Any], scratch: Path) -> Any:
+    """The job of a row whose output nobody will write, hence in a folder where it is in nobody's way."""
+    from manifests.read import check_rows
+
+    asked = check_rows([(1, row)], Path.cwd(), scratch)
+    for problem in asked.errors:
+        problem.line = problem.job = None
+    for problem in asked.errors[1:]:
+        show_error(problem)
+    if asked.errors:
+        raise asked.errors[0]
+    return asked.jobs[0].model_copy(update={"line": None})
+
+
+def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
+    from tts.engines.find import check_engine
+    from tts.shape import Shape
+    from tts.track import SpeechMaker
+
+    check_engine(job.options.tts)
+    maker = SpeechMaker()
+    try:
+        if with_video:
+            return maker.make(job, work_dir)
+        if job.options.bed != "none":
+            raise UsageError(Code.FIELD_CONFLICT, "bed needs the --video whose sound it keeps", hint="leave it out")
+        return maker.speak(job, Shape(48000, 1, None, None, False, ()), work_dir)
+    finally:
+        maker.close()
+
+
+def _published(made: Any, output: Path, report: Path, script: str | None) -> dict[str, Any]:
+    """The sound in the form that its name asks for, and the report beside it; returns what the report says. script:
+    what the report is to name, None for a text."""
+    import ffmpeg
+
+    from media.ffmpeg import run_ffmpeg
+    from media.publish import discard, publish, temp_beside, write_atomic
+
+    temp = temp_beside(output)
+    try:
+        graph = ffmpeg.output(ffmpeg.input(f"file:{made.sound}").audio, f"file:{temp}", **{"fflags": "+bitexact"})
+        run_ffmpeg(graph, 120.0 + float(made.duration), Code.ENCODE_FAILED)
+        publish(temp, output)
+    finally:
+        discard(temp)
+    said: dict[str, Any] = json.loads(Path(made.report).read_text(encoding="utf-8"))
+    # Files of the work folder mean nothing outside it.
+    said.pop("voices")
+    said["script"] = script
+    write_atomic(report, json.dumps(said, ensure_ascii=False, indent=1).encode())
+    return said
+
+
+def _show(said: dict[str, Any], warnings: tuple[str, ...], output: Path, as_json: bool) -> None:
+    if as_json:
+        say_json({"output": str(output), "warnings": list(warnings), **said})
+        return
+    for row in said["segments"]:
+        heard = row["end"] > row["start"]
+        times = f"{row['start']:9.3f} {row['end']:9.3f}" if heard else f"{'left out':>19}"
+        how = ", ".join(row["actions"])
+        say(f"{row['number']:>4} {times}  {row['voice']:<16}{how:<28}{row['text'][:50]}")
+    for warning in warnings:
+        warn(warning)
+    loud = said["mix"]["integrated_lufs"]
+    peak = said["mix"]["true_peak_dbtp"]
+    level = f"{loud:.1f} LUFS, {peak:.1f} dBTP" if loud is not None else "too short for a loudness"
+    say(f"{output}: {said['seconds']:.2f} s, {level}")
