@@ -9,6 +9,9 @@ BENCH_OUT ?= bench-out
 MEDIA ?= $(or $(RAYDUB_TEST_MEDIA),../shared/media)
 CLIP ?= $(firstword $(wildcard $(MEDIA)/video/webcam_en_720p30.mp4) examples/demo/clip.mp4)
 SPEECH ?= examples/demo/speech_es.flac
+SCRIPT ?= examples/demo/lines_es.srt
+# The demo's sample has no sound that could lie under the speech.
+BED ?= $(if $(findstring examples/demo,$(CLIP)),none,duck)
 
 # spandrel, beside which our networks are checked, imports a torchvision that fails beside a CPU torch: it gets an environment
 # of its own and none of the packages that it asks for but these.
@@ -47,6 +50,7 @@ bench: $(VENV)/.dev      ## the benchmarks one after another, figures as JSON in
 	$(BIN)/python bench/track.py $(CLIP) > $(BENCH_OUT)/track.json
 	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) --random-wav2lip 1 > $(BENCH_OUT)/wav2lip.json
 	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) > $(BENCH_OUT)/warp.json
+	$(BIN)/python bench/speech.py --clip $(CLIP) --script $(SCRIPT) --bed $(BED) > $(BENCH_OUT)/speech.json
 	$(BIN)/python bench/upscale.py --out $(BENCH_OUT)/upscale.json
 	$(BIN)/python bench/restore.py --out $(BENCH_OUT)/restore.json
 	@if [ -d "$(MEDIA)/video" ]; then set -x; $(BIN)/python bench/foreign_audio.py --clips $(MEDIA)/video > $(BENCH_OUT)/foreign_audio.json; \
@@ -57,11 +61,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[openvino]'
+	$(PIP) --editable '.[openvino,espeak]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) --editable '.[openvino,dev]'
+	$(PIP) --editable '.[openvino,espeak,piper,kokoro,dev]'
 	@touch $@
 
 $(EQUIVALENCE)/.ready: constraints.txt

@@ -1,6 +1,6 @@
 """Make the demo's sample again, from nothing but Python packages: a portrait, a clip of it, speech in two languages.
 
-    pip install scikit-image espeakng-loader        # beside raydub itself
+    pip install 'raydub[espeak,sample]'
     python examples/demo/make_sample.py [FOLDER]
 
 Writes portrait.png, clip.mp4, speech_en.flac and speech_es.flac. Nothing is random and nothing is downloaded: the
@@ -10,7 +10,6 @@ portrait lies in scikit-image's own package, the voice is espeak-ng's. Rights: s
 from __future__ import annotations
 
 import argparse
-import ctypes
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,10 +18,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from tts.engines.host import HostedEngine
+from tts.voices import find_voice
+
 HERE = Path(__file__).resolve().parent
 RATE = 25
 SECONDS = 8
 SIDE = 640
+PACE = 150 / 175  # words a minute, against the engine's usual ones
 # Head and shoulders in the 512 x 512 photograph: left, top, side.
 CROP = (64, 0, 320)
 SENTENCES = {
@@ -79,41 +82,6 @@ def write_clip(path: Path, still: npt.NDArray[np.uint8]) -> None:
         container.mux(stream.encode(None))
 
 
-class Voice:
-    """espeak-ng through the library that espeakng-loader brings: text in, samples out."""
-
-    def __init__(self) -> None:
-        import espeakng_loader
-
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path().encode()
-        retrieval = 1  # AUDIO_OUTPUT_RETRIEVAL: samples come to the callback
-        self.rate = self._library.espeak_Initialize(retrieval, 0, data, 0)
-        if self.rate <= 0:
-            raise SystemExit("espeak-ng could not be started")
-
-    def say(self, voice: str, text: str, words_a_minute: int = 150) -> npt.NDArray[np.int16]:
-        """(n,) int16 mono at self.rate."""
-        pieces: list[npt.NDArray[np.int16]] = []
-
-        def collect(samples: ctypes.Array[ctypes.c_short] | None, count: int, _events: int | None) -> int:
-            if samples and count > 0:
-                pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-            return 0
-
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        callback = kind(collect)
-        self._library.espeak_SetSynthCallback(callback)
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise SystemExit(f"espeak-ng has no voice {voice!r}")
-        self._library.espeak_SetParameter(1, words_a_minute, 0)
-        data = text.encode()
-        utf8 = 1
-        self._library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, utf8, None, None)
-        self._library.espeak_Synchronize()
-        return np.concatenate(pieces)
-
-
 def write_speech(path: Path, samples: npt.NDArray[np.int16], rate: int) -> None:
     """Mono FLAC with a quarter of a second of silence before the words, and up to the next half second after them."""
     lead = rate // 4
@@ -137,9 +105,12 @@ def main() -> None:
     still = portrait()
     cv2.imwrite(str(folder / "portrait.png"), still[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     write_clip(folder / "clip.mp4", still)
-    voice = Voice()
-    for language, (name, text) in SENTENCES.items():
-        write_speech(folder / f"speech_{language}.flac", voice.say(name, text), voice.rate)
+    engine = HostedEngine("espeak")
+    for language, (tag, text) in SENTENCES.items():
+        voice, spoken = find_voice(engine, "", tag)
+        said = engine.synthesise(text, voice, spoken, PACE)
+        write_speech(folder / f"speech_{language}.flac", (said.samples * 32768).astype(np.int16), said.rate)
+    engine.close()
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:8d}  {path.name}")
 
