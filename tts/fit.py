@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from tts.placement import Speak, TimingLimits
+from tts.placement import Placement, Speak, TimingLimits
 from tts.types import Segment
 
 
@@ -18,6 +18,27 @@ class Fit:
     spoken: int
     length: int
     squeezed: bool
+
+    def placement(
+        self, segment: Segment, start: int, cut: int, slot: tuple[int, int], borrowed: int = 0, shifted: int = 0
+    ) -> Placement:
+        """The segment heard from `start` on, without its last `cut` samples. slot: its own time, start and stop."""
+        words = self.actions()
+        words += [word for word, much in (("borrowed", borrowed), ("shifted", shifted), ("trimmed", cut)) if much]
+        return Placement(
+            segment,
+            start,
+            self.length - cut,
+            self.natural,
+            self.speed,
+            self.spoken,
+            self.spoken / self.length,
+            cut,
+            *slot,
+            borrowed,
+            shifted,
+            tuple(words) or ("fits",),
+        )
 
     def actions(self) -> list[str]:
         words = ["faster"] if self.speed > 1 else []

@@ -4,6 +4,7 @@ somewhere else does."""
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from tts.types import F32
 
@@ -18,13 +19,17 @@ _LOUD_DB = 15.0
 def levelled(samples: F32, rate: int) -> F32:
     """The (n,) samples at `rate` Hz times one factor: their parts of 30 ms that lie within 15 dB of the loudest have an
     RMS of LEVEL_DB, unless a peak would pass PEAK then. Silence stays as it is."""
-    frame = max(1, round(_FRAME * rate))
-    count = -(-len(samples) // frame)
-    padded = np.zeros(count * frame)
-    padded[: len(samples)] = samples
-    power = (padded.reshape(count, frame) ** 2).mean(axis=1)
+    power = powers(samples, max(1, round(_FRAME * rate)))
     if not power.any():
         return samples
     loud = power[power >= power.max() * 10 ** (-_LOUD_DB / 10)].mean()
     factor = min(10 ** (LEVEL_DB / 20) / np.sqrt(loud), PEAK / float(np.abs(samples).max()))
     return (samples * np.float32(factor)).astype(np.float32)
+
+
+def powers(samples: F32, frame: int) -> npt.NDArray[np.float64]:
+    """Mean square of each `frame` samples, the last ones with silence after them."""
+    count = -(-len(samples) // frame)
+    padded = np.zeros(count * frame)
+    padded[: len(samples)] = samples
+    return np.asarray((padded.reshape(count, frame) ** 2).mean(axis=1), np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
+from heapq import heappop, heappush
 
 from raydub.errors import Code, InputError
 from tts.fit import Fit, Fitter
@@ -31,12 +32,15 @@ class Timed:
         self._fitter = Fitter(rate, speak, limits)
         self._gap = round(limits.gap * rate)
         self._starts = [_samples(segment.start, rate) for segment in segments]
-        stops = (_samples(segment.end, rate) for segment in segments)
-        self._stops = [max(stop, start + 1) for stop, start in zip(stops, self._starts, strict=True)]
+        self._stops = [_samples(segment.end, rate) for segment in segments]
+        # Exact: what overlaps in the script is not a matter of the sample rate.
+        self._script = [(_known(segment.start), _known(segment.end)) for segment in segments]
         self._same = self._next_of_same_speaker()
-        # What has been placed and is still sounding, of everybody: (stop of the speech, stop of the cue, speaker).
-        self._sounding: list[tuple[int, int, str]] = []
-        self._latest = 0
+        # Where each speaker's speech so far stops; that of the cues that a later one may still overlap, by the stop of
+        # the cue; and the first sample that all before leave free, whose order is kept.
+        self._own_stop: dict[str, int] = {}
+        self._overlappable: list[tuple[Fraction, int]] = []
+        self._free = 0
 
     def placed(self) -> tuple[Placement, ...]:
         return tuple(self._place(index) for index in range(len(self._segments)))
@@ -65,26 +69,11 @@ class Timed:
         length = fit.length - cut
         stop = start + length
         shifted, borrowed = start - self._starts[index], max(0, stop - max(self._stops[index], start))
-        actions = fit.actions()
-        actions += ["borrowed"] if borrowed else []
-        actions += ["shifted"] if shifted else []
-        actions += ["trimmed"] if cut else []
-        self._sounding.append((stop, self._stops[index], self._segments[index].speaker))
-        return Placement(
-            self._segments[index],
-            start,
-            length,
-            fit.natural,
-            fit.speed,
-            fit.spoken,
-            fit.spoken / fit.length,
-            cut,
-            self._starts[index],
-            self._stops[index],
-            borrowed,
-            shifted,
-            tuple(actions) or ("fits",),
-        )
+        speaker = self._segments[index].speaker
+        self._own_stop[speaker] = max(stop, self._own_stop.get(speaker, 0))
+        heappush(self._overlappable, (self._script[index][1], stop))
+        slot = (self._starts[index], self._stops[index])
+        return fit.placement(self._segments[index], start, cut, slot, borrowed, shifted)
 
     def _without_room(self, index: int, start: int) -> Placement:
         """A cue at or beyond the end, or wholly under the next one of its speaker."""
@@ -92,29 +81,16 @@ class Timed:
         natural = self._fitter.natural(segment)
         if self._policy != "trim":
             raise self._overflow(index, natural)
-        return Placement(
-            segment,
-            min(start, self._end),
-            0,
-            natural,
-            1.0,
-            natural,
-            1.0,
-            natural,
-            self._starts[index],
-            self._stops[index],
-            actions=("trimmed",),
-        )
+        slot = (self._starts[index], self._stops[index])
+        return Fit(natural, 1.0, natural, natural, False).placement(segment, min(start, self._end), natural, slot)
 
     def _free_from(self, index: int, asked: int) -> int:
         """The first sample at which the cue may be heard: after all that it did not overlap in the script."""
-        self._sounding = [one for one in self._sounding if one[0] > asked]
+        while self._overlappable and self._overlappable[0][0] <= self._script[index][0]:
+            self._free = max(self._free, heappop(self._overlappable)[1])
         # Nobody begins before somebody whose cue came first.
-        speaker, start = self._segments[index].speaker, max(asked, self._latest)
-        for stop, cue_stop, who in self._sounding:
-            if who == speaker or cue_stop <= asked:
-                start = max(start, stop)
-        self._latest = start
+        self._free = max(asked, self._free)
+        start = self._free = max(self._free, self._own_stop.get(self._segments[index].speaker, 0))
         return start
 
     def _limit(self, index: int) -> int:
@@ -124,7 +100,7 @@ class Timed:
 
     def _before_next(self, index: int) -> int:
         stop = self._stops[index]
-        at = bisect_left(self._starts, stop, lo=index + 1)
+        at = bisect_left(self._script, (self._script[index][1],), lo=index + 1)
         if at == len(self._starts):
             return ENDLESS
         return max(stop, self._starts[at] - self._gap)
@@ -139,28 +115,34 @@ class Timed:
         return found
 
     def _overflow(self, index: int, samples: int) -> InputError:
-        segment = self._segments[index]
-        times = [float(at) for at in (segment.start, segment.end) if at is not None]
-        where = " to ".join(f"{at:.3f}" for at in times) + " s"
+        segment, end = self._segments[index], f"the end at {self._seconds(self._end)} s"
+        times = " to ".join(f"{float(at):.3f}" for at in (segment.start, segment.end) if at is not None)
+        cue = f"cue {segment.number} ({_short(segment)}) at {times} s"
+        others = [policy for policy in ("squeeze", "shift", "trim") if policy != self._policy]
+        hint = f"shorten the text, or choose another overflow: {' or '.join(others)}"
         if self._starts[index] >= self._end:
-            end = self._seconds(self._end)
-            message = f"cue {segment.number} ({_short(segment)}) at {where} lies beyond the end at {end} s"
+            message = f"{cue} lies beyond {end}"
             hint = "length=audio lets the picture go on, overflow=trim leaves such cues out"
         else:
-            message = (
-                f"the speech of cue {segment.number} ({_short(segment)}) at {where} is {self._seconds(samples)} s too "
-                f"long, overflow={self._policy}"
-            )
-            hint = "shorten the text, or choose another overflow: squeeze, shift or trim"
+            message = f"the speech of {cue} is {self._seconds(samples)} s too long, overflow={self._policy}"
+            if self._policy == "shift" or self._limit(index) == self._end:
+                message += f": it would run beyond {end}"
+                hint = "shorten the text; length=audio lets the picture go on, overflow=trim cuts the speech off"
+            elif self._limit(index) <= self._starts[index]:
+                message += ": the next cue begins at the same time"
         return InputError(Code.SPEECH_OVERFLOW, message, hint=hint, field="overflow")
 
     def _seconds(self, samples: int) -> str:
         return f"{samples / self._rate:.2f}"
 
 
-def _samples(seconds: Fraction | None, rate: int) -> int:
+def _known(seconds: Fraction | None) -> Fraction:
     assert seconds is not None  # all segments have times, or none
-    return round(seconds * rate)
+    return seconds
+
+
+def _samples(seconds: Fraction | None, rate: int) -> int:
+    return round(_known(seconds) * rate)
 
 
 def _short(segment: Segment) -> str:

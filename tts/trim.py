@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tts.level import powers
 from tts.types import F32
 
 DEPTH_DB = 45.0
@@ -20,10 +21,7 @@ def trimmed(samples: F32, rate: int) -> tuple[int, int]:
     """(start, stop): the range of `samples` ((n,) float32 at `rate` Hz) without the silence at its ends. All of it
     where nothing sounds; never empty where something does."""
     frame = max(1, round(_FRAME * rate))
-    count = -(-len(samples) // frame)
-    padded = np.zeros(count * frame)
-    padded[: len(samples)] = samples
-    power = (padded.reshape(count, frame) ** 2).mean(axis=1)
+    power = powers(samples, frame)
     if not power.any():
         return 0, len(samples)
     level = 10 * np.log10(np.maximum(power, 1e-12))

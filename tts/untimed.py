@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from raydub.errors import Code, InputError
 from tts.fit import Fit, Fitter
@@ -63,22 +62,7 @@ class Untimed:
         for segment, fit in zip(segments, fits, strict=True):
             room = max(0, self._end - at)
             cut = max(0, fit.length - room)
-            length = fit.length - cut
             start = min(at, self._end)
-            actions = [*fit.actions(), *(["trimmed"] if cut else [])]
-            placement = Placement(
-                segment,
-                start,
-                length,
-                fit.natural,
-                fit.speed,
-                fit.spoken,
-                fit.spoken / fit.length,
-                cut,
-                start,
-                start + length,
-                actions=tuple(actions) or ("fits",),
-            )
-            found.append(placement if length else replace(placement, actions=("trimmed",)))
+            found.append(fit.placement(segment, start, cut, (start, start + fit.length - cut)))
             at += fit.length + round(self._limits.pause * self._rate)
         return tuple(found)
