@@ -14,6 +14,7 @@ import numpy.typing as npt
 from media.info import ProbeLimits
 from media.opening import open_input, unreadable
 from media.probe import probe_speech
+from media.sound import regrouped
 from raydub.errors import Code, InputError
 
 F32 = npt.NDArray[np.float32]
@@ -54,7 +55,7 @@ def speech_blocks(
     count, peak = 0, 0.0
     with contextlib.closing(open_input(path, limits, "speech")) as container:
         exact = container.format.name.split(",")[0] in _EXACT_LENGTH
-        blocks = _regrouped(_resampled(container, sample_rate, limits, path))
+        blocks = regrouped(_resampled(container, sample_rate, limits, path), BLOCK_SAMPLES)
         while (block := _next(blocks, path)) is not None:
             if not np.isfinite(block).all():
                 raise InputError(Code.INPUT_UNREADABLE, f"speech {path} has samples that are not numbers")
@@ -75,23 +76,6 @@ def _next(blocks: Iterator[F32], path: str) -> F32 | None:
         return next(blocks, None)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, "speech", error) from error
-
-
-def _regrouped(blocks: Iterator[F32]) -> Iterator[F32]:
-    """The same samples in blocks of BLOCK_SAMPLES: decoders give a few hundred at a time."""
-    held: list[F32] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += len(block)
-        if count >= BLOCK_SAMPLES:
-            whole = np.concatenate(held)
-            for start in range(0, count - BLOCK_SAMPLES + 1, BLOCK_SAMPLES):
-                yield whole[start : start + BLOCK_SAMPLES]
-            held = [whole[count - count % BLOCK_SAMPLES :].copy()]
-            count %= BLOCK_SAMPLES
-    if count:
-        yield np.concatenate(held)
 
 
 def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str) -> Iterator[F32]:

@@ -111,7 +111,8 @@ def resample(samples: F32, from_rate: int, to_rate: int) -> F32:
 
 
 def regrouped(blocks: Iterator[F32], frames: int) -> Iterator[F32]:
-    """The same sample frames, (n, channels) each, in blocks of `frames`, the last one shorter."""
+    """The same sample frames, (n,) or (n, channels) each, in blocks of `frames`, the last one shorter: decoders give a
+    few hundred at a time."""
     held: list[F32] = []
     count = 0
     for block in blocks:

@@ -16,6 +16,7 @@ from manifests.job import Job
 from media import audio
 from media.activity import RATE, Loudness, activity, voiced
 from media.info import Colour, VideoInfo
+from media.sound import regrouped
 from models.mel import MelStream, mel_spectrogram
 from raydub.errors import Code, InputError, StageError
 from stages.hear import MelFile, hear
@@ -74,7 +75,8 @@ def test_streamed_mel_and_activity_are_those_of_the_whole() -> None:
 @given(st.lists(st.integers(0, 3 * audio.BLOCK_SAMPLES), max_size=8))
 def test_regrouping_keeps_every_sample_in_its_place(lengths: list[int]) -> None:
     samples = np.arange(sum(lengths), dtype=np.float32)
-    blocks = list(audio._regrouped(iter(np.split(samples, np.cumsum(lengths)[:-1]) if lengths else [])))
+    pieces = iter(np.split(samples, np.cumsum(lengths)[:-1]) if lengths else [])
+    blocks = list(regrouped(pieces, audio.BLOCK_SAMPLES))
     np.testing.assert_array_equal(np.concatenate([np.zeros(0, np.float32), *blocks]), samples)
     assert all(len(block) == audio.BLOCK_SAMPLES for block in blocks[:-1])
 
