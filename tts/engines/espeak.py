@@ -13,8 +13,8 @@ from __future__ import annotations
 import ctypes
 import difflib
 import importlib.metadata
+import json
 import os
-import pickle
 import signal
 from functools import cached_property
 from typing import Any, NoReturn
@@ -176,8 +176,9 @@ class Espeak:
             raise StageError(Code.TTS_FAILED, f"the engine espeak crashed (signal {os.WTERMSIG(status)})")
         if os.waitstatus_to_exitcode(status) != 0 or not answer:
             raise StageError(Code.TTS_FAILED, f"the engine espeak could not speak with the voice {called!r}")
-        data, happenings = pickle.loads(answer)  # our own fork wrote it
-        return (np.frombuffer(data, np.int16) / np.float32(32768)).astype(np.float32), happenings
+        line, _, data = answer.partition(b"\n")
+        told = [(*numbers, phoneme.encode("latin-1")) for *numbers, phoneme in json.loads(line)]
+        return (np.frombuffer(data, np.int16) / np.float32(32768)).astype(np.float32), told
 
     def _speak_and_exit(self, parent: int, write: int, called: str, text: str, pace: int) -> NoReturn:
         # Nothing of the parent's may run here a second time, so the process ends by _exit whatever happens.
@@ -187,8 +188,10 @@ class Espeak:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             said = self._speak(called, text, pace)
             if said is not None:
+                data, happenings = said
+                told = [(*numbers, phoneme.decode("latin-1")) for *numbers, phoneme in happenings]
                 with os.fdopen(write, "wb") as stream:
-                    pickle.dump(said, stream)
+                    stream.write(json.dumps(told).encode() + b"\n" + data)
                 code = 0
         finally:
             os._exit(code)
