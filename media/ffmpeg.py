@@ -6,29 +6,19 @@ end_running() is called; and on Linux the kernel kills ffmpeg when the thread th
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
 
 import ffmpeg
 
+from raydub.bound import bound, kill_group
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 
 _TAIL = 1500
 _REAP_SECONDS = 5.0  # somebody outside the group may hold the pipe of a program that is dead
-# Runs in the new process before ffmpeg takes its place: asks the kernel for SIGKILL when the parent goes (prctl(2),
-# PR_SET_PDEATHSIG = 1), and leaves at once when that has happened already. subprocess's preexec_fn would save these
-# 20 ms, but runs Python between fork and exec, which can hang in a process with threads.
-_BOUND = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
-    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
-)
-
 _lock = threading.Lock()
 _running: set[int] = set()  # process groups of ffmpegs
 _ended: set[int] = set()  # those that end_running() has killed and nobody has said so yet
@@ -58,7 +48,7 @@ def run_ffmpeg(graph: Any, timeout: float, code: Code = Code.STITCH_FAILED) -> N
     """
     head = [ffmpeg_binary(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
     process = subprocess.Popen(
-        _bound(head + ffmpeg.get_args(graph)),
+        bound(head + ffmpeg.get_args(graph)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -77,7 +67,7 @@ def run_ffmpeg(graph: Any, timeout: float, code: Code = Code.STITCH_FAILED) -> N
             _ended.discard(process.pid)
         if process.poll() is None:
             # The whole group, so that nothing it started is left behind.
-            _kill_group(process.pid)
+            kill_group(process.pid)
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=_REAP_SECONDS)
     if stopped:
@@ -94,21 +84,8 @@ def end_running() -> int:
         groups = list(_running)
         _ended.update(groups)
         for group in groups:
-            _kill_group(group)
+            kill_group(group)
     return len(groups)
-
-
-def _bound(command: list[str]) -> list[str]:
-    """The command, bound to the life of this process where the kernel can do that."""
-    if not sys.platform.startswith("linux") or not sys.executable:
-        return command
-    program = shutil.which(command[0]) or command[0]
-    return [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), program, *command[1:]]
-
-
-def _kill_group(group: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
 
 
 def _overrun(when: str) -> StageError:

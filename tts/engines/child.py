@@ -13,8 +13,8 @@ import sys
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
+from raydub.bound import end_with_parent
 from raydub.errors import Code, RaydubError, StageError
-from tts.engines.bound import end_with_parent
 
 if TYPE_CHECKING:
     from tts.engines.base import Engine

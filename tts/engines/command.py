@@ -22,9 +22,9 @@ from typing import IO
 import numpy as np
 
 from models.load import sha256_of
+from raydub.bound import bound, kill_group
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
 from tts.engines.base import longest, time_limit
-from tts.engines.bound import bound, kill_group
 from tts.engines.find import COMMAND_VARIABLE
 from tts.types import Utterance, Voice
 

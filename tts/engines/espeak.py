@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from raydub.bound import end_with_parent
 from raydub.errors import Code, DependencyError, InputError, StageError
-from tts.engines.bound import end_with_parent
 from tts.types import F32, Mark, Utterance, Voice
 
 WORDS_A_MINUTE = 175

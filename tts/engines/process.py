@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from raydub import errors
+from raydub.bound import kill_group
 from raydub.errors import Code, RaydubError, StageError
-from tts.engines.bound import kill_group
 
 _START = 180.0  # seconds until an engine has said hello: imports of large packages on a cold, slow disk
 _LINE = 32 << 20  # bytes of an answer's line beyond which it is no answer
