@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Self
 
@@ -88,7 +90,8 @@ class PartWriter:
             if codec == "libx265":
                 context.codec_tag = "hvc1"
             self._stream = stream
-            self._container.start_encoding()
+            with _same_priority():
+                self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError, TypeError) as error:
             self._abandon()
             raise self._failure(error) from error
@@ -153,6 +156,21 @@ class PartWriter:
         if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
             return storage_error(error, self._path)
         return StageError(Code.ENCODE_FAILED, f"encoding {self._path} failed: {error}")
+
+
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """The thread is scheduled afterwards as it was before. Run by root, SVT-AV1 gives the thread that opens it
+    real-time priority and leaves it there: everything else on the machine then waits for that thread."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def count_frames(path: str) -> int:

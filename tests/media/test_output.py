@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def test_other_codecs_join_too(tmp_path: Path, codec: str) -> None:
     assert (info.rate, info.n_frames) == (rate, 23)
     with open_frames(info) as reader:
         assert [number_of(frame) for frame in reader.frames(0, 23)] == list(range(23))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no schedulers to look at on this system")
+@pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
+def test_an_encoder_leaves_the_thread_s_priority_alone(tmp_path: Path, codec: str) -> None:
+    """As root, SVT-AV1 makes the thread that opens it a real-time one (SCHED_FIFO 99)."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    parts_at(tmp_path, Fraction(25), [5], codec=codec, preset="ultrafast", crf=40)
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
 
 
 def test_long_speech_is_cut_and_short_speech_padded(tmp_path: Path) -> None:
