@@ -4,7 +4,6 @@ libraries."""
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
@@ -26,12 +25,11 @@ from pipeline.limits import StepLimits
 from pipeline.local import through_stages
 from pipeline.rows import Row, pack, unpack
 from pipeline.steps import Steps, WorkSettings
+from raydub.bound import die_with_parent
 from stages.types import Part
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from pipeline.child import main; main()"
 """What `python -c` runs: argv is the number of the socket and the import path as JSON."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Line:
@@ -60,7 +58,8 @@ def main() -> None:
     """Serve the parent until it hangs up."""
     # Ctrl-C reaches everybody in the terminal's group: it is the parent's to decide what becomes of the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_the_parent()
+    # Linux only: elsewhere the closed socket says it, to a child whose interpreter still runs.
+    die_with_parent()
     os.set_inheritable(int(sys.argv[1]), False)
     connection = Connection(int(sys.argv[1]))
     hello = json.loads(connection.recv_bytes())
@@ -103,13 +102,6 @@ def _orders(connection: Connection) -> Iterator[dict[str, Any]]:
     threading.Thread(target=listen, name="listen", daemon=True).start()
     while True:
         yield json.loads(waiting.get())
-
-
-def _die_with_the_parent() -> None:
-    # Linux only: elsewhere the closed socket says it, to a child whose interpreter still runs.
-    if sys.platform.startswith("linux"):
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def settings_of(said: Mapping[str, Any]) -> WorkSettings:

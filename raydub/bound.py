@@ -22,10 +22,17 @@ _PRELUDE = (
 )
 
 
+def die_with_parent() -> None:
+    """Bind this process to the life of its parent, where the kernel can do that. Who calls it has to look whether the
+    parent is gone already (end_with_parent)."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
 def end_with_parent(parent: int) -> None:
     """Bind this process to the life of its parent, whose id is `parent`; ends it if that one is gone already."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 

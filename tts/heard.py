@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,14 @@ from tts.sources import FileSpeech
 class HeardRequest(Request):
     """See the module docstring."""
 
-    def deciding(self) -> Mapping[str, Any]:
+    @cached_property
+    def identity(self) -> str:
+        """Of the sound file, by content."""
         assert self.job.audio is not None
-        return {"audio": probe_speech(self.job.audio).identity}
+        return probe_speech(self.job.audio).identity
+
+    def deciding(self) -> Mapping[str, Any]:
+        return {"audio": self.identity}
 
     def tracks(self) -> SpeechTracks:
         made = super().tracks()
@@ -45,9 +51,8 @@ class HeardRequest(Request):
         # The lips read the file itself: its level is its own, as it is without a bed.
         for path in heard.values():
             Path(path).unlink()
-        identity = probe_speech(self.job.audio).identity
         own = merged(inside, rate) if self.shape.own else None
-        voice = VoiceTrack(speaker="", path=self.job.audio, identity=identity, spans=own)
+        voice = VoiceTrack(speaker="", path=self.job.audio, identity=self.identity, spans=own)
         warnings = (*self.shape.warnings, *report.warnings)
         return SpeechTracks(voices=(voice,), warnings=warnings, **self.sounding(total))
 

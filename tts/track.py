@@ -36,8 +36,7 @@ class SpeechMaker:
         INPUT_*), UsageError or DependencyError for an engine that is unknown or not installed, StageError TTS_FAILED
         and SPEECH_OVERFLOW with the cue's number, STORAGE, DISK_FULL.
         """
-        video = probe_video(job.video, images_rate=job.options.fps, index_dir=str(Path(work_dir) / "index"))
-        shape = shape_of(job, video)
+        shape = _shape(job, work_dir)
         if job.script is None:
             return HeardRequest(job, shape, work_dir, self._run).tracks()
         return self.speak(job, shape, work_dir)
@@ -59,11 +58,10 @@ class SpeechMaker:
         times ask for. Raises what make() raises, but for SPEECH_OVERFLOW."""
         if job.script is None:
             return
-        video = probe_video(job.video, images_rate=job.options.fps, index_dir=str(Path(work_dir) / "index"))
         script = read_script(job.script)
         ahead = job.model_copy(update={"options": job.options.model_copy(update={"overflow": "trim"})})
         engine = self._engine(job.options.tts)
-        request = SpokenRequest(ahead, shape_of(job, video), work_dir, self._run, script, engine)
+        request = SpokenRequest(ahead, _shape(job, work_dir), work_dir, self._run, script, engine)
         request.placed(script.segments[first:stop])
 
     def close(self) -> None:
@@ -76,3 +74,8 @@ class SpeechMaker:
         if name not in self._engines:
             self._engines[name] = HostedEngine(name)
         return self._engines[name]
+
+
+def _shape(job: Job, work_dir: str) -> Shape:
+    video = probe_video(job.video, images_rate=job.options.fps, index_dir=str(Path(work_dir) / "index"))
+    return shape_of(job, video)
