@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -12,10 +13,14 @@ from cluster.downloads import fetch_absent
 from manifests.job import Job
 from manifests.options import job_weights
 from manifests.results import JobResult
+from media.confine import exists
 from pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
+from pipeline.finished import Finished
 from pipeline.locks import RunLock
-from pipeline.receipts import Receipts
 from raydub.errors import Code, DependencyError, RaydubError, StageError
+from raydub.files import storage_error
+from raydub.store import Store
+from stages.output import may_replace
 from tts.engines.find import check_engine
 
 
@@ -42,29 +47,40 @@ class Admission:
         return self.digests[key]
 
 
-def admit(jobs: Sequence[Job], receipts: Receipts, lock: RunLock) -> Admission:
-    """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package. Raises
-    StageError STORAGE, DISK_FULL for the work folder."""
+def admit(jobs: Sequence[Job], finished: Finished, lock: RunLock, work_dir: Path) -> Admission:
+    """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package."""
     found = Admission()
-    able = [job for job in jobs if not _finished(job, receipts, found)]
+    able = [job for job in jobs if not _finished(job, finished, found)]
     able = _with_engines(able, found)
-    held = lock.lock([job.output for job in able]) if able else set()
+    refused = lock.lock([job.output for job in able])
     for job in able:
-        if job.output in held:
-            problem = StageError(
-                Code.OUTPUT_BUSY,
-                f"another run is writing {job.output}",
-                hint="wait for it to end, then run again: what it has finished is kept",
-            )
-            found.closed.append(JobResult.failure(job, problem))
-        else:
+        problem = refused[job.output] or _busy(job) if job.output in refused else _in_the_way(job, Store(work_dir))
+        if problem is None:
             found.open.append(job)
+        else:
+            found.closed.append(JobResult.failure(job, problem))
     return found
 
 
-def _finished(job: Job, receipts: Receipts, found: Admission) -> bool:
+def _busy(job: Job) -> RaydubError:
+    return StageError(
+        Code.OUTPUT_BUSY,
+        f"another run is writing {job.output}",
+        hint="wait for it to end, then run again: what it has finished is kept",
+    )
+
+
+def _in_the_way(job: Job, store: Store) -> RaydubError | None:
+    """OUTPUT_EXISTS where a file that this job did not make stands in its output's place."""
+    try:
+        return None if may_replace(job, store) else exists(job.output)
+    except OSError as error:
+        return storage_error(error, job.output)
+
+
+def _finished(job: Job, finished: Finished, found: Admission) -> bool:
     digests = found.digests_of(job)
-    stored = receipts.finished(job, digests) if digests is not None else None
+    stored = finished.finished(job, digests) if digests is not None else None
     if stored is None:
         return False
     try:

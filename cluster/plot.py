@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.publish import write_atomic
 from media.sound import sound_blocks
 from pipeline.timeline import JobTimeline
 from raydub.errors import Code, UsageError
+from raydub.files import write_atomic
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -40,7 +40,7 @@ def draw_timeline(timeline: JobTimeline, path: Path, begin: float = 0.0, end: fl
     page = _Page(begin, end, timeline)
     for face, file in timeline.report["voices"].items():
         page.cues(face)
-        page.speech(face, str(timeline.folder / file))
+        page.speech(face, file)
     if timeline.report["bed"] is not None:
         page.bed(timeline.report["bed_curve"], timeline.report["curve_rate"])
     for number, gate in enumerate(timeline.gate):

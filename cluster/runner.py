@@ -21,8 +21,9 @@ from manifests.job import Job
 from manifests.results import JobResult, write_failed, write_results
 from pipeline.claims import end_run, start_run
 from pipeline.driver import Driver, stopped_job
+from pipeline.events import Planned
+from pipeline.finished import Finished
 from pipeline.locks import RunLock
-from pipeline.receipts import Receipts
 from raydub.errors import Code, StageError
 
 if TYPE_CHECKING:
@@ -41,19 +42,19 @@ def run_jobs(request: RunRequest) -> RunReport:
     for row in request.bad:
         for problem in row.errors:
             show_error(problem)
-    receipts = Receipts(request.work_dir)
-    with RunLock(request.work_dir) as lock:
-        admitted = admit(request.jobs, receipts, lock)
-        return _Run(request, admitted, receipts).do()
+    finished = Finished(request.work_dir)
+    with RunLock() as lock:
+        admitted = admit(request.jobs, finished, lock, request.work_dir)
+        return _Run(request, admitted, finished).do()
 
 
 class _Run:
     """One run under way. Its results can be told at any moment, from any thread."""
 
-    def __init__(self, request: RunRequest, admitted: Admission, receipts: Receipts) -> None:
+    def __init__(self, request: RunRequest, admitted: Admission, finished: Finished) -> None:
         self._request = request
         self._admitted = admitted
-        self._receipts = receipts
+        self._finished = finished
         self._driver: Driver | None = None
         self._written: tuple[Path, ...] | None = None
         self._writing = False
@@ -123,10 +124,8 @@ class _Run:
             StepLimits(flat=self._request.step_timeout),
         )
 
-    def _record(self, job: Job, result: JobResult) -> None:
-        digests = self._admitted.digests_of(job)
-        if digests is not None:
-            self._receipts.write(job, digests, result.model_dump(mode="json"))
+    def _record(self, job: Job, plan: Planned, result: JobResult) -> None:
+        self._finished.write(job, self._admitted.digests_of(job), plan, result.model_dump(mode="json"))
 
     def _last_words(self) -> None:
         if self._writing:

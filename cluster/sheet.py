@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from media.frames import Frame, open_frames
 from media.probe import probe_video
-from media.publish import write_atomic
 from media.yuv import to_bgr
+from raydub.files import write_atomic
 
 Image = npt.NDArray[np.uint8]
 _TILE = 240

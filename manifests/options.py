@@ -174,6 +174,9 @@ class Options(BaseModel):
         10.0, ge=0.2, le=120.0, allow_inf_nan=False, description="seconds per unit of work, 0.2 to 120"
     )
     mark_synthetic: Truth = Field(True, description="true or false: the file's metadata say that it is synthetic")
+    overwrite: Truth = Field(
+        False, description="true or false: a file at the output's place is replaced, whoever made it"
+    )
 
     def row(self) -> dict[str, Any]:
         """The fields that differ from their defaults, JSON-ready, as they would stand in a manifest row."""

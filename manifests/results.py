@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from manifests.job import Job
 from manifests.rows import BadRow
 from media.fetch_uri import redact
-from media.publish import write_atomic
 from raydub.errors import Code, RaydubError
+from raydub.files import write_atomic
 
 Status = Literal["ok", "failed", "quarantined", "skipped"]
 _NAMES_A_SCHEME = "://"

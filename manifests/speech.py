@@ -16,7 +16,7 @@ SPEECH_VERSION = 1
 
 
 class VoiceTrack(BaseModel):
-    """One speaker's speech alone. path: a sound file of the whole output's length; identity: a hash of its samples;
+    """One speaker's speech alone. path: a sound file of the whole output's length; identity: SHA-256 of the file;
     face: whose mouth it moves, in the words of the field `face`, "" for the job's own; spans: (start, stop) in samples
     at SpeechTracks.rate, where this mouth may be changed, ascending; None for everywhere. level: of the speech, in dB
     re full scale, where it is known and nothing but speech is in the file."""
@@ -47,7 +47,8 @@ class SpeechTracks(BaseModel):
     its identity; rate, samples: of all these files (exact length: samples / rate); timed: the script said when its cues
     are heard, so the output lasts as long as the video unless the job says otherwise; segments: cues of the script, of
     which `spoken` had to be synthesised in this run; report: the timing report, a JSON file, None where no script was
-    spoken; weights: of neural voices; warnings: "W_WORD: sentence"; seconds: spent on it."""
+    spoken; weights: of neural voices; warnings: "W_WORD: sentence"; seconds: spent on it; inputs: SHA-256 of each file
+    that was read for them, by the name of Job.inputs()."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,6 +65,7 @@ class SpeechTracks(BaseModel):
     weights: tuple[VoiceWeights, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    inputs: dict[str, str] = {}
 
     @property
     def duration(self) -> Fraction:

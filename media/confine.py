@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from media.publish import discard, storage_error
 from raydub.errors import Code, StageError
+from raydub.files import discard, storage_error
 
 # A handle for walking needs no leave to list the folder; only Linux has it.
 _WALK = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
@@ -27,12 +27,15 @@ def make_folder(goal: str | Path, root: str | Path) -> None:
         pass
 
 
-def publish_inside(temp: str | Path, goal: str | Path, root: str | Path) -> None:
+def publish_inside(
+    temp: str | Path, goal: str | Path, root: str | Path, mine: Callable[[str], bool] = lambda path: True
+) -> None:
     """fsync `temp`, which lies in the folder of `goal`, and rename it to `goal`, inside `root` and nowhere else. A
     symlink at `goal` itself is replaced, not followed.
 
+    mine: may the file that stands at this path be replaced? Asked only where there is one.
     Raises StageError: OUTPUT_ESCAPES (a folder on the way is a symlink now, or another one than `temp` lies in),
-    STORAGE, DISK_FULL; `temp` is removed then."""
+    OUTPUT_EXISTS, STORAGE, DISK_FULL; `temp` is removed then."""
     name, source = Path(goal).name, Path(temp).name
     try:
         with _folder(goal, root) as folder:
@@ -41,7 +44,12 @@ def publish_inside(temp: str | Path, goal: str | Path, root: str | Path) -> None
                 there, here = os.fstat(stream.fileno()), _look(source, folder)
             if here is None or (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
                 raise _escapes(str(goal), str(Path(goal).parent))
-            os.replace(source, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if _look(name, folder) is None:
+                _move_to_free_name(source, name, folder, str(goal))
+            elif mine(str(goal)):
+                os.replace(source, name, src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                raise exists(str(goal))
             # Some network file systems refuse fsync on a folder; the rename itself stands.
             with contextlib.suppress(OSError):
                 handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
@@ -55,6 +63,29 @@ def publish_inside(temp: str | Path, goal: str | Path, root: str | Path) -> None
     except StageError:
         discard(temp)
         raise
+
+
+def exists(goal: str) -> StageError:
+    """OUTPUT_EXISTS for an output at whose place another file stands."""
+    return StageError(
+        Code.OUTPUT_EXISTS,
+        f"{goal} is there already, and this job did not make it",
+        hint="move it, choose another output, or say --overwrite",
+        field="output",
+    )
+
+
+def _move_to_free_name(source: str, name: str, folder: int, goal: str) -> None:
+    """Rename within a folder, where no file may be replaced: a hard link appears only at a free name."""
+    try:
+        os.link(source, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        raise exists(goal) from None
+    except OSError:
+        # A file system without hard links: between the look and the rename a file may appear.
+        os.replace(source, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return
+    os.unlink(source, dir_fd=folder)
 
 
 @contextmanager

@@ -9,10 +9,9 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from media.fetch_http import Reply, Trouble, ask
 from media.fetch_policy import FetchPolicy
@@ -61,26 +60,14 @@ def fetch(
             return Fetched(known.path, error.message)
 
 
-def remote_state(text: str, work_dir: str | Path) -> Mapping[str, Any] | None:
-    """What is known of an address without asking anybody: path, size, mtime_ns, sha256, etag and modified of the latest
-    copy; None where there is none. Equal states mean the same copy. Costs a stat and a small file."""
+def known_copy(text: str, work_dir: str | Path) -> Copy | None:
+    """The latest copy of what is at an address, without asking anybody; None where there is none."""
     try:
         # A look at the cache needs no leave: what the policy forbids is refused where it would be fetched.
         uri = parse_uri(text, FetchPolicy(schemes=("https", "http"), allow_private=True))
-        copy = Store(work_dir, uri).latest()
-        if copy is None:
-            return None
-        changed = Path(copy.path).stat().st_mtime_ns
+        return Store(work_dir, uri).latest()
     except (InputError, OSError):
         return None
-    return {
-        "path": copy.path,
-        "size": copy.size,
-        "mtime_ns": changed,
-        "sha256": copy.sha256,
-        "etag": copy.marks.etag,
-        "modified": copy.marks.modified,
-    }
 
 
 class _Withheld(Exception):

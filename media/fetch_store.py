@@ -1,8 +1,7 @@
-"""Fetched files in the work folder: `<work_dir>/fetched/<key of the address>/` holds
+"""Fetched files: whole ones are kept in the work folder's store as `fetched/<key of the address>`, with the server's marks
+(ETag, Last-Modified). What is on its way lies in `<work_dir>/fetching/<key of the address>/`:
 
-<sha256><suffix>   a whole file; its name is its content, so a plan that was made with it never meets another one
-state.json         which of them is the latest, and the server's marks for it (ETag, Last-Modified)
-partial, .json     what came so far of the next one, and its marks
+partial, .json     what came so far of the next copy, and its marks
 lock               held by the process that is fetching; the kernel lets it go with the process
 """
 
@@ -10,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -22,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from media.fetch_uri import Uri
-from media.publish import discard, publish, storage_error, write_atomic
 from raydub.errors import Code, StageError
+from raydub.files import discard, storage_error, write_atomic
+from raydub.identity import identify
+from raydub.store import Store as Artefacts
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _POLL_SECONDS = 0.2
@@ -57,7 +57,9 @@ class Store:
     """The folder of one address. Not for two threads at once; between processes `lock` keeps order."""
 
     def __init__(self, work_dir: str | Path, uri: Uri) -> None:
-        self.folder = Path(work_dir) / "fetched" / uri.key
+        self.folder = Path(work_dir) / "fetching" / uri.key
+        self._artefacts = Artefacts(work_dir)
+        self._name = f"fetched/{uri.key}"
         self._suffix = uri.suffix
         self._partial = self.folder / "partial"
 
@@ -80,26 +82,22 @@ class Store:
             os.close(handle)
 
     def latest(self) -> Copy | None:
-        """The latest whole copy, None where there is none or it is not as long as it was."""
+        """The latest whole copy, None where there is none, or other bytes than came."""
+        said = self._artefacts.record(self._name)
         try:
-            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-            path = self.folder / str(state["file"])
-            copy = Copy(
-                str(path),
-                int(state["size"]),
-                str(state["sha256"]),
-                Marks(str(state["etag"]), str(state["modified"])),
-                float(state["checked"]),
-            )
-            # The name in a state that somebody changed must not lead out of the folder.
-            fits = path.parent == self.folder and path.name.startswith(copy.sha256) and len(copy.sha256) == 64
-            return copy if fits and path.is_file() and path.stat().st_size == copy.size else None
+            if said is None:
+                return None
+            marks = Marks(str(said["about"]["etag"]), str(said["about"]["modified"]))
+            path = self._artefacts.blob(str(said["sha256"]), str(said["suffix"]))
+            copy = Copy(str(path), int(said["bytes"]), str(said["sha256"]), marks, float(said["about"]["checked"]))
+            whole = path.stat().st_size == copy.size
+            return copy if whole and identify(path, self._artefacts.identities).sha256 == copy.sha256 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def confirm(self, copy: Copy) -> None:
         """The server stood by this copy just now."""
-        self._say(copy)
+        self._artefacts.tell(self._name, {**asdict(copy.marks), "checked": time.time()})
 
     def partial(self) -> tuple[int, Marks]:
         """How many bytes of the next copy are here, and its marks; (0, no marks) where they cannot be gone on with."""
@@ -129,29 +127,13 @@ class Store:
         discard(self._partial.with_suffix(".json"))
 
     def finish(self, marks: Marks) -> Copy:
-        """The partial file is whole: publish it. Raises StageError STORAGE, DISK_FULL."""
-        try:
-            with open(self._partial, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = self._partial.stat().st_size
-        except OSError as error:
-            raise storage_error(error, str(self._partial)) from error
-        path = self.folder / f"{digest}{self._suffix}"
-        publish(self._partial, path)
+        """The partial file is whole: keep it. Raises StageError STORAGE, DISK_FULL."""
+        now = time.time()
+        kept = self._artefacts.put_file(
+            self._name, self._partial, {**asdict(marks), "checked": now}, suffix=self._suffix
+        )
         discard(self._partial.with_suffix(".json"))
-        copy = Copy(str(path), size, digest, marks, time.time())
-        self._say(copy)
-        return copy
-
-    def _say(self, copy: Copy) -> None:
-        state = {
-            "file": Path(copy.path).name,
-            "size": copy.size,
-            "sha256": copy.sha256,
-            **asdict(copy.marks),
-            "checked": time.time(),
-        }
-        write_atomic(self.folder / "state.json", json.dumps(state).encode())
+        return Copy(kept.path, kept.size, kept.sha256, marks, now)
 
 
 def _locked(handle: int, seconds: float, folder: Path) -> bool:

@@ -13,8 +13,8 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from media.publish import discard, publish, storage_error, temp_beside
 from raydub.errors import Code, StageError
+from raydub.files import discard, publish, storage_error, temp_beside
 
 F32 = npt.NDArray[np.float32]
 

@@ -18,6 +18,7 @@ from media.images import list_images, read_image
 from media.index import index_of
 from media.info import Colour, ProbeLimits, VideoInfo
 from media.planes import Planes, arrange, to_planes
+from media.watch import Input, Watch
 from raydub.errors import Code, InputError
 
 U8 = npt.NDArray[np.uint8]
@@ -100,6 +101,7 @@ class FrameReader:
         self.transform = transform
         self.size = transform.size(info.width, info.height)
         self._decoder: Decoder | None = None
+        self._watch: Watch | None = None
         self._images = list_images(info.path, ProbeLimits()) if info.kind != "video" else []
 
     def __enter__(self) -> Self:
@@ -114,14 +116,23 @@ class FrameReader:
             self._decoder.close()
             self._decoder = None
 
+    def check(self) -> None:
+        """Whoever publishes what was made of the frames asks this before. Raises InputError INPUT_CHANGED unless the
+        video has been the one that was probed the whole time."""
+        if self._watch is not None:
+            self._watch.check()
+
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         """Yield exactly the frames start, .., stop - 1.
 
-        Raises InputError: INPUT_TRUNCATED when the file ends early, INPUT_UNREADABLE when a frame is damaged;
+        Raises InputError: INPUT_CHANGED when it is no longer the video that was probed, INPUT_TRUNCATED when the file
+        ends early, INPUT_UNREADABLE when a frame is damaged;
         ValueError when the range is not within 0..n_frames.
         """
         if not 0 <= start <= stop <= self.info.n_frames:
             raise ValueError(f"frames {start}..{stop} of a video of {self.info.n_frames}")
+        if self._watch is None:
+            self._watch = Watch([Input("video", self.info.path, self.info.identity, self.info.look)])
         if self.info.kind != "video":
             yield from self._stills(start, stop)
             return

@@ -25,9 +25,9 @@ from media.headers import AGAIN
 from media.info import ProbeLimits, VideoInfo
 from media.opening import decoder_pixels, open_input, packets_of, strictly, unreadable, video_stream
 from media.pictures import CODECS, PictureNumbers, pauses
-from media.publish import write_atomic
 from media.rate import I64, Spacing, space_frames
-from raydub.errors import Code, InputError
+from raydub.errors import Code, InputError, StageError
+from raydub.store import Store, verified
 
 _HIDDEN_FRAMES = {"vp8"}
 # Two chunks of an AVI may come as one packet: the fields of a frame.
@@ -223,11 +223,9 @@ def _finish(
     return FrameIndex(pts, keys, time_base, spacing, counted)
 
 
-def store_index(index: FrameIndex, folder: str, identity: str) -> str:
-    """Write the index for other processes; returns its path. Raises StageError STORAGE or DISK_FULL."""
-    path = os.path.join(folder, f"{identity}.frames.npz")
-    write_atomic(path, index.to_bytes())
-    return path
+def store_index(index: FrameIndex, store: Store, identity: str) -> str:
+    """Keep the index for other processes; returns its path. Raises StageError STORAGE or DISK_FULL."""
+    return store.put(f"index/{identity}", index.to_bytes(), ".npz").path
 
 
 def index_of(info: VideoInfo) -> FrameIndex:
@@ -240,10 +238,10 @@ def index_of(info: VideoInfo) -> FrameIndex:
 
 @lru_cache(maxsize=16)
 def _cached(path: str, identity: str, size: int, changed: int, index_path: str | None) -> FrameIndex:
-    if index_path is not None and os.path.exists(index_path):
+    if index_path is not None:
         # A damaged copy is no loss: the video itself is the truth, and it is read again below.
-        with contextlib.suppress(ValueError, KeyError, OSError, EOFError), open(index_path, "rb") as stream:
-            return FrameIndex.from_bytes(stream.read())
+        with contextlib.suppress(ValueError, KeyError, OSError, EOFError, StageError):
+            return FrameIndex.from_bytes(verified(index_path).read_bytes())
     return build_index(path, first_frame_pts(path), ProbeLimits())
 
 

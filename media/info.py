@@ -66,7 +66,7 @@ class VideoInfo(BaseModel):
     clockwise by which stored frames are turned (flip: mirrored left-right before that). sample_aspect: width of a pixel
     over its height, after rotation. duration: n_frames / rate, in seconds. start_time: seconds at which the first frame
     stands in the file. variable_rate: the file's own frames are unevenly spaced, so that some constant-rate frames
-    repeat their predecessor. identity: a hash of size and content that moves with the file. index_path: where the frame
+    repeat their predecessor. identity: SHA-256 of all bytes; look: see raydub.identity. index_path: where the frame
     index was stored for other processes, or None. losses: a sentence on what a recording lacks, or "".
     """
 
@@ -87,6 +87,7 @@ class VideoInfo(BaseModel):
     variable_rate: bool = False
     has_audio: bool = False
     identity: str
+    look: str = ""
     codec: str = ""
     index_path: str | None = None
     losses: str = ""
@@ -102,4 +103,3 @@ class SpeechInfo(BaseModel):
     sample_rate: int
     channels: int
     codec: str
-    identity: str = ""

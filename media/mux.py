@@ -19,9 +19,9 @@ import numpy as np
 from media.ffmpeg import run_ffmpeg
 from media.info import SpeechInfo
 from media.probe import probe_speech
-from media.publish import storage_error
 from media.writer import fine_time_base
 from raydub.errors import Code, StageError
+from raydub.files import storage_error
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v")
 """Containers on offer; .webm takes AV1 video only."""

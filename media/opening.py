@@ -6,7 +6,6 @@ regular file, gets the `file:` prefix, may open no other protocol, and its conta
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -25,9 +24,6 @@ CONTAINERS = (
 _PLAYLIST_SIGNS = ("#extm3u", "ffconcat", "[playlist]", "[reference]", "rtsptext", "# vobsub index", "v=0\n", "v=0\r")
 _PLAYLIST_TAGS = ("mpd", "asx", "smil", "playlist", "smoothstreamingmedia", "compositionplaylist")
 _HEAD = 4096
-_WHOLE_FILE = 8 << 20
-_SAMPLES = 32
-_SAMPLE_BYTES = 128 << 10
 
 
 def check_file(path: str, limits: ProbeLimits, what: str) -> int:
@@ -139,17 +135,3 @@ def decodable(stream: Any, path: str, what: str) -> Any:
             hint="convert it with ffmpeg, to H.264 or AAC for instance; a damaged file can look like this too",
         )
     return stream
-
-
-def content_identity(path: str) -> str:
-    """A hash of size and content: of the whole file up to 8 MiB, of 32 evenly spread samples of 128 KiB beyond."""
-    size = os.path.getsize(path)
-    digest = hashlib.sha256(f"{size}\n".encode())
-    with open(path, "rb") as stream:
-        if size <= _WHOLE_FILE:
-            digest.update(stream.read())
-        else:
-            for step in range(_SAMPLES):
-                stream.seek((size - _SAMPLE_BYTES) * step // (_SAMPLES - 1))
-                digest.update(stream.read(_SAMPLE_BYTES))
-    return digest.hexdigest()[:32]

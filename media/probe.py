@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from fractions import Fraction
 from typing import Any
@@ -15,9 +14,12 @@ from media.complete import Condition, check_complete, check_header, looks_trunca
 from media.images import IMAGE_SUFFIXES, image_size, list_images
 from media.index import FrameIndex, build_index, first_frame, store_index
 from media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
-from media.opening import check_file, content_identity, decodable, open_input, video_stream
+from media.opening import check_file, decodable, open_input, video_stream
 from media.orientation import orientation
+from media.watch import Input, Watch, identify_source
 from raydub.errors import Code, InputError
+from raydub.identity import Cache
+from raydub.store import Store
 
 __all__ = ["Colour", "ProbeLimits", "SpeechInfo", "VideoInfo", "probe_speech", "probe_video"]
 
@@ -28,18 +30,21 @@ def probe_video(
     path: str,
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
     images_rate: Fraction = Fraction(25),
-    index_dir: str | None = None,
+    store: Store | None = None,
 ) -> VideoInfo:
     """Probe a video file, a folder of images or one image.
 
-    images_rate: frames a second for a folder of images or one image (which counts one frame). index_dir: where to store
-    the frame index so that other processes need not read the whole file again to build it.
+    images_rate: frames a second for a folder of images or one image (which counts one frame). store: keeps the frame
+    index and the file's identity, so that other processes need not read the whole file again.
     Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
-    INPUT_LIMIT, VIDEO_NO_STREAM, VIDEO_NO_FRAMES, VIDEO_DIMENSIONS.
+    INPUT_LIMIT, INPUT_CHANGED, VIDEO_NO_STREAM, VIDEO_NO_FRAMES, VIDEO_DIMENSIONS.
     """
+    cache = None if store is None else store.identities
     if os.path.isdir(path) or os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
-        return _probe_images(path, limits, images_rate)
+        return _probe_images(path, limits, images_rate, cache)
     check_file(path, limits, "video")
+    seen = identify_source(path, cache)
+    watch = Watch([Input("video", path, seen.sha256, seen.look)])
     check_header(path, limits, "video")
     if looks_truncated(path):
         check_complete(path, "mov", "video")
@@ -61,8 +66,8 @@ def probe_video(
     width, height = frame.width // 2 * 2, frame.height // 2 * 2
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect if aspect else Fraction(1)
-    identity = content_identity(path)
     spacing = index.spacing
+    watch.check()  # nothing that was read above may be of another file than the identity
     return VideoInfo(
         path=path,
         kind="video",
@@ -78,9 +83,10 @@ def probe_video(
         start_time=_start(index),
         variable_rate=spacing.variable,
         has_audio=has_audio,
-        identity=identity,
+        identity=seen.sha256,
+        look=seen.look,
         codec=codec,
-        index_path=store_index(index, index_dir, identity) if index_dir else None,
+        index_path=store_index(index, store, seen.sha256) if store is not None else None,
         losses=_losses(condition, index),
     )
 
@@ -110,7 +116,6 @@ def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo: 
             sample_rate=context.sample_rate or 0,
             channels=context.channels or 0,
             codec=context.name,
-            identity=content_identity(path),
         )
 
 
@@ -153,13 +158,11 @@ def _colour(frame: Any) -> Colour:
     return Colour(matrix=matrix, full_range=full, primaries=int(frame.color_primaries), transfer=int(frame.color_trc))
 
 
-def _probe_images(path: str, limits: ProbeLimits, rate: Fraction) -> VideoInfo:
+def _probe_images(path: str, limits: ProbeLimits, rate: Fraction, cache: Cache | None) -> VideoInfo:
     files = list_images(path, limits)
     width, height = image_size(files[0], limits)
     _check_size(path, width, height, limits)
-    digest = hashlib.sha256(str(rate).encode())
-    for file in files:
-        digest.update(f"\n{os.path.basename(file)} {content_identity(file)}".encode())
+    seen = identify_source(path, cache)
     lines = height // 2 * 2
     return VideoInfo(
         path=path,
@@ -170,6 +173,7 @@ def _probe_images(path: str, limits: ProbeLimits, rate: Fraction) -> VideoInfo:
         n_frames=len(files),
         duration=float(len(files) / rate),
         colour=Colour(matrix="bt709" if lines >= 720 else "bt601"),
-        identity=digest.hexdigest()[:32],
+        identity=seen.sha256,
+        look=seen.look,
         codec="images",
     )

@@ -14,8 +14,8 @@ import numpy as np
 
 from media.frames import Frame, count_decoded
 from media.info import Colour
-from media.publish import storage_error
 from raydub.errors import Code, StageError
+from raydub.files import storage_error
 
 CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
 """Encoders on offer, with the codec that each writes."""

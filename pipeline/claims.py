@@ -28,8 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from media.publish import storage_error, sweep, write_atomic
+from raydub.files import storage_error, write_atomic
 from raydub.process import born, place, place_of
+from raydub.store import Store
 
 MAX_DEATHS = 2
 """Deaths of workers after which a piece of work is not touched again in this run. One may be an accident."""
@@ -195,12 +196,10 @@ def process_lives(record: Mapping[str, Any]) -> bool:
 
 def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], outputs: Iterable[str] = ()) -> None:
     """Make the folder of a run of this process, and remove what dead runs left: their folders, and temporary files in
-    the caches and in the folders of `outputs`. info: JSON-ready, what the run is about. Raises StageError STORAGE or
+    the store and in the folders of `outputs`. info: JSON-ready, what the run is about. Raises StageError STORAGE or
     DISK_FULL."""
     sweep_runs(work_dir)
-    root = Path(work_dir)
-    for folder in {root / "index", root / "receipts", *root.glob("tracks/*"), *(Path(path).parent for path in outputs)}:
-        sweep(folder)
+    Store(work_dir).sweep({os.path.dirname(path) for path in outputs})
     record = {**this_worker(), "started": time.time(), **info}
     write_atomic(run_dir(work_dir, run_id) / "info.json", json.dumps(record, ensure_ascii=False, default=str).encode())
 

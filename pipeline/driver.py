@@ -21,7 +21,6 @@ from manifests.job import Job
 from manifests.results import JobResult, WeightsUse
 from pipeline.events import Assembled, Failed, Item, Planned
 from pipeline.failures import as_raydub_error
-from pipeline.ledger import Ledger
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from stages.types import Part
 
@@ -77,7 +76,7 @@ class _State:
 class Driver:
     """Takes the jobs of one run to their results.
 
-    record: called with each job that ended well and its result, once everything about it is on disk; stopping: asked
+    record: called with each job that ended well, its plan and its result, once its output is published; stopping: asked
     after every item whether the run is to be stopped.
     """
 
@@ -86,7 +85,7 @@ class Driver:
         executor: Executor,
         watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
-        record: Callable[[Job, JobResult], None] | None = None,
+        record: Callable[[Job, Planned, JobResult], None] | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._executor = executor
@@ -153,14 +152,14 @@ class Driver:
         if state is None or state.plan is not None:
             return
         if plan.finished is not None:
-            self._take_earlier(state, plan.finished)
+            self._take_earlier(state, plan, plan.finished)
             return
         spent = plan.seconds.get("speak", 0.0) + plan.seconds.get("prepare", 0.0)
         state.plan, state.started = plan, self._clock() - spent
         self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks)
         self._stitch_if_complete(state)
 
-    def _take_earlier(self, state: _State, finished: Any) -> None:
+    def _take_earlier(self, state: _State, plan: Planned, finished: Any) -> None:
         """The job was finished by an earlier run."""
         stored = {**finished, "id": state.job.id, "line": state.job.line, "attempts": 0}
         stored |= {"wall_seconds": 0.0, "seconds": {}, "spoken": 0}
@@ -174,7 +173,7 @@ class Driver:
             )
             self._give_outcome(state.job.id, problem)
             return
-        self._keep(state.job, result)
+        self._keep(state.job, plan, result)
         self._close(state, result)
 
     def _take_part(self, part: Part) -> None:
@@ -196,13 +195,7 @@ class Driver:
         if state is None or state.plan is None:
             return
         result = self._success(state, state.plan, done)
-        try:
-            ledger = Ledger(state.plan.job_dir)
-            ledger.publish_job(done.output, result.model_dump(mode="json"), state.parts.values())
-            self._keep(state.job, result)
-        except (OSError, RaydubError) as error:
-            # The video is there; only a later run will not know it and do the stitch again.
-            _log.warning("job %r: its marker could not be written: %s", done.job_id, error)
+        self._keep(state.job, state.plan, result)
         self._close(state, result)
 
     def _success(self, state: _State, plan: Planned, done: Assembled) -> JobResult:
@@ -254,13 +247,13 @@ class Driver:
             total.update(seconds)
         return {name: round(float(value), 3) for name, value in total.items()}
 
-    def _keep(self, job: Job, result: JobResult) -> None:
-        """Let the next run know at a glance. Without it the next run only takes longer to find out."""
+    def _keep(self, job: Job, plan: Planned, result: JobResult) -> None:
+        """Let the next run know. The video is there; without a record the stitch is only done again."""
         if self._record is not None:
             try:
-                self._record(job, result)
+                self._record(job, plan, result)
             except (OSError, RaydubError) as error:
-                _log.warning("job %r: its receipt could not be written: %s", job.id, error)
+                _log.warning("job %r: its record could not be written: %s", job.id, error)
 
     def _close(self, state: _State, result: JobResult) -> None:
         # In this order: a stop between the two lines must not lose the outcome.

@@ -1,13 +1,13 @@
-"""Two drivers never write one output at the same time.
+"""Two drivers never write one output at the same time, whatever their work folders are: the lock belongs to the output.
 
-A few files in the work folder, one locked byte per output (fcntl, POSIX record locks). The kernel lets go of the locks
-when the driver dies, however it dies, so there is nothing to clean up and no lease to expire; NFS servers know them.
-Drivers with different work folders do not see each other: both write whole files under temporary names then, and the
-last one stays.
+Beside the outputs lies a hidden folder of small files, one locked byte per output (fcntl, POSIX record locks). The
+kernel lets go of the locks when the driver dies, however it dies, so there is no lease to expire; NFS servers know
+them. Whoever ends last removes the files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -17,9 +17,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from media.publish import storage_error
+from raydub.errors import StageError
+from raydub.files import make_parent, storage_error
 
-FOLDER = "locks"
+FOLDER = ".raydub.locks"
 _FILES = 64
 """The kernel searches all locks of a file for each new one: 10,000 take 11 s in one file, 0.6 s in 64."""
 _HELD = (errno.EACCES, errno.EAGAIN)
@@ -30,37 +31,50 @@ _log = logging.getLogger(__name__)
 
 
 class RunLock:
-    """The outputs that this process is writing. At most one per process and work folder: to the kernel a process is one
-    owner, and closing any handle of a file ends all of its locks. Child processes do not inherit them."""
+    """The outputs that this process is writing. At most one per process: to the kernel a process is one owner, and
+    closing any handle of a file ends all of its locks. Child processes do not inherit them."""
 
-    def __init__(self, work_dir: str | Path) -> None:
-        self._folder = Path(work_dir) / FOLDER
-        self._handles: dict[int, int] = {}
+    def __init__(self) -> None:
+        self._handles: dict[Path, int] = {}
+        self._told: set[str] = set()
 
-    def lock(self, outputs: Iterable[str]) -> set[str]:
-        """Lock each output; returns those that another live driver holds, which are not locked.
+    def lock(self, outputs: Iterable[str]) -> dict[str, StageError | None]:
+        """Lock each output; returns those that are not locked: with None where another live driver holds it, with the
+        error (STORAGE, DISK_FULL) where its folder cannot be written to.
 
-        Where the file system has no locks, says so in the log and returns none. Raises StageError STORAGE or DISK_FULL.
+        Where the file system has no locks, says so in the log and takes the output for locked.
         """
-        held = set()
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for output in outputs:
+        refused: dict[str, StageError | None] = {}
+        for output in outputs:
+            try:
                 if not self._try(output):
-                    held.add(output)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                raise storage_error(error, str(self._folder)) from error
-            _log.warning(
-                "%s has no file locks (%s): do not run two drivers on the same outputs", self._folder, error.strerror
-            )
-            return set()
-        return held
+                    refused[output] = None
+            except StageError as error:
+                refused[output] = error
+            except OSError as error:
+                folder = str(Path(output).parent)
+                if error.errno not in _ABSENT:
+                    refused[output] = storage_error(error, folder)
+                elif folder not in self._told:
+                    self._told.add(folder)
+                    _log.warning(
+                        "%s has no file locks (%s): do not run two drivers on the same outputs", folder, error.strerror
+                    )
+        return refused
 
     def close(self) -> None:
         """Let go of everything."""
+        folders = {path.parent for path in self._handles}
         while self._handles:
-            os.close(self._handles.popitem()[1])
+            path, handle = self._handles.popitem()
+            with contextlib.suppress(OSError):
+                # Alone with the file: nobody waits for a lock in it, and whoever opened it in this moment looks again.
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            os.close(handle)
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
     def __enter__(self) -> RunLock:
         return self
@@ -71,21 +85,40 @@ class RunLock:
         self.close()
 
     def _try(self, output: str) -> bool:
-        number, at = place_of(output)
-        handle = self._handles.get(number)
-        if handle is None:
-            path = self._folder / f"{number:02x}"
-            handle = self._handles[number] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
-        except OSError as error:
-            if error.errno in _HELD:
-                return False
-            raise
-        return True
+        path, at = place_of(output)
+        while True:
+            known = self._handles.get(path)
+            make_parent(path)
+            try:
+                handle = known if known is not None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except FileNotFoundError:
+                continue  # whoever ended last has just removed the folder
+            try:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
+            except OSError as error:
+                if known is None:
+                    # Nothing of ours is locked in this file, so closing it lets go of nothing.
+                    os.close(handle)
+                if error.errno in _HELD:
+                    return False
+                raise
+            if known is not None or _is_there(path, handle):
+                self._handles[path] = handle
+                return True
+            os.close(handle)  # removed between opening and locking: others lock another file of that name
 
 
-def place_of(output: str) -> tuple[int, int]:
-    """(file, byte) that stand for an output; two ways to name one file give the same."""
-    digest = hashlib.sha256(os.path.realpath(output).encode("utf-8", "surrogatepass")).digest()
-    return digest[8] % _FILES, int.from_bytes(digest[:8]) % _PLACES
+def place_of(output: str) -> tuple[Path, int]:
+    """(file, byte) that stand for an output; two ways to name one file give the same, and so do names that differ in
+    case alone: some file systems take them for one."""
+    real = Path(os.path.realpath(output))
+    digest = hashlib.sha256(real.name.casefold().encode("utf-8", "surrogatepass")).digest()
+    return real.parent / FOLDER / f"{digest[8] % _FILES:02x}", int.from_bytes(digest[:8]) % _PLACES
+
+
+def _is_there(path: Path, handle: int) -> bool:
+    try:
+        there, ours = os.stat(path), os.fstat(handle)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)

@@ -25,6 +25,7 @@ from media.fetch_policy import FetchPolicy
 from pipeline.claims import Claims, this_worker
 from pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work
 from pipeline.failures import failed
+from pipeline.finished import Finished
 from pipeline.ledger import Ledger
 from pipeline.limits import StepLimits
 from pipeline.memory import release_free_memory
@@ -105,6 +106,7 @@ class Steps:
         self._tools = tools
         self._reporter = reporter or Silent()
         self._claims = Claims(settings.work_dir, settings.run_id)
+        self._ledger = Ledger(settings.work_dir)
         self._worker = dict(worker) if worker is not None else this_worker()
         self._watchdog: Watchdog | None = None
         if worker is not None:
@@ -140,9 +142,8 @@ class Steps:
 
         def call() -> tuple[Planned, Sequence[Chunk], Any, Mapping[int, Part]]:
             planned, chunks = self._tools.prepare(job)
-            ledger = Ledger(planned.job_dir)
-            finished = ledger.finished_job(job.output)
-            return planned, chunks, finished, ledger.finished_parts(chunks) if finished is None else {}
+            finished = Finished(self._settings.work_dir).of(job, planned.key)
+            return planned, chunks, finished, self._ledger.finished_parts(chunks) if finished is None else {}
 
         piece, start = Piece.of_job(job.id, "prepare"), time.perf_counter()
         try:
@@ -189,21 +190,20 @@ class Steps:
     def _run(self, stage: str, item: Work, chunk: Chunk) -> Item:
         if self._claims.given_up(chunk.job_id):
             return Dropped(chunk.job_id, chunk.index)
-        ledger, piece, start = Ledger(chunk.job_dir), Piece.of_chunk(chunk, stage), time.perf_counter()
+        piece, start = Piece.of_chunk(chunk, stage), time.perf_counter()
         # Ray does lost rows again from the start, and two jobs may share their parts: what is there is not made twice.
-        known = ledger.finished_part(chunk)
+        known = self._ledger.finished_part(chunk)
         if known is not None:
             return known
         before = {} if isinstance(item, Chunk) else item.seconds
 
         def call() -> TrackedChunk | SynthesisedChunk | Part:
-            done = self._call(stage, item, ledger)
+            done = self._call(stage, item)
             seconds = {**before, **done.seconds, stage: time.perf_counter() - start}
             if not isinstance(done, Part):
                 return dataclasses.replace(done, seconds=seconds)
             part = dataclasses.replace(done, seconds=seconds, attempt=self._attempts(chunk))
-            ledger.publish_part(part, self._settings.run_id)
-            return part
+            return self._ledger.publish_part(part, self._settings.run_id)
 
         finishing = chunk.finish_seconds if stage == "render" else 0.0
         limit = self._settings.limits.for_chunk(len(chunk.span), finishing)
@@ -216,14 +216,12 @@ class Steps:
         self._note(stage, chunk.job_id, len(chunk.span), made.seconds[stage])
         return made
 
-    def _call(self, stage: str, item: Any, ledger: Ledger) -> TrackedChunk | SynthesisedChunk | Part:
+    def _call(self, stage: str, item: Any) -> TrackedChunk | SynthesisedChunk | Part:
         if stage == "track":
             return self._tools.track(item)
         if stage == "lipsync":
             return self._tools.lipsync(item)
-        path = ledger.part_path(item.chunk)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return self._tools.render(item, str(path))
+        return self._tools.render(item, str(self._ledger.store.temp(".mp4")))
 
     def _do(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None = None) -> tuple[T, int]:
         """(What `call` returns, number of the attempt that it took.) Raises its error, or the verdict on the piece."""

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.ledger import Ledger
 from raydub.errors import Code, StageError
+from raydub.store import verified
 from stages.gate import RAMP
 from stages.plan import JobPlan, chunks_of, load_plan
 from stages.types import F32, Gate
@@ -39,7 +39,6 @@ class JobTimeline:
 
     plan: JobPlan
     report: Mapping[str, Any]
-    folder: Path
     gate: tuple[F32, ...]
     lines: tuple[LineFrames, ...]
     outside: tuple[int, ...]
@@ -53,20 +52,19 @@ def load_timeline(job_dir: str) -> JobTimeline:
         raise StageError(
             Code.STORAGE, f"job {plan.job.id!r} has no timing report", hint="only jobs with a script have one"
         )
-    path = Path(speech.report)
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(verified(speech.report).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StageError(Code.STORAGE, f"{path} cannot be read: {error}", hint="run the job again") from error
+        raise StageError(Code.STORAGE, f"{speech.report} cannot be read: {error}", hint="run the job again") from error
     chunks = chunks_of(plan)
-    parts = Ledger(job_dir).finished_parts(chunks)
+    parts = Ledger(plan.work_dir).finished_parts(chunks)
     if len(parts) < len(chunks):
         missing = f"{len(chunks) - len(parts)} of {len(chunks)} parts are not there"
         raise StageError(Code.STORAGE, f"job {plan.job.id!r}: {missing}", hint="run the job again")
     gate = _gates([gate for part in parts.values() for gate in part.gates], plan)
     faces = [voice.face for voice in speech.voices]
     lines = tuple(_line(row, faces, gate, plan.rate) for row in report["segments"])
-    return JobTimeline(plan, report, path.parent, gate, lines, tuple(_outside(lines, gate, plan)))
+    return JobTimeline(plan, report, gate, lines, tuple(_outside(lines, gate, plan)))
 
 
 def cue_frames(row: Mapping[str, Any], rate: Fraction, n_frames: int) -> tuple[int, int]:

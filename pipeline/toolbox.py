@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from manifests.job import Job
@@ -22,7 +23,9 @@ from pipeline.events import Planned
 from pipeline.failures import while_loading
 from pipeline.steps import WorkSettings
 from raydub.errors import RaydubError
+from raydub.identity import changed
 from stages.engine import LipEngine
+from stages.finish import Finisher
 from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from tts.engines.find import COMMAND_VARIABLE
@@ -80,6 +83,8 @@ class StageToolbox:
             warnings=tuple(plan.warnings),
             engine=plan.engine,
             weights=tuple(_record(weights) for weights in plan.weights),
+            inputs=_identities(job, plan),
+            key=plan.content_key,
         )
         return planned, chunks
 
@@ -93,14 +98,15 @@ class StageToolbox:
         """Run the lip engine's network over a chunk."""
         from stages.synthesise import LipsyncStage
 
-        options = self._plan(chunk.chunk).job.options
+        plan = self._plan(chunk.chunk)
+        options, digests = plan.job.options, _digests(plan)
         stage = self._stage(
             "lipsync",
-            engine_key(options),
-            lambda: LipsyncStage(self._engine(options), pick_device(self._settings.device)),
+            engine_key(options) + digests,
+            lambda: LipsyncStage(self._engine(options, digests), pick_device(self._settings.device)),
         )
         if chunk.items.open.any():
-            with while_loading("the lip engine"):
+            with self._loading("lipsync", plan, "the lip engine"):
                 stage.load()
         return stage.run(chunk)  # type: ignore[no-any-return]
 
@@ -108,14 +114,15 @@ class StageToolbox:
         """Draw the mouths, finish the frames, encode and publish the part."""
         from stages.render import RenderStage
 
-        options = self._plan(chunk.chunk).job.options
+        plan = self._plan(chunk.chunk)
+        options, digests = plan.job.options, _digests(plan)
         stage = self._stage(
             "render",
-            engine_key(options) + finish_key(options),
-            lambda: RenderStage(self._engine(options), make_finishers(options)),
+            engine_key(options) + finish_key(options) + digests,
+            lambda: RenderStage(self._engine(options, digests), make_finishers(options)),
         )
         if finishes(options):
-            with while_loading("restoring and upscaling"):
+            with self._loading("render", plan, "restoring and upscaling"):
                 stage.load(pick_device(self._settings.device))
         return stage.run(chunk, out_path)  # type: ignore[no-any-return]
 
@@ -131,8 +138,24 @@ class StageToolbox:
     def _plan(self, chunk: Chunk) -> JobPlan:
         return load_plan(chunk.job_dir)
 
-    def _engine(self, options: Options) -> LipEngine:
-        return self._stage("engine", engine_key(options), lambda: make_job_engine(options))  # type: ignore[no-any-return]
+    def _engine(self, options: Options, digests: str = "") -> LipEngine:
+        """digests: of the weights that are wanted; networks of others under the same name are not."""
+        return self._stage("engine", engine_key(options) + digests, lambda: make_job_engine(options))  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _loading(self, stage: str, plan: JobPlan, what: str) -> Iterator[None]:
+        """Around the loading of networks: the files are those that the plan was made with, before and after it. Raises
+        InputError INPUT_CHANGED; the stage is then forgotten with what it has loaded."""
+        options = plan.job.options
+        with while_loading(what):
+            try:
+                _same_weights(plan, make_job_engine(options), make_finishers(options))
+                yield
+                _same_weights(plan, make_job_engine(options), make_finishers(options))
+            except BaseException:
+                for name in [name for name in self._stages if name[0] in (stage, "engine")]:
+                    del self._stages[name]
+                raise
 
     def _stage(self, kind: str, key: str, make: Any) -> Any:
         known = self._stages.get((kind, key))
@@ -143,6 +166,23 @@ class StageToolbox:
             with while_loading(f"the stage {kind}"):
                 known = self._stages[(kind, key)] = make()
         return known
+
+
+def _digests(plan: JobPlan) -> str:
+    return " ".join(record.sha256 for record in plan.weights)
+
+
+def _same_weights(plan: JobPlan, engine: LipEngine, finishers: Sequence[Finisher]) -> None:
+    wanted = {record.sha256 for record in plan.weights}
+    for record in (*engine.weights(), *(one for finisher in finishers for one in finisher.weights())):
+        if record.sha256 not in wanted:
+            raise changed(f"weights {record.name}")
+
+
+def _identities(job: Job, plan: JobPlan) -> dict[str, str]:
+    """SHA-256 of what each input held, by the name of Job.inputs()."""
+    seen = {"video": plan.video.identity, **{one.what: one.identity for one in plan.inputs}}
+    return {name: seen[name] for name in job.inputs()}
 
 
 def _record(weights: Any) -> Mapping[str, str]:

@@ -67,6 +67,7 @@ class TrackStage:
                 start = time.perf_counter()
                 items = _with_crops(reader, items)
                 seconds["track.crops"] = time.perf_counter() - start
+            reader.check()
         nobody = ~np.logical_or.reduce([face.present[inner] for face in faces])
         return TrackedChunk(chunk, items, int(nobody.sum()), seconds)
 

@@ -11,11 +11,11 @@ import numpy as np
 from media.frames import Frame, open_frames
 from media.info import VideoInfo
 from media.probe import probe_video
-from media.publish import discard, publish, temp_beside, write_atomic
 from media.rewrap import rewrap
 from media.writer import PartWriter, count_frames
 from media.yuv import to_bgr
 from raydub.errors import Code, InputError, StageError, UsageError
+from raydub.files import discard, publish, temp_beside, write_atomic
 from stages.faces import FaceFinder, FacePlan, WantedFace
 from stages.track.config import FaceChoice, TrackConfig
 from stages.types import Bools, Span

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from manifests.options import Options
 from media.frames import Frame, FrameReader
+from raydub.store import Store
 from stages.lipstate import lips_open
 from stages.track import landmarks as lm
+from stages.track.cache import TrackCache
 from stages.track.config import FaceChoice, TrackConfig
 from stages.track.decide import decide, halo
 from stages.track.raw import CUT, shot_score, thumbnail
@@ -40,7 +42,8 @@ class WantedFace(BaseModel):
 
 class FacePlan(BaseModel):
     """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None where `box`
-    (x0, y0, x1, y1, pixels of the working frame) is given. track_dir: the track cache, or None."""
+    (x0, y0, x1, y1, pixels of the working frame) is given. work_dir: where tracks are kept, under track_key; both ""
+    where they are not."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +52,8 @@ class FacePlan(BaseModel):
     box: tuple[int, int, int, int] | None = None
     no_face: str = "keep"
     smooth: bool = True
-    track_dir: str | None = None
+    work_dir: str = ""
+    track_key: str = ""
 
     @property
     def halo(self) -> int:
@@ -99,7 +103,8 @@ class FaceFinder:
         around = Span(max(0, span.start - self.plan.halo), min(n_frames, span.stop + self.plan.halo))
         if self.tracker is None:
             return self._boxed(reader, span, around)
-        raw = self.tracker.raw_tracks(reader, self.plan.track_dir, around, n_frames)
+        cache = TrackCache(Store(self.plan.work_dir), self.plan.track_key) if self.plan.work_dir else None
+        raw = self.tracker.raw_tracks(reader, cache, around, n_frames)
         tracks = decide(
             raw,
             span,

@@ -1,5 +1,5 @@
 """Everything that a job needs to know of its new speech, in one pass over it at flat memory: the timeline, the sound
-features of the lip network (mel.npy) and the frames in which somebody speaks (voiced.npy); per voice, where there are
+features of the lip network (mel) and the frames in which somebody speaks (voiced); per voice, where there are
 several."""
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -16,9 +15,10 @@ from manifests.options import settled_length
 from media.activity import Loudness, voiced_frames
 from media.audio import speech_blocks
 from media.info import VideoInfo
-from media.publish import discard, publish, storage_error, temp_beside
 from models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
-from stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, save_array, voice_file, voices_of
+from raydub.files import discard, storage_error
+from raydub.store import Artefact, Store
+from stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
 from stages.timeline import Timeline, plan_timeline
 from stages.types import F32, Bools, Span
 
@@ -27,17 +27,24 @@ _MARGIN_SECONDS = Fraction(2)
 _SILENT_COLUMNS = 4096
 
 
-def hear(job: Job, video: VideoInfo, folder: Path, kept: Callable[[], Sequence[Span] | None]) -> Timeline:
-    """Listen to the job's speech and decide the timeline; writes mel and voice activity of each voice in `folder`, and
-    where that is limited, the frames in which its mouth may change.
+def hear(
+    job: Job, video: VideoInfo, store: Store, key: str, kept: Callable[[], Sequence[Span] | None]
+) -> tuple[Timeline, dict[str, str]]:
+    """Listen to the job's speech and decide the timeline; keeps mel and voice activity of each voice, and where that is
+    limited, the frames in which its mouth may change, under jobs/<key>/. Returns the blob of each by voice_file().
 
     kept: the source's spans that may be shown, None for all of it; asked for once, when the speech is known to be good.
     Raises InputError: INPUT_*, SPEECH_*, and those of stages.timeline.plan_timeline; StageError STORAGE or DISK_FULL.
     """
     voices = voices_of(job)
     timeline: Timeline | None = None
+    made: dict[str, str] = {}
+
+    def name(file: str, number: int) -> str:
+        return f"jobs/{key}/{voice_file(file, number)}"
+
     for number, voice in enumerate(voices):
-        with MelFile(folder / voice_file(MEL_FILE, number)) as file:
+        with MelFile(store) as file:
             samples, loudness = _listen(voice.path, file)
             if timeline is None:
                 length = Fraction(samples, SAMPLE_RATE) if job.speech is None else job.speech.duration
@@ -45,13 +52,13 @@ def hear(job: Job, video: VideoInfo, folder: Path, kept: Callable[[], Sequence[S
             # Every frame has its window and some room to look ahead.
             file.pad(int((timeline.n_out / video.rate + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW)
             voiced = voiced_frames(loudness.activity(voice.level), video.rate, timeline.n_out)
-            save_array(folder / voice_file(VOICED_FILE, number), voiced)
+            made[voice_file(VOICED_FILE, number)] = put_array(store, name(VOICED_FILE, number), voiced).path
             if voice.spans is not None and job.speech is not None:
                 scope = frames_within(voice.spans, job.speech.rate, video.rate, timeline.n_out)
-                save_array(folder / voice_file(SCOPE_FILE, number), scope)
-            file.publish()
+                made[voice_file(SCOPE_FILE, number)] = put_array(store, name(SCOPE_FILE, number), scope).path
+            made[voice_file(MEL_FILE, number)] = file.put(name(MEL_FILE, number)).path
     assert timeline is not None  # there is at least one voice
-    return timeline
+    return timeline, made
 
 
 def frames_within(spans: Sequence[tuple[int, int]], sample_rate: int, rate: Fraction, n_frames: int) -> Bools:
@@ -90,21 +97,21 @@ def _timeline(job: Job, video: VideoInfo, length: Fraction, kept: Sequence[Span]
 
 
 class MelFile:
-    """Writes an (80, T) float32 .npy file column by column, T unknown until the end; it appears whole, by publish(), or
+    """Writes an (80, T) float32 .npy file column by column, T unknown until the end; it is kept whole, by put(), or
     not at all. Use as a context manager. Columns lie one after the other (Fortran order), so that a chunk of the video
     reads one small piece of the file.
 
     Raises StageError STORAGE or DISK_FULL.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temp = temp_beside(path)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._temp = store.temp(".npy")
         self._columns = 0
         try:
             self._file = open(self._temp, "wb")  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
-            raise storage_error(error, str(path)) from error
+            raise storage_error(error, str(self._temp)) from error
         self._header()
 
     def __enter__(self) -> MelFile:
@@ -127,15 +134,15 @@ class MelFile:
             missing = min(columns - self._columns, _SILENT_COLUMNS)
             self.write(np.full((BANDS, missing), SILENCE, np.float32))
 
-    def publish(self) -> None:
-        """The file is complete."""
+    def put(self, name: str) -> Artefact:
+        """The file is complete: keep it."""
         try:
             self._file.seek(0)
             self._header()
             self._file.close()
         except OSError as error:
-            raise storage_error(error, str(self._path)) from error
-        publish(self._temp, self._path)
+            raise storage_error(error, str(self._temp)) from error
+        return self._store.put_file(name, self._temp, durable=False)
 
     def _header(self) -> None:
         # numpy leaves room for a growing last axis: the header has the same length at the end as at the start.
@@ -146,4 +153,4 @@ class MelFile:
         try:
             self._file.write(data)
         except OSError as error:
-            raise storage_error(error, str(self._path)) from error
+            raise storage_error(error, str(self._temp)) from error

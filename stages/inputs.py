@@ -11,9 +11,7 @@ from media.fetch_policy import FetchPolicy
 from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError, StageError
 
-_OWN_FOLDERS = frozenset(
-    {"fetched", "index", "jobs", "locks", "parts", "receipts", "runs", "sources", "speech", "tracks", "utterances"}
-)
+_OWN_FOLDERS = frozenset({"blobs", "fetching", "refs", "runs", "tmp"})
 
 
 def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> tuple[Job, tuple[str, ...]]:

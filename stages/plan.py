@@ -1,4 +1,4 @@
-"""The plan of one job: everything that its chunks need to know, as one JSON file, and the arrays beside it."""
+"""The plan of one job: everything that its chunks need to know, as one record, and the arrays that it names."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from manifests.job import Job
 from manifests.speech import VoiceTrack
 from media.frames import FrameReader, Transform, open_frames
 from media.info import ExactRate, VideoInfo
-from media.publish import write_atomic
+from media.watch import Input
 from raydub.errors import Code, StageError
+from raydub.store import Artefact, Store, verified
 from stages.engine import Arrays, Speech, WeightsRecord
 from stages.faces import FacePlan
 from stages.timeline import Timeline
 from stages.types import Bools, Chunk, Span
 
-PLAN_FILE = "plan.json"
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
 """Of the first voice; see voice_file."""
 
@@ -39,8 +39,9 @@ class JobPlan(BaseModel):
     finish_every_face: what they want to see together (see stages.finish); finish_seconds: of one core, that they take
     a frame on a CPU, about; weights: of the engine, then of the finishers; warnings: "W_WORD: sentence". sound: the
     file that is heard in the output; voices: the speakers, one (of any name) unless several have a face of their own:
-    face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys, parts_dir:
-    see Chunk.
+    face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys: see Chunk.
+    key: of the plan; content_key: of all that decides the output, wherever the inputs lie; arrays: the blob
+    of each array, by voice_file(); inputs: what the plan was made from, but the video.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +59,8 @@ class JobPlan(BaseModel):
     chunk_frames: int
     work_dir: str
     job_dir: str
-    track_dir: str | None
+    key: str
+    content_key: str
     engine: str
     needs_crops: bool
     finishers: tuple[str, ...] = ()
@@ -71,7 +73,8 @@ class JobPlan(BaseModel):
     voices: tuple[str, ...] = ("",)
     scoped: bool = False
     chunk_keys: tuple[str, ...] = ()
-    parts_dir: str = ""
+    arrays: dict[str, str] = {}
+    inputs: tuple[Input, ...] = ()
 
     @property
     def n_chunks(self) -> int:
@@ -103,7 +106,6 @@ def chunks_of(plan: JobPlan) -> list[Chunk]:
             span_of(plan, index),
             plan.finish_seconds,
             key,
-            plan.parts_dir if key else "",
         )
         for index, key in enumerate(keys)
     ]
@@ -134,27 +136,36 @@ def chunk_length(seconds: float, rate: Fraction) -> int:
     return max(1, round(Fraction(seconds) * rate))
 
 
+def job_dir_of(work_dir: str, key: str) -> str:
+    """Where a job's records lie."""
+    return str(Store(work_dir).root / "refs" / "jobs" / key)
+
+
 def save_plan(plan: JobPlan) -> None:
-    """Write plan.json into the job's folder. Raises StageError STORAGE or DISK_FULL."""
-    write_atomic(Path(plan.job_dir) / PLAN_FILE, plan.model_dump_json(indent=1).encode())
+    """Keep the plan under the job's key. Raises StageError STORAGE or DISK_FULL."""
+    Store(plan.work_dir).put_record(f"jobs/{plan.key}/plan", plan.model_dump(mode="json"), durable=True)
 
 
 def load_plan(job_dir: str) -> JobPlan:
-    """The plan in a job's folder. Raises StageError STORAGE where there is none."""
-    path = os.path.join(job_dir, PLAN_FILE)
+    """The plan of a job. Raises StageError STORAGE where there is none that proves itself."""
+    path = os.path.join(job_dir, "plan.json")
     try:
-        changed = os.stat(path).st_mtime_ns
+        state = os.stat(path)
     except OSError as error:
         raise _lost(path, error) from error
-    return _load_plan(path, changed)
+    return _load_plan(job_dir, state.st_mtime_ns, state.st_ino)
 
 
 @functools.lru_cache(maxsize=32)
-def _load_plan(path: str, changed: int) -> JobPlan:
+def _load_plan(job_dir: str, changed: int, inode: int) -> JobPlan:
+    folder = Path(job_dir)
+    said = Store(folder.parents[2]).record(f"jobs/{folder.name}/plan")
     try:
-        return JobPlan.model_validate_json(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise _lost(path, error) from error
+        if said is None:
+            raise ValueError("it is damaged")
+        return JobPlan.model_validate(said)
+    except ValueError as error:
+        raise _lost(f"{job_dir}/plan.json", error) from error
 
 
 def load_speech(plan: JobPlan, voice: int = 0) -> Speech:
@@ -176,38 +187,53 @@ def load_scope(plan: JobPlan, voice: int = 0) -> Bools | None:
 
 def load_source(plan: JobPlan, voice: int = 0) -> Arrays:
     """What the engine's prepare() learnt of the source, for the face of a voice."""
-    return read_arrays(Path(plan.job_dir) / voice_file(SOURCE_FILE, voice))
+    return read_arrays(_blob(plan, voice_file(SOURCE_FILE, voice)))
 
 
-def read_arrays(path: Path) -> Arrays:
-    """Arrays written by save_arrays. Raises StageError STORAGE."""
+def read_arrays(path: str | Path) -> Arrays:
+    """Arrays written by put_arrays. Raises StageError STORAGE."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(verified(path), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise _lost(str(path), error) from error
 
 
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write one array as .npy, whole or not at all."""
+def put_array(store: Store, name: str, array: npt.NDArray[Any]) -> Artefact:
+    """Keep one array as .npy."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
-    write_atomic(path, stream.getvalue())
+    return store.put(name, stream.getvalue(), ".npy")
 
 
-def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write named arrays as .npz, whole or not at all."""
+def put_arrays(store: Store, name: str, arrays: Arrays) -> Artefact:
+    """Keep named arrays as .npz."""
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
-    write_atomic(path, stream.getvalue())
+    np.savez(stream, allow_pickle=False, **{key: np.asarray(array) for key, array in arrays.items()})
+    return store.put(name, stream.getvalue(), ".npz")
+
+
+def whole(plan: JobPlan) -> bool:
+    """Are all arrays that the plan names there, and undamaged?"""
+    try:
+        return bool(plan.arrays) and all(verified(path) for path in plan.arrays.values())
+    except StageError:
+        return False
 
 
 def _array(plan: JobPlan, name: str) -> Any:
-    path = os.path.join(plan.job_dir, name)
+    path = _blob(plan, name)
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(verified(path), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise _lost(path, error) from error
+
+
+def _blob(plan: JobPlan, name: str) -> str:
+    path = plan.arrays.get(name)
+    if path is None:
+        raise _lost(f"{plan.job_dir}: {name}", KeyError("the plan does not name it"))
+    return path
 
 
 def _lost(path: str, error: Exception) -> StageError:

@@ -1,20 +1,19 @@
 """Once per job: look at the inputs, compute what belongs to the whole job, decide the timeline, write it all down.
 
-Everything lies in `<work_dir>/jobs/<job key>/`; tracks lie in `<work_dir>/tracks/<track key>/`, frame indexes in
-`<work_dir>/index/`, what engines learnt of a source in `<work_dir>/sources/`. The job key is a hash of the content of
-video, speech and reference pictures, of the options, of engine, finishers and their weights, and of PLAN_VERSION: the
-same job finds the same folder again and only computes what is missing there; two jobs that differ in their output's
-name alone share one folder. Parts lie in `<work_dir>/parts/<source key>/`, by what decides each of them (stages.keys):
-a job whose speech has changed in one place shares all other parts with the former one.
+Everything is kept in the store of the work folder (raydub.store): the plan as `jobs/<job key>/plan`, tracks, frame
+indexes and what engines learnt of a source under keys of their own. The job key is a hash of the content of video,
+speech and reference pictures, of the options, of engine, finishers and their weights, and of PLAN_VERSION: the same job
+finds the same plan again and only computes what is missing; two jobs that differ in their output's name alone share
+one. Parts are known by what decides each of them (stages.keys): a job whose speech has changed in one place shares all
+other parts with the former one.
+
+The inputs are watched from the first look to the last: what is kept was made of the content that its key names.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,11 @@ from manifests.options import FINISH_FIELDS, SOUND_FIELDS, Options
 from media.fetch_policy import FetchPolicy
 from media.frames import Transform
 from media.info import VideoInfo
-from media.opening import content_identity
-from media.probe import probe_speech, probe_video
+from media.probe import probe_video
+from media.watch import Input, Watch, identify_source
 from raydub.errors import RaydubError
+from raydub.identity import Cache
+from raydub.store import Store, key_of
 from stages.engine import LipEngine
 from stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from stages.finish import Finisher
@@ -36,21 +37,19 @@ from stages.hear import hear
 from stages.inputs import in_words_of, local_inputs
 from stages.keys import part_keys
 from stages.plan import (
-    MEL_FILE,
-    SCOPE_FILE,
     SOURCE_FILE,
-    VOICED_FILE,
     JobPlan,
     chunk_length,
     chunks_of,
+    job_dir_of,
     load_plan,
     load_source,
     load_speech,
     load_voiced,
-    save_arrays,
     save_plan,
     voice_file,
     voices_of,
+    whole,
 )
 from stages.sample import learn
 from stages.timeline import Timeline
@@ -70,12 +69,12 @@ def prepare_job(
     fetch: FetchPolicy | None = None,
     finishers: Sequence[Finisher] = (),
 ) -> JobPlan:
-    """The plan of a job, with its folder filled. Repeating it costs a look at the inputs. Web addresses are fetched
+    """The plan of a job, with all that it names. Repeating it costs a look at the inputs. Web addresses are fetched
     first, as `fetch` allows (None: as the environment does); the plan's own job names the local copies.
 
-    Raises InputError for inputs that cannot be used (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE, REFERENCE_FACE) or that
-    finishers refuse (outscale), DependencyError for absent models or weights, StageError for the work folder (STORAGE,
-    DISK_FULL); all name the job.
+    Raises InputError for inputs that cannot be used or that change (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE,
+    REFERENCE_FACE) or that finishers refuse (outscale), DependencyError for absent models or weights, StageError for
+    the work folder (STORAGE, DISK_FULL); all name the job.
     """
     local = job
     try:
@@ -87,20 +86,23 @@ def prepare_job(
 
 
 def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Finisher]) -> JobPlan:
-    options, root = job.options, Path(work_dir)
-    video = probe_video(job.video, images_rate=options.fps, index_dir=str(root / "index"))
+    options, store = job.options, Store(work_dir)
+    inputs = _inputs(job, store.identities)
+    watch = Watch(inputs, store.identities)
+    video = probe_video(job.video, images_rate=options.fps, store=store)
+    watch_video = Watch([Input("video", video.path, video.identity, video.look)])
     transform = Transform(crop=options.crop, rotate=_quarter(options.rotate), resize_height=options.resize_height)
     size = transform.size(video.width, video.height)
     voices = voices_of(job)
     weights = engine.weights()
     sharper = tuple(record for finisher in finishers for record in finisher.weights())
     finishing = plan_finishing(finishers, size)
-    faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, root)
+    faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, store)
     source = {
         "version": PLAN_VERSION,
         "video": video.identity,
         "options": _deciding(options, FINISH_FIELDS | SOUND_FIELDS),
-        "faces": faces.model_dump(mode="json", exclude={"track_dir"}),
+        "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
         "engine": engine.name,
         "weights": [record.sha256 for record in weights],
     }
@@ -108,19 +110,21 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
     decided = {
         **source,
         "options": _deciding(options, SOUND_FIELDS),
-        "speech": _speech_identity(job),
+        "speech": _speech_identity(job, inputs),
         "finish": finish,
     }
     drawn = {**source, "options": _deciding(options, SOUND_FIELDS | _NOT_DRAWN), "finish": finish}
-    folder = root / "jobs" / _key(decided)
-    known = _known(folder)
-    timeline = known.timeline if known else None
+    content = key_of(decided)
+    # Jobs with the same inputs elsewhere share parts, and no plan: one of them may lose or change its files.
+    key = key_of([content, job.inputs()])
+    job_dir = job_dir_of(work_dir, key)
+    known = _known(job_dir)
     scoped = voices[0].spans is not None
-    needed = [MEL_FILE, VOICED_FILE, *([SCOPE_FILE] if scoped else [])]
-    there = all((folder / voice_file(name, k)).is_file() for name in needed for k in range(len(voices)))
-    if timeline is None or not there:
+    if known is not None and whole(known):
+        timeline, arrays = known.timeline, known.arrays
+    else:
         drop = options.no_face == "drop" and faces.box is None
-        timeline = hear(job, video, folder, lambda: _kept(video, transform, faces) if drop else None)
+        timeline, arrays = hear(job, video, store, key, lambda: _kept(video, transform, faces) if drop else None)
     plan = JobPlan(
         job=job,
         video=video,
@@ -135,8 +139,11 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
         faces=faces,
         chunk_frames=chunk_length(options.chunk_seconds, video.rate),
         work_dir=work_dir,
-        job_dir=str(folder),
-        track_dir=faces.track_dir,
+        job_dir=job_dir,
+        key=key,
+        content_key=content,
+        arrays=arrays,
+        inputs=inputs,
         engine=engine.name,
         needs_crops=engine.needs_crops,
         weights=(*weights, *sharper),
@@ -144,13 +151,15 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
         sound=job.speech.sound if job.speech is not None else voices[0].path,
         voices=tuple(voice.speaker for voice in voices),
         scoped=scoped,
-        parts_dir=str(root / "parts" / _key(drawn)),
     )
-    for number in range(len(voices)):
-        path = folder / voice_file(SOURCE_FILE, number)
-        if not path.is_file():
-            save_arrays(path, learn(plan, engine, {**source, "voice": number}, number))
+    learnt = {
+        voice_file(SOURCE_FILE, number): learn(plan, engine, {**source, "voice": number}, number)
+        for number in range(len(voices))
+    }
+    plan = plan.model_copy(update={"arrays": {**arrays, **learnt}})
     plan = plan.model_copy(update={"chunk_keys": part_keys(plan, engine, drawn)})
+    watch.check()
+    watch_video.check()
     save_plan(plan)
     return plan
 
@@ -159,11 +168,30 @@ _NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})
 """Options that no pixel depends on but through the source frames that a chunk shows, which its key knows."""
 
 
-def _speech_identity(job: Job) -> Any:
-    """What is heard, by content."""
+def _inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
+    """What the job reads besides its video: the speech file, or the tracks that the speak step made, and pictures of
+    faces; as they are now."""
+    named = {name: path for name, path in job.inputs().items() if name.startswith(("face", "speakers"))}
     if job.speech is None:
         assert job.audio is not None  # voices_of() has seen it
-        return probe_speech(job.audio).identity
+        named["audio"] = job.audio
+    found = []
+    for what, path in named.items():
+        seen = identify_source(path, cache, what)
+        found.append(Input(what, path, seen.sha256, seen.look))
+    if job.speech is not None:
+        # As the speak step saw them, the video too: what is drawn and what is heard are of one film.
+        read = job.inputs()
+        found += [Input(what, read[what], identity) for what, identity in job.speech.inputs.items() if what in read]
+        found += [Input("speech", voice.path, voice.identity) for voice in job.speech.voices]
+        found.append(Input("speech", job.speech.sound, job.speech.sound_identity))
+    return tuple(found)
+
+
+def _speech_identity(job: Job, inputs: Sequence[Input]) -> Any:
+    """What is heard, by content."""
+    if job.speech is None:
+        return next(one.identity for one in inputs if one.what == "audio")
     said = job.speech
     return [[voice.identity, voice.spans] for voice in said.voices] + [said.sound_identity, said.timed]
 
@@ -174,7 +202,7 @@ def _face_plan(
     video: VideoInfo,
     transform: Transform,
     size: tuple[int, int],
-    root: Path,
+    store: Store,
 ) -> FacePlan:
     """asked: whose mouth each voice moves, "" for the job's own choice."""
     choices = [FaceChoice.parse(face or options.face) for face in asked]
@@ -184,22 +212,24 @@ def _face_plan(
     track = TrackConfig.plan(choices, options.detector)
     key = track.key(f"{video.identity} {transform.model_dump_json()}")
     return FacePlan(
-        wanted=tuple(map(_wanted, choices)),
+        wanted=tuple(_wanted(choice, store.identities) for choice in choices),
         track=track,
         no_face=options.no_face,
         smooth=options.smooth,
-        track_dir=str(root / "tracks" / key),
+        work_dir=str(store.root),
+        track_key=key,
     )
 
 
-def _wanted(choice: FaceChoice) -> WantedFace:
+def _wanted(choice: FaceChoice, cache: Cache) -> WantedFace:
     if choice.kind != "reference":
         return WantedFace(choice=choice)
     from stages.track.embed import reference_embedding
 
     reference = tuple(float(value) for value in reference_embedding(choice.image))
     # The picture is known by what it shows, not by where it lies.
-    return WantedFace(choice=choice.model_copy(update={"image": content_identity(choice.image)}), reference=reference)
+    image = identify_source(choice.image, cache, "face").sha256
+    return WantedFace(choice=choice.model_copy(update={"image": image}), reference=reference)
 
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:
@@ -227,21 +257,18 @@ def spans_of(frames: npt.NDArray[np.int64]) -> list[Span]:
     return [Span(int(frames[a]), int(frames[b]) + 1) for a, b in zip(starts, stops, strict=True)]
 
 
-def _known(folder: Path) -> JobPlan | None:
+def _known(job_dir: str) -> JobPlan | None:
     """The plan of an earlier run, None where there is none that can be read."""
     try:
-        return load_plan(str(folder))
+        return load_plan(job_dir)
     except RaydubError:
         return None
 
 
 def _deciding(options: Options, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The options that the job's frames depend on by value; files among them count by their content, elsewhere."""
-    return options.model_dump(mode="json", exclude={"model", "face", "restore_model", "upscale_model", *without})
-
-
-def _key(said: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+    elsewhere = {"model", "face", "restore_model", "upscale_model", "overwrite"}
+    return options.model_dump(mode="json", exclude={*elsewhere, *without})
 
 
 def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from media.frames import Frame
-from media.publish import discard, publish, temp_beside
 from media.writer import PartWriter, count_frames
 from media.yuv import blend_bgr
 from raydub.errors import Code, StageError
+from raydub.files import discard, make_parent
 from stages.engine import Arrays, DrawItem, LipEngine
 from stages.finish import Finisher, Shown, ShownFace
 from stages.plan import JobPlan, load_plan, load_source
@@ -47,18 +47,20 @@ class RenderStage:
         yield from _Finishing(self._finishers, self._drawn(chunk, load_plan(chunk.chunk.job_dir), []), chunk.chunk.span)
 
     def run(self, chunk: SynthesisedChunk, out_path: str) -> Part:
-        """Encode the chunk into `out_path`: written beside it, counted by decoding, synced, renamed.
+        """Encode the chunk into the file `out_path`, and count its frames by decoding. Nothing is left there after an
+        error.
 
-        Raises InputError from reading, StageError ENCODE_FAILED, VERIFY_FAILED, STORAGE, DISK_FULL, OUT_OF_MEMORY.
+        Raises InputError from reading (among others INPUT_CHANGED), StageError ENCODE_FAILED, VERIFY_FAILED, STORAGE,
+        DISK_FULL, OUT_OF_MEMORY.
         """
         plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
         options, start = plan.job.options, time.perf_counter()
         drawn: list[Gate] = []
         finishing = _Finishing(self._finishers, self._drawn(chunk, plan, drawn), span)
-        temp = temp_beside(out_path)
+        make_parent(out_path)
         try:
             with PartWriter(
-                temp,
+                out_path,
                 plan.out_size,
                 plan.rate,
                 plan.video.colour,
@@ -71,13 +73,12 @@ class RenderStage:
                     writer.write(frame)
                 written = writer.close()
             encoded = time.perf_counter()
-            found = count_frames(temp)
+            found = count_frames(out_path)
             if not len(span) == written == found:
                 message = f"part {out_path} was to have {len(span)} frames, {written} were written, {found} are in it"
                 raise StageError(Code.VERIFY_FAILED, message, retryable=True)
-            publish(temp, out_path)
         except BaseException:
-            discard(temp)
+            discard(out_path)
             raise
         spent = finishing.seconds()
         seconds = {
@@ -114,6 +115,7 @@ class RenderStage:
                     faces.append(ShownFace(int(items.face[row]), items.landmarks[row], gate))
                     row += 1
                 yield Shown(frame, tuple(faces), changed)
+            reader.check()
 
     def _draw(self, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays) -> bool:
         item = DrawItem(

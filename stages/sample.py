@@ -1,48 +1,37 @@
 """What a lip engine learns of a source once: looked up by what it depends on, so that many speeches for one video cost
 one look at it.
 
-Kept in `<work_dir>/sources/<key>.npz`. The key is a hash of the source, the options, the engine and its weights, and of
+Kept as `sources/<key>`. The key is a hash of the source, the options, the engine and its weights, and of
 the frames that the job shows; not of the speech.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from media.frames import Frame
-from raydub.errors import StageError
-from stages.engine import Arrays, LipEngine
+from raydub.store import Store, key_of
+from stages.engine import LipEngine
 from stages.faces import FaceFinder
-from stages.plan import JobPlan, read_arrays, save_arrays
+from stages.plan import JobPlan, put_arrays
 from stages.types import F32
 
 
-def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> Arrays:
-    """engine.prepare() for the face of a voice in the job's source, from the cache where it has been done for the same
-    before.
+def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
+    """The blob of what engine.prepare() says of the face of a voice in the job's source; from the cache where it has
+    been asked for the same before.
 
     deciding: everything that the engine's answer depends on, apart from which frames are shown, as JSON values.
     Raises what engine.prepare() raises, StageError STORAGE or DISK_FULL.
     """
-    path = Path(plan.work_dir) / "sources" / f"{_key(plan, deciding)}.npz"
-    if path.is_file():
-        try:
-            return read_arrays(path)
-        except StageError:
-            pass  # damaged: learnt anew, and written over
-    found = engine.prepare(PlanSampler(plan, voice))
-    save_arrays(path, found)
-    return found
-
-
-def _key(plan: JobPlan, deciding: Mapping[str, Any]) -> str:
+    store = Store(plan.work_dir)
     kept = None if plan.timeline.kept is None else [list(span) for span in plan.timeline.kept]
-    said = {**deciding, "shown": _shown(plan), "kept": kept}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+    name = f"sources/{key_of({**deciding, 'shown': _shown(plan), 'kept': kept})}"
+    known = store.get(name)
+    if known is not None:
+        return known.path
+    return put_arrays(store, name, engine.prepare(PlanSampler(plan, voice))).path
 
 
 def _shown(plan: JobPlan) -> int:
@@ -68,4 +57,5 @@ class PlanSampler:
                 face = finder.one(frame, self._voice)
                 if face is not None:
                     found.append((frame, *face))
+            reader.check()
         return found

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from media.confine import make_folder, publish_inside
+from media.confine import make_folder
 from media.mux import check_output, join_parts, mux
-from media.publish import discard, storage_error, temp_beside, writer_tag
+from media.watch import Input, Watch
 from raydub import __version__
 from raydub.errors import Code, RaydubError, StageError
+from raydub.files import discard, storage_error, temp_beside
+from raydub.store import Store, verified
+from stages.output import publish_output
 from stages.plan import JobPlan, chunks_of
 from stages.types import Part
 
 
 @dataclass(frozen=True)
 class Stitched:
-    """A published output. seconds: its length."""
+    """A published output. seconds: its length; sha256: of all its bytes."""
 
     output: str
     frames: int
     seconds: float
+    sha256: str
 
 
 def stitch_job(plan: JobPlan, parts: Sequence[Part]) -> Stitched:
     """Make plan.job.output of all parts of a job, in any order; creates its folder. The output appears whole or not at
-    all, and an older file of that name stays until then.
+    all, and an older file of that name stays until then; one that the job did not make stays in any case, unless the
+    job says overwrite.
 
-    Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, STORAGE, DISK_FULL;
-    InputError for the speech. All name the job.
+    Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, OUTPUT_EXISTS,
+    STORAGE (among others: a part is damaged), DISK_FULL; InputError for the speech. All name the job.
     """
     try:
         return _stitch(plan, _ordered(plan, parts))
@@ -75,19 +77,20 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     goal = plan.job.output
     root = plan.job.output_root or os.path.dirname(goal)
     make_folder(goal, root)
-    temp = temp_beside(goal)
+    store, temp = Store(plan.work_dir), temp_beside(goal)
+    film = Input("video", plan.video.path, plan.video.identity, plan.video.look)
+    watch = Watch([film, *plan.inputs], store.identities)
+    # The joined picture goes to the work folder: the output's disk holds the output alone.
+    picture = str(store.temp(".mp4"))
     try:
-        # The joined picture goes to the job's folder: the output's disk holds the output alone.
-        with tempfile.TemporaryDirectory(prefix=f"join{writer_tag()}-", dir=plan.job_dir) as folder:
-            name = hashlib.sha256(goal.encode()).hexdigest()[:16]
-            picture = str(Path(folder) / f"{name}.mp4")
-            join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)
-            mux(picture, plan.sound, temp, plan.n_frames, plan.rate, metadata(plan))
+        join_parts([str(verified(part.path)) for part in parts], [part.frames for part in parts], plan.rate, picture)
+        mux(picture, plan.sound, temp, plan.n_frames, plan.rate, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
-        publish_inside(temp, goal, root)
+        watch.check()
+        digest = publish_output(temp, plan.job, root, store)
     except OSError as error:
         raise storage_error(error, goal) from error
     finally:
-        if os.path.exists(temp):
-            discard(temp)
-    return Stitched(goal, plan.n_frames, float(plan.n_frames / plan.rate))
+        discard(picture)
+        discard(temp)
+    return Stitched(goal, plan.n_frames, float(plan.n_frames / plan.rate), digest)

@@ -19,7 +19,7 @@ I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 """Raised whenever the same job would give another plan than before, so that old folders are not used."""
 STAGE_VERSION = 1
 """Raised whenever track, lipsync or render make other frames of the same plan, so that parts of the former kind are not
@@ -97,8 +97,8 @@ class FaceItems:
 @dataclass(frozen=True)
 class Chunk:
     """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan).
-    finish_seconds: see JobPlan. key: a hash of all that decides its frames, and parts_dir: where its part goes; both ""
-    for a chunk that is known by its job alone."""
+    finish_seconds: see JobPlan. key: a hash of all that decides its frames, "" for a chunk that is known by its job
+    alone."""
 
     job_id: str
     job_dir: str
@@ -107,7 +107,6 @@ class Chunk:
     span: Span
     finish_seconds: float = 0.0
     key: str = ""
-    parts_dir: str = ""
 
 
 @dataclass(frozen=True)

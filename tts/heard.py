@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import numpy.typing as npt
 from manifests.speech import SpeechTracks, VoiceTrack
 from media.activity import HOP, RATE, Loudness
 from media.audio import speech_blocks
-from media.probe import probe_speech
 from tts.request import Request, merged
 from tts.sources import FileSpeech
 
@@ -21,14 +18,8 @@ from tts.sources import FileSpeech
 class HeardRequest(Request):
     """See the module docstring."""
 
-    @cached_property
-    def identity(self) -> str:
-        """Of the sound file, by content."""
-        assert self.job.audio is not None
-        return probe_speech(self.job.audio).identity
-
     def deciding(self) -> Mapping[str, Any]:
-        return {"audio": self.identity}
+        return {"audio": self.inputs["audio"]}
 
     def tracks(self) -> SpeechTracks:
         made = super().tracks()
@@ -47,14 +38,12 @@ class HeardRequest(Request):
         total = self.shape.total(self.job.options.length, False, samples * rate // RATE)
         assert total is not None
         inside = [(start, min(stop, total)) for start, stop in spans if start < total]
-        report, heard = self.mixed({"speech": FileSpeech(self.job.audio, rate, inside)}, total)
         # The lips read the file itself: its level is its own, as it is without a bed.
-        for path in heard.values():
-            Path(path).unlink()
+        report, sound, _ = self.mixed({"speech": FileSpeech(self.job.audio, rate, inside)}, total)
         own = merged(inside, rate) if self.shape.own else None
-        voice = VoiceTrack(speaker="", path=self.job.audio, identity=self.identity, spans=own)
+        voice = VoiceTrack(speaker="", path=self.job.audio, identity=self.inputs["audio"], spans=own)
         warnings = (*self.shape.warnings, *report.warnings)
-        return SpeechTracks(voices=(voice,), warnings=warnings, **self.sounding(total))
+        return SpeechTracks(voices=(voice,), warnings=warnings, **self.sounding(total, sound))
 
 
 def _runs(active: npt.NDArray[np.bool_], step: int, per: int) -> list[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,8 +25,8 @@ def timing_report(
     heard: Mapping[str, str],
 ) -> dict[str, Any]:
     """JSON-ready. Seconds, dB and LUFS; `segments` has a row per cue (tts.timing.summary) with voice, language, face
-    and whether it was synthesised in the run that made the report; `voices`: files of each voice alone, beside the
-    report, by face; `bed_curve`: the ducking in dB, `curve_rate` times a second."""
+    and whether it was synthesised in the run that made the report; `voices`: files of each voice alone, by
+    face; `bed_curve`: the ducking in dB, `curve_rate` times a second."""
     rows = []
     for place, row in zip(places, summary(places, shape.rate), strict=True):
         line = lines[place.segment.number]
@@ -43,7 +42,7 @@ def timing_report(
         "channels": shape.channels,
         "seconds": round(total / shape.rate, 4),
         "segments": rows,
-        "voices": {face: os.path.basename(path) for face, path in heard.items()},
+        "voices": dict(heard),
         "bed": None if bed is None else {"path": bed.path, "mode": bed.mode},
         "mix": {
             "integrated_lufs": _rounded(mixed.integrated),

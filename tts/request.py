@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,41 +10,44 @@ from typing import Any
 
 from manifests.job import Job
 from manifests.speech import SPEECH_VERSION, SpeechTracks
-from media.opening import content_identity
-from media.publish import sweep, write_atomic
+from media.watch import Input, Watch
+from raydub.errors import StageError
+from raydub.files import discard
+from raydub.identity import identify
+from raydub.store import Artefact, Store, key_of, verified
 from tts.duck import Duck, Ducking
 from tts.mix import TARGET_LUFS, MixReport, mix
 from tts.shape import Shape
 from tts.sources import SpeechSource
 
-TRACKS_FILE, REPORT_FILE, SOUND_FILE = "tracks.json", "timing.json", "sound.flac"
-
 
 class Request(ABC):
     """What both ways have in common. Subclasses say what decides the result, and make it."""
 
-    def __init__(self, job: Job, shape: Shape, work_dir: str, run_id: str) -> None:
-        self.job, self.shape, self.work_dir, self.run_id = job, shape, work_dir, run_id
-        bed = shape.bed
+    def __init__(self, job: Job, shape: Shape, store: Store, run_id: str, inputs: Sequence[Input]) -> None:
+        self.job, self.shape, self.store, self.run_id = job, shape, store, run_id
+        self.inputs = {one.what: one.identity for one in inputs}
+        self.watch = Watch(inputs)
+        bed, of_bed = shape.bed, "video" if shape.own else "bed_audio"
         self.asked: dict[str, Any] = {
             "version": SPEECH_VERSION,
             "shape": [shape.rate, shape.channels, shape.end],
             "length": job.options.length,
             "loudness": job.options.loudness,
             "warnings": shape.warnings,
-            "bed": None if bed is None else [content_identity(bed.path), str(bed.origin), bed.mode],
+            "bed": None if bed is None else [self.inputs[of_bed], str(bed.origin), bed.mode],
         }
 
     def tracks(self) -> SpeechTracks:
         """The tracks, made unless they are there."""
-        said = json.dumps({**self.asked, **self.deciding()}, sort_keys=True)
-        self.folder = Path(self.work_dir) / "speech" / hashlib.sha256(said.encode()).hexdigest()[:32]
-        known = _known(self.folder)
+        self.key = key_of({**self.asked, **self.deciding()})
+        known = self._known()
         if known is not None:
-            return known if self.run_id and known.run == self.run_id else known.model_copy(update={"spoken": 0})
-        made = self.make()
-        write_atomic(self.folder / TRACKS_FILE, made.model_dump_json(indent=1).encode())
-        sweep(self.folder)
+            told = {"inputs": self.inputs} | ({} if self.run_id and known.run == self.run_id else {"spoken": 0})
+            return known.model_copy(update=told)
+        made = self.make().model_copy(update={"inputs": self.inputs})
+        self.watch.check()
+        self.store.put_record(f"speech/{self.key}/tracks", made.model_dump(mode="json"))
         return made
 
     @abstractmethod
@@ -54,52 +56,63 @@ class Request(ABC):
 
     @abstractmethod
     def make(self) -> SpeechTracks:
-        """Make them, in self.folder."""
+        """Make them, under self.key."""
 
-    def mixed(self, voices: Mapping[str, SpeechSource], total: int) -> tuple[MixReport, dict[str, str]]:
-        """The mix in SOUND_FILE, and the file of each voice alone."""
-        heard = {name: str(self.folder / f"voice-{number}.flac") for number, name in enumerate(voices)}
+    def mixed(self, voices: Mapping[str, SpeechSource], total: int) -> tuple[MixReport, Artefact, dict[str, Artefact]]:
+        """The mix, what is heard, and the file of each voice alone."""
+        sound = str(self.store.temp(".flac"))
+        heard = {name: str(self.store.temp(".flac")) for name in voices}
         target = self.job.options.loudness
-        made = mix(
-            voices,
-            heard,
-            str(self.folder / SOUND_FILE),
-            total=total,
-            rate=self.shape.rate,
-            channels=self.shape.channels,
-            bed=self.shape.bed,
-            target=TARGET_LUFS if target is None else target,
-        )
-        return made, heard
+        try:
+            made = mix(
+                voices,
+                heard,
+                sound,
+                total=total,
+                rate=self.shape.rate,
+                channels=self.shape.channels,
+                bed=self.shape.bed,
+                target=TARGET_LUFS if target is None else target,
+            )
+            self.watch.check()
+            kept = {name: self._put(f"voice-{number}", heard[name]) for number, name in enumerate(voices)}
+            return made, self._put("sound", sound), kept
+        finally:
+            for path in (sound, *heard.values()):
+                discard(path)
 
-    def sounding(self, total: int) -> dict[str, Any]:
-        """Fields of SpeechTracks that follow from the files that mixed() wrote."""
-        sound = self.folder / SOUND_FILE
+    def put_report(self, said: Mapping[str, Any]) -> str:
+        """Keep the timing report; returns its path."""
+        content = json.dumps(said, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+        return self.store.put(f"speech/{self.key}/timing", content, ".json").path
+
+    def sounding(self, total: int, sound: Artefact) -> dict[str, Any]:
+        """Fields of SpeechTracks that follow from what mixed() made."""
         return {
-            "sound": str(sound),
-            "sound_identity": content_identity(str(sound)),
+            "sound": sound.path,
+            "sound_identity": sound.sha256,
             "rate": self.shape.rate,
             "samples": total,
             "run": self.run_id,
         }
 
+    def _put(self, name: str, path: str) -> Artefact:
+        return self.store.put_file(f"speech/{self.key}/{name}", path, durable=False)
+
+    def _known(self) -> SpeechTracks | None:
+        """What an earlier run made, None where it is not whole."""
+        said = self.store.record(f"speech/{self.key}/tracks")
+        try:
+            known = SpeechTracks.model_validate(said)
+            named = {known.sound: known.sound_identity, **{voice.path: voice.identity for voice in known.voices}}
+            ours = {path: identity for path, identity in named.items() if Path(path).is_relative_to(self.store.root)}
+            whole = all(identify(path).sha256 == identity for path, identity in ours.items())
+            reported = known.report is None or verified(known.report).is_file()
+        except (OSError, ValueError, StageError):
+            return None
+        return known if whole and reported else None
+
 
 def merged(spans: Sequence[tuple[int, int]], rate: int, hold: float = 0.5) -> tuple[tuple[int, int], ...]:
     """Spans in order, joined where less than `hold` seconds lie between: there the bed stays down, too."""
     return Duck(spans, rate, Ducking(hold=hold)).merged
-
-
-def _known(folder: Path) -> SpeechTracks | None:
-    """What an earlier run made, None where it is not whole."""
-    try:
-        known = SpeechTracks.model_validate_json((folder / TRACKS_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    named = {known.sound: known.sound_identity, **{voice.path: voice.identity for voice in known.voices}}
-    ours = {path: identity for path, identity in named.items() if Path(path).parent == folder}
-    try:
-        whole = all(content_identity(path) == identity for path, identity in ours.items())
-    except OSError:
-        return None
-    others = [path for path in (*named, known.report) if path is not None and path not in ours]
-    return known if whole and all(Path(path).is_file() for path in others) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +9,15 @@ from typing import Any
 from manifests.fields import NOBODY
 from manifests.job import Job
 from manifests.speech import SpeechTracks, VoiceTrack
-from media.opening import content_identity
-from media.publish import write_atomic
+from media.watch import Input
 from raydub.errors import Code, InputError
+from raydub.store import Artefact, Store
 from tts.cast import Line, cast_of
 from tts.credits import weights_used
 from tts.engines.base import Engine
 from tts.level import LEVEL_DB
 from tts.report import timing_report
-from tts.request import REPORT_FILE, Request, merged
+from tts.request import Request, merged
 from tts.shape import Shape
 from tts.sources import PlacedSpeech
 from tts.sources import Placement as Placed
@@ -39,8 +38,17 @@ class _Said:
 class SpokenRequest(Request):
     """See the module docstring. engine: that of the job, which the caller keeps."""
 
-    def __init__(self, job: Job, shape: Shape, work_dir: str, run_id: str, script: Script, engine: Engine) -> None:
-        super().__init__(job, shape, work_dir, run_id)
+    def __init__(
+        self,
+        job: Job,
+        shape: Shape,
+        store: Store,
+        run_id: str,
+        inputs: Sequence[Input],
+        script: Script,
+        engine: Engine,
+    ) -> None:
+        super().__init__(job, shape, store, run_id, inputs)
         self.script, self.engine = script, engine
         if script.timed and job.options.no_face == "drop":
             raise InputError(
@@ -51,7 +59,7 @@ class SpokenRequest(Request):
             )
         self.lines = cast_of(script.segments, job.options, engine)
         self.by_number = {line.segment.number: line for line in self.lines}
-        self.speaker = Speaker(engine, work_dir, shape.rate, run_id)
+        self.speaker = Speaker(engine, store, shape.rate, run_id)
 
     def deciding(self) -> Mapping[str, Any]:
         lines = [
@@ -92,24 +100,23 @@ class SpokenRequest(Request):
         faces = tuple(dict.fromkeys(one.line.face for one in said))
         voices = {face: [one for one in said if one.line.face == face] for face in faces}
         sources = {face or "speech": PlacedSpeech(list(map(self._placed, ours)), rate) for face, ours in voices.items()}
-        mixed, files = self.mixed(sources, total)
+        mixed, sound, files = self.mixed(sources, total)
         heard = {face: files[face or "speech"] for face in faces}
         tracks = [self._voice(face, heard[face], voices[face]) for face in faces if face != NOBODY]
         if not tracks:
             nobody = heard[faces[0]]
-            tracks = [VoiceTrack(speaker="", path=nobody, identity=content_identity(nobody), spans=())]
-        report = self.folder / REPORT_FILE
-        said_of = timing_report(self.job, places, by_number, self.speaker.spoken, self.shape, total, mixed, heard)
-        write_atomic(report, json.dumps(said_of, ensure_ascii=False, indent=1).encode())
+            tracks = [VoiceTrack(speaker="", path=nobody.path, identity=nobody.sha256, spans=())]
+        paths = {face: one.path for face, one in heard.items()}
+        report = timing_report(self.job, places, by_number, self.speaker.spoken, self.shape, total, mixed, paths)
         return SpeechTracks(
             voices=tuple(tracks),
             timed=self.script.timed,
             segments=len(places),
             spoken=len(self.speaker.spoken),
-            report=str(report),
+            report=self.put_report(report),
             weights=weights_used(self.engine.name, {one.line.voice.name: one.line.voice for one in said}.values()),
             warnings=(*self.shape.warnings, *self.script.warnings, *_told(places), *mixed.warnings),
-            **self.sounding(total),
+            **self.sounding(total, sound),
         )
 
     def _say(self, line: Line, speed: float) -> F32:
@@ -125,7 +132,7 @@ class SpokenRequest(Request):
 
         return Placed(place.start, place.length, load, f"cue {place.segment.number}")
 
-    def _voice(self, face: str, path: str, said: Sequence[_Said]) -> VoiceTrack:
+    def _voice(self, face: str, made: Artefact, said: Sequence[_Said]) -> VoiceTrack:
         """A mouth changes everywhere, unless others have a word in the job, or the original voices can be heard: then
         inside its own cues, and as long as they sound."""
         spans = None
@@ -135,8 +142,8 @@ class SpokenRequest(Request):
         speakers = dict.fromkeys(one.line.segment.speaker for one in said)
         return VoiceTrack(
             speaker=", ".join(filter(None, speakers)),
-            path=path,
-            identity=content_identity(path),
+            path=made.path,
+            identity=made.sha256,
             face=face,
             spans=spans,
             level=LEVEL_DB,

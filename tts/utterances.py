@@ -1,23 +1,19 @@
 """Spoken cues, each made once: what an engine has said to a text is kept by what was asked of it, so that a script in
 which one line has changed has one line spoken anew.
 
-Kept in `<work_dir>/utterances/`, as the engine gave it: its own sample rate, silence included. The key is a hash of the
-engine's identity (release, model digests), voice, language, speed and text. A file is the SHA-256 of all that follows
-it, a line of JSON and the samples (float32, little-endian).
+Kept as `utterances/<key>`, as the engine gave it: its own sample rate, silence included, float32 samples
+(little-endian). The key is a hash of the engine's identity (release, model digests), voice, language, speed and text.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
-
 import numpy as np
 
 from manifests.speech import SPEECH_VERSION
-from media.publish import write_atomic
 from media.sound import resample
 from raydub.errors import Code, RaydubError, StageError
+from raydub.identity import changed
+from raydub.store import Store, key_of
 from tts.engines.base import Engine
 from tts.level import levelled
 from tts.trim import trimmed
@@ -26,16 +22,15 @@ from tts.types import F32, Mark, Segment, Utterance, Voice
 _SPEED_STEPS = 100
 """Speeds are asked for in hundredths: engines are no more exact, and a cache of every last bit would never be hit."""
 _SAID = 40
-_DIGEST = hashlib.sha256().digest_size
 
 
 class Speaker:
     """Speaks segments with one engine, through the cache. `spoken` holds the numbers of those that had to be
     synthesised in the run `run_id`, at whatever speed and by whichever of its workers."""
 
-    def __init__(self, engine: Engine, work_dir: str, rate: int, run_id: str = "") -> None:
+    def __init__(self, engine: Engine, store: Store, rate: int, run_id: str = "") -> None:
         self._engine = engine
-        self._folder = utterances_folder(work_dir)
+        self._store = store
         self._rate = rate
         self._run = run_id
         self.spoken: set[int] = set()
@@ -53,8 +48,8 @@ class Speaker:
     def utterance(self, segment: Segment, voice: Voice, language: str, speed: float) -> Utterance:
         """As say(), as the engine gave it."""
         speed = -(-round(speed * _SPEED_STEPS, 6) // 1) / _SPEED_STEPS
-        path = self._folder / f"{self._key(segment.text, voice, language, speed)}.speech"
-        known = _read(path)
+        name = self._name(segment.text, voice, language, speed)
+        known = _read(self._store, name)
         if known is not None:
             utterance, run = known
             if run and run == self._run:
@@ -62,24 +57,23 @@ class Speaker:
             return utterance
         try:
             made = _usable(self._engine.synthesise(segment.text, voice, language, speed))
+            if self._name(segment.text, voice, language, speed) != name:
+                raise changed(f"voice {voice.name!r}", again=True)
         except RaydubError as error:
             raise at_segment(error, segment) from error.__cause__
         self.spoken.add(segment.number)
-        other = _read(path)
+        other = _read(self._store, name)
         if other is not None:
             # Somebody was quicker. Not every engine says the same twice, so what is kept counts.
             return other[0]
-        _write(path, made, self._run)
+        marks = [[mark.kind, mark.seconds, mark.text] for mark in made.marks]
+        about = {"rate": made.rate, "run": self._run, "marks": marks}
+        self._store.put(name, made.samples.astype("<f4").tobytes(), ".f32", about)
         return made
 
-    def _key(self, text: str, voice: Voice, language: str, speed: float) -> str:
+    def _name(self, text: str, voice: Voice, language: str, speed: float) -> str:
         said = [SPEECH_VERSION, self._engine.name, self._engine.identity(voice), voice.name, language, speed, text]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:40]
-
-
-def utterances_folder(work_dir: str) -> Path:
-    """Where a work folder keeps what was spoken."""
-    return Path(work_dir) / "utterances"
+        return f"utterances/{key_of(said)}"
 
 
 def at_segment(error: RaydubError, segment: Segment) -> RaydubError:
@@ -89,28 +83,15 @@ def at_segment(error: RaydubError, segment: Segment) -> RaydubError:
     return error.at(field="script")
 
 
-def _read(path: Path) -> tuple[Utterance, str] | None:
+def _read(store: Store, name: str) -> tuple[Utterance, str] | None:
     """A kept utterance and the run that made it; None where there is none, or a damaged one, which is then made
     anew."""
-    try:
-        data = path.read_bytes()
-    except OSError:
+    found = store.get(name)
+    if found is None:
         return None
-    # Before anything of it is believed: formats with checksums inside are parsed first and checked afterwards.
-    if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
-        return None
-    line, _, samples = data[_DIGEST:].partition(b"\n")
-    said = json.loads(line)
-    marks = tuple(Mark(*mark) for mark in said["marks"])
-    return Utterance(np.frombuffer(samples, "<f4").astype(np.float32), said["rate"], marks), said["run"]
-
-
-def _write(path: Path, made: Utterance, run: str) -> None:
-    marks = [[mark.kind, mark.seconds, mark.text] for mark in made.marks]
-    said = json.dumps({"rate": made.rate, "run": run, "marks": marks}).encode()
-    body = said + b"\n" + made.samples.astype("<f4").tobytes()
-    # Proves itself on reading, and can be made again.
-    write_atomic(path, hashlib.sha256(body).digest() + body, durable=False)
+    marks = tuple(Mark(*mark) for mark in found.about["marks"])
+    samples = np.fromfile(found.path, "<f4").astype(np.float32)
+    return Utterance(samples, found.about["rate"], marks), found.about["run"]
 
 
 def _usable(made: Utterance) -> Utterance:

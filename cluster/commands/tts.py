@@ -107,7 +107,7 @@ def _published(made: Any, output: Path, report: Path, script: str | None) -> dic
     import ffmpeg
 
     from media.ffmpeg import run_ffmpeg
-    from media.publish import discard, publish, temp_beside, write_atomic
+    from raydub.files import discard, publish, temp_beside, write_atomic
 
     temp = temp_beside(output)
     try:

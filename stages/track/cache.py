@@ -1,21 +1,21 @@
-"""The track cache: one small Parquet file per block of BLOCK absolute source frames.
+"""The track cache: one small Parquet table per block of BLOCK absolute source frames.
 
-A block's file holds one row per face, and one row with slot −1 per frame that carries the shot score and the cut, so
-that a frame without a face and a frame that is missing are different things. A file that cannot be read, or that does
-not hold exactly its block, counts as absent and is computed again.
+A block's table holds one row per face, and one row with slot −1 per frame that carries the shot score and the cut, so
+that a frame without a face and a frame that is missing are different things. A table that
+is damaged, or does not hold exactly its block, counts as absent and is computed again.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from media.publish import write_atomic
+from raydub.store import Store
 from stages.track.raw import RawTracks
 from stages.types import Span
 
@@ -32,13 +32,34 @@ def blocks_of(span: Span, n_frames: int) -> list[Span]:
     return [Span(number * BLOCK, min((number + 1) * BLOCK, n_frames)) for number in numbers]
 
 
-def block_path(folder: Path, block: Span) -> Path:
-    return folder / f"{block.start // BLOCK:06d}.parquet"
+@dataclass(frozen=True)
+class TrackCache:
+    """The tracks of one source, see TrackConfig.key()."""
+
+    store: Store
+    key: str
+
+    def write(self, raw: RawTracks) -> None:
+        """Keep one block. Two workers may write the same block; both write the same rows. Raises StageError STORAGE or
+        DISK_FULL."""
+        self.store.put(self._name(raw.span), _to_parquet(raw), ".parquet")
+
+    def read(self, block: Span, embed: bool) -> RawTracks | None:
+        """The kept block, or None where it is absent, damaged or not this block."""
+        found = self.store.get(self._name(block))
+        if found is None:
+            return None
+        try:
+            return _from_table(pq.read_table(found.path), block, embed)
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            _log.warning("tracks in %s are damaged and are computed again: %s", found.path, error)
+            return None
+
+    def _name(self, block: Span) -> str:
+        return f"tracks/{self.key}/{block.start // BLOCK:06d}"
 
 
-def write_block(folder: Path, raw: RawTracks) -> None:
-    """Publish one block. Two workers may write the same block; both write the same rows. Raises StageError STORAGE or
-    DISK_FULL."""
+def _to_parquet(raw: RawTracks) -> bytes:
     frames = np.arange(raw.span.start, raw.span.stop, dtype=np.int32)
     n, rows = len(frames), len(raw.frame)
     width = raw.embedding.shape[1]
@@ -60,20 +81,7 @@ def write_block(folder: Path, raw: RawTracks) -> None:
         )
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    write_atomic(block_path(folder, raw.span), buffer.getvalue())
-
-
-def read_block(folder: Path, block: Span, embed: bool) -> RawTracks | None:
-    """The cached block, or None where it is absent, damaged or not this block."""
-    path = block_path(folder, block)
-    if not path.is_file():
-        return None
-    try:
-        raw = _from_table(pq.read_table(path), block, embed)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        _log.warning("track cache %s is damaged and is computed again: %s", path, error)
-        return None
-    return raw
+    return buffer.getvalue()
 
 
 def join(parts: list[RawTracks]) -> RawTracks:

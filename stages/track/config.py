@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.faces import DetectorSpec, predictor_sha256, resolve_detector
 from raydub.errors import Code, UsageError
+from raydub.store import key_of
 
 TRACK_VERSION = 1
 """Raised whenever the same frames would give another raw track, so that old caches are not read."""
@@ -81,6 +80,5 @@ class TrackConfig(BaseModel):
         )
 
     def key(self, identity: str) -> str:
-        """Name of the cache folder: `identity` says which frames (the source's identity and its transform)."""
-        state = json.dumps([TRACK_VERSION, identity, self.model_dump(mode="json")], sort_keys=True)
-        return hashlib.sha256(state.encode()).hexdigest()[:32]
+        """Under which tracks are kept: `identity` says which frames (the source's identity and its transform)."""
+        return key_of([TRACK_VERSION, identity, self.model_dump(mode="json")])

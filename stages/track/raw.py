@@ -35,6 +35,8 @@ class FrameSource(Protocol):
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]: ...
 
+    def check(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class RawTracks:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from media.frames import Frame
 from raydub.errors import Code, StageError
-from stages.track.cache import BLOCK, blocks_of, cut_out, join, read_block, write_block
+from stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out, join
 from stages.track.config import TrackConfig
 from stages.track.detect import Detector, make_detector
 from stages.track.raw import FrameSource, RawTracks, SeenFrame, pack, see
@@ -31,29 +30,28 @@ class Tracker:
     def __getstate__(self) -> dict[str, object]:
         return {"config": self.config, "detected": 0, "_detector": None}
 
-    def raw_tracks(self, source: FrameSource, cache_dir: str | Path | None, span: Span, n_frames: int) -> RawTracks:
+    def raw_tracks(self, source: FrameSource, cache: TrackCache | None, span: Span, n_frames: int) -> RawTracks:
         """Raw tracks of `span`, clipped to the source's `n_frames` frames.
 
         source: an open media.frames.FrameReader, in the working frame (its transform is part of the cache's key);
-        cache_dir: the folder named by `TrackConfig.key`, or None to keep nothing. Whole blocks of 60 frames are read,
+        cache: named by `TrackConfig.key`, or None to keep nothing. Whole blocks of 60 frames are read,
         computed and written, so the source may be read up to a block and `carry` intervals beyond the span.
         Raises ValueError for an empty span, DependencyError for absent models, InputError from reading.
         """
         wanted = Span(max(0, span.start), min(n_frames, span.stop))
         if not len(wanted):
             raise ValueError(f"no frames of {span} lie in a source of {n_frames} frames")
-        folder = None if cache_dir is None else Path(cache_dir)
         parts: list[RawTracks] = []
         missing: list[Span] = []
         for block in blocks_of(wanted, n_frames):
-            cached = read_block(folder, block, self.config.embed) if folder else None
+            cached = cache.read(block, self.config.embed) if cache is not None else None
             if cached is None:
                 missing.append(block)
                 continue
-            parts += self._compute(source, folder, missing)
+            parts += self._compute(source, cache, missing)
             missing = []
             parts.append(cached)
-        parts += self._compute(source, folder, missing)
+        parts += self._compute(source, cache, missing)
         return cut_out(join(parts), wanted)
 
     def faces_of(self, frame: Frame) -> RawTracks:
@@ -67,7 +65,7 @@ class Tracker:
             self._detector = make_detector(self.config)
         return self._detector
 
-    def _compute(self, source: FrameSource, folder: Path | None, blocks: list[Span]) -> list[RawTracks]:
+    def _compute(self, source: FrameSource, cache: TrackCache | None, blocks: list[Span]) -> list[RawTracks]:
         """Consecutive blocks in one pass over the pixels."""
         if not blocks:
             return []
@@ -78,8 +76,9 @@ class Tracker:
             if one.index + 1 == blocks[len(parts)].stop:
                 part = pack(seen, self.config.embed)
                 self.detected += part.detected
-                if folder is not None:
-                    write_block(folder, part)
+                if cache is not None:
+                    source.check()
+                    cache.write(part)
                 parts.append(part)
                 seen = []
         if len(parts) < len(blocks):
@@ -95,3 +94,6 @@ class _OneFrame:
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         yield self._frame
+
+    def check(self) -> None:
+        """Nothing can change."""

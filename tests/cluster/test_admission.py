@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pipeline.receipts import Receipts
 from typer.testing import CliRunner
 
 from cluster import where
@@ -22,7 +23,6 @@ from manifests.options import Options
 from manifests.results import JobResult
 from pipeline.locks import RunLock
 from pipeline.pools import Node
-from pipeline.receipts import Receipts
 from raydub.errors import Code, DependencyError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -26,10 +26,10 @@ import numpy as np
 
 from manifests.job import Job
 from media.ffmpeg import run_ffmpeg
-from media.publish import write_atomic
 from pipeline.events import Planned
 from pipeline.steps import Toolbox, WorkSettings
 from pipeline.toolbox import StageToolbox
+from raydub.files import write_atomic
 from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 
 FRAMES = 10

@@ -421,7 +421,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("media.publish.os.replace", full)
+    monkeypatch.setattr("raydub.files.os.replace", full)
     with serving(Shelf(CONTENT)) as web:
         assert refusal(web.url(), tmp_path).code is Code.DISK_FULL
     assert not [name for name in leftovers(tmp_path) if name.endswith(".mp4")]

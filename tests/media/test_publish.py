@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from media.publish import publish, sweep, temp_beside, write_atomic, writer_tag
 from raydub.errors import Code, StageError
+from raydub.files import publish, sweep, temp_beside, write_atomic, writer_tag
 
 
 def test_publishing_replaces_in_one_step(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 DIES = """
 import os, sys
-from media.publish import temp_beside, writer_tag
+from raydub.files import temp_beside, writer_tag
 for path in (temp_beside(sys.argv[1] + "/a.mp4"), temp_beside(sys.argv[1] + "/.hidden.json")):
     open(path, "w").close()
 os.mkdir(sys.argv[1] + "/join-" + writer_tag())

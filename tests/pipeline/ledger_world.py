@@ -12,10 +12,10 @@ from typing import Any
 
 from manifests.job import Job
 from manifests.results import JobResult
-from media.publish import discard, publish, temp_beside, write_atomic
 from pipeline.events import Assembled, Failed, Item, Planned
 from pipeline.local import through_stages
 from pipeline.steps import Steps, WorkSettings
+from raydub.files import discard, publish, temp_beside, write_atomic
 from stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.chaos import Driver, WorkerEnded
 from tests.pipeline.fakes import faces

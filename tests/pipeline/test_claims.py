@@ -213,7 +213,7 @@ def test_dead_runs_are_swept_and_others_are_not(tmp_path: Path) -> None:
 
 LEAVES = """
 import sys
-from media.publish import temp_beside
+from raydub.files import temp_beside
 for path in sys.argv[1:]:
     open(temp_beside(path), "w").close()
 """

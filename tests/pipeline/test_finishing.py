@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipeline.receipts import Receipts
 
 from cluster.admission import admit
 from manifests.job import Job
@@ -16,7 +17,6 @@ from pipeline import engines, toolbox
 from pipeline.engines import engine_key, finish_key, finishes, make_finishers, weights_digests
 from pipeline.locks import RunLock
 from pipeline.plan import estimate
-from pipeline.receipts import Receipts
 from pipeline.steps import WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, DependencyError

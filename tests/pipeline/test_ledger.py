@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pipeline.records import read_record, write_record
 
 import pipeline.ledger as ledger_module
-from media.publish import publish, temp_beside, write_atomic
 from pipeline.ledger import Ledger
-from pipeline.records import read_record, write_record
 from raydub.errors import Code, StageError
+from raydub.files import publish, temp_beside, write_atomic
 from stages.types import Chunk, Gate, Part, Span
 
 FRAMES = 25

@@ -15,13 +15,13 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from pipeline.receipts import Receipts
+from pipeline.records import read_record
 
 from manifests.job import Job
 from pipeline.claims import end_run, start_run
 from pipeline.driver import Driver as JobDriver
 from pipeline.ledger import Ledger
-from pipeline.receipts import Receipts
-from pipeline.records import read_record
 from stages.types import Chunk, Span
 from tests.pipeline.chaos import END_DRIVER, END_WORKER, FLAKY, FULL, GO, Chaos, Driver, WorkerEnded
 from tests.pipeline.ledger_world import CHUNKS, FILM, FRAMES, POISON, Run, Workers, picture

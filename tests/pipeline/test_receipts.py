@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pipeline.receipts as receipts_module
 import pytest
+from pipeline.receipts import TICK_NS, Receipts
 
 import media.opening
-import pipeline.receipts as receipts_module
 from manifests.job import Job
 from manifests.options import Options
-from pipeline.receipts import TICK_NS, Receipts
 from raydub.errors import Code, DependencyError
 
 WEIGHTS = ["aa"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pipeline.receipts import Receipts
 
 from manifests.job import Job
 from pipeline import toolbox
-from pipeline.receipts import Receipts
 from pipeline.steps import WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, RaydubError

@@ -271,7 +271,7 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
 def test_marks_of_failure_that_cannot_be_written_do_not_kill_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from media.publish import storage_error
+    from raydub.files import storage_error
 
     def fail(*_: Any) -> None:
         raise storage_error(OSError(28, "full"), "x")

@@ -19,10 +19,10 @@ from manifests.job import Job
 from manifests.speech import SpeechTracks, VoiceTrack
 from media.frames import Transform
 from media.info import VideoInfo
-from media.publish import write_atomic
 from pipeline.ledger import Ledger
 from pipeline.timeline import cue_frames, load_timeline
 from raydub.errors import Code, StageError
+from raydub.files import write_atomic
 from stages.faces import FacePlan, WantedFace
 from stages.gate import RAMP
 from stages.plan import JobPlan, chunks_of, save_plan

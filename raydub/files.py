@@ -27,10 +27,7 @@ _LEFT_BEHIND = 86400.0
 def temp_beside(path: str | Path) -> str:
     """A fresh hidden name in the folder of `path`, which is created, with its extension (muxers choose by it)."""
     goal = Path(path)
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, str(goal.parent)) from error
+    make_parent(goal)
     # A name may have 255 bytes, and a letter four of them.
     stem = os.fsencode(goal.stem)[:80].decode("utf-8", "ignore")
     return str(goal.parent / f".{stem}{writer_tag()}{goal.suffix}")
@@ -79,8 +76,14 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
     then.
     """
     temp = temp_beside(path)
+    write_new(temp, content)
+    publish(temp, path, durable=durable)
+
+
+def write_new(path: str | Path, content: bytes) -> None:
+    """Write a file that is not there yet. Raises StageError STORAGE or DISK_FULL; nothing is left then."""
     try:
-        handle = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         try:
             view = memoryview(content)
             while view:
@@ -88,9 +91,17 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
         finally:
             os.close(handle)
     except OSError as error:
-        discard(temp)
+        discard(path)
         raise storage_error(error, str(path)) from error
-    publish(temp, path, durable=durable)
+
+
+def make_parent(path: str | Path) -> None:
+    """Make the folder of `path`. Raises StageError STORAGE or DISK_FULL."""
+    folder = Path(path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, str(folder)) from error
 
 
 def discard(path: str | Path) -> None:

@@ -1,0 +1,145 @@
+"""Which jobs are finished. One record per output says what was asked for, what each input held, and what came of it.
+
+finished() is the short cut for a whole manifest: it knows a job whose inputs and output look as they did when their
+content was last seen, and reads none of them (raydub.identity). of() is the full way, after a job's inputs were read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from manifests.job import Job
+from manifests.paths import is_remote
+from manifests.speech import SPEECH_VERSION
+from media.fetch import known_copy
+from pipeline.events import Planned
+from pipeline.ledger import PART_FORMAT
+from raydub import __version__
+from raydub.errors import RaydubError
+from raydub.identity import identify, known_identity
+from raydub.store import Store, key_of
+from stages.types import PLAN_VERSION, STAGE_VERSION
+
+_QUICK = 64 << 20
+"""Bytes of a file that the short cut reads at most, where its look says nothing."""
+
+
+class Finished:
+    """The finished jobs of one work folder."""
+
+    def __init__(self, work_dir: str | Path) -> None:
+        self._store = Store(work_dir)
+        self._detectors: dict[tuple[str, bool], str] = {}
+
+    def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
+        """The stored JobResult of a finished job, with nothing spent on it in this run; None: not known at a glance.
+
+        weights: sha256 of each weights file that engine and finishers would use now. Never raises."""
+        record = self._store.record(_name(job))
+        try:
+            if record is None or record["asked"] != self._asked(job, weights):
+                return None
+            inputs = job.inputs()
+            if set(inputs) != set(record["inputs"]):
+                return None
+            if any(self._holds(path) != record["inputs"][name] for name, path in inputs.items()):
+                return None
+            return _unspent(job, record["result"]) if self._is_output(job, record) else None
+        except (OSError, ValueError, KeyError, TypeError, RaydubError):
+            return None
+
+    def of(self, job: Job, key: str) -> dict[str, Any] | None:
+        """The stored JobResult of the job with this key (a hash of all that decides it), when its output is still the
+        one that was published."""
+        record = self._store.record(_name(job))
+        try:
+            known = record is not None and record["key"] == key and self._is_output(job, record)
+            return dict(record["result"]) if known and record is not None else None
+        except (OSError, KeyError, TypeError, ValueError, RaydubError):
+            return None
+
+    def write(self, job: Job, weights: Sequence[str] | None, plan: Planned, result: Mapping[str, Any]) -> None:
+        """Record a job whose output is published. weights: see finished(), None where they are not known. Raises
+        StageError STORAGE or DISK_FULL, OSError when the output is gone."""
+        said = {
+            "key": plan.key,
+            "asked": "" if weights is None else self._asked(job, weights),
+            "inputs": dict(plan.inputs),
+            "output": identify(job.output, self._store.identities, what="output").sha256,
+            "result": dict(result),
+        }
+        self._store.put_record(_name(job), said)
+
+    def _holds(self, path: str) -> str | None:
+        """SHA-256 of an input, where that can be told quickly."""
+        if is_remote(path):
+            copy = known_copy(path, self._store.root)
+            return None if copy is None else copy.sha256
+        cache = self._store.identities
+        if os.path.isdir(path):
+            from media.watch import identify_source
+
+            return identify_source(path, cache).sha256
+        known = known_identity(path, cache)
+        if known is None and os.stat(path).st_size <= _QUICK:
+            known = identify(path, cache)
+        return None if known is None else known.sha256
+
+    def _is_output(self, job: Job, record: Mapping[str, Any]) -> bool:
+        # An output that was copied back with another time is the same one.
+        return identify(job.output, self._store.identities).sha256 == str(record["output"])
+
+    def _asked(self, job: Job, weights: Sequence[str]) -> str:
+        """All that decides the frames besides the inputs' content. Checkpoints are in it by their digest."""
+        versions = [PART_FORMAT, STAGE_VERSION, PLAN_VERSION, SPEECH_VERSION, __version__]
+        inputs = job.inputs()
+        detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
+        row = {**inputs, "output": os.path.abspath(job.output)}
+        options = job.options.model_dump(mode="json", exclude={"overwrite"})
+        return key_of([versions, row, options, list(weights), detector, _speech(job)])
+
+    def _detector(self, name: str, with_reference: bool) -> str:
+        """What the face models are: "auto" means another detector once a better one is installed."""
+        known = self._detectors.get((name, with_reference))
+        if known is None:
+            known = self._detectors[name, with_reference] = _face_models(name, with_reference)
+        return known
+
+
+def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+    spent = {"attempts": 0, "wall_seconds": 0.0, "seconds": {}, "spoken": 0}
+    return {**result, "id": job.id, "line": job.line, **spent}
+
+
+def _name(job: Job) -> str:
+    key = key_of(os.path.abspath(job.output))
+    return f"done/{key[:2]}/{key}"
+
+
+def _speech(job: Job) -> str:
+    """What would speak the job's script now: another release of an engine speaks otherwise."""
+    if job.script is None:
+        return ""
+    from tts.engines.find import release
+
+    try:
+        return f"{job.options.tts} {release(job.options.tts)}"
+    except RaydubError as error:
+        return f"none: {error.code}"
+
+
+def _face_models(name: str, with_reference: bool) -> str:
+    from models.faces import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
+    from stages.track.config import TRACK_VERSION
+
+    try:
+        files = [dlib_file(PREDICTOR_FILE), *([dlib_file(EMBEDDING_FILE)] if with_reference else [])]
+        # 100 MB that no one changes in place: a look will do.
+        looks = [(file.name, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
+        return json.dumps([TRACK_VERSION, resolve_detector(name).model_dump(mode="json"), looks])
+    except (RaydubError, OSError) as error:
+        return f"none: {type(error).__name__}"

@@ -1,0 +1,235 @@
+"""Everything that raydub keeps: artefacts known by name and by content.
+
+    <root>/blobs/<2 letters>/<sha256><suffix>   bytes; a blob's name is the SHA-256 of its content
+    <root>/refs/<name>.json                     a small record that proves itself: what a name stands for
+    <root>/tmp/                                 what is being written; swept when its writer is dead
+
+Writing puts the blob first and its record second, so a record never names bytes that are not there. A record that is
+cut, mixed or altered, and a blob that is not what its name says, count as absent: the work that they stand for is done
+again, which is always right. Any number of processes may put the same name: the last record counts, and every blob that
+a record has ever named stays whole.
+
+Names are like those of an object store: words joined by "/", no renaming, a listing by prefix, create-only puts. A
+second backend needs no more than that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raydub import files
+from raydub.errors import Code, StageError
+from raydub.identity import backdate, identify, look_of, remember
+
+_SEAL = "seal"
+_RECORD_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A verified blob. path: absolute; sha256: hex, of all its bytes; size in bytes; about: what was said of it."""
+
+    path: str
+    sha256: str
+    size: int
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The artefacts of one work folder. Cheap to make, holds nothing open; for any thread and process."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).absolute()
+
+    def temp(self, suffix: str = "") -> Path:
+        """A fresh name for something to be put. Raises StageError STORAGE or DISK_FULL."""
+        return Path(files.temp_beside(self.root / "tmp" / f"new{suffix}"))
+
+    def put(self, name: str, data: bytes, suffix: str = "", about: Mapping[str, Any] | None = None) -> Artefact:
+        """Keep bytes under a name. Not synced: after a power cut they may be gone, and are made again then. Raises
+        StageError STORAGE or DISK_FULL."""
+        temp = self.temp(suffix)
+        files.write_new(temp, data)
+        return self._put(name, temp, hashlib.sha256(data).hexdigest(), suffix, about, durable=False)
+
+    def put_file(
+        self,
+        name: str,
+        temp: str | Path,
+        about: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = True,
+        suffix: str | None = None,
+    ) -> Artefact:
+        """Keep a file of this file system, which is moved; durable: synced, file and record. suffix: by default the
+        file's. Raises StageError STORAGE or DISK_FULL; `temp` is gone then."""
+        try:
+            digest = _sha256(temp)
+        except OSError as error:
+            files.discard(temp)
+            raise files.storage_error(error, str(temp)) from error
+        end = Path(temp).suffix if suffix is None else suffix
+        return self._put(name, Path(temp), digest, end, about, durable=durable)
+
+    def get(self, name: str) -> Artefact | None:
+        """What was put under a name, its bytes verified; None where nothing is, or not what was put."""
+        said = self.record(name)
+        try:
+            if said is None or not isinstance(said["about"], dict):
+                return None
+            path = self.blob(str(said["sha256"]), str(said["suffix"]))
+            if os.stat(path).st_size != said["bytes"] or identify(path).sha256 != said["sha256"]:
+                return None
+            return Artefact(str(path), said["sha256"], said["bytes"], said["about"])
+        except (OSError, KeyError, TypeError, ValueError, StageError):
+            return None
+
+    def put_record(self, name: str, value: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Keep a small JSON-ready record under a name. Raises StageError STORAGE or DISK_FULL."""
+        goal, temp = self._ref(name), self.temp(".json")
+        files.write_new(temp, _sealed(value))
+        files.make_parent(goal)
+        files.publish(temp, goal, durable=durable)
+
+    def create_record(self, name: str, value: Mapping[str, Any]) -> bool:
+        """put_record() where the name is free; False where it is not. Raises StageError STORAGE or DISK_FULL."""
+        goal, temp = self._ref(name), self.temp(".json")
+        try:
+            files.write_new(temp, _sealed(value))
+            files.make_parent(goal)
+            os.link(temp, goal)  # fails where the name is taken, and what appears is whole
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise files.storage_error(error, str(goal)) from error
+        finally:
+            files.discard(temp)
+        return True
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """The record of a name; None where there is none that proves itself."""
+        try:
+            with open(self._ref(name), "rb") as stream:
+                value = json.loads(stream.read(_RECORD_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(value, dict) or value.pop(_SEAL, None) != key_of(value):
+            return None
+        return value
+
+    def tell(self, name: str, about: Mapping[str, Any]) -> None:
+        """Say something else about what is kept under a name. Raises StageError STORAGE or DISK_FULL."""
+        said = self.record(name)
+        if said is not None:
+            self.put_record(name, {**said, "about": dict(about)})
+
+    def remove(self, name: str) -> None:
+        """Forget a name; its blob stays. Never raises."""
+        files.discard(self._ref(name))
+
+    def names(self, prefix: str) -> list[str]:
+        """All names below a prefix ("parts/abc"), sorted."""
+        top = self.root / "refs"
+        found = (path.relative_to(top).as_posix() for path in (top / prefix).rglob("*.json"))
+        return sorted(name.removesuffix(".json") for name in found if not name.rpartition("/")[2].startswith("."))
+
+    def sweep(self, also: Iterable[str | Path] = ()) -> list[str]:
+        """Remove what dead writers left in tmp/ and in the folders `also`; returns the names. Never raises."""
+        return [name for folder in (self.root / "tmp", *also) for name in files.sweep(folder)]
+
+    @property
+    def identities(self) -> IdentityCache:
+        """Identities of files anywhere, kept between processes."""
+        return IdentityCache(self)
+
+    def _put(
+        self, name: str, temp: Path, sha256: str, suffix: str, about: Mapping[str, Any] | None, *, durable: bool
+    ) -> Artefact:
+        path = self.blob(sha256, suffix)
+        try:
+            files.make_parent(path)
+            size = os.stat(temp).st_size
+            backdate(temp)
+        except OSError as error:
+            files.discard(temp)
+            raise files.storage_error(error, str(path)) from error
+        files.publish(temp, path, durable=durable)
+        with contextlib.suppress(OSError):
+            remember(str(path), look_of(path), sha256)
+        told = dict(about or {})
+        self.put_record(name, {"sha256": sha256, "bytes": size, "suffix": suffix, "about": told}, durable=durable)
+        return Artefact(str(path), sha256, size, told)
+
+    def blob(self, sha256: str, suffix: str) -> Path:
+        """Where the blob of this digest lies. Raises ValueError for what cannot be one."""
+        if len(sha256) != 64 or not sha256.isalnum() or os.sep in suffix:
+            raise ValueError(f"no name of a blob: {sha256[:80]!r} {suffix[:20]!r}")
+        return self.root / "blobs" / sha256[:2] / f"{sha256}{suffix}"
+
+    def _ref(self, name: str) -> Path:
+        steps = name.split("/")
+        if any(step in ("", ".", "..") or "\0" in step for step in steps):
+            raise ValueError(f"no name of an artefact: {name[:80]!r}")
+        return self.root.joinpath("refs", *steps[:-1], f"{steps[-1]}.json")
+
+
+class IdentityCache:
+    """See raydub.identity.Cache; never raises."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, path: str, look: str) -> str | None:
+        """The digest that was noted for a file with this look."""
+        said = self._store.record(_identity_name(path))
+        if said is None or (said.get("path"), said.get("look")) != (path, look):
+            return None
+        return str(said["sha256"])
+
+    def put(self, path: str, look: str, sha256: str) -> None:
+        """Note the digest of a file with this look."""
+        with contextlib.suppress(StageError, OSError):
+            self._store.put_record(_identity_name(path), {"path": path, "look": look, "sha256": sha256})
+
+
+def key_of(said: Any) -> str:
+    """The full SHA-256 of a JSON-ready value, hex: how everything here is named that is known by what decides it."""
+    return hashlib.sha256(json.dumps(said, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def verified(path: str | Path) -> Path:
+    """The path of a blob whose content is what its name says. Each version of it is hashed once per process. Raises
+    StageError STORAGE: it is damaged or gone."""
+    found = Path(path)
+    try:
+        digest = identify(found).sha256
+    except OSError as error:
+        raise StageError(Code.STORAGE, f"{found} cannot be read: {error}", hint=_AGAIN, retryable=True) from error
+    if not found.name.startswith(digest):
+        raise StageError(Code.STORAGE, f"{found} is damaged", hint=_AGAIN)
+    return found
+
+
+_AGAIN = "the work folder must be one that every worker reaches; run again to make it anew"
+
+
+def _identity_name(path: str) -> str:
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"identities/{digest[:2]}/{digest}"
+
+
+def _sealed(value: Mapping[str, Any]) -> bytes:
+    plain = json.loads(json.dumps(value, ensure_ascii=True))
+    return json.dumps({**plain, _SEAL: key_of(plain)}, ensure_ascii=True, indent=1).encode("ascii")
+
+
+def _sha256(path: str | Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

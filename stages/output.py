@@ -1,0 +1,49 @@
+"""Whose is the file at an output's place? raydub replaces what it made itself for the same job, and nothing else unless
+it is told to.
+
+The digests of what a job publishes are noted before it appears, so that whoever is stopped in between still knows its
+own file.
+"""
+
+from __future__ import annotations
+
+import os
+
+from manifests.job import Job
+from media.confine import publish_inside
+from raydub.identity import backdate, identify, look_of
+from raydub.store import Store, key_of
+
+_KEPT = 4
+
+
+def publish_output(temp: str, job: Job, root: str, store: Store) -> str:
+    """Publish a finished output below `root`; returns its sha256. Raises what media.confine.publish_inside raises."""
+    backdate(temp)
+    digest = identify(temp).sha256
+    said = store.record(_name(job.output))
+    made = said["made"] if said is not None and said["job"] == _which(job) else []
+    store.put_record(_name(job.output), {"job": _which(job), "made": [digest, *made][:_KEPT]}, durable=True)
+    publish_inside(temp, job.output, root, lambda path: may_replace(job, store, (*made, digest)))
+    store.identities.put(os.path.abspath(job.output), look_of(job.output), digest)
+    return digest
+
+
+def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> bool:
+    """May the job's output be written: is nothing there, or what the same job made, or was it told to? made: digests
+    of what it made, where they are known. Raises OSError."""
+    if job.options.overwrite or not os.path.lexists(job.output):
+        return True
+    if made is None:
+        said = store.record(_name(job.output))
+        made = tuple(said["made"]) if said is not None and said["job"] == _which(job) else ()
+    return bool(made) and os.path.isfile(job.output) and identify(job.output, store.identities).sha256 in made
+
+
+def _which(job: Job) -> list[str]:
+    """What makes two jobs the same here: the same video under the same id. Its speech and options may be edited."""
+    return [job.id, job.video]
+
+
+def _name(output: str) -> str:
+    return f"owners/{key_of(os.path.abspath(output))}"
