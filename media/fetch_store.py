@@ -1,5 +1,5 @@
-"""Fetched files: whole ones are kept in the work folder's store as `fetched/<key of the address>`, with the server's marks
-(ETag, Last-Modified). What is on its way lies in `<work_dir>/fetching/<key of the address>/`:
+"""Fetched files: whole ones are kept in the work folder's store as `fetched/<key of the address>`, with the marks of
+the server (ETag, Last-Modified). What is on its way lies in `<work_dir>/fetching/<key of the address>/`:
 
 partial, .json     what came so far of the next copy, and its marks
 lock               held by the process that is fetching; the kernel lets it go with the process

@@ -7,17 +7,16 @@ plain containers and nothing that could run code. Web pages and git-lfs pointers
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydub.errors import Code, DependencyError
+from raydub.identity import identify
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,16 +82,9 @@ def no_weights(head: bytes) -> str | None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hex sha256 of a file; each version of a file (size, time of change) is hashed once per process."""
-    file = Path(path)
-    stat = file.stat()
-    return _hashed(str(file.resolve()), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _hashed(path: str, size: int, changed: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Hex sha256 of a file; each version of a file is hashed once per process. Raises OSError, InputError
+    INPUT_CHANGED."""
+    return identify(Path(path).resolve(), what="weights").sha256
 
 
 def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], wanted: str) -> DependencyError:

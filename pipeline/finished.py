@@ -57,7 +57,7 @@ class Finished:
         one that was published."""
         record = self._store.record(_name(job))
         try:
-            known = record is not None and record["key"] == key and self._is_output(job, record)
+            known = record is not None and key != "" and record["key"] == key and self._is_output(job, record)
             return dict(record["result"]) if known and record is not None else None
         except (OSError, KeyError, TypeError, ValueError, RaydubError):
             return None

@@ -24,6 +24,7 @@ from pipeline.failures import while_loading
 from pipeline.steps import WorkSettings
 from raydub.errors import RaydubError
 from raydub.identity import changed
+from raydub.store import verified
 from stages.engine import LipEngine
 from stages.finish import Finisher
 from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
@@ -132,6 +133,8 @@ class StageToolbox:
         from stages.stitch import stitch_job
 
         plan = load_plan(job_dir)
+        for part in parts:
+            verified(part.path)
         done = stitch_job(plan.model_copy(update={"job": job}), parts)
         return done.output, done.frames
 

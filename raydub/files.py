@@ -68,7 +68,7 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
             os.close(folder)
 
 
-def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomic(path: str | Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a mixture.
 
     durable=False saves two syncs (milliseconds each): after a power cut the file may be empty or gone then, which is
@@ -76,14 +76,14 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
     then.
     """
     temp = temp_beside(path)
-    write_new(temp, content)
+    write_new(temp, content, mode)
     publish(temp, path, durable=durable)
 
 
-def write_new(path: str | Path, content: bytes) -> None:
+def write_new(path: str | Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file that is not there yet. Raises StageError STORAGE or DISK_FULL; nothing is left then."""
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
         try:
             view = memoryview(content)
             while view:

@@ -47,8 +47,11 @@ class Cache(Protocol):
 _memo: OrderedDict[tuple[str, str], str] = OrderedDict()
 
 
-def identify(path: str | os.PathLike[str], cache: Cache | None = None, *, what: str = "input") -> Seen:
-    """The identity of a regular file: from memory or `cache` while its look is the same, else by reading all of it.
+def identify(
+    path: str | os.PathLike[str], cache: Cache | None = None, *, what: str = "input", anew: bool = False
+) -> Seen:
+    """The identity of a regular file: from memory or `cache` while its look is the same, else, and with `anew`, by
+    reading all of it.
 
     Raises OSError, and InputError INPUT_CHANGED for a file that does not come to rest."""
     name = os.path.abspath(path)
@@ -56,7 +59,7 @@ def identify(path: str | os.PathLike[str], cache: Cache | None = None, *, what: 
         state = _at_rest(name)
         look = _look(state)
         settled = is_settled(state)
-        known = _known(name, look, cache)
+        known = None if anew else _known(name, look, cache)
         if known is not None:
             return Seen(known, look)
         with open_regular(name) as stream:

@@ -55,6 +55,7 @@ class Store:
     def put(self, name: str, data: bytes, suffix: str = "", about: Mapping[str, Any] | None = None) -> Artefact:
         """Keep bytes under a name. Not synced: after a power cut they may be gone, and are made again then. Raises
         StageError STORAGE or DISK_FULL."""
+        self._ref(name)  # refuses a name that is none before anything is written
         temp = self.temp(suffix)
         files.write_new(temp, data)
         return self._put(name, temp, hashlib.sha256(data).hexdigest(), suffix, about, durable=False)
@@ -115,8 +116,9 @@ class Store:
 
     def record(self, name: str) -> dict[str, Any] | None:
         """The record of a name; None where there is none that proves itself."""
+        path = self._ref(name)
         try:
-            with open(self._ref(name), "rb") as stream:
+            with open(path, "rb") as stream:
                 value = json.loads(stream.read(_RECORD_BYTES))
         except (OSError, ValueError, RecursionError):
             return None

@@ -21,12 +21,20 @@ def publish_output(temp: str, job: Job, root: str, store: Store) -> str:
     """Publish a finished output below `root`; returns its sha256. Raises what media.confine.publish_inside raises."""
     backdate(temp)
     digest = identify(temp).sha256
-    said = store.record(_name(job.output))
-    made = said["made"] if said is not None and said["job"] == _which(job) else []
-    store.put_record(_name(job.output), {"job": _which(job), "made": [digest, *made][:_KEPT]}, durable=True)
-    publish_inside(temp, job.output, root, lambda path: may_replace(job, store, (*made, digest)))
+    made = note_made(job, store, digest)
+    publish_inside(temp, job.output, root, lambda path: may_replace(job, store, made))
     store.identities.put(os.path.abspath(job.output), look_of(job.output), digest)
     return digest
+
+
+def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:
+    """Note that the job is about to publish this content; returns all that it has made. Raises StageError STORAGE or
+    DISK_FULL."""
+    said = store.record(_name(job.output))
+    before = said["made"] if said is not None and said["job"] == _which(job) else []
+    made = (sha256, *before)[:_KEPT]
+    store.put_record(_name(job.output), {"job": _which(job), "made": list(made)}, durable=True)
+    return made
 
 
 def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> bool:

@@ -12,7 +12,7 @@ from media.watch import Input, Watch
 from raydub import __version__
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import discard, storage_error, temp_beside
-from raydub.store import Store, verified
+from raydub.store import Store
 from stages.output import publish_output
 from stages.plan import JobPlan, chunks_of
 from stages.types import Part
@@ -34,7 +34,7 @@ def stitch_job(plan: JobPlan, parts: Sequence[Part]) -> Stitched:
     job says overwrite.
 
     Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, OUTPUT_EXISTS,
-    STORAGE (among others: a part is damaged), DISK_FULL; InputError for the speech. All name the job.
+    STORAGE, DISK_FULL; InputError for the speech. All name the job.
     """
     try:
         return _stitch(plan, _ordered(plan, parts))
@@ -83,7 +83,7 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     # The joined picture goes to the work folder: the output's disk holds the output alone.
     picture = str(store.temp(".mp4"))
     try:
-        join_parts([str(verified(part.path)) for part in parts], [part.frames for part in parts], plan.rate, picture)
+        join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)
         mux(picture, plan.sound, temp, plan.n_frames, plan.rate, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()

@@ -1,17 +1,16 @@
-"""Where weights lie, and how files appear there: whole or not at all."""
+"""Where weights lie, and the small notes beside them."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raydub.errors import Code, DependencyError
+from raydub.errors import Code, DependencyError, StageError
+from raydub.files import storage_error, write_atomic
 
 FOLDER_VARIABLE = "RAYDUB_WEIGHTS"
 OFFLINE_VARIABLE = "RAYDUB_OFFLINE"
@@ -43,39 +42,9 @@ def own_folder() -> Path:
     return folder
 
 
-def temp_beside(path: Path) -> Path:
-    """A fresh hidden name in the folder of `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-
-
-def publish(temp: Path, final: Path) -> None:
-    """Sync `temp` to disk and rename it to `final`, in the same folder. OSErrors pass."""
-    handle = os.open(temp, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(temp, final)
-    # Some network file systems refuse fsync on a folder; the rename itself stands.
-    with contextlib.suppress(OSError):
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def write_json(path: Path, content: Mapping[str, Any], mode: int = 0o644) -> None:
-    """Write a small JSON file atomically. OSErrors pass; the old file stays then."""
-    temp = temp_beside(path)
-    try:
-        handle = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1, ensure_ascii=False)
-        publish(temp, path)
-    except OSError:
-        temp.unlink(missing_ok=True)
-        raise
+def write_json(path: Path, content: Mapping[str, Any], mode: int = 0o666) -> None:
+    """Write a small JSON file atomically. Raises StageError STORAGE or DISK_FULL; the old file stays then."""
+    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False).encode(), mode=mode)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -89,11 +58,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
-    """OSErrors inside become DependencyErrors: DISK_FULL, or STORAGE."""
+    """OSErrors inside, and what raydub.files makes of them, become DependencyErrors: DISK_FULL, or STORAGE."""
+    hint = f"choose another folder for weights with {FOLDER_VARIABLE}"
     try:
         yield
     except OSError as error:
-        hint = f"choose another folder for weights with {FOLDER_VARIABLE}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DependencyError(Code.DISK_FULL, f"no space left in {place}", hint=f"free some, or {hint}") from error
-        raise DependencyError(Code.STORAGE, f"cannot write {place}: {error.strerror or error}", hint=hint) from error
+        told = storage_error(error, str(place))
+        raise DependencyError(told.code, told.message, hint=hint) from error
+    except StageError as error:
+        if error.code not in (Code.STORAGE, Code.DISK_FULL):
+            raise
+        raise DependencyError(error.code, error.message, hint=hint) from error.__cause__

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from models import catalogue
 from models.catalogue import Entry
 from models.load import check_file, is_safetensors, load_state, no_weights
-from models.store.folders import own_folder, publish, storage_errors, temp_beside
+from models.store.folders import own_folder, storage_errors
 from models.store.state import CUSTOM, NAME, custom_note, digest_of, write_note
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.files import publish, temp_beside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,7 +165,7 @@ def _convert(source: Path, digest: str, target: Path, name: str) -> None:
 
 
 def _publish(write: Callable[[Path], None], target: Path, sha256: str | None, **more: str) -> Path:
-    temp = temp_beside(target)
+    temp = Path(temp_beside(target))
     try:
         write(temp)
         with temp.open("rb") as stream:

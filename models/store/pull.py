@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from models.catalogue import Entry, licence_of
 from models.store.fetch import Absent, Partial, Passing, Progress, Wrong, fetch
-from models.store.folders import OFFLINE_VARIABLE, find_file, offline, own_folder, publish, storage_errors
+from models.store.folders import OFFLINE_VARIABLE, find_file, offline, own_folder, storage_errors
 from models.store.state import digest_of, write_note
 from raydub.errors import Code, DependencyError
+from raydub.files import publish
 
 if TYPE_CHECKING:
     from requests import Session

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from media import fetch_store
-from media.fetch import fetch, remote_state
+from media.fetch import fetch, known_copy
 from media.fetch_policy import FetchPolicy
 from raydub.errors import Code, RaydubError
+from raydub.store import Store
+from tests.kept import record_of
 from tests.media.web import OWN, Request, Shelf, serving
 
 CONTENT = bytes(range(256)) * 5000
@@ -41,7 +43,8 @@ def refusal(url: str, tmp_path: Path, policy: FetchPolicy = OWN) -> RaydubError:
 
 
 def leftovers(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock")
+    found = (path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(path.name for path in found if "identities" not in path.parts)
 
 
 def test_a_file_comes_whole_under_the_name_of_its_content(tmp_path: Path) -> None:
@@ -53,8 +56,9 @@ def test_a_file_comes_whole_under_the_name_of_its_content(tmp_path: Path) -> Non
     assert asked == f"/a/clip.MP4?{SECRET}"
     assert headers["accept-encoding"] == "identity"
     assert headers["host"] == f"127.0.0.1:{web.port}"
-    assert leftovers(tmp_path) == [path.name, "state.json"]
-    assert "pa55word" not in (path.parent / "state.json").read_text()
+    [name] = Store(tmp_path).names("fetched")
+    assert leftovers(tmp_path) == sorted([path.name, record_of(tmp_path, name).name])
+    assert "pa55word" not in record_of(tmp_path, name).read_text()
 
 
 @pytest.mark.parametrize("shelf", [Shelf(CONTENT), Shelf(CONTENT, "", "Sat, 01 Feb 2025 10:00:00 GMT")])
@@ -64,17 +68,17 @@ def test_a_second_job_asks_with_a_condition(tmp_path: Path, shelf: Shelf) -> Non
         assert fetch(web.url(), tmp_path, OWN) == first
         assert len(web.hits) == 2
         assert {"if-none-match", "if-modified-since"} & set(web.hits[1][1])
-        state = remote_state(web.url(), tmp_path)
+        state = known_copy(web.url(), tmp_path)
         assert state is not None
-        assert (state["path"], state["size"]) == (first.path, len(CONTENT))
+        assert (state.path, state.size) == (first.path, len(CONTENT))
         shelf.content, shelf.etag, shelf.modified = b"newer", '"two"', ""
         second = fetch(web.url(), tmp_path, OWN)
         assert Path(second.path).read_bytes() == b"newer"
         # A plan that was made with the former version still finds it.
         assert Path(first.path).read_bytes() == CONTENT
-        assert remote_state(web.url(), tmp_path) != state
-    assert remote_state(web.url("/other.mp4"), tmp_path) is None
-    assert remote_state("no address", tmp_path) is None
+        assert known_copy(web.url(), tmp_path) != state
+    assert known_copy(web.url("/other.mp4"), tmp_path) is None
+    assert known_copy("no address", tmp_path) is None
 
 
 def test_without_marks_of_versions_a_young_copy_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +95,7 @@ def test_a_copy_that_lost_bytes_is_fetched_anew(tmp_path: Path) -> None:
     with serving(Shelf(CONTENT)) as web:
         path = Path(fetch(web.url(), tmp_path, OWN).path)
         path.write_bytes(CONTENT[:99])
-        assert remote_state(web.url(), tmp_path) is None
+        assert known_copy(web.url(), tmp_path) is None
         assert got(web.url(), tmp_path) == CONTENT
 
 
@@ -435,5 +439,5 @@ def test_a_state_that_somebody_changed_leads_nowhere(tmp_path: Path) -> None:
         state = path.parent / "state.json"
         for wrong in (f"../../{path.name}", str(outside), "lock", ""):
             state.write_text(state.read_text().replace(path.name, wrong))
-            assert remote_state(web.url(), tmp_path) is None
+            assert known_copy(web.url(), tmp_path) is None
             assert fetch(web.url(), tmp_path, OWN).path == str(path)

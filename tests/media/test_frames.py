@@ -16,6 +16,7 @@ from media.index import FrameIndex, index_of
 from media.probe import probe_video
 from media.yuv import to_bgr
 from raydub.errors import Code, InputError
+from raydub.store import Store
 from tests.media.films import film, number_of, picture
 
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=12:min-keyint=12:scenecut=0"}
@@ -200,7 +201,7 @@ def test_transform_is_resize_rotate_crop(tmp_path: Path) -> None:
 
 def test_index_travels_between_processes(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", range(20), pts=[3 * n + n % 2 * 6 for n in range(0, 40, 2)][:20])
-    info = probe_video(str(path), index_dir=str(tmp_path / "work"))
+    info = probe_video(str(path), store=Store(tmp_path / "work"))
     assert info.index_path is not None
     stored = FrameIndex.from_bytes(Path(info.index_path).read_bytes())
     built = index_of(info.model_copy(update={"index_path": None}))

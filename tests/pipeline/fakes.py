@@ -50,7 +50,7 @@ class FakeToolbox:
         (folder / "kind").write_text(kind)
         n = int(count or 1)
         chunks = [Chunk(job.id, str(folder), i, n, Span(i * FRAMES, (i + 1) * FRAMES)) for i in range(n)]
-        return Planned(job.id, str(folder), n, n * FRAMES, engine="fake", warnings=("W_TEST",)), chunks
+        return Planned(job.id, str(folder), n, n * FRAMES, engine="fake", warnings=("W_TEST",), key=key), chunks
 
     def track(self, chunk: Chunk) -> TrackedChunk:
         self._count("track", chunk)

@@ -13,9 +13,11 @@ from typing import Any
 from manifests.job import Job
 from manifests.results import JobResult
 from pipeline.events import Assembled, Failed, Item, Planned
+from pipeline.ledger import part_name
 from pipeline.local import through_stages
 from pipeline.steps import Steps, WorkSettings
 from raydub.files import discard, publish, temp_beside, write_atomic
+from raydub.identity import identify
 from stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.chaos import Driver, WorkerEnded
 from tests.pipeline.fakes import faces
@@ -35,7 +37,7 @@ class Run:
 
     def __init__(self, number: int) -> None:
         self.id = f"run{number}"
-        self.finished_before: set[str] = set()  # part files that count, and that nobody damages
+        self.finished_before: set[str] = set()  # parts that count, and that nobody damages
         self.rendered: Counter[tuple[str, int]] = Counter()
         self.deaths: Counter[tuple[str, str]] = Counter()  # by job and work
         self.results: dict[str, JobResult] | None = None
@@ -52,7 +54,8 @@ class Tools:
         folder = self._root / "jobs" / job.id
         write_atomic(folder / "plan.json", b"{}")
         chunks = [Chunk(job.id, str(folder), i, CHUNKS, Span(i * FRAMES, (i + 1) * FRAMES)) for i in range(CHUNKS)]
-        return Planned(job.id, str(folder), CHUNKS, CHUNKS * FRAMES), chunks
+        seen = {name: identify(path).sha256 for name, path in job.inputs().items()}
+        return Planned(job.id, str(folder), CHUNKS, CHUNKS * FRAMES, inputs=seen, key=job.id), chunks
 
     def track(self, chunk: Chunk) -> TrackedChunk:
         return TrackedChunk(chunk, faces(Span(0, 1)), 0)
@@ -61,7 +64,8 @@ class Tools:
         return SynthesisedChunk(chunk.chunk, chunk.items, 0, {})
 
     def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
-        assert out_path not in self._run.finished_before, "a finished part is done again"
+        name = part_name(chunk.chunk)
+        assert name not in self._run.finished_before, "a finished part is done again"
         self._run.rendered[chunk.chunk.job_id, chunk.chunk.index] += 1
         if chunk.chunk.job_id == "bad" and chunk.chunk.index == POISON:
             self._machine.worker_dies(self._run)

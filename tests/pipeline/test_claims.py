@@ -222,8 +222,8 @@ for path in sys.argv[1:]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_run_begins_by_sweeping_what_dead_ones_left(tmp_path: Path) -> None:
     work, output = tmp_path / "work", tmp_path / "out" / "a.mp4"
-    places = [work / "index" / "x.npz", work / "tracks" / "k" / "0.parquet", work / "receipts" / "r.json", output]
+    places = [work / "tmp" / "x.npz", work / "tmp" / "y.json", output]
     subprocess.run([sys.executable, "-c", LEAVES, *map(str, places)], cwd=Path(__file__).parents[2], check=True)
-    assert len([path for path in tmp_path.rglob(".*") if path.is_file()]) == 4
+    assert len([path for path in tmp_path.rglob(".*") if path.is_file()]) == 3
     start_run(work, "run", {}, [str(output)])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [run_dir(work, "run") / "info.json"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from manifests.job import Job
 from manifests.results import JobResult
 from pipeline.driver import Driver
 from pipeline.events import Assembled, Failed, Item, Note, Planned
-from pipeline.ledger import Ledger
+from pipeline.finished import Finished
 from pipeline.local import LocalExecutor
 from pipeline.steps import WorkSettings
 from raydub.errors import Code, StageError
-from stages.types import Chunk, Part, Span
-from tests.pipeline.fakes import FRAMES, FakeToolbox
+from stages.types import Part
+from tests.kept import blobs_below
+from tests.pipeline.fakes import FakeToolbox
 
 
 def make_job(tmp_path: Path, video: str, name: str = "", line: int | None = None) -> Job:
@@ -35,7 +36,11 @@ class Notes:
 
 def run(tmp_path: Path, jobs: Sequence[Job], run_id: str = "r1", notes: Notes | None = None):  # type: ignore[no-untyped-def]
     executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FakeToolbox, notes)
-    return Driver(executor).run(jobs)
+    return Driver(executor, record=record_in(tmp_path / "work")).run(jobs)
+
+
+def record_in(work: Path) -> Callable[[Job, Planned, JobResult], None]:
+    return lambda job, plan, result: Finished(work).write(job, [], plan, result.model_dump(mode="json"))
 
 
 def test_every_job_has_one_outcome_and_bad_ones_stop_nobody(tmp_path: Path) -> None:
@@ -87,7 +92,7 @@ def test_finished_jobs_and_parts_are_not_done_again(tmp_path: Path) -> None:
     assert (again[0].frames, again[0].line) == (first[0].frames, 7)
     # output lost: stitched from the parts that are there; one part lost: only that one is made
     Path(job.output).unlink()
-    [part] = (tmp_path / "work" / "jobs").glob("*/parts/000001-*.mp4")
+    [part] = [path for path in blobs_below(tmp_path / "work", "parts") if path.read_text() == "1 "]
     part.unlink()
     notes = Notes()
     third, _ = run(tmp_path, [job], notes=notes)
@@ -197,8 +202,9 @@ def test_what_cannot_be_recorded_or_shown_fails_no_job(tmp_path: Path) -> None:
 def test_finished_jobs_are_recorded_with_their_results(tmp_path: Path) -> None:
     kept: list[tuple[str, str, int]] = []
 
-    def record(job: Job, result: JobResult) -> None:
+    def record(job: Job, plan: Planned, result: JobResult) -> None:
         kept.append((job.id, result.status, result.attempts))
+        record_in(tmp_path / "work")(job, plan, result)
 
     jobs = [make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "bad-track:2", "b")]
     for run_id in ("r1", "r2"):
@@ -228,29 +234,3 @@ def test_a_stop_whose_exception_got_lost_still_stops(tmp_path: Path) -> None:
 
 def test_no_jobs_no_results(tmp_path: Path) -> None:
     assert run(tmp_path, []) == ([], False)
-
-
-def test_part_names_depend_on_job_and_span(tmp_path: Path) -> None:
-    chunks = [Chunk("j", str(tmp_path / key), 0, 2, Span(0, stop)) for key, stop in (("a", 5), ("b", 5), ("a", 6))]
-    names = {Ledger(chunk.job_dir).part_path(chunk).name for chunk in chunks}
-    assert len(names) == 3
-    moved = Chunk("j", str(tmp_path / "elsewhere" / "a"), 0, 2, Span(0, 5))
-    assert Ledger(moved.job_dir).part_path(moved).name == Ledger(chunks[0].job_dir).part_path(chunks[0]).name
-
-
-def test_a_part_whose_file_and_marker_disagree_is_not_finished(tmp_path: Path) -> None:
-    ledger = Ledger(str(tmp_path))
-    chunk = Chunk("j", str(tmp_path), 0, 1, Span(0, FRAMES))
-    path = ledger.part_path(chunk)
-    path.parent.mkdir()
-    path.write_text("abc")
-    assert ledger.finished_part(chunk) is None
-    ledger.publish_part(Part(chunk, str(path), FRAMES, 3, 1))
-    found = ledger.finished_part(chunk)
-    assert found is not None
-    assert (found.synthesised, found.faceless, found.reused) == (3, 1, True)
-    path.write_text("abcd")
-    assert ledger.finished_part(chunk) is None
-    path.write_text("abc")
-    path.with_suffix(".json").write_text("{")
-    assert ledger.finished_part(chunk) is None

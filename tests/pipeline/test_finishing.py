@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline.receipts import Receipts
 
 from cluster.admission import admit
 from manifests.job import Job
@@ -15,11 +14,15 @@ from manifests.results import WeightsUse
 from media.probe import probe_video
 from pipeline import engines, toolbox
 from pipeline.engines import engine_key, finish_key, finishes, make_finishers, weights_digests
+from pipeline.events import Planned
+from pipeline.finished import Finished
+from pipeline.ledger import Ledger
 from pipeline.locks import RunLock
 from pipeline.plan import estimate
 from pipeline.steps import WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, DependencyError
+from raydub.identity import identify
 from stages import finishers
 from stages.types import Part
 from tests.stages.fakes import PaintEngine, babble, write_video, write_wav
@@ -87,9 +90,10 @@ def test_a_worker_finishes_what_the_job_asks_for(tmp_path: Path, monkeypatch: py
     assert [use.consent for use in uses] == ["", "", "flag"]
     assert chunks[0].finish_seconds > 1.0
     parts: list[Part] = []
+    ledger = Ledger(str(tmp_path / "work"))
     for chunk in chunks:
-        path = Path(planned.job_dir) / "parts" / f"{chunk.index}.mp4"
-        parts.append(tools.render(tools.lipsync(tools.track(chunk)), str(path)))
+        part = tools.render(tools.lipsync(tools.track(chunk)), str(ledger.store.temp(".mp4")))
+        parts.append(ledger.publish_part(part))
     assert len(parts) == 2
     assert len(built) == 2, "one for the plan, one for rendering"
     assert set(built[1].devices) == {"cpu"}
@@ -134,8 +138,8 @@ def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
         Job(id=name, video="v", audio="a", output=str(tmp_path / f"{name}.mp4"), options=Options(restore=restore))
         for name, restore in wanted
     ]
-    with RunLock(tmp_path) as lock:
-        admitted = admit(jobs, Receipts(tmp_path), lock)
+    with RunLock() as lock:
+        admitted = admit(jobs, Finished(tmp_path), lock, tmp_path)
     assert [job.id for job in admitted.open] == ["plain", "good"]
     closed = [(result.id, result.error_code) for result in admitted.closed]
     assert closed == [("bad", Code.WEIGHTS_MISSING), ("worse", Code.WEIGHTS_MISSING)]
@@ -144,14 +148,15 @@ def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
 
 
 def test_other_weights_of_a_finisher_are_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receipt holds as long as all weights are the same."""
+    """A record holds as long as all weights are the same."""
     job = job_of(tmp_path, restore="gfpgan")
     Path(job.output).write_bytes(b"film")
-    receipts = Receipts(tmp_path / "work")
-    assert receipts.finished(job, ["a", "b"]) is None
-    assert receipts.write(job, ["a", "b"], {"id": "j", "status": "ok"})
-    assert Receipts(tmp_path / "work").finished(job, ["a", "b"]) is not None
-    assert Receipts(tmp_path / "work").finished(job, ["a", "c"]) is None
+    finished = Finished(tmp_path / "work")
+    seen = {name: identify(path).sha256 for name, path in job.inputs().items()}
+    plan = Planned("j", "/w/j", 1, 10, inputs=seen, key="k")
+    finished.write(job, ["a", "b"], plan, {"id": "j", "status": "ok"})
+    assert finished.finished(job, ["a", "b"]) is not None
+    assert finished.finished(job, ["a", "c"]) is None
 
 
 def test_estimates_know_what_finishing_costs(tmp_path: Path) -> None:

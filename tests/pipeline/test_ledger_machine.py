@@ -1,10 +1,11 @@
 """Whatever dies, whenever it dies: the files of two drivers that work on the same jobs at once, with deaths between any
-two file operations, full disks, power cuts and damaged files. The real steps, ledger, claims, receipts and driver run;
+two file operations, full disks, power cuts and damaged files. The real steps, ledger, claims, records and driver run;
 text stands for pictures."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -15,13 +16,15 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from pipeline.receipts import Receipts
-from pipeline.records import read_record
 
 from manifests.job import Job
+from manifests.results import JobResult
 from pipeline.claims import end_run, start_run
 from pipeline.driver import Driver as JobDriver
-from pipeline.ledger import Ledger
+from pipeline.events import Planned
+from pipeline.finished import Finished
+from pipeline.ledger import Ledger, part_name
+from raydub.store import Store
 from stages.types import Chunk, Span
 from tests.pipeline.chaos import END_DRIVER, END_WORKER, FLAKY, FULL, GO, Chaos, Driver, WorkerEnded
 from tests.pipeline.ledger_world import CHUNKS, FILM, FRAMES, POISON, Run, Workers, picture
@@ -81,16 +84,20 @@ class LedgerMachine(RuleBasedStateMachine):
                 raise
 
     def _drive_run(self, driver: Driver, run: Run) -> None:
-        receipts = Receipts(self.work)
-        open_jobs = [job for job in self.jobs if receipts.finished(job, []) is None]
+        finished = Finished(self.work)
+        open_jobs = [job for job in self.jobs if finished.finished(job, []) is None]
         if not open_jobs:
             run.results = {}
             return
+
+        def record(job: Job, plan: Planned, result: JobResult) -> None:
+            finished.write(job, [], plan, result.model_dump(mode="json"))
+
         start_run(self.work, run.id, {}, [job.output for job in open_jobs])
         try:
             jobs = JobDriver(
                 Workers(self, driver, run),
-                record=lambda job, result: receipts.write(job, [], result.model_dump(mode="json")) and None,
+                record=record,
             )
             results, _ = jobs.run(open_jobs)
             run.results = {result.id: result for result in results}
@@ -116,17 +123,14 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         self.damaged.discard(Path(path))
         self._whole(Path(path))
-        if path.endswith(".mp4") and "parts" in Path(path).parts and self.varied:
-            for _, run in self.places.values():
-                run.finished_before.discard(path)
 
     def _whole(self, path: Path) -> None:
         """No reader sees half a file, at any time."""
-        if path.suffix == ".json" and path.name not in ("plan.json", "info.json"):
-            assert read_record(path) is not None, f"{path} is not whole"
-        elif path.parent.name == "parts":
-            text = path.read_text()
-            assert text.startswith(picture(int(path.name[:6]))), f"{path} is not whole"
+        if "refs" in path.parts:
+            name = path.relative_to(Path(self.work) / "refs").as_posix().removesuffix(".json")
+            assert Store(self.work).record(name) is not None, f"{path} is not whole"
+        elif "blobs" in path.parts:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem, f"{path} is not whole"
         elif path.parent.name == "out":
             assert path.read_text() == FILM, f"{path} is not whole"
 
@@ -175,7 +179,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.powered = False
 
     @rule(
-        kind=st.sampled_from(["parts/*.mp4", "parts/*.json", "out/*.mp4", "done-*.json", "receipts/*.json"]),
+        kind=st.sampled_from(["blobs/*/*", "refs/parts/*/*.json", "out/*.mp4", "refs/done/*/*", "refs/identities/*/*"]),
         at=st.integers(0, 1 << 16),
         cut=st.booleans(),
     )
@@ -206,9 +210,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def files_are_whole(self) -> None:
-        """What bears its final name is whole, after a power cut too. Receipts are not synced, they prove themselves."""
+        """What bears its final name is whole, after a power cut too. Records that can be done without are not synced,
+        they prove themselves."""
         for path in self.root.rglob("*.*") if hasattr(self, "root") else ():
-            hidden = path.name.startswith(".") or {"runs", "receipts"} & set(path.parts)
+            hidden = path.name.startswith(".") or {"runs", "done", "identities"} & set(path.parts)
             if path.is_file() and not hidden and path.parent != self.root and path not in self.damaged:
                 self._whole(path)
 
@@ -236,10 +241,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for job in self.jobs:
             folder = Path(self.work) / "jobs" / job.id
             chunks = [Chunk(job.id, str(folder), i, CHUNKS, Span(i * FRAMES, (i + 1) * FRAMES)) for i in range(CHUNKS)]
-            parts = Ledger(str(folder)).finished_parts(chunks)
-            for index, part in parts.items():
+            for index, part in Ledger(self.work).finished_parts(chunks).items():
                 assert Path(part.path).read_text().startswith(picture(index)), f"{part.path} counts and is damaged"
-            found |= {part.path for part in parts.values()}
+                found.add(part_name(part.chunk))
         return found
 
     def teardown(self) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline.receipts import Receipts
 
 from manifests.job import Job
 from pipeline import toolbox
+from pipeline.events import Planned
+from pipeline.finished import Finished
+from pipeline.ledger import Ledger
 from pipeline.steps import WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, RaydubError
+from raydub.identity import identify
 from stages.inputs import local_inputs
 from stages.types import Part
 from tests.media.web import OWN, Shelf, Web, serving
@@ -50,31 +53,27 @@ def test_settings_take_the_drivers_leave_along(tmp_path: Path, speech: Web, monk
     planned, chunks = tools.prepare(job)
     assert len(speech.hits) == 1
     parts: list[Part] = []
+    ledger = Ledger(str(tmp_path / "work"))
     for chunk in chunks:
-        path = Path(planned.job_dir) / "parts" / f"{chunk.index}.mp4"
-        parts.append(tools.render(tools.lipsync(tools.track(chunk)), str(path)))
+        part = tools.render(tools.lipsync(tools.track(chunk)), str(ledger.store.temp(".mp4")))
+        parts.append(ledger.publish_part(part))
     # The last step gets the job as the manifest has it, and still does not ask again.
     assert tools.stitch(job, planned.job_dir, parts) == (job.output, 10)
     assert len(speech.hits) == 1
 
 
-def test_receipts_know_an_address_by_its_copy(tmp_path: Path, speech: Web) -> None:
+def test_a_finished_job_knows_an_address_by_its_copy(tmp_path: Path, speech: Web) -> None:
     job, work = asked_of(speech, tmp_path), str(tmp_path / "work")
     Path(job.output).write_bytes(b"film")
-    result = {"id": job.id, "status": "ok"}
-    receipts = Receipts(work)
-    assert receipts.finished(job, []) is None
-    local_inputs(job, work, OWN)
-    assert not receipts.write(job, [], result)
-
-    receipts = Receipts(work)
-    assert receipts.finished(job, []) is None
-    local_inputs(job, work, OWN)
-    assert receipts.write(job, [], result)
+    assert Finished(work).finished(job, []) is None
+    local, _ = local_inputs(job, work, OWN)
+    seen = {name: identify(path).sha256 for name, path in local.inputs().items()}
+    plan = Planned(job.id, "/w/j", 1, 10, inputs=seen, key="k")
+    Finished(work).write(job, [], plan, {"id": job.id, "status": "ok"})
     hits = len(speech.hits)
-    assert Receipts(work).finished(job, []) is not None
+    assert Finished(work).finished(job, []) is not None
     assert len(speech.hits) == hits
 
     speech.answer = Shelf(b"RIFF another speech", '"two"')
     local_inputs(job, work, OWN)
-    assert Receipts(work).finished(job, []) is None
+    assert Finished(work).finished(job, []) is None

@@ -27,7 +27,7 @@ ITEMS: list[Item] = [
     SynthesisedChunk(CHUNK, faces(CHUNK.span), 2, {"patches": np.zeros((13, 4, 4, 3), np.uint8)}, {"track": 0.5}),
     Part(CHUNK, "/w/p.mp4", 25, 13, 2, {"render": 1.5}, reused=True),
     Part(CHUNK, "/w/p.mp4", 25, 13, 2, gates=(Gate(0, 75, 80, 0.25), Gate(1, 80, 100, 1.0))),
-    dataclasses.replace(CHUNK, key="k" * 32, parts_dir="/w/parts/s"),
+    dataclasses.replace(CHUNK, key="k" * 64),
     Planned("a", "/w", 9, 225, {"prepare": 1.0}, ("W_X: y",), "warp", ({"name": "n", "sha256": "s", "licence": "l"},)),
     Planned("a", "/w", 9, 225, finished={"status": "ok"}),
     Planned("a", "/w", 9, 225, segments=12, spoken=3, attempt=2),

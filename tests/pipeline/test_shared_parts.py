@@ -18,11 +18,13 @@ from media.frames import open_frames
 from media.probe import probe_video
 from media.writer import count_frames
 from pipeline.ledger import Ledger
+from raydub.store import Store
 from stages.plan import chunks_of, load_plan
 from stages.types import Part
 from tests.cluster.clips import make_clip
 from tests.cluster.test_tts_command import srt, with_sound
 from tests.conftest import REPOSITORY
+from tests.kept import blobs_below
 
 CLIP = REPOSITORY / "examples" / "demo" / "clip.mp4"
 FIELDS = {"preset": "ultrafast", "chunk_seconds": 1.0, "resize_height": 320}
@@ -44,9 +46,15 @@ def stamps(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+def kept(work: Path, kind: str) -> dict[str, int]:
+    """Every artefact of a kind with the time when it was put last."""
+    return stamps(work / "refs" / kind)
+
+
 def parts_of(job_dir: str | None) -> dict[int, Part]:
     assert job_dir is not None
-    return Ledger(job_dir).finished_parts(chunks_of(load_plan(job_dir)))
+    plan = load_plan(job_dir)
+    return Ledger(plan.work_dir).finished_parts(chunks_of(plan))
 
 
 def frames_of(path: str) -> list[np.ndarray[Any, Any]]:
@@ -63,14 +71,14 @@ def test_one_changed_line_is_one_line_of_work(tmp_path: Path) -> None:
     assert first.script == str(tmp_path / "s.srt")
     made, before = parts_of(first.job_dir), frames_of(str(first.output))
     assert len(made) == 8
-    files = stamps(tmp_path / "work" / "parts")
+    files = kept(tmp_path / "work", "parts")
 
     # Nothing has changed: nothing is done, and not a file is written but the results.
     everything = stamps(tmp_path / "work")
     again = run(tmp_path, row)
     assert (again.earlier, again.results[0].attempts, again.results[0].spoken) == (1, 0, 0)
     assert again.results[0].segments == 3
-    untouched = {name: stamp for name, stamp in everything.items() if not name.startswith(("receipts", "locks"))}
+    untouched = {name: stamp for name, stamp in everything.items() if not name.startswith("refs/identities")}
     after = stamps(tmp_path / "work")
     assert {name: after.get(name) for name in untouched} == untouched
 
@@ -78,11 +86,12 @@ def test_one_changed_line_is_one_line_of_work(tmp_path: Path) -> None:
     srt(tmp_path / "s.srt", [CUES[0], (*CUES[1][:2], "¡Vamos ya!"), CUES[2]])
     [second] = run(tmp_path, row).results
     assert (second.frames, second.segments, second.spoken) == (200, 3, 1)
-    timing = json.loads(next(Path(tmp_path / "work" / "speech").glob("*/timing.json")).read_text())
-    assert len(timing["segments"]) == 3
-    now = stamps(tmp_path / "work" / "parts")
+    for timing in blobs_below(tmp_path / "work", "speech"):
+        assert timing.suffix != ".json" or len(json.loads(timing.read_text())["segments"]) == 3
+    now = kept(tmp_path / "work", "parts")
     assert {name: now[name] for name in files} == files, "no part of the former job is made again"
-    new = sorted({int(Path(name).name.partition("-")[0]) // 25 for name in set(now) - set(files)})
+    store = Store(tmp_path / "work")
+    new = sorted(store.record(f"parts/{name[:-5]}")["about"]["span"][0] // 25 for name in set(now) - set(files))
     # The cue lies in seconds 2.6 to 3.4; what ramps, and what the engine hears around a frame, reaches a chunk further.
     assert {2, 3} <= set(new) <= {1, 2, 3, 4}
     redone = parts_of(second.job_dir)
@@ -99,7 +108,7 @@ def test_one_changed_line_is_one_line_of_work(tmp_path: Path) -> None:
     srt(tmp_path / "s.srt", CUES)
     [third] = run(tmp_path, row).results
     assert (third.spoken, third.frames) == (0, 200)
-    assert stamps(tmp_path / "work" / "parts") == now
+    assert kept(tmp_path / "work", "parts") == now
     assert third.job_dir == first.job_dir
     assert "render" not in third.seconds
 
@@ -126,16 +135,16 @@ def test_three_languages_are_tracked_once(tmp_path: Path) -> None:
         for tag in ("es", "en-us", "de")
     ]
     [first] = run(tmp_path, rows[0]).results
-    tracks = stamps(tmp_path / "work" / "tracks")
-    assert any(name.endswith(".parquet") for name in tracks)
+    tracks = kept(tmp_path / "work", "tracks")
+    assert tracks
     later = run(tmp_path, *rows[1:]).results
-    assert stamps(tmp_path / "work" / "tracks") == tracks
+    assert kept(tmp_path / "work", "tracks") == tracks
     assert [result.frames for result in later] == [100, 100]
     assert [result.spoken for result in (first, *later)] == [2, 2, 2]
     # Faces are found once: what is left of tracking is linking and smoothing what lies there.
     assert max(result.seconds["track"] for result in later) < first.seconds["track"] / 2
     assert len({result.job_dir for result in (first, *later)}) == 3
-    looks = [len(list((tmp_path / "work" / name).iterdir())) for name in ("tracks", "sources", "index")]
+    looks = [len(list((tmp_path / "work" / "refs" / name).iterdir())) for name in ("tracks", "sources", "index")]
     assert looks == [1, 1, 1]
 
 
@@ -154,9 +163,9 @@ def test_what_is_only_heard_redraws_nothing(
     film: Path, shared_work: Path, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     [first] = run(shared_work, row_of(film, "a.mp4", **one)).results
-    parts = stamps(shared_work / "work" / "parts")
+    parts = kept(shared_work / "work", "parts")
     [second] = run(shared_work, row_of(film, "b.mp4", **other)).results
-    assert stamps(shared_work / "work" / "parts") == parts
+    assert kept(shared_work / "work", "parts") == parts
     paths = [[part.path for part in parts_of(result.job_dir).values()] for result in (first, second)]
     assert paths[0] == paths[1]
     assert len(paths[0]) == 4
@@ -178,13 +187,13 @@ def test_what_the_mouth_follows_is_drawn_anew(film: Path, shared_work: Path) -> 
     """Between the lines the original can be heard when there is a bed: there the mouth is left alone. Without one it is
     closed there."""
     run(shared_work, row_of(film, "a.mp4"))
-    parts = stamps(shared_work / "work" / "parts")
+    parts = kept(shared_work / "work", "parts")
     [bed] = run(shared_work, row_of(film, "c.mp4", bed="duck")).results
     plain = load_plan(str(run(shared_work, row_of(film, "a.mp4")).results[0].job_dir))
     assert not plain.scoped
     assert load_plan(str(bed.job_dir)).scoped
-    now = stamps(shared_work / "work" / "parts")
+    now = kept(shared_work / "work", "parts")
     assert {name: now[name] for name in parts} == parts
     [deep] = run(shared_work, row_of(film, "d.mp4", masking="always")).results
     assert deep.synthesised == deep.frames
-    assert set(stamps(shared_work / "work" / "parts")) > set(now)
+    assert set(kept(shared_work / "work", "parts")) > set(now)

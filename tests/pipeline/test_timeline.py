@@ -22,7 +22,6 @@ from media.info import VideoInfo
 from pipeline.ledger import Ledger
 from pipeline.timeline import cue_frames, load_timeline
 from raydub.errors import Code, StageError
-from raydub.files import write_atomic
 from stages.faces import FacePlan, WantedFace
 from stages.gate import RAMP
 from stages.plan import JobPlan, chunks_of, save_plan
@@ -113,18 +112,18 @@ def finished(
         chunk_frames=round(rate),
         work_dir=str(folder / "work"),
         job_dir=str(job_dir),
-        track_dir=None,
+        key=job_dir.name,
+        content_key="c",
         engine="warp",
         needs_crops=False,
         sound=speech.sound,
         voices=tuple(faces),
-        parts_dir="",
     )
     save_plan(plan)
-    ledger = Ledger(str(job_dir))
+    ledger = Ledger(plan.work_dir)
     for chunk in chunks_of(plan):
-        path = ledger.part_path(chunk)
-        write_atomic(path, b"part")
+        path = ledger.store.temp(".mp4")
+        path.write_bytes(f"part {chunk.index} of {name}".encode())
         start, stop = chunk.span
         inside = tuple(
             gate._replace(start=max(start, gate.start), stop=min(stop, gate.stop))

@@ -19,8 +19,10 @@ from media.info import Colour, VideoInfo
 from media.sound import regrouped
 from models.mel import MelStream, mel_spectrogram
 from raydub.errors import Code, InputError, StageError
+from raydub.store import Store
 from stages.hear import MelFile, hear
 from stages.plan import MEL_FILE, VOICED_FILE
+from tests.kept import files_in
 
 BLOCK = 4096 * 200
 """Samples of one block of mel columns: where blocks meet is where streaming could go wrong."""
@@ -97,15 +99,17 @@ def test_files_hold_what_the_whole_speech_gives(
     speak(monkeypatch, n)
     sound = np.concatenate([hum(min(audio.BLOCK_SAMPLES, n - at), at) for at in range(0, n, audio.BLOCK_SAMPLES)])
     video = clip(video_seconds)
-    timeline = hear(job(tmp_path, length), video, tmp_path, lambda: None)
-    mel = np.load(tmp_path / MEL_FILE, mmap_mode="r")
+    timeline, made = hear(job(tmp_path, length), video, Store(tmp_path), "key", lambda: None)
+    mel = np.load(made[MEL_FILE], mmap_mode="r")
     whole = mel_spectrogram(sound)
     assert mel.dtype == np.float32
     np.testing.assert_array_equal(mel[:, : whole.shape[1]], whole)
     assert (mel[:, whole.shape[1] :] == -4).all()
     assert mel.shape[1] >= 80 * timeline.n_out / video.rate + 16
-    np.testing.assert_array_equal(np.load(tmp_path / VOICED_FILE), voiced(sound, video.rate, timeline.n_out))
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([MEL_FILE, VOICED_FILE])
+    np.testing.assert_array_equal(np.load(made[VOICED_FILE]), voiced(sound, video.rate, timeline.n_out))
+    assert sorted(made) == sorted([MEL_FILE, VOICED_FILE])
+    assert Store(tmp_path).names("jobs/key") == ["jobs/key/mel.npy", "jobs/key/voiced.npy"]
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_memory_does_not_grow_with_the_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +117,7 @@ def test_memory_does_not_grow_with_the_speech(tmp_path: Path, monkeypatch: pytes
     for minutes in (1, 2, 6):  # the first one pays for imports
         speak(monkeypatch, minutes * 60 * RATE)
         tracemalloc.start()
-        hear(job(tmp_path), clip(1.0), tmp_path, lambda: None)
+        hear(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < 1.1 * peaks[1], f"{peaks[1] >> 20} MiB for 2 minutes, {peaks[2] >> 20} MiB for 6"
@@ -126,17 +130,17 @@ def test_nothing_is_published_of_a_speech_that_ends_badly(tmp_path: Path, monkey
 
     monkeypatch.setattr("stages.hear.speech_blocks", broken)
     with pytest.raises(InputError, match="rest is missing"):
-        hear(job(tmp_path), clip(1.0), tmp_path, lambda: None)
-    assert not list(tmp_path.iterdir())
+        hear(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
+    assert files_in(tmp_path) == []
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with MelFile(tmp_path / MEL_FILE) as file:
+    with MelFile(Store(tmp_path)) as file:
         monkeypatch.setattr(file, "_file", FullDisk(file._file))
         with pytest.raises(StageError) as error:
             file.write(np.zeros((80, 5), np.float32))
     assert error.value.code == Code.DISK_FULL
-    assert not list(tmp_path.iterdir())
+    assert files_in(tmp_path) == []
 
 
 class FullDisk:

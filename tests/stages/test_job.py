@@ -55,7 +55,7 @@ def test_a_clip_without_a_face_passes_through(tmp_path: Path) -> None:
     with av.open(done.output) as film:
         assert "Synthetic media" in film.metadata["comment"]
     assert [path.name for path in Path(done.output).parent.iterdir()] == ["film.mp4"]
-    assert not list(Path(plan.job_dir).glob("join-*"))
+    assert not list((tmp_path / "work" / "tmp").iterdir())
 
 
 def test_the_mark_can_be_left_off(tmp_path: Path) -> None:
@@ -83,17 +83,17 @@ def test_a_job_prepared_twice_is_the_same_job(tmp_path: Path) -> None:
     audio = write_wav(tmp_path / "a.wav", babble(0.8))
     video = write_video(tmp_path / "v.mp4", 20)
     plan = make_plan(tmp_path, engine, video, audio)
-    before = {path.name: path.stat().st_mtime_ns for path in Path(plan.job_dir).iterdir() if path.suffix != ".json"}
-    assert sorted(before) == ["mel.npy", "source.npz", "voiced.npy"]
+    assert sorted(plan.arrays) == ["mel.npy", "source.npz", "voiced.npy"]
+    before = {path: Path(path).stat().st_mtime_ns for path in plan.arrays.values()}
+    assert make_plan(tmp_path, engine, video, audio) == plan
+    assert {path: Path(path).stat().st_mtime_ns for path in plan.arrays.values()} == before
     moved = tmp_path / "moved.mp4"
     moved.write_bytes(Path(video).read_bytes())
     again = make_plan(tmp_path, engine, str(moved), audio)
-    assert again.job_dir == plan.job_dir
-    assert load_plan(plan.job_dir).video.path == str(moved)
-    after = {path.name: path.stat().st_mtime_ns for path in Path(plan.job_dir).iterdir() if path.suffix != ".json"}
-    assert after == before
-    (Path(plan.job_dir) / "mel.npy").unlink()
-    assert make_plan(tmp_path, engine, video, audio).timeline == plan.timeline
+    assert (again.content_key, again.chunk_keys) == (plan.content_key, plan.chunk_keys)
+    # A plan of its own: each job reads its own files, whatever becomes of the other's.
+    assert again.job_dir != plan.job_dir
+    assert load_plan(plan.job_dir).video.path == video
     assert load_speech(plan).mel.shape[0] == 80
     others = [
         make_plan(tmp_path, engine, video, audio, chunk_seconds=0.4),
@@ -102,7 +102,31 @@ def test_a_job_prepared_twice_is_the_same_job(tmp_path: Path) -> None:
         make_plan(tmp_path, PaintEngine(), video, audio, masking="always"),
     ]
     assert len({plan.job_dir, *(other.job_dir for other in others)}) == 5
-    assert {other.track_dir for other in others} == {plan.track_dir, others[1].track_dir}
+    assert {other.faces.track_key for other in others} == {plan.faces.track_key, others[1].faces.track_key}
+
+
+@pytest.mark.parametrize("name", ["mel.npy", "voiced.npy", "source.npz"])
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "gone"])
+def test_damaged_arrays_are_noticed_and_made_anew(tmp_path: Path, name: str, damage: str) -> None:
+    """Cut short they can still be read; with zeros in them they give other frames without a word."""
+    engine = PaintEngine()
+    plan = make_plan(tmp_path, engine, CLIP, write_wav(tmp_path / "a.wav", babble(0.8)))
+    path = Path(plan.arrays[name])
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(
+            whole[:-5] if damage == "cut" else whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2)
+        )
+    reader = {"mel.npy": load_speech, "voiced.npy": load_voiced, "source.npz": load_source}[name]
+    with pytest.raises(StageError) as lost:
+        reader(plan)
+    assert lost.value.code is Code.STORAGE
+    again = make_plan(tmp_path, engine, CLIP, str(tmp_path / "a.wav"))
+    assert again == plan
+    assert path.read_bytes() == whole
+    reader(again)
 
 
 def test_what_lies_in_the_folder(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.engine import SourceSampler
 from stages.plan import load_source
+from tests.kept import blobs_below
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav
 
 CLIP = str(DEMO / "clip.mp4")
@@ -42,7 +43,7 @@ def test_many_speeches_cost_one_look_at_the_source(tmp_path: Path) -> None:
 def test_a_damaged_copy_is_made_anew(tmp_path: Path) -> None:
     engine = Counting()
     make_plan(tmp_path, engine, CLIP, write_wav(tmp_path / "a.wav", babble(0.8)))
-    [copy] = (tmp_path / "work" / "sources").iterdir()
+    [copy] = blobs_below(tmp_path / "work", "sources")
     for damage in (copy.read_bytes()[:100], b"", b"not an archive"):
         copy.write_bytes(damage)
         looked = engine.looked

@@ -12,9 +12,9 @@ from manifests.options import Options
 from manifests.speech import SpeechTracks, VoiceTrack
 from media.frames import Frame, Transform, open_frames
 from media.info import Colour
-from media.opening import content_identity
 from media.probe import probe_video
 from media.writer import PartWriter
+from raydub.identity import identify
 from tests.stages.fakes import DEMO, babble, write_wav
 
 SIDE = 320
@@ -52,12 +52,12 @@ def spoken_job(
     for number, (face, spans) in enumerate(said.items()):
         path = speech_in(folder / f"voice-{number}.wav", seconds, spans, number)
         inside = tuple((round(start * RATE), round(stop * RATE)) for start, stop in spans)
-        voices.append(VoiceTrack(speaker=face, path=path, identity=content_identity(path), face=face, spans=inside))
+        voices.append(VoiceTrack(speaker=face, path=path, identity=identify(path).sha256, face=face, spans=inside))
     sound = speech_in(folder / "sound.wav", seconds, [span for spans in said.values() for span in spans])
     speech = SpeechTracks(
         voices=tuple(voices),
         sound=sound,
-        sound_identity=content_identity(sound),
+        sound_identity=identify(sound).sha256,
         rate=RATE,
         samples=round(seconds * RATE),
         timed=True,

@@ -14,7 +14,6 @@ import pytest
 
 from manifests.job import Job
 from manifests.speech import SpeechTracks
-from media.opening import content_identity
 from tests.stages.fakes import write_video
 from tests.tts.measuring import F32, babble, by_ffmpeg, read, tone, write
 from tests.tts.track_support import (
@@ -298,7 +297,7 @@ def test_a_sound_file_with_a_bed(maker: SpeechMaker, tmp_path: Path, noisy: str)
         assert begin - 0.3 <= start / 44100 <= begin + 0.02
         assert end - 0.02 <= stop / 44100 <= end + 0.3
     assert by_ffmpeg(Path(tracks.sound))[0] == pytest.approx(-16, abs=0.3)
-    assert [path.name for path in Path(tracks.sound).parent.glob("*.flac")] == ["sound.flac"]
+    assert len([path for path in blobs_below(tmp_path / "work", "speech") if path.suffix == ".flac"]) == 2
 
 
 @pytest.mark.parametrize(("length", "samples"), [("audio", 70560), ("video", 132300), ("shortest", 70560)])
@@ -316,7 +315,7 @@ def test_a_sound_file_with_a_loudness_only(
 def test_the_second_time_nothing_is_done(tmp_path: Path, noisy: str) -> None:
     for run, spoken in (("monday", 3), ("monday", 3), ("tuesday", 0)):
         maker = SpeechMaker(run)
-        folders = [tmp_path / "work" / name for name in ("speech", "utterances")]
+        folders = [tmp_path / "work" / "refs" / name for name in ("speech", "utterances")]
         before = list(map(files_in, folders))
         tracks = make(maker, tmp_path, noisy, bed="duck")
         maker.close()
@@ -379,38 +378,45 @@ def test_another_bed_of_the_same_name_is_another_bed(maker: SpeechMaker, tmp_pat
     assert sounds[0] != sounds[1]
 
 
+def record_of_tracks(work: Path) -> Path:
+    [name] = [name for name in Store(work).names("speech") if name.endswith("/tracks")]
+    return record_of(work, name)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda tracks: Path(tracks.sound).unlink(),
-        lambda tracks: Path(tracks.voices[0].path).unlink(),
-        lambda tracks: (Path(tracks.sound).parent / "tracks.json").write_bytes(b'{"voices": ['),
-        lambda tracks: (Path(tracks.sound).parent / "tracks.json").write_bytes(b"{}"),
-        lambda tracks: (Path(tracks.sound).parent / "tracks.json").unlink(),
-        lambda tracks: shutil.rmtree(Path(tracks.sound).parent),
+        lambda tracks, work: Path(tracks.sound).unlink(),
+        lambda tracks, work: Path(tracks.voices[0].path).unlink(),
+        lambda tracks, work: Path(tracks.report).write_bytes(b"{}"),
+        lambda tracks, work: Path(tracks.voices[0].path).write_bytes(b"fLaC"),
+        lambda tracks, work: record_of_tracks(work).write_bytes(b'{"voices": ['),
+        lambda tracks, work: record_of_tracks(work).write_bytes(b"{}"),
+        lambda tracks, work: record_of_tracks(work).unlink(),
+        lambda tracks, work: shutil.rmtree(work / "refs" / "speech"),
     ],
-    ids=["sound", "voice", "half", "empty", "no-tracks", "folder"],
+    ids=["sound", "voice", "report", "voice-cut", "half", "empty", "no-tracks", "folder"],
 )
 def test_what_is_damaged_is_made_anew_of_what_was_spoken(tmp_path: Path, clip: str, damage: object) -> None:
     maker = SpeechMaker("monday")
     first = make(maker, tmp_path, clip)
-    damage(first)  # type: ignore[operator]
+    damage(first, tmp_path / "work")  # type: ignore[operator]
     later = SpeechMaker("tuesday")
     second = make(later, tmp_path, clip)
     maker.close()
     later.close()
     assert second.spoken == 0
     assert (second.sound, second.sound_identity) == (first.sound, first.sound_identity)
-    assert content_identity(second.sound) == first.sound_identity
-    assert content_identity(second.voices[0].path) == first.voices[0].identity
+    assert identify(second.sound).sha256 == first.sound_identity
+    assert identify(second.voices[0].path).sha256 == first.voices[0].identity
 
 
 def test_a_damaged_utterance_is_spoken_anew(tmp_path: Path, clip: str) -> None:
     monday, tuesday = SpeechMaker("monday"), SpeechMaker("tuesday")
     first = make(monday, tmp_path, clip)
-    files = sorted((tmp_path / "work" / "utterances").iterdir())
+    files = blobs_below(tmp_path / "work", "utterances")
     files[0].write_bytes(files[0].read_bytes()[:-100])
-    shutil.rmtree(tmp_path / "work" / "speech")
+    shutil.rmtree(tmp_path / "work" / "refs" / "speech")
     second = make(tuesday, tmp_path, clip)
     monday.close()
     tuesday.close()
@@ -427,15 +433,15 @@ def test_what_was_rehearsed_counts_for_its_run(tmp_path: Path, clip: str) -> Non
         worker, colleague = SpeechMaker(run), SpeechMaker(run)
         worker.rehearse(job, work, 0, 2)
         colleague.rehearse(job, work, 2, 3)
-        before = files_in(tmp_path / "work" / "utterances")
+        before = files_in(tmp_path / "work" / "refs" / "utterances")
         assert len(before) >= 3
-        assert not (tmp_path / "work" / "speech").exists() or run == "tuesday"
+        assert not (tmp_path / "work" / "refs" / "speech").exists() or run == "tuesday"
         other = job.model_copy(update={"options": job.options.model_copy(update={"overflow": "shift"})})
         tracks = worker.make(other, work)
         worker.close()
         colleague.close()
         assert tracks.spoken == (3 if run == "monday" else 0)
-        assert before.items() <= files_in(tmp_path / "work" / "utterances").items()
+        assert before.items() <= files_in(tmp_path / "work" / "refs" / "utterances").items()
 
 
 def test_rehearsing_is_no_place_for_an_overflow(tmp_path: Path, clip: str) -> None:
@@ -445,7 +451,7 @@ def test_rehearsing_is_no_place_for_an_overflow(tmp_path: Path, clip: str) -> No
     maker.rehearse(job, str(tmp_path / "work"), 0, 3)
     maker.rehearse(job_of(tmp_path, clip, audio="none.wav", bed="duck"), str(tmp_path / "work"), 0, 3)
     maker.close()
-    assert len(list((tmp_path / "work" / "utterances").iterdir())) >= 3
+    assert len(blobs_below(tmp_path / "work", "utterances")) >= 3
 
 
 # whose mouth, and where it may move

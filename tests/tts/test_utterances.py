@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError, StageError
+from raydub.store import Store
+from tests.kept import blobs_below
 from tts.level import LEVEL_DB
 from tts.types import Mark, Segment, Utterance, Voice
-from tts.utterances import Speaker, at_segment, utterances_folder
+from tts.utterances import Speaker, at_segment
 
 ES, EN = Voice("es", ("es",)), Voice("en", ("en",))
 HOLA, ADIOS = Segment(1, "hola"), Segment(2, "adiós, ¡amigo!")
@@ -49,8 +51,7 @@ class Counting:
 
 
 def kept(folder: Path) -> list[Path]:
-    place = utterances_folder(str(folder))
-    return sorted(place.iterdir()) if place.is_dir() else []
+    return blobs_below(folder, "utterances")
 
 
 def same(one: Utterance, two: Utterance) -> bool:
@@ -59,7 +60,7 @@ def same(one: Utterance, two: Utterance) -> bool:
 
 def test_said_once(tmp_path: Path) -> None:
     engine = Counting()
-    first, other = (Speaker(engine, str(tmp_path), 48000) for _ in range(2))
+    first, other = (Speaker(engine, Store(tmp_path), 48000) for _ in range(2))
     made = first.utterance(HOLA, ES, "es", 1.0)
     assert first.spoken == {1}
     assert same(made, first.utterance(HOLA, ES, "es", 1.0))
@@ -69,14 +70,14 @@ def test_said_once(tmp_path: Path) -> None:
 
 
 def test_say_gives_trimmed_speech_at_one_level_and_the_rate_of_the_mix(tmp_path: Path) -> None:
-    speaker = Speaker(Counting(), str(tmp_path), 44100)
+    speaker = Speaker(Counting(), Store(tmp_path), 44100)
     said = speaker.say(HOLA, ES, "es", 1.0)
     assert said.dtype == np.float32
     assert 0.2 <= len(said) / 44100 <= 0.2 + 0.010 + 0.030 + 2 * 0.010, "0.2 s of hum between 0.1 s of silence"
     loud = said[abs(said) > 0]
     assert 10 * np.log10(np.mean(loud[2000:-2000].astype(float) ** 2)) == pytest.approx(LEVEL_DB, abs=0.5)
     assert np.array_equal(said, speaker.say(HOLA, ES, "es", 1.0))
-    other = Speaker(Counting(), str(tmp_path), 24000).say(HOLA, ES, "es", 1.0)
+    other = Speaker(Counting(), Store(tmp_path), 24000).say(HOLA, ES, "es", 1.0)
     assert len(other) == pytest.approx(len(said) * 24000 / 44100, abs=1), "one utterance serves all rates"
 
 
@@ -85,9 +86,9 @@ def test_say_gives_trimmed_speech_at_one_level_and_the_rate_of_the_mix(tmp_path:
     ["text", "voice", "language", "speed", "engine", "release"],
 )
 def test_whatever_decides_the_sound_asks_anew(tmp_path: Path, change: str) -> None:
-    Speaker(Counting(), str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+    Speaker(Counting(), Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
     engine = Counting("other" if change == "engine" else "counting", "2" if change == "release" else "1")
-    speaker = Speaker(engine, str(tmp_path), 48000)
+    speaker = Speaker(engine, Store(tmp_path), 48000)
     segment = replace(HOLA, text="Hola") if change == "text" else HOLA
     voice = EN if change == "voice" else ES
     speaker.utterance(segment, voice, "es-mx" if change == "language" else "es", 1.1 if change == "speed" else 1.0)
@@ -98,8 +99,8 @@ def test_whatever_decides_the_sound_asks_anew(tmp_path: Path, change: str) -> No
 
 def test_what_does_not_decide_it_does_not(tmp_path: Path) -> None:
     engine = Counting()
-    Speaker(engine, str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
-    speaker = Speaker(engine, str(tmp_path), 8000, "another run")
+    Speaker(engine, Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+    speaker = Speaker(engine, Store(tmp_path), 8000, "another run")
     speaker.utterance(Segment(7, "hola", speaker="Ana"), ES, "es", 1.0)
     assert speaker.spoken == set()
     assert len(engine.asked) == 1
@@ -110,22 +111,22 @@ def test_what_does_not_decide_it_does_not(tmp_path: Path) -> None:
 )
 def test_speeds_are_asked_for_in_hundredths_never_slower(tmp_path: Path, speed: float, asked: float) -> None:
     engine = Counting()
-    Speaker(engine, str(tmp_path), 48000).utterance(HOLA, ES, "es", speed)
+    Speaker(engine, Store(tmp_path), 48000).utterance(HOLA, ES, "es", speed)
     assert engine.asked == [("hola", "es", "es", asked)]
 
 
 def test_spoken_belongs_to_the_run_and_not_to_the_worker(tmp_path: Path) -> None:
     engine = Counting()
-    Speaker(engine, str(tmp_path), 48000, "monday").utterance(HOLA, ES, "es", 1.0)
-    colleague = Speaker(engine, str(tmp_path), 48000, "monday")
+    Speaker(engine, Store(tmp_path), 48000, "monday").utterance(HOLA, ES, "es", 1.0)
+    colleague = Speaker(engine, Store(tmp_path), 48000, "monday")
     colleague.utterance(HOLA, ES, "es", 1.0)
     colleague.utterance(ADIOS, ES, "es", 1.3)
     assert colleague.spoken == {1, 2}
-    later = Speaker(engine, str(tmp_path), 48000, "tuesday")
+    later = Speaker(engine, Store(tmp_path), 48000, "tuesday")
     later.utterance(HOLA, ES, "es", 1.0)
     later.utterance(ADIOS, ES, "es", 1.3)
     assert later.spoken == set()
-    nobody = Speaker(engine, str(tmp_path), 48000)
+    nobody = Speaker(engine, Store(tmp_path), 48000)
     nobody.utterance(HOLA, ES, "es", 1.0)
     assert nobody.spoken == set()
     assert len(engine.asked) == 2
@@ -145,7 +146,7 @@ def test_whoever_is_quicker_counts(tmp_path: Path) -> None:
     found: list[Utterance] = []
 
     def work() -> None:
-        found.append(Speaker(engine, str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0))
+        found.append(Speaker(engine, Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -154,17 +155,29 @@ def test_whoever_is_quicker_counts(tmp_path: Path) -> None:
         thread.join(30)
     assert len(found) == 2
     assert len(kept(tmp_path)) == 1
-    last = Speaker(Counting(), str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+    last = Speaker(Counting(), Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
     assert any(same(last, one) for one in found)
 
 
 @pytest.mark.parametrize("error", [StageError(Code.TTS_FAILED, "crashed"), InputError(Code.VOICE_UNKNOWN, "who?")])
+def test_a_voice_that_changes_while_it_speaks_is_not_kept_under_its_former_name(tmp_path: Path) -> None:
+    class Replaced(Counting):
+        def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
+            self.release = "2"
+            return super().synthesise(text, voice, language, speed)
+
+    with pytest.raises(InputError) as caught:
+        Speaker(Replaced(), Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+    assert (caught.value.code, caught.value.retryable) == (Code.INPUT_CHANGED, True)
+    assert kept(tmp_path) == []
+
+
 def test_an_engine_s_errors_name_the_cue(tmp_path: Path, error: StageError) -> None:
     engine = Counting()
     engine.error = error
     long = Segment(12, "palabra " * 30)
     with pytest.raises(type(error)) as caught:
-        Speaker(engine, str(tmp_path), 48000).utterance(long, ES, "es", 1.0)
+        Speaker(engine, Store(tmp_path), 48000).utterance(long, ES, "es", 1.0)
     assert caught.value.code == error.code
     assert caught.value.message.startswith("cue 12 ('palabra palabra")
     assert len(caught.value.message) < 100
@@ -187,7 +200,7 @@ def test_an_engine_that_was_not_looked_at_cannot_spoil_the_cache(tmp_path: Path,
             return Utterance(samples, 16000)
 
     with pytest.raises(StageError, match=r"cue 1 \('hola'\): the engine gave") as caught:
-        Speaker(Odd(), str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+        Speaker(Odd(), Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
     assert caught.value.code == Code.TTS_FAILED
     assert kept(tmp_path) == []
 
@@ -196,7 +209,7 @@ def test_an_engine_that_was_not_looked_at_cannot_spoil_the_cache(tmp_path: Path,
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Utterance]:
     """A kept utterance: its file, its bytes, and what it says."""
     folder = tmp_path_factory.mktemp("kept")
-    made = Speaker(Counting(), str(folder), 48000).utterance(HOLA, ES, "es", 1.0)
+    made = Speaker(Counting(), Store(folder), 48000).utterance(HOLA, ES, "es", 1.0)
     (path,) = kept(folder)
     return path, path.read_bytes(), made
 
@@ -208,12 +221,12 @@ def check_damaged(whole: tuple[Path, bytes, Utterance], data: bytes) -> bool:
     path.write_bytes(data)
     engine = Counting()
     engine.asked = [("", "", "", 0.0)] * 5  # so that it does not say what it said the first time
-    speaker = Speaker(engine, str(path.parent.parent), 48000)
+    speaker = Speaker(engine, Store(path.parents[2]), 48000)
     found = speaker.utterance(HOLA, ES, "es", 1.0)
     new = len(engine.asked) == 6
     assert speaker.spoken == ({1} if new else set())
     assert same(found, made) != new, "damaged samples never come back"
-    assert same(Speaker(Counting(), str(path.parent.parent), 48000).utterance(HOLA, ES, "es", 1.0), found)
+    assert same(Speaker(Counting(), Store(path.parents[2]), 48000).utterance(HOLA, ES, "es", 1.0), found)
     return new
 
 
@@ -243,11 +256,11 @@ def test_the_file_itself_is_found_again(whole: tuple[Path, bytes, Utterance]) ->
 
 
 def test_a_folder_in_its_place_is_an_error_of_the_storage(tmp_path: Path) -> None:
-    Speaker(Counting(), str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+    Speaker(Counting(), Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
     (path,) = kept(tmp_path)
     path.unlink()
     path.mkdir()
     (path / "x").touch()
     with pytest.raises(StageError) as caught:
-        Speaker(Counting(), str(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
+        Speaker(Counting(), Store(tmp_path), 48000).utterance(HOLA, ES, "es", 1.0)
     assert caught.value.code == Code.STORAGE

@@ -15,14 +15,15 @@ from media.frames import Frame, open_frames
 from media.probe import probe_video
 from models import faces
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
-from stages.track import cache
-from stages.track.cache import BLOCK, block_path, blocks_of, cut_out
+from raydub.store import Store
+from stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out
 from stages.track.config import FaceChoice, TrackConfig
 from stages.track.decide import decide
 from stages.track.embed import SAME_PERSON, embedding, reference_embedding
 from stages.track.raw import CUT, RawTracks, shot_score, thumbnail
 from stages.track.tracker import Tracker
 from stages.types import Span
+from tests.kept import blob_of, files_in
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo" / "clip.mp4"
 FACELESS = range(33, 51)
@@ -33,6 +34,14 @@ MOVED = range(83, 100)
 def portrait() -> Frame:
     with open_frames(probe_video(str(DEMO))) as reader:
         return next(iter(reader.frames(0, 1))).copy()
+
+
+def kept(folder: Path) -> TrackCache:
+    return TrackCache(Store(folder), "key")
+
+
+def block_path(folder: Path, number: int) -> Path:
+    return blob_of(folder, f"tracks/key/{number:06d}")
 
 
 class Course:
@@ -47,6 +56,9 @@ class Course:
         for index in range(start, stop):
             self.read.append(index)
             yield self.frame(index)
+
+    def check(self) -> None:
+        pass
 
     def frame(self, index: int) -> Frame:
         planes: list[np.ndarray] = [self.portrait.y, self.portrait.u, self.portrait.v]
@@ -108,13 +120,13 @@ def test_a_second_run_reads_the_cache_and_no_pixel(
     whole: RawTracks, portrait: Frame, hog: TrackConfig, tmp_path: Path
 ) -> None:
     first = Tracker(hog)
-    assert_equal(first.raw_tracks(Course(portrait), tmp_path, Span(0, 130), 130), whole)
+    assert_equal(first.raw_tracks(Course(portrait), kept(tmp_path), Span(0, 130), 130), whole)
     assert first.detected == 29
     course, second = Course(portrait), Tracker(hog)
-    again = second.raw_tracks(course, tmp_path, Span(0, 130), 130)
+    again = second.raw_tracks(course, kept(tmp_path), Span(0, 130), 130)
     assert_equal(again, whole)
     assert (second.detected, again.detected, course.read) == (0, 0, [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.parquet", "000001.parquet", "000002.parquet"]
+    assert Store(tmp_path).names("tracks") == [f"tracks/key/00000{number}" for number in range(3)]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "other"])
@@ -122,17 +134,17 @@ def test_a_damaged_block_is_computed_again(
     damage: str, whole: RawTracks, portrait: Frame, hog: TrackConfig, tmp_path: Path
 ) -> None:
     for block in blocks_of(Span(0, 130), 130):
-        cache.write_block(tmp_path, cut_out(whole, block))
-    path = block_path(tmp_path, Span(60, 120))
+        kept(tmp_path).write(cut_out(whole, block))
+    path = block_path(tmp_path, 1)
     content = path.read_bytes()
     if damage == "truncate":
         path.write_bytes(content[: len(content) // 2])
     elif damage == "garbage":
         path.write_bytes(b"nothing of the kind")
     else:
-        path.write_bytes(block_path(tmp_path, Span(0, 60)).read_bytes())
+        path.write_bytes(block_path(tmp_path, 0).read_bytes())
     course = Course(portrait)
-    assert_equal(Tracker(hog).raw_tracks(course, tmp_path, Span(0, 130), 130), whole)
+    assert_equal(Tracker(hog).raw_tracks(course, kept(tmp_path), Span(0, 130), 130), whole)
     assert (min(course.read), max(course.read)) == (50, 119)
     assert path.read_bytes() == content
 
@@ -188,7 +200,7 @@ def test_the_reference_person_is_recognised(portrait: Frame, tmp_path: Path, who
     assert np.linalg.norm(reference - embedding(portrait, whole.landmarks[0])) < SAME_PERSON
     config = TrackConfig.plan(FaceChoice.parse(f"reference:{path}"), "hog")
     assert config.embed
-    raw = Tracker(config).raw_tracks(Course(portrait), tmp_path / "tracks", Span(0, 20), 20)
+    raw = Tracker(config).raw_tracks(Course(portrait), kept(tmp_path), Span(0, 20), 20)
     choice = FaceChoice.parse(f"reference:{path}")
     assert decide(raw, Span(0, 20), choice, references=[reference])[0].present.all()
     assert not decide(raw, Span(0, 20), choice, references=[-reference])[0].present.any()
@@ -284,6 +296,6 @@ def test_writing_a_block_leaves_no_temporary_file_behind(
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(StageError) as caught:
-        cache.write_block(tmp_path, cut_out(whole, Span(0, 60)))
+        kept(tmp_path).write(cut_out(whole, Span(0, 60)))
     assert caught.value.code == Code.DISK_FULL
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
