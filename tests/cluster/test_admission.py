@@ -10,31 +10,35 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pipeline.receipts import Receipts
 from typer.testing import CliRunner
 
 from cluster import where
-from cluster.admission import admit
+from cluster.admission import Admission, admit
 from cluster.cli import app
 from cluster.commands.run import show_report
 from cluster.request import RunReport, RunRequest
 from manifests.job import Job
 from manifests.options import Options
 from manifests.results import JobResult
+from pipeline.events import Planned
+from pipeline.finished import Finished
 from pipeline.locks import RunLock
 from pipeline.pools import Node
 from raydub.errors import Code, DependencyError
+from raydub.identity import identify
+from raydub.store import Store
+from stages.output import note_made
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def finished_manifest(folder: Path, rows: int = 3) -> Path:
-    """A manifest whose rows are all finished as far as their receipts say; the media are text."""
+    """A manifest whose rows are all finished as far as their records say; the media are text."""
     (folder / "v.mp4").write_text("video")
     (folder / "a.wav").write_text("speech")
     for path in (folder / "v.mp4", folder / "a.wav"):
         os.utime(path, (1e9, 1e9))
-    receipts = Receipts(folder / ".raydub")
+    finished, store = Finished(folder / ".raydub"), Store(folder / ".raydub")
     lines = []
     for number in range(rows):
         output = folder / f"o{number}.mp4"
@@ -46,12 +50,14 @@ def finished_manifest(folder: Path, rows: int = 3) -> Path:
             output=str(output),
             line=number + 1,
         )
-        with RunLock(folder / ".raydub") as lock:
-            admitted = admit([job], receipts, lock)
-        digests = admitted.digests_of(job)
+        digests = Admission().digests_of(job)
         assert digests is not None
         result = JobResult(id=job.id, status="ok", output=job.output, frames=5, attempts=1)
-        assert receipts.write(job, digests, result.model_dump(mode="json"))
+        seen = {name: identify(path).sha256 for name, path in job.inputs().items()}
+        finished.write(
+            job, digests, Planned(job.id, "/w/j", 1, 5, inputs=seen, key="k"), result.model_dump(mode="json")
+        )
+        note_made(job, store, identify(output).sha256)
         lines.append(json.dumps({"video": "v.mp4", "audio": "a.wav", "output": output.name}))
     path = folder / "m.jsonl"
     path.write_text("\n".join(lines) + "\n")
@@ -93,7 +99,7 @@ def test_outputs_of_another_run_are_left_alone(tmp_path: Path) -> None:
     output = tmp_path / "o.mp4"
     code = (
         "import sys\nfrom pipeline.locks import RunLock\n"
-        f"lock = RunLock({str(tmp_path / 'work')!r})\nlock.lock([{str(output)!r}])\n"
+        f"lock = RunLock()\nlock.lock([{str(output)!r}])\n"
         "print('held', flush=True)\nsys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code]
@@ -119,8 +125,8 @@ def test_absent_weights_end_their_jobs_before_anything_starts(tmp_path: Path) ->
         Job(id=name, video="v", audio="a", output=str(tmp_path / f"{name}.mp4"), options=options)
         for name, options in (("good", Options()), ("bad", Options(model=str(tmp_path / "none.pth"))))
     ]
-    with RunLock(tmp_path) as lock:
-        admitted = admit(jobs, Receipts(tmp_path), lock)
+    with RunLock() as lock:
+        admitted = admit(jobs, Finished(tmp_path), lock, tmp_path)
     assert [job.id for job in admitted.open] == ["good"]
     assert [(result.id, result.error_code) for result in admitted.closed] == [("bad", Code.WEIGHTS_MISSING)]
     assert admitted.unable

@@ -16,7 +16,7 @@ from pipeline.finished import Finished
 from pipeline.local import LocalExecutor
 from pipeline.steps import WorkSettings
 from raydub.errors import Code, StageError
-from stages.types import Part
+from stages.types import Chunk, Part, Span
 from tests.kept import blobs_below
 from tests.pipeline.fakes import FakeToolbox
 

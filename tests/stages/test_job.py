@@ -116,9 +116,8 @@ def test_damaged_arrays_are_noticed_and_made_anew(tmp_path: Path, name: str, dam
     if damage == "gone":
         path.unlink()
     else:
-        path.write_bytes(
-            whole[:-5] if damage == "cut" else whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2)
-        )
+        half = len(whole) // 2
+        path.write_bytes(whole[:-5] if damage == "cut" else whole[:half] + bytes(len(whole) - half))
     reader = {"mel.npy": load_speech, "voiced.npy": load_voiced, "source.npz": load_source}[name]
     with pytest.raises(StageError) as lost:
         reader(plan)
@@ -196,7 +195,7 @@ def test_a_constant_box_needs_no_detection(tmp_path: Path) -> None:
     box = (y0, y1, x0, x1)
     plan = make_plan(tmp_path, engine, CLIP, audio, masking="always", box=box)
     items = TrackStage().run(chunks_of(plan)[0]).items
-    assert plan.track_dir is None
+    assert plan.faces.track_key == ""
     assert len(items) == plan.n_frames
     assert set(map(tuple, items.box.tolist())) == {(x0, y0, x1, y1)}
     assert np.abs(items.landmarks[:, 48:] - found.landmarks[:, 48:]).mean() < 0.05 * (x1 - x0)
