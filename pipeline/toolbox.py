@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manifests.job import Job
 from manifests.options import Options
@@ -25,11 +25,14 @@ from pipeline.steps import WorkSettings
 from raydub.errors import RaydubError
 from raydub.identity import changed
 from raydub.store import verified
-from stages.engine import LipEngine
-from stages.finish import Finisher
+from stages.engine import LipEngine, WeightsRecord
 from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from tts.engines.find import COMMAND_VARIABLE
+
+if TYPE_CHECKING:
+    from stages.render import RenderStage
+    from stages.synthesise import LipsyncStage
 
 # Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.
 _KEPT_ENGINES = 2
@@ -101,15 +104,15 @@ class StageToolbox:
 
         plan = self._plan(chunk.chunk)
         options, digests = plan.job.options, _digests(plan)
-        stage = self._stage(
+        stage: LipsyncStage = self._stage(
             "lipsync",
             engine_key(options) + digests,
             lambda: LipsyncStage(self._engine(options, digests), pick_device(self._settings.device)),
         )
         if chunk.items.open.any():
-            with self._loading("lipsync", plan, "the lip engine"):
+            with self._loading("lipsync", stage, plan, "the lip engine"):
                 stage.load()
-        return stage.run(chunk)  # type: ignore[no-any-return]
+        return stage.run(chunk)
 
     def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
         """Draw the mouths, finish the frames, encode and publish the part."""
@@ -117,15 +120,15 @@ class StageToolbox:
 
         plan = self._plan(chunk.chunk)
         options, digests = plan.job.options, _digests(plan)
-        stage = self._stage(
+        stage: RenderStage = self._stage(
             "render",
             engine_key(options) + finish_key(options) + digests,
             lambda: RenderStage(self._engine(options, digests), make_finishers(options)),
         )
         if finishes(options):
-            with self._loading("render", plan, "restoring and upscaling"):
+            with self._loading("render", stage, plan, "restoring and upscaling"):
                 stage.load(pick_device(self._settings.device))
-        return stage.run(chunk, out_path)  # type: ignore[no-any-return]
+        return stage.run(chunk, out_path)
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
         """Join, add the sound, publish. Jobs that differ only in their output share a folder, hence the job's own
@@ -146,17 +149,16 @@ class StageToolbox:
         return self._stage("engine", engine_key(options) + digests, lambda: make_job_engine(options))  # type: ignore[no-any-return]
 
     @contextmanager
-    def _loading(self, stage: str, plan: JobPlan, what: str) -> Iterator[None]:
+    def _loading(self, kind: str, stage: LipsyncStage | RenderStage, plan: JobPlan, what: str) -> Iterator[None]:
         """Around the loading of networks: the files are those that the plan was made with, before and after it. Raises
         InputError INPUT_CHANGED; the stage is then forgotten with what it has loaded."""
-        options = plan.job.options
         with while_loading(what):
             try:
-                _same_weights(plan, make_job_engine(options), make_finishers(options))
+                _same_weights(plan, stage.weights())
                 yield
-                _same_weights(plan, make_job_engine(options), make_finishers(options))
+                _same_weights(plan, stage.weights())
             except BaseException:
-                for name in [name for name in self._stages if name[0] in (stage, "engine")]:
+                for name in [name for name in self._stages if name[0] in (kind, "engine")]:
                     del self._stages[name]
                 raise
 
@@ -175,9 +177,9 @@ def _digests(plan: JobPlan) -> str:
     return " ".join(record.sha256 for record in plan.weights)
 
 
-def _same_weights(plan: JobPlan, engine: LipEngine, finishers: Sequence[Finisher]) -> None:
+def _same_weights(plan: JobPlan, records: Sequence[WeightsRecord]) -> None:
     wanted = {record.sha256 for record in plan.weights}
-    for record in (*engine.weights(), *(one for finisher in finishers for one in finisher.weights())):
+    for record in records:
         if record.sha256 not in wanted:
             raise changed(f"weights {record.name}")
 

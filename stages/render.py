@@ -15,7 +15,7 @@ from media.writer import PartWriter, count_frames
 from media.yuv import blend_bgr
 from raydub.errors import Code, StageError
 from raydub.files import discard, make_parent
-from stages.engine import Arrays, DrawItem, LipEngine
+from stages.engine import Arrays, DrawItem, LipEngine, WeightsRecord
 from stages.finish import Finisher, Shown, ShownFace
 from stages.plan import JobPlan, load_plan, load_source
 from stages.timeline import read_shown
@@ -39,6 +39,10 @@ class RenderStage:
         for finisher in self._finishers:
             finisher.load(device)
         self._load_seconds += time.perf_counter() - start
+
+    def weights(self) -> tuple[WeightsRecord, ...]:
+        """Of the finishers, as their files are now. Raises DependencyError WEIGHTS_*."""
+        return tuple(record for finisher in self._finishers for record in finisher.weights())
 
     def frames(self, chunk: SynthesisedChunk) -> Iterator[Frame]:
         """The chunk's frames as they are before encoding, in order, numbered by output frame. Frames without an item

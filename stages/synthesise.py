@@ -7,7 +7,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from stages.engine import Arrays, LipEngine, Speech
+from stages.engine import Arrays, LipEngine, Speech, WeightsRecord
 from stages.plan import load_plan, load_speech
 from stages.types import Bools, SynthesisedChunk, TrackedChunk, without_crops
 
@@ -28,6 +28,10 @@ class LipsyncStage:
             start = time.perf_counter()
             self._engine.load(self._device)
             self._loaded, self._load_seconds = True, time.perf_counter() - start
+
+    def weights(self) -> tuple[WeightsRecord, ...]:
+        """Of the engine, as its files are now. Raises DependencyError WEIGHTS_*."""
+        return self._engine.weights()
 
     def run(self, chunk: TrackedChunk) -> SynthesisedChunk:
         """The chunk with what the engine made of its items; the crops are dropped, they are of no more use.

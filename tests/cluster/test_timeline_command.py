@@ -16,7 +16,9 @@ from cluster import plot
 from cluster.cli import app
 from manifests.results import JobResult, write_results
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
+from stages.plan import load_plan, save_plan
 from stages.types import Gate
+from tests.kept import blobs_below
 from tests.pipeline.test_timeline import cue, finished
 
 Image = npt.NDArray[np.uint8]
@@ -241,7 +243,7 @@ def test_what_is_no_results_manifest(tmp_path: Path, content: str | None) -> Non
 
 
 def test_a_job_without_a_script_and_one_whose_parts_are_gone(two: str, tmp_path: Path) -> None:
-    next(Path(two, "parts").glob("*.mp4")).unlink()
+    blobs_below(Path(load_plan(two).work_dir), "parts")[0].unlink()
     said = invoke(two)
     assert said.exit_code == EXIT_SOME_FAILED
     assert "[E_STORAGE]" in said.stderr
@@ -249,10 +251,8 @@ def test_a_job_without_a_script_and_one_whose_parts_are_gone(two: str, tmp_path:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert invoke(empty).exit_code == EXIT_SOME_FAILED
-    plan = Path(two, "plan.json")
-    said_of = json.loads(plan.read_text())
-    said_of["job"] |= {"speech": None, "script": None, "audio": "a.wav"}
-    plan.write_text(json.dumps(said_of))
+    plan = load_plan(two)
+    save_plan(plan.model_copy(update={"job": plan.job.model_copy(update={"speech": None, "audio": "a.wav"})}))
     none = invoke(two)
     assert none.exit_code == EXIT_SOME_FAILED
     assert "only jobs with a script" in none.stderr

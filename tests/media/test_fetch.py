@@ -433,11 +433,19 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_state_that_somebody_changed_leads_nowhere(tmp_path: Path) -> None:
     with serving(Shelf(CONTENT)) as web:
-        path = Path(fetch(web.url(), tmp_path, OWN).path)
-        outside = tmp_path / path.name
-        outside.write_bytes(CONTENT)
-        state = path.parent / "state.json"
-        for wrong in (f"../../{path.name}", str(outside), "lock", ""):
-            state.write_text(state.read_text().replace(path.name, wrong))
+        path = fetch(web.url(), tmp_path, OWN).path
+        store = Store(tmp_path)
+        [name] = store.names("fetched")
+        said = store.record(name)
+        assert said is not None
+        for wrong in (
+            {"sha256": "../../etc"},
+            {"sha256": "/etc/passwd"},
+            {"suffix": "/../x"},
+            {"bytes": 1},
+            {"about": {}},
+            {"about": None},
+        ):
+            store.put_record(name, {**said, **wrong})
             assert known_copy(web.url(), tmp_path) is None
-            assert fetch(web.url(), tmp_path, OWN).path == str(path)
+            assert fetch(web.url(), tmp_path, OWN).path == path

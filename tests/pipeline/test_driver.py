@@ -182,7 +182,7 @@ def test_a_plan_and_parts_may_come_twice(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_recorded_or_shown_fails_no_job(tmp_path: Path) -> None:
-    """A full disk for the receipt, a closed terminal for the progress."""
+    """A full disk for the record, a closed terminal for the progress."""
 
     class Closed:
         def planned(self, *_: object) -> None:
@@ -190,7 +190,7 @@ def test_what_cannot_be_recorded_or_shown_fails_no_job(tmp_path: Path) -> None:
 
         part = finished = planned
 
-    def record(job: Job, result: JobResult) -> None:
+    def record(job: Job, plan: Planned, result: JobResult) -> None:
         raise StageError(Code.DISK_FULL, "no space")
 
     job = make_job(tmp_path, "ok:2")

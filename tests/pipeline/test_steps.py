@@ -14,13 +14,15 @@ from manifests.job import Job
 from pipeline.claims import Claims, run_dir, this_worker
 from pipeline.events import Assembled, Dropped, Failed, Item, Planned
 from pipeline.lazy import LazyToolbox
-from pipeline.ledger import Ledger
+from pipeline.ledger import Ledger, part_name
 from pipeline.limits import StepLimits
 from pipeline.local import through_stages
 from pipeline.rows import pack, unpack
 from pipeline.steps import Steps, WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, DependencyError, InterruptedRun
+from raydub.store import Store
+from stages.engine import WeightsRecord
 from stages.types import Chunk, Part, TrackedChunk
 from tests.pipeline.fakes import FakeToolbox
 from tests.pipeline.hazards import FlakyConstructor, HazardToolbox
@@ -74,8 +76,9 @@ def test_what_may_pass_is_tried_again_with_growing_pauses(tmp_path: Path, stage:
     assert first.attempt == 1
     assert len(shop.pauses) == 2
     assert 1.0 <= shop.pauses[0] <= 1.25 < 2.0 <= shop.pauses[1] <= 2.5
-    marker = json.loads(Path(second.path).with_suffix(".json").read_text())
-    assert marker["run"] == "r"
+    said = Store(tmp_path / "work").record(part_name(second.chunk))
+    assert said is not None
+    assert said["about"]["run"] == "r"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,9 @@ def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeyp
     class Engine:
         name = "flaky"
 
+        def weights(self) -> tuple[WeightsRecord, ...]:
+            return (WeightsRecord("w", "0" * 64, "test"),)
+
         def load(self, device: str) -> None:
             loads.append(1)
             if len(loads) == 1:
@@ -134,9 +140,9 @@ def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeyp
 
     class Tools(StageToolbox):
         def _plan(self, chunk: Chunk) -> Any:
-            return type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j")})
+            return type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": Engine().weights()})
 
-        def _engine(self, options: Any) -> Any:
+        def _engine(self, options: Any, digests: str = "") -> Any:
             return Engine()
 
     fakes = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r"))
@@ -145,6 +151,42 @@ def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeyp
     done = shop.steps.advance("lipsync", tracked)
     assert not isinstance(done, (Failed, TrackedChunk))
     assert (len(loads), len(shop.pauses)) == (2, 1)
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_weights_that_are_others_than_the_plan_s_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The file was replaced after the plan was made, or while it was loaded."""
+    from stages.synthesise import LipsyncStage
+
+    fakes = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r"))
+    chunk = fakes.prepare(make_job(tmp_path, "ok:1", "j"))[1][0]
+    loads: list[str] = []
+
+    class Engine:
+        name = "replaced"
+
+        def weights(self) -> tuple[WeightsRecord, ...]:
+            there = "b" if when == "before" or loads else "a"
+            return (WeightsRecord("w.pth", there * 64, "test"),)
+
+        def load(self, device: str) -> None:
+            loads.append(device)
+
+    class Tools(StageToolbox):
+        def _plan(self, chunk: Chunk) -> Any:
+            planned = (WeightsRecord("w.pth", "a" * 64, "test"),)
+            return type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": planned})
+
+    monkeypatch.setattr("pipeline.toolbox.make_job_engine", lambda options: Engine())
+    monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
+    shop = Workshop(tmp_path, Tools)
+    failed = shop.steps.advance("lipsync", fakes.track(chunk))
+    assert isinstance(failed, Failed)
+    assert failed.error["code"] == Code.INPUT_CHANGED
+    assert "w.pth" in failed.error["message"]
+    assert len(loads) == (0 if when == "before" else 1)
 
 
 def test_refused_weights_are_not_tried_again(tmp_path: Path) -> None:
@@ -265,7 +307,7 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
     again = shop.run("ok:1")[1]
     assert isinstance(again, Part)
     assert not again.reused
-    assert Ledger(part.chunk.job_dir).finished_part(part.chunk) is not None
+    assert Ledger(str(tmp_path / "work")).finished_part(part.chunk) is not None
 
 
 def test_marks_of_failure_that_cannot_be_written_do_not_kill_the_worker(

@@ -22,12 +22,14 @@ from media.info import VideoInfo
 from pipeline.ledger import Ledger
 from pipeline.timeline import cue_frames, load_timeline
 from raydub.errors import Code, StageError
+from raydub.store import Store
 from stages.faces import FacePlan, WantedFace
 from stages.gate import RAMP
-from stages.plan import JobPlan, chunks_of, save_plan
+from stages.plan import JobPlan, chunks_of, job_dir_of, save_plan
 from stages.timeline import Timeline
 from stages.track.config import FaceChoice
 from stages.types import Gate, Part
+from tests.kept import blob_of, blobs_below
 from tests.stages.fakes import write_wav
 
 SAMPLES = 16000
@@ -60,9 +62,8 @@ def finished(
     """The folder of a job that is done: plan, report, sounds of its voices, parts with their gates. Chunks of a second.
     Voices of several faces sound in their own lines."""
     n_frames = math.floor(seconds * rate)
-    speech_dir, job_dir = folder / "work" / "speech" / name, folder / "work" / "jobs" / name
+    speech_dir, job_dir = folder / "work" / "speech" / name, Path(job_dir_of(str(folder / "work"), name))
     speech_dir.mkdir(parents=True)
-    job_dir.mkdir(parents=True)
     files = {}
     for number, face in enumerate(faces):
         samples = np.zeros(round(seconds * SAMPLES))
@@ -70,17 +71,16 @@ def finished(
             if row["face"] == face:
                 span = slice(round(row["start"] * SAMPLES), round(row["end"] * SAMPLES))
                 samples[span] = 0.5 * np.sin(np.arange(len(samples[span])) * 0.2)
-        files[face] = f"voice-{number}.wav"
-        write_wav(speech_dir / files[face], samples, SAMPLES)
-    report = speech_dir / "timing.json"
+        files[face] = write_wav(speech_dir / f"voice-{number}.wav", samples, SAMPLES)
     said: dict[str, Any] = {"segments": list(rows), "voices": files, "bed": None, "bed_curve": [], "curve_rate": 25}
     if bed is not None:
         said |= {"bed": {"path": "v.mp4", "mode": "duck"}, "bed_curve": list(bed)}
-    report.write_text(json.dumps(said))
+    store = Store(folder / "work")
+    report = store.put(f"speech/{name}/timing", json.dumps(said).encode(), ".json").path
     voices = tuple(VoiceTrack(speaker=face, path=files[face], identity="i", face=face) for face in faces)
     speech = SpeechTracks(
         voices=voices,
-        sound=str(speech_dir / files[faces[0]]),
+        sound=files[faces[0]],
         sound_identity="i",
         rate=SAMPLES,
         samples=round(seconds * SAMPLES),
@@ -148,7 +148,6 @@ def test_one_face_and_its_lines(tmp_path: Path) -> None:
     assert found.gate[0].shape == (100,)
     assert found.gate[0].dtype == np.float32
     assert found.gate[0][[6, 7, 10, 29, 30, 33, 36]].tolist() == [0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 1.0]
-    assert found.folder == tmp_path / "work" / "speech" / "j"
 
 
 def test_each_face_has_its_own_lines(tmp_path: Path) -> None:
@@ -234,20 +233,21 @@ def test_a_folder_without_a_script_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"])
 def test_a_report_that_is_gone(tmp_path: Path, content: bytes | None) -> None:
     folder = finished(tmp_path, [cue(1, 0.4, 1.2)], [])
-    report = tmp_path / "work" / "speech" / "j" / "timing.json"
+    report = blob_of(tmp_path / "work", "speech/j/timing")
     if content is None:
         report.unlink()
     else:
         report.write_bytes(content)
     with pytest.raises(StageError) as caught:
         load_timeline(folder)
-    assert (caught.value.code, caught.value.hint) == (Code.STORAGE, "run the job again")
+    assert caught.value.code is Code.STORAGE
+    assert "again" in caught.value.hint
     assert str(report) in caught.value.message
 
 
 def test_parts_that_are_gone_or_damaged_are_counted(tmp_path: Path) -> None:
     folder = finished(tmp_path, [cue(1, 0.4, 1.2)], [])
-    first, second, *_ = sorted(Path(folder, "parts").glob("*.mp4"))
+    first, second, *_ = blobs_below(tmp_path / "work", "parts")
     first.unlink()
     second.write_bytes(b"tarp")
     with pytest.raises(StageError, match="2 of 4 parts are not there") as caught:
