@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,5 +17,5 @@ def load_manifest(path: Path, output_root: Path | None, defaults: Mapping[str, s
     rows = [
         (line, row if isinstance(row, UsageError) else with_defaults(row, defaults)) for line, row in raw_rows(path)
     ]
-    folder = path.resolve().parent
-    return check_rows(rows, folder, output_root.resolve() if output_root is not None else folder)
+    folder = Path(os.path.realpath(path)).parent
+    return check_rows(rows, folder, folder if output_root is None else Path(os.path.realpath(output_root)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import PurePath
 from typing import Any, ParamSpec
 
 import typer
 
-from raydub.errors import EXIT_INTERRUPTED, Code, InterruptedRun, RaydubError, StageError
+from raydub.errors import EXIT_INTERRUPTED, Code, InterruptedRun, RaydubError, StageError, UsageError
+from raydub.texts import has_utf8, strict_json
 
 P = ParamSpec("P")
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -42,7 +43,7 @@ def harmless(text: str) -> str:
 
 def say_json(value: Mapping[str, Any]) -> None:
     """The one JSON document of a command with --json."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    typer.echo(strict_json(value, indent=2))
 
 
 def show_error(error: RaydubError) -> None:
@@ -59,6 +60,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            _check_arguments(kwargs)
             code = function(*args, **kwargs) or 0
         except RaydubError as error:
             if kwargs.get("as_json"):
@@ -82,6 +84,17 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return run
+
+
+def _check_arguments(given: Mapping[str, Any]) -> None:
+    """Raises UsageError FIELD_VALUE for an argument that is no UTF-8 (a path can be any bytes): neither results nor
+    messages nor Ray could hold it."""
+    for name, value in given.items():
+        for text in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(text, (str, PurePath)) and not has_utf8(str(text)):
+                message = f"the argument {str(text)!r} holds bytes that are no UTF-8"
+                hint = "rename the file or folder"
+                raise UsageError(Code.FIELD_VALUE, message, field=name.replace("_", "-"), hint=hint)
 
 
 def set_up_logging(verbose: bool) -> None:

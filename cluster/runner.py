@@ -17,8 +17,10 @@ from cluster.admission import Admission, admit
 from cluster.output import show_error, warn
 from cluster.request import RunReport, RunRequest
 from cluster.stopping import StopWatch
+from manifests.failed import write_failed
 from manifests.job import Job
-from manifests.results import JobResult, write_failed, write_results
+from manifests.naming import results_files
+from manifests.results import JobResult, write_results
 from pipeline.claims import end_run, start_run
 from pipeline.driver import Driver, stopped_job
 from pipeline.events import Planned
@@ -117,7 +119,7 @@ class _Run:
         from pipeline.steps import WorkSettings
 
         return WorkSettings(
-            str(self._request.work_dir.resolve()),
+            os.path.realpath(self._request.work_dir),
             secrets.token_hex(6),
             self._request.device,
             words(),
@@ -174,8 +176,7 @@ def _progress(request: RunRequest, jobs: int) -> Progress:
 def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...]:
     if request.results is None:
         return ()
-    stem = request.results
-    jsonl, parquet, failed = (stem.with_name(stem.name + end) for end in (".jsonl", ".parquet", ".failed.jsonl"))
+    jsonl, parquet, failed = results_files(request.results)
     # What a stopped run needs most comes first; Parquet takes a moment to load.
     write_results(results, jsonl, None)
     written = [jsonl, parquet]

@@ -7,8 +7,7 @@ some, so the few numbers that limits need are read here: FileMetaData of the for
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 _MAX_FOOTER = 4 << 20
 _MAX_DEPTH = 12
@@ -25,21 +24,20 @@ class Column(NamedTuple):
     unpacked: int
 
 
-def columns_of(path: Path) -> list[Column]:
+def columns_of(file: BinaryIO) -> list[Column]:
     """Every column of every row group. Raises ValueError for anything but a whole, plain footer of at most 4 MiB."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        file.seek(max(0, size - 8))
-        tail = file.read(8)
-        length = int.from_bytes(tail[:4], "little")
-        if tail[4:] == b"PARE":
-            raise ValueError("it is encrypted")
-        if tail[4:] != _MAGIC or not 0 < length <= size - 12:
-            raise ValueError("it has no Parquet footer")
-        if length > _MAX_FOOTER:
-            raise ValueError(f"its footer has {length} bytes, more than {_MAX_FOOTER}")
-        file.seek(-8 - length, os.SEEK_END)
-        footer = file.read(length)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] == b"PARE":
+        raise ValueError("it is encrypted")
+    if tail[4:] != _MAGIC or not 0 < length <= size - 12:
+        raise ValueError("it has no Parquet footer")
+    if length > _MAX_FOOTER:
+        raise ValueError(f"its footer has {length} bytes, more than {_MAX_FOOTER}")
+    file.seek(-8 - length, os.SEEK_END)
+    footer = file.read(length)
     try:
         groups = _Reader(footer).struct(_MAX_DEPTH).get(4, [])
         return [_column(chunk, int(group.get(3, 0))) for group in groups for chunk in group.get(1, [])]

@@ -1,7 +1,7 @@
 """The three file forms of a manifest, read into plain rows with their line numbers. Only the form is checked here.
 
-pyarrow reads CSV and Parquet. Its JSON reader stops at the first bad line without saying which one it was, so JSON
-lines are read with the standard library, one line at a time and no longer than MAX_LINE.
+pyarrow reads Parquet. Its readers of text do not say in which line of the file a bad row stands, so JSON lines and CSV
+(manifests/separated.py) are read with the standard library, one line at a time and no longer than MAX_LINE.
 
 A manifest may come from anybody, and a few KB of Parquet can mean terabytes of text: how much there is gets known from
 the file's own index, and is checked again on what was read, before rows are made of it.
@@ -9,38 +9,40 @@ the file's own index, and is checked again on what was read, before rows are mad
 
 from __future__ import annotations
 
-import io
 import json
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from manifests.footer import Column, columns_of
+from manifests.limits import (
+    MAX_BYTES,
+    MAX_CELL,
+    MAX_FIELDS,
+    MAX_ITEMS,
+    MAX_LINE,
+    MAX_ROWS,
+    RawRow,
+    RefusedError,
+    Row,
+    check_columns,
+    syntax,
+)
+from manifests.separated import csv_rows
 from raydub.errors import Code, UsageError
-
-Row = dict[str, Any]
-RawRow = tuple[int, Row | UsageError]
+from raydub.regular import NotRegularError, open_regular
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
-MAX_LINE = 1 << 20
-MAX_ROWS = 1_000_000
-MAX_BYTES = 1 << 28
-"""Of the file, and of its text once unpacked."""
-MAX_FIELDS = 256
-MAX_CELL = 1 << 16
-MAX_ITEMS = 64
-"""Of a list in a Parquet cell."""
 _MAX_DEPTH = 4
+_MAX_LINES = 2 * MAX_ROWS
+"""Blank ones counted."""
 _BATCH = 256
-
-
-class _Refused(ValueError):
-    """More than a manifest may hold, or a header that cannot be meant."""
 
 
 def raw_rows(path: Path) -> list[RawRow]:
@@ -50,18 +52,22 @@ def raw_rows(path: Path) -> list[RawRow]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise _unreadable(path, f"the suffix {suffix!r} says no known form", f"expected one of {', '.join(SUFFIXES)}")
+    reader = {".csv": csv_rows, ".parquet": _parquet}.get(suffix, _jsonl)
     try:
-        if not path.is_file():
-            raise _unreadable(path, "there is no such file", "check the path")
-        if path.stat().st_size > MAX_BYTES:
-            raise _unreadable(path, f"it is larger than {MAX_BYTES} bytes", "split it into several manifests")
-        rows: list[RawRow] = []
-        for row in {".csv": _csv, ".parquet": _parquet}.get(suffix, _jsonl)(path):
-            rows.append(row)
-            if len(rows) > MAX_ROWS:
-                raise _unreadable(path, f"it holds more than {MAX_ROWS} rows", "split it into several manifests")
-        return rows
-    except _Refused as error:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise _unreadable(path, f"it is larger than {MAX_BYTES} bytes", "split it into several manifests")
+            rows: list[RawRow] = []
+            for row in reader(file):
+                rows.append(row)
+                if len(rows) > MAX_ROWS:
+                    raise _unreadable(path, f"it holds more than {MAX_ROWS} rows", "split it into several manifests")
+            return rows
+    except FileNotFoundError as error:
+        raise _unreadable(path, "there is no such file", "check the path") from error
+    except NotRegularError as error:
+        raise _unreadable(path, f"it {error.strerror}", "write the rows to a file and name that") from error
+    except RefusedError as error:
         raise _unreadable(path, str(error), "split it into several manifests, or look at what made it") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         # ValueError: UnicodeDecodeError and NUL bytes in the path as well.
@@ -74,37 +80,44 @@ def _unreadable(path: Path, why: str, hint: str) -> UsageError:
     return UsageError(Code.MANIFEST_UNREADABLE, f"cannot read the manifest {str(path)!r}: {why}", hint=hint)
 
 
-def _jsonl(path: Path) -> Iterator[RawRow]:
-    with open(path, "rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(MAX_LINE)
-                yield number, _syntax(f"the line is longer than {MAX_LINE} bytes", "one job per line")
-                continue
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.strip():
-                yield number, _json_row(line)
+def _jsonl(file: BinaryIO) -> Iterator[RawRow]:
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if number > _MAX_LINES:
+            raise RefusedError(f"it has more than {_MAX_LINES} lines")
+        if len(line) > MAX_LINE:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE)
+            yield number, syntax(f"the line is longer than {MAX_LINE} bytes", "one job per line")
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            yield number, _json_row(line)
 
 
 def _json_row(line: bytes) -> Row | UsageError:
+    wrong = None
     try:
-        row = json.loads(line.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_no_constant)
+        text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return _syntax(f"the line is not UTF-8 (byte {error.start})", "save the manifest as UTF-8")
+        # A row all the same, if only a value has another encoding: then its field can be named.
+        text = line.decode("utf-8", "surrogateescape")
+        wrong = syntax(f"the line is not UTF-8 (byte {error.start})", "save the manifest as UTF-8")
+    try:
+        row = json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        return _syntax(f"not JSON: {error.msg} at column {error.colno}", "one JSON object per line")
+        return wrong or syntax(f"not JSON: {error.msg} at column {error.colno}", "one JSON object per line")
     except (ValueError, RecursionError) as error:
-        return _syntax(f"not a usable row: {str(error)[:120]}", "one flat JSON object per line")
+        return wrong or syntax(f"not a usable row: {str(error)[:120]}", "one flat JSON object per line")
     if not isinstance(row, dict):
-        return _syntax(f"the line holds a JSON {type(row).__name__}, not an object", 'write {"video": .., "audio": ..}')
+        kind = type(row).__name__
+        return wrong or syntax(f"the line holds a JSON {kind}, not an object", 'write {"video": .., "audio": ..}')
     if len(row) > MAX_FIELDS:
-        return _syntax(f"the row has {len(row)} fields, more than {MAX_FIELDS}", "one flat JSON object per line")
+        return syntax(f"the row has {len(row)} fields, more than {MAX_FIELDS}", "one flat JSON object per line")
     if _deeper(row, _MAX_DEPTH):
-        return _syntax(f"values lie more than {_MAX_DEPTH} levels deep", "one flat JSON object per line")
+        return syntax(f"values lie more than {_MAX_DEPTH} levels deep", "one flat JSON object per line")
     return row
 
 
@@ -116,8 +129,8 @@ def _deeper(value: Any, levels: int) -> bool:
 def _pairs(pairs: list[tuple[str, Any]]) -> Row:
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the field {next(n for n in names if names.count(n) > 1)!r} stands twice")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the field {twice[:80]!r} stands twice")
     return row
 
 
@@ -125,105 +138,70 @@ def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
 
 
-def _syntax(message: str, hint: str) -> UsageError:
-    return UsageError(Code.MANIFEST_SYNTAX, message, hint=hint)
-
-
-def _csv(path: Path) -> Iterator[RawRow]:
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
-        return
-    data.decode("utf-8")  # pyarrow would drop a refused row that is not UTF-8 without a word
-    _check_csv(data)
-    refused: dict[int, UsageError] = {}
-
-    def refuse(row: Any) -> str:
-        message = f"{row.actual_columns} values where the header names {row.expected_columns}"
-        refused[row.number] = _syntax(message, "quote values that hold a comma")
-        return "skip"
-
-    table = pacsv.read_csv(
-        io.BytesIO(data),
-        # One thread: only then does pyarrow number the rows that it refuses. One block: a row is never split.
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=max(len(data), 1) + 1),
-        parse_options=pacsv.ParseOptions(invalid_row_handler=refuse, ignore_empty_lines=False, newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
-            default_column_type=pa.string(), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
-        ),
-    )
-    names = [name.strip() for name in table.column_names]
-    _check_columns(names)
-    number = 1
-    for batch in table.rename_columns(names).to_batches(max_chunksize=_BATCH):
-        _check_cells(batch, number)
-        for row in batch.to_pylist():
-            number += 1
-            while number in refused:
-                yield number, refused.pop(number)
-                number += 1
-            if any(value is not None for value in row.values()):
-                yield number, row
-    yield from sorted(refused.items(), key=lambda pair: pair[0])
-
-
-def _parquet(path: Path) -> Iterator[RawRow]:
-    _check_size(columns_of(path))
-    with pq.ParquetFile(path) as file:
-        if file.metadata.num_rows > MAX_ROWS:
-            raise _Refused(f"it holds more than {MAX_ROWS} rows")
-        _check_columns(file.schema_arrow.names)
+def _parquet(file: BinaryIO) -> Iterator[RawRow]:
+    _check_size(columns_of(file))
+    with pq.ParquetFile(file) as found:
+        if found.metadata.num_rows > MAX_ROWS:
+            raise RefusedError(f"it holds more than {MAX_ROWS} rows")
+        check_columns(found.schema_arrow.names)
         texts = [
             column.path
-            for column in map(file.schema.column, range(len(file.schema.names)))
+            for column in map(found.schema.column, range(len(found.schema.names)))
             if column.physical_type == "BYTE_ARRAY" and column.max_repetition_level == 0
         ]
     # Text is read as numbers into a list of the distinct ones: one long text in every row stays one text in memory.
-    with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as file:
+    with pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False) as found:
         number, text = 0, 0
-        for batch in file.iter_batches(batch_size=_BATCH):
+        for batch in found.iter_batches(batch_size=_BATCH):
             text += _check_cells(batch, number)
             if text > MAX_BYTES:
-                raise _Refused(f"it holds more than {MAX_BYTES} bytes of text")
-            for row in batch.to_pylist():
+                raise RefusedError(f"it holds more than {MAX_BYTES} bytes of text")
+            for row in _python_rows(batch):
                 number += 1
                 yield number, row
 
 
-def _check_columns(names: list[str]) -> None:
-    if len(names) > MAX_FIELDS:
-        raise _Refused(f"it has {len(names)} columns, more than {MAX_FIELDS}")
-    if len(set(names)) < len(names):
-        raise _Refused(f"the column {next(n for n in names if names.count(n) > 1)!r} stands twice")
+def _python_rows(batch: Any) -> Iterator[Row | UsageError]:
+    """The rows of a batch. Arrow stores text that is no UTF-8 without a word: it costs its own row only."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except UnicodeDecodeError:
+        pass
+    for place in range(batch.num_rows):
+        row: Row = {}
+        wrong = None
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                row[name] = _python_value(column[place])
+            except UnicodeDecodeError:
+                wrong = syntax(f"the column {name[:80]!r} holds text that is no UTF-8", "write it as UTF-8")
+        yield wrong or row
 
 
-def _check_csv(data: bytes) -> None:
-    """Limits that hold before pyarrow sees the text: it takes whatever stands between two line ends into memory."""
-    if data.count(b"\n") > MAX_ROWS + 1:
-        raise _Refused(f"it holds more than {MAX_ROWS} rows")
-    start, line = 0, 1
-    while start < len(data):
-        end = data.find(b"\n", start)
-        end = len(data) if end < 0 else end
-        if end - start > MAX_LINE:
-            raise _Refused(f"line {line} is longer than {MAX_LINE} bytes")
-        start, line = end + 1, line + 1
-    header = data[: data.find(b"\n")] if b"\n" in data else data
-    if header.count(b",") >= MAX_FIELDS:
-        raise _Refused(f"it has {header.count(b',') + 1} columns, more than {MAX_FIELDS}")
+def _python_value(cell: Any) -> Any:
+    """A cell as a Python value, text that is no UTF-8 with lone surrogates. Raises UnicodeDecodeError inside lists."""
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        plain = cell.value if pa.types.is_dictionary(cell.type) else cell
+        if not (pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type)):
+            raise
+        return plain.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
 
 
 def _check_size(columns: list[Column]) -> None:
     """What a Parquet file says of itself: bytes once unpacked, values of its lists."""
     for column in columns:
         if column.values > MAX_ITEMS * max(column.rows, 1):
-            raise _Refused(f"the column {column.path!r} has lists of more than {MAX_ITEMS} items")
+            raise RefusedError(f"the column {column.path!r} has lists of more than {MAX_ITEMS} items")
     unpacked = sum(max(column.unpacked, 0) for column in columns)
     if unpacked > MAX_BYTES:
-        raise _Refused(f"it unpacks to {unpacked} bytes, more than {MAX_BYTES}")
+        raise RefusedError(f"it unpacks to {unpacked} bytes, more than {MAX_BYTES}")
 
 
 def _check_cells(batch: Any, rows: int) -> int:
-    """Bytes of text in a batch; `rows` were read before it. Raises _Refused for a cell longer than MAX_CELL."""
+    """Bytes of text in a batch; `rows` were read before it. Raises RefusedError for a cell longer than MAX_CELL."""
     total = 0
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         distinct = column.dictionary if pa.types.is_dictionary(column.type) else column
@@ -231,7 +209,7 @@ def _check_cells(batch: Any, rows: int) -> int:
             continue
         lengths = pc.binary_length(distinct)
         if len(lengths) and (pc.max(lengths).as_py() or 0) > MAX_CELL:
-            raise _Refused(
+            raise RefusedError(
                 f"column {name!r} has a value of more than {MAX_CELL} bytes within {_BATCH} rows of row {rows + 1}"
             )
         total += pc.sum(lengths if distinct is column else lengths.take(column.indices)).as_py() or 0

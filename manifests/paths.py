@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from manifests.values import no_utf8
 from media.fetch_policy import FetchPolicy, store_hint
 from media.fetch_uri import parse_uri
 from raydub.errors import Code, InputError, UsageError
+from raydub.regular import kind_of
+from raydub.texts import has_utf8
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 # Marks that make a reader see another name than the file has (Unicode TR 36, bidirectional text spoofing).
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LATER_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "az", "hdfs", "http", "https", "ftp", "sftp"})
-_MAX_PATH, _MAX_NAME = 4000, 250
+_MAX_PATH, _MAX_NAME, _SHOWN = 4000, 250, 200
 
 
 def scheme_of(text: str) -> str | None:
@@ -44,11 +48,11 @@ def local_path(text: str, field: str) -> str:
         if parts.netloc not in ("", "localhost"):
             raise UsageError(
                 Code.INPUT_FORMAT,
-                f"{text!r} names another host",
+                f"{text[:_SHOWN]!r} names another host",
                 field=field,
                 hint="write file:///path or a plain path",
             )
-        text = unquote(parts.path)
+        text = unquote(parts.path, errors="surrogateescape")
     elif scheme in _LATER_SCHEMES:
         raise UsageError(
             Code.NOT_BUILT,
@@ -58,11 +62,9 @@ def local_path(text: str, field: str) -> str:
         )
     elif scheme is not None:
         raise UsageError(Code.INPUT_FORMAT, f"{scheme}:// is unknown", field=field, hint="give a path or a file:// URI")
-    try:
-        too_long = len(os.fsencode(text)) > _MAX_PATH or any(len(os.fsencode(n)) > _MAX_NAME for n in text.split("/"))
-    except UnicodeEncodeError:
-        raise UsageError(Code.FIELD_VALUE, "the path holds text that no file name can have", field=field) from None
-    if too_long:
+    if not has_utf8(text):
+        raise no_utf8(field, text)
+    if len(text.encode()) > _MAX_PATH or any(len(name.encode()) > _MAX_NAME for name in text.split("/")):
         raise UsageError(Code.FIELD_VALUE, f"the path {text[:60]!r}.. is too long", field=field)
     if any(unicodedata.category(c) == "Cc" for c in text):
         raise UsageError(Code.FIELD_VALUE, f"the path {text!r} holds a control character", field=field)
@@ -98,7 +100,7 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
     if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TURNING for c in text):
         raise UsageError(
             Code.OUTPUT_ESCAPES,
-            f"the path {text!r} holds a control character",
+            f"the path {text[:_SHOWN]!r} holds a control character",
             field=field,
             hint="use plain file names",
         )
@@ -124,9 +126,20 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
         raise UsageError(
             Code.OUTPUT_ESCAPES, f"{path!r} lies outside the output root {str(real_root)!r}", field=field, hint=way_out
         )
-    if real.is_dir():
-        raise UsageError(Code.OUTPUT_FORMAT, f"{path!r} is a folder", field=field, hint="give the name of a file in it")
+    if not has_utf8(str(real)):
+        raise no_utf8(field, str(real))
+    mode = _mode(real)
+    if mode is not None and not stat.S_ISREG(mode):
+        hint = "give the name of a file in it" if stat.S_ISDIR(mode) else "choose another name"
+        raise UsageError(Code.OUTPUT_FORMAT, f"{path!r} is {kind_of(mode)}", field=field, hint=hint)
     return str(real)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
 
 
 def folded(text: str) -> str:

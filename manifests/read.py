@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.formats import RawRow, raw_rows
+from manifests.formats import raw_rows
 from manifests.job import Job
+from manifests.limits import RawRow
 from manifests.paths import folded, is_remote
 from manifests.rows import BadRow, parse_row
+from manifests.values import no_utf8
 from raydub.errors import Code, UsageError
+from raydub.texts import has_utf8
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,16 @@ def read_manifest(path: str | Path, output_root: str | Path | None = None) -> Ma
     """
     manifest = Path(path)
     rows = raw_rows(manifest)
-    folder = manifest.resolve().parent
-    return check_rows(rows, folder, Path(output_root).resolve() if output_root is not None else folder)
+    folder = Path(os.path.realpath(manifest)).parent
+    return check_rows(rows, folder, folder if output_root is None else Path(os.path.realpath(output_root)))
 
 
 def check_rows(rows: Iterable[RawRow], folder: Path, output_root: Path) -> ManifestResult:
-    """Check rows that were read already (see read_manifest). Raises UsageError MANIFEST_EMPTY."""
+    """Check rows that were read already (see read_manifest). Raises UsageError MANIFEST_EMPTY, and FIELD_VALUE for a
+    folder or an output root whose own path is no UTF-8: no row could have a path in it."""
+    for name, place in (("manifest", folder), ("output-root", output_root)):
+        if not has_utf8(str(place)):
+            raise no_utf8(name, str(place))
     jobs: list[Job] = []
     bad: list[BadRow] = []
     for line, row in rows:
@@ -72,7 +80,8 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
     ids: dict[str, int | None] = {}
     outputs: dict[str, int | None] = {}
     files = ((text, job.line) for job in jobs for text in job.inputs().values() if not is_remote(text))
-    inputs = {folded(str(Path(text).resolve())): line for text, line in files}
+    # realpath() gives something for a loop of links, too; Path.resolve() raises.
+    inputs = {folded(os.path.realpath(text)): line for text, line in files}
     kept: list[Job] = []
     bad: list[BadRow] = []
     for job in jobs:

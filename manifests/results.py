@@ -7,10 +7,7 @@ manifest, and a failed write leaves the former one as it was.
 from __future__ import annotations
 
 import io
-import json
-import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +20,12 @@ from manifests.rows import BadRow
 from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError
 from raydub.files import write_atomic
+from raydub.regular import open_regular
+from raydub.texts import escaped, strict_json
 
 Status = Literal["ok", "failed", "quarantined", "skipped"]
-_NAMES_A_SCHEME = "://"
+_MAX_MESSAGE = 4000
+"""Characters: a row of 256 bad fields has as many problems."""
 
 
 class WeightsUse(BaseModel):
@@ -75,6 +75,19 @@ class JobResult(BaseModel):
     job_dir: str | None = None
     line: int | None = None
 
+    @field_validator(
+        "id", "error_code", "error_message", "hint", "video", "audio", "script", "output", "job_dir", mode="before"
+    )
+    @classmethod
+    def _as_utf8(cls, value: Any) -> Any:
+        # A file's name can be any bytes; what is written and sent around is UTF-8.
+        return escaped(value) if isinstance(value, str) else value
+
+    @field_validator("warnings", mode="before")
+    @classmethod
+    def _each_as_utf8(cls, value: Any) -> Any:
+        return tuple(map(cls._as_utf8, value)) if isinstance(value, (list, tuple)) else value
+
     @field_validator("video", "audio", "script", "output")
     @classmethod
     def _without_secrets(cls, value: str | None) -> str | None:
@@ -97,13 +110,13 @@ class JobResult(BaseModel):
     def refused(cls, bad: BadRow) -> JobResult:
         """The result of a row that is no valid job. The first problem gives the code, all are in the message."""
         first = bad.errors[0]
-        several = [f"{e.field}: {e.message}" if e.field else e.message for e in bad.errors]
+        said = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in bad.errors)
         asked = {name: _text(bad.row.get(name)) for name in ("video", "audio", "script", "output")}
         return cls(
             id=bad.id,
             status="failed",
             error_code=str(first.code),
-            error_message="; ".join(several),
+            error_message=said if len(said) <= _MAX_MESSAGE else f"{said[:_MAX_MESSAGE]} ..",
             hint=first.hint or None,
             line=bad.line,
             **asked,
@@ -151,46 +164,17 @@ def write_results(results: Sequence[JobResult], jsonl: str | Path | None, parque
 def read_results(path: str | Path) -> list[JobResult]:
     """Read back what write_results wrote, either form."""
     if str(path).endswith(".parquet"):
-        rows = pq.read_table(path).to_pylist()
+        with open_regular(path) as file:
+            rows = pq.read_table(file).to_pylist()
         return [JobResult.model_validate({**row, "seconds": dict(row["seconds"])}) for row in rows]
-    with open(path, encoding="utf-8") as lines:
+    with open_regular(path) as lines:
         return [JobResult.model_validate_json(line) for line in lines]
 
 
-def write_failed(
-    path: str | Path, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
-) -> int:
-    """Write the rows that did not end well as a JSONL manifest that can be fed back in; returns how many.
-
-    Valid jobs that failed are written with absolute paths. Rows that were refused are written as they came, their
-    relative inputs made absolute against `folder`, the folder of the manifest they came from: once the user has mended
-    them they mean what they meant. Refused text that is no row at all is left out: there is nothing to feed back.
-    """
-    lost = {(result.id, result.line) for result in results if result.status != "ok"}
-    rows: list[tuple[int, dict[str, Any]]] = [(job.line or 0, job.row()) for job in jobs if (job.id, job.line) in lost]
-    rows += [(row.line, _absolute_inputs(row.row, folder)) for row in bad if row.row]
-    write_jsonl([row for _, row in sorted(rows, key=lambda pair: pair[0])], path)
-    return len(rows)
-
-
 def write_jsonl(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write rows as JSON lines, UTF-8, atomically. Raises StageError STORAGE or DISK_FULL."""
-    text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-    # Surrogates can come in with a refused row's text; they have no UTF-8 form.
-    write_atomic(path, text.encode("utf-8", "replace"))
-
-
-def _absolute_inputs(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    # Parquet can hold NaN, which JSON has no word for; null means "absent" in a manifest.
-    mended = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
-    for name in ("video", "audio", "script", "bed_audio", "model"):
-        value = mended.get(name)
-        if isinstance(value, str) and value and _NAMES_A_SCHEME not in value:
-            mended[name] = os.path.join(folder, value)
-    return mended
+    """Write rows as strict JSON lines, UTF-8, atomically. Raises StageError STORAGE or DISK_FULL."""
+    write_atomic(path, "".join(f"{strict_json(row)}\n" for row in rows).encode())
 
 
 def _text(value: Any) -> str | None:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    return value if isinstance(value, str) else None

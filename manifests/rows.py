@@ -14,8 +14,10 @@ from manifests.fields import REFERENCE, asks_nothing, by_speaker, words_of
 from manifests.job import Job
 from manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options, choices, lip_engine
 from manifests.paths import confine_output, folded, resolve_input, resolve_media
+from manifests.values import MAX_TEXT, refused
 from manifests.weights import resolve_weights
 from raydub.errors import Code, UsageError
+from raydub.texts import escaped
 
 OWN = ("id", "video", "audio", "script", "output")
 _SWITCHED = {
@@ -24,6 +26,8 @@ _SWITCHED = {
 }
 """Fields that mean nothing while their main field is "none"."""
 KNOWN = (*OWN, *FIELDS)
+NOTES = ("error_code", "error_message", "error_hint")
+"""Why a row failed, as lists of failed rows say it: passed over, so that such a list is a manifest."""
 _MAX_ID, _SHOWN = 200, 80
 
 
@@ -43,7 +47,7 @@ def parse_row(
     """The Job that `row` asks for, or all its problems (at least one), each placed at its line, field and job.
 
     Relative inputs start at `folder`; the output must lie in `output_root`. None and empty text mean "absent"."""
-    given = {name: value for name, value in row.items() if not _absent(value)}
+    given = {name: value for name, value in row.items() if name not in NOTES and not _absent(value)}
     if asks_nothing(given.get("script")):
         given.pop("script", None)
     errors: list[UsageError] = [_unknown(name, KNOWN) for name in given if name not in KNOWN]
@@ -51,6 +55,8 @@ def parse_row(
     for name in OWN:
         if name in given:
             try:
+                if (problem := refused(name, given[name])) is not None:
+                    raise problem
                 own[name] = _own(name, given[name], folder, output_root)
             except UsageError as error:
                 errors.append(error)
@@ -87,6 +93,10 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | Non
     """Options from loose values (text or typed), or every problem with them. Paths inside options start at `folder`."""
     errors: list[UsageError] = [_unknown(name, FIELDS) for name in given if name not in FIELDS]
     values = {name: value for name, value in given.items() if name in FIELDS and not _absent(value)}
+    for name in list(values):
+        if (problem := refused(name, values[name])) is not None:
+            errors.append(problem)
+            del values[name]
     if isinstance(values.get("face"), str) and values["face"].strip().casefold() == "active":
         del values["face"]
         errors.append(_not_built("face", "active", "choosing whoever speaks"))
@@ -259,7 +269,7 @@ def _not_built(name: str, value: Any, what: str) -> UsageError:
 
 
 def _unknown(name: Any, known: tuple[str, ...]) -> UsageError:
-    text = str(name)[:_SHOWN]
+    text = escaped(str(name)[:_SHOWN])
     near = difflib.get_close_matches(text.strip().casefold().replace("-", "_"), known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}"
     return UsageError(Code.FIELD_UNKNOWN, f"there is no field {text!r}", field=text, hint=hint)
@@ -283,6 +293,6 @@ def _show(value: Any) -> str:
 def _default_id(given: Mapping[str, Any]) -> str:
     """The output's stem; for a row without a usable one, ""."""
     output = given.get("output")
-    stem = Path(output.replace("\0", "")).stem if isinstance(output, str) else ""
+    stem = Path(output.replace("\0", "")).stem if isinstance(output, str) and len(output) <= MAX_TEXT else ""
     printable = "".join(c for c in stem if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")).strip()
     return printable[:_MAX_ID]

@@ -20,6 +20,7 @@ from media.info import ProbeLimits
 from media.opening import check_file, decodable, decoder_pixels, unreadable
 from media.orientation import exif_orientation
 from raydub.errors import Code, InputError
+from raydub.regular import open_regular
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 # swscale's numbers: coefficients of BT.601, full range
@@ -63,7 +64,7 @@ def read_upright(path: str, limits: ProbeLimits = ProbeLimits(), what: str = "im
     """The first frame of a picture file as (H, W, 3) uint8 BGR, turned as its orientation tag says (quarter turns and
     mirrors). Raises InputError INPUT_*."""
     frame = _decoded(path, limits, what)
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         turn, flip = exif_orientation(stream.read(1 << 17))
     bgr: U8 = _to_rgb(frame).to_ndarray(format="bgr24")
     bgr = bgr[:, ::-1] if flip else bgr
@@ -75,7 +76,7 @@ def _decoded(path: str, limits: ProbeLimits, what: str) -> Any:
         raise InputError(Code.INPUT_LIMIT, f"{what} {path} has more than {limits.max_image_bytes} bytes")
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": decoder_pixels(limits)}
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = _without_texts(stream.read())
         _check_pixels(path, what, *_stated_size(data), limits)
         try:

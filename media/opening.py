@@ -16,6 +16,7 @@ import av.error
 
 from media.info import ProbeLimits
 from raydub.errors import Code, InputError
+from raydub.regular import NotRegularError, open_regular
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,h264,hevc,ivf,"
@@ -29,17 +30,16 @@ _HEAD = 4096
 def check_file(path: str, limits: ProbeLimits, what: str) -> int:
     """Size of the regular file `path` in bytes; InputError MISSING, EMPTY, LIMIT, PLAYLIST or UNREADABLE otherwise."""
     try:
-        size = os.stat(path).st_size
-        if not os.path.isfile(path):
-            raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} is not a file")
-        if size == 0:
-            raise InputError(Code.INPUT_EMPTY, f"{what} {path} is empty (0 bytes)")
-        with open(path, "rb") as stream:
-            head = stream.read(_HEAD)
+        with open_regular(path) as stream:
+            size, head = os.fstat(stream.fileno()).st_size, stream.read(_HEAD)
     except FileNotFoundError as error:
         raise InputError(Code.INPUT_MISSING, f"{what} {path} does not exist") from error
+    except NotRegularError as error:
+        raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} {error.strerror}") from error
     except (OSError, ValueError) as error:
         raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} cannot be read: {error}") from error
+    if size == 0:
+        raise InputError(Code.INPUT_EMPTY, f"{what} {path} is empty (0 bytes)")
     if size > limits.max_bytes:
         raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {size} bytes, more than {limits.max_bytes}")
     if _is_playlist(head):

@@ -8,6 +8,7 @@ plain containers and nothing that could run code. Web pages and git-lfs pointers
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
+from raydub.regular import NotRegularError, read_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,15 +52,17 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
 def check_file(path: str | Path) -> Path:
     """The path of a file that may be weights. DependencyError WEIGHTS_MISSING, or WEIGHTS_REFUSED by first bytes."""
     file = Path(path)
-    if not file.is_file():
+    try:
+        head = read_regular(file, 512)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         raise DependencyError(
             Code.WEIGHTS_MISSING,
             f"no weights file at {file}",
             hint="check the path; `raydub doctor` lists what it sees",
-        )
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(512)
+        ) from None
+    except NotRegularError as error:
+        hint = "name the weights file itself"
+        raise DependencyError(Code.WEIGHTS_MISSING, f"{file} {error.strerror}", hint=hint) from error
     except OSError as error:
         raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} cannot be read: {error.strerror}") from error
     if file.suffix.lower() == ".onnx":
@@ -84,7 +88,7 @@ def no_weights(head: bytes) -> str | None:
 def sha256_of(path: str | Path) -> str:
     """Hex sha256 of a file; each version of a file is hashed once per process. Raises OSError, InputError
     INPUT_CHANGED."""
-    return identify(Path(path).resolve(), what="weights").sha256
+    return identify(os.path.realpath(path), what="weights").sha256
 
 
 def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], wanted: str) -> DependencyError:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from io import BufferedReader
 from typing import Protocol
 
 from raydub.errors import Code, InputError
+from raydub.regular import open_regular
 
 COARSE_TICK_NS = 2_000_000_000
 """The coarsest clock of a file system in use: FAT's 2 s; HFS+ and old NFS have 1 s. All these write whole seconds."""
@@ -112,19 +111,6 @@ def backdate(path: str | os.PathLike[str]) -> None:
     its look, however soon that is. Raises OSError."""
     then = time.time_ns() - 2 * COARSE_TICK_NS
     os.utime(path, ns=(then, then))
-
-
-def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a regular file for reading, and nothing else: a pipe or a device would keep the caller waiting. Raises
-    OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        return os.fdopen(handle, "rb")
-    except BaseException:
-        os.close(handle)
-        raise
 
 
 def changed(what: str, *, again: bool = False) -> InputError:

@@ -19,7 +19,9 @@ def run(
     results: Annotated[
         Path | None,
         typer.Option(
-            "--results", help="Results manifest, without extension; default: <output root>/<manifest>.results."
+            "--results",
+            help="Results manifest, without extension; default: jobs.results in the output root for jobs.jsonl, "
+            "jobs.csv.results for jobs.csv.",
         ),
     ] = None,
     work_dir: options.WorkDir = None,
@@ -54,6 +56,7 @@ def run(
     options.use_command(tts_command)
     from cluster.manifest import load_manifest
     from cluster.runner import RunRequest, run_jobs
+    from manifests.naming import results_name
 
     speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
     asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale, **speech))
@@ -62,7 +65,7 @@ def run(
             jobs=asked.jobs,
             bad=asked.bad,
             work_dir=options.work_dir_for(work_dir, asked.output_root),
-            results=results or Path(asked.output_root) / f"{manifest.stem}.results",
+            results=results or Path(asked.output_root) / results_name(manifest),
             folder=asked.folder,
             use_ray=not no_ray,
             address=address,

@@ -11,6 +11,7 @@ from typing import Any
 
 from raydub.errors import Code, DependencyError, StageError
 from raydub.files import storage_error, write_atomic
+from raydub.regular import read_regular
 
 FOLDER_VARIABLE = "RAYDUB_WEIGHTS"
 OFFLINE_VARIABLE = "RAYDUB_OFFLINE"
@@ -50,8 +51,8 @@ def write_json(path: Path, content: Mapping[str, Any], mode: int = 0o666) -> Non
 def read_json(path: Path) -> dict[str, Any]:
     """What a small JSON file holds; {} for one that is absent, damaged or not ours to read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests import formats
+from manifests.failed import write_failed
 from manifests.read import read_manifest
-from manifests.results import JobResult, write_failed, write_results
+from manifests.results import JobResult, write_results
 from raydub.errors import Code, RaydubError
 from tests.manifests.bombs import GOOD, csv_bombs, line_bombs, parquet_bombs, table
 

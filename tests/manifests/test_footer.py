@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,7 +28,8 @@ def test_the_numbers_are_pyarrows(tmp_path: Path, rows: int, compression: str) -
         for group in map(index.row_group, range(index.num_row_groups))
         for column in map(group.column, range(group.num_columns))
     ]
-    assert [tuple(column) for column in columns_of(tmp_path / "a.parquet")] == expected
+    with open(tmp_path / "a.parquet", "rb") as file:
+        assert [tuple(column) for column in columns_of(file)] == expected
 
 
 @settings(max_examples=300, deadline=None)
@@ -36,10 +38,8 @@ def test_the_numbers_are_pyarrows(tmp_path: Path, rows: int, compression: str) -
 @example(b"\x1c" * 5000)
 @example(b"\x49\xfc\xff\xff\xff\xff\x0f")
 @example(b"\x1b\xff\xff\xff\xff\x0f\x11")
-def test_any_footer_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.parquet"
-    path.write_bytes(b"PAR1" + data + len(data).to_bytes(4, "little") + b"PAR1")
+def test_any_footer_is_read_or_refused(data: bytes) -> None:
     try:
-        assert columns_of(path) is not None
+        assert columns_of(io.BytesIO(b"PAR1" + data + len(data).to_bytes(4, "little") + b"PAR1")) is not None
     except ValueError as error:
         assert "footer" in str(error)

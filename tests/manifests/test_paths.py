@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from manifests.failed import write_failed
 from manifests.job import Job
 from manifests.paths import confine_output, is_remote, resolve_media
 from manifests.read import check_rows, read_manifest
-from manifests.results import JobResult, write_failed
+from manifests.results import JobResult
 from manifests.rows import BadRow
 from media.fetch_policy import FetchPolicy
 from raydub.errors import Code, RaydubError, UsageError

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from manifests.failed import write_failed
 from manifests.job import Job
 from manifests.options import Options
 from manifests.read import read_manifest
-from manifests.results import SCHEMA, JobResult, WeightsUse, read_results, write_failed, write_results
+from manifests.results import SCHEMA, JobResult, WeightsUse, read_results, write_results
 from raydub.errors import Code, InputError, StageError
 
 JOB = Job(id="a", video="/in/a.mp4", audio="/in/a.wav", output="/out/a.mp4", options=Options(crf=20), line=1)
@@ -108,4 +109,11 @@ def test_a_refused_parquet_row_with_nan_is_fed_back_as_absent(tmp_path: Path) ->
     pq.write_table(pa.table({"video": ["a.mp4"], "crf": [float("nan")]}), tmp_path / "m.parquet")
     read = read_manifest(tmp_path / "m.parquet")
     write_failed(tmp_path / "f.jsonl", [], read.jobs, read.bad, read.folder)
-    assert json.loads((tmp_path / "f.jsonl").read_text()) == {"video": str(tmp_path / "a.mp4"), "crf": None}
+    row = json.loads((tmp_path / "f.jsonl").read_text())
+    assert (row.pop("error_code"), *map(row.pop, ("error_message", "error_hint"))) == (
+        "E_FIELD_MISSING",
+        "output: where the dubbed video goes is missing; audio: the new speech is missing; crf: nan is not a value of "
+        "'crf'",
+        "every job needs 'output'",
+    )
+    assert row == {"video": str(tmp_path / "a.mp4"), "crf": None}

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-TIME = r"(-?)\s*(?:([0-9]{1,6})\s*:\s*)?(-?[0-9]{1,6})\s*:\s*(-?[0-9]{1,6})(?:\s*[.,]\s*([0-9]{1,9}))?"
+TIME = r"(?:(-)\s*)?(?:([0-9]{1,6})\s*:\s*)?(-?[0-9]{1,6})\s*:\s*(-?[0-9]{1,6})(?:\s*[.,]\s*([0-9]{1,9}))?"
 _CLOCK = re.compile(rf"\s*{TIME}\s*")
 _SETTING = r"(?:region|vertical|line|position|size|align|[XY][12]|[ADLST])\s?:\s?\S+"
 _SPAN = re.compile(rf"\s*{TIME}\s*-->\s*{TIME}(?:\s+{_SETTING})*\s*", re.IGNORECASE)
@@ -52,7 +52,7 @@ def seconds(value: object) -> Fraction:
     return round(Fraction(number), 9)
 
 
-def _seconds(sign: str, hours: str | None, minutes: str, rest: str, decimals: str | None) -> Fraction:
+def _seconds(sign: str | None, hours: str | None, minutes: str, rest: str, decimals: str | None) -> Fraction:
     written = [int(hours or 0), int(minutes), int(rest)]
     if any(abs(part) > 59 for part in written[1:]):
         raise ValueError("minutes and seconds go from 00 to 59")

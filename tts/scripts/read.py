@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import codecs
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from raydub.errors import Code, InputError
+from raydub.regular import NotRegularError, read_regular
 from tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
 from tts.scripts.markup import plain_lines
 from tts.scripts.prose import prose_cues
@@ -59,13 +59,12 @@ def read_script(path: str) -> Script:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise unreadable(f"script {path} is no file", _FORMS)
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES + 1)
     except FileNotFoundError:
         message = f"script {path} does not exist"
         raise InputError(Code.INPUT_MISSING, message, hint="check the path", field="script") from None
+    except NotRegularError as error:
+        raise unreadable(f"script {path} {error.strerror}", _FORMS) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise unreadable(

@@ -1,0 +1,96 @@
+"""Rows that did not end well, as a JSONL manifest that can be fed back in, each with the reason why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from manifests.fields import REFERENCE, asks_nothing, by_speaker, words_of
+from manifests.job import Job
+from manifests.limits import MAX_LINE
+from manifests.paths import scheme_of
+from manifests.results import JobResult
+from manifests.rows import NOTES, BadRow
+from manifests.weights import is_path
+from raydub.files import write_atomic
+from raydub.texts import has_utf8, strict_json
+
+_FILES = ("video", "audio", "script", "bed_audio")
+_WEIGHTS = ("model", "restore_model", "upscale_model")
+
+
+def write_failed(
+    path: str | Path, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
+) -> int:
+    """Write the rows that did not end well; returns how many. Raises StageError STORAGE or DISK_FULL.
+
+    Each says why in manifests.rows.NOTES, which readers pass over. Valid jobs that failed are written with absolute
+    paths. Rows that were refused are written as they came, their relative inputs made absolute against `folder`, the
+    folder of the manifest they came from: once the user has mended them they mean what they meant. Refused text that is
+    no row at all is left out, and so is a row too long for a line of a manifest: there is nothing to feed back.
+    """
+    lost = {(result.id, result.line): result for result in results if result.status != "ok"}
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for job in jobs:
+        result = lost.get((job.id, job.line))
+        if result is not None:
+            rows.append((job.line or 0, {**job.row(), **_reason(result)}))
+    for row in bad:
+        if row.row:
+            rows.append((row.line, {**_placed(row.row, folder), **_reason(JobResult.refused(row))}))
+    lines = [strict_json(row).encode() + b"\n" for _, row in sorted(rows, key=lambda pair: pair[0])]
+    kept = [line for line in lines if len(line) <= MAX_LINE]
+    write_atomic(path, b"".join(kept))
+    return len(kept)
+
+
+def _reason(result: JobResult) -> dict[str, str | None]:
+    return dict(zip(NOTES, (result.error_code, result.error_message, result.hint), strict=True))
+
+
+def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """A refused row with the inputs that are relative paths made absolute, by the rules for rows that are not refused:
+    names of the catalogue stay names, and what cannot be read as a path stays as it came."""
+    placed = {name: value for name, value in row.items() if name not in NOTES}
+    for name, value in placed.items():
+        if isinstance(value, str) and value.strip() and has_utf8(value):
+            placed[name] = _value(name, value, folder)
+    if isinstance(placed.get("speakers"), Mapping):
+        speakers: Mapping[Any, Any] = placed["speakers"]
+        placed["speakers"] = {
+            name: _face(face, folder) if isinstance(face, str) else face for name, face in speakers.items()
+        }
+    return placed
+
+
+def _value(name: str, value: str, folder: str) -> str:
+    if name in _FILES:
+        return value if name == "script" and asks_nothing(value) else _absolute(value, folder)
+    if name in _WEIGHTS:
+        return _absolute(value, folder) if is_path(value, Path(folder)) else value
+    if name == "face":
+        return _face(value, folder)
+    if name in ("speakers", "voice"):
+        try:
+            words = by_speaker(value)
+        except ValueError:
+            return value
+        return words_of({who: (_face if name == "speakers" else _voice)(what, folder) for who, what in words.items()})
+    return value
+
+
+def _absolute(text: str, folder: str) -> str:
+    return text if scheme_of(text) is not None else os.path.join(folder, text)
+
+
+def _face(text: str, folder: str) -> str:
+    head, colon, rest = text.strip().partition(":")
+    if head.strip().casefold() + colon != REFERENCE or not rest.strip():
+        return text
+    return REFERENCE + _absolute(rest.strip(), folder)
+
+
+def _voice(text: str, folder: str) -> str:
+    return _absolute(text, folder) if text.casefold().endswith(".onnx") else text

@@ -1,0 +1,60 @@
+"""The one way to open an input for reading: regular files only, without waiting for anybody.
+
+open() on a named pipe waits until somebody writes into it, and on a device it reads without end (/dev/zero), waits for
+keys (a terminal) or has effects of its own (a tape). So the kind of file is looked at first, and once more on the open
+handle, which a file exchanged in between cannot get around.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+class NotRegularError(OSError):
+    """The path names something, but no regular file. strerror: what it is, as "is a named pipe, not a file"."""
+
+    def __init__(self, path: str, mode: int) -> None:
+        super().__init__(errno.EINVAL, f"is {kind_of(mode)}, not a file", path)
+
+
+def kind_of(mode: int) -> str:
+    """What a file of `mode` (stat's st_mode) is, in words: "a file", "a folder", "a named pipe", "a socket", .."""
+    return _KINDS.get(stat.S_IFMT(mode), "a file" if stat.S_ISREG(mode) else "something else")
+
+
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open the regular file at `path` (links are followed) for reading bytes.
+
+    Never blocks on a pipe, socket or device. Raises NotRegularError for anything but a regular file, other OSErrors as
+    open() does (also ELOOP, ENAMETOOLONG), ValueError for a path with a NUL."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise NotRegularError(str(path), mode)
+    handle = os.open(path, _FLAGS)
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise NotRegularError(str(path), mode)
+        os.set_blocking(handle, True)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """All bytes of the regular file at `path`, at most `limit` of them. Raises as open_regular."""
+    with open_regular(path) as stream:
+        return stream.read(-1 if limit is None else limit)
