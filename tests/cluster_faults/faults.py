@@ -30,6 +30,7 @@ from pipeline.events import Planned
 from pipeline.steps import Toolbox, WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.files import write_atomic
+from raydub.identity import identify
 from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 
 FRAMES = 10
@@ -166,7 +167,7 @@ class CannotTravel(Exception):
 
 def refuse_writes(matches: Sequence[str], folder: Path) -> None:
     """From now on, while `folder`/full exists, syncing a file finds the disk full where one of the expressions matches
-    "name path": the name of the fake job that the file's folder belongs to ("" elsewhere), and the file's path.
+    "words path": the first words in the file, and its path.
 
     Every published file passes fsync, and a full disk often shows only there. Linux only: paths come from /proc.
     """
@@ -176,8 +177,8 @@ def refuse_writes(matches: Sequence[str], folder: Path) -> None:
         number = fd if isinstance(fd, int) else fd.fileno()
         path = Path(os.readlink(f"/proc/self/fd/{number}"))
         if (folder / "full").exists():
-            name = path.parent.parent / "name"
-            words = f"{name.read_text() if name.is_file() else ''} {path}"
+            head = " ".join(path.read_bytes()[:600].decode("utf-8", "replace").split()) if path.is_file() else ""
+            words = f"{head} {path}"
             if any(re.search(match, words) for match in matches):
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
         sync(fd)
@@ -199,7 +200,8 @@ class FakeStages:
         n = int(content)
         write_atomic(folder / "name", Path(job.video).stem.encode())
         chunks = [Chunk(job.id, str(folder), i, n, Span(i * FRAMES, (i + 1) * FRAMES)) for i in range(n)]
-        return Planned(job.id, str(folder), n, n * FRAMES, engine="fake"), chunks
+        seen = {name: identify(path).sha256 for name, path in job.inputs().items()}
+        return Planned(job.id, str(folder), n, n * FRAMES, engine="fake", inputs=seen, key=key), chunks
 
     def track(self, chunk: Chunk) -> TrackedChunk:
         frames = np.arange(chunk.span.start, chunk.span.stop, dtype=np.int32)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.results import JobResult, read_results
+from raydub.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A lost node is noticed after about 2 s instead of 16 s; nothing else depends on these.
@@ -165,17 +166,16 @@ class Case:
             run.kill_all()
 
     def markers(self) -> dict[str, dict[str, Any]]:
-        """Markers of finished parts by file name."""
+        """Records of finished parts by file name."""
         found = {}
-        # Digits first: a marker that is being written has a hidden name.
         for path in sorted(self.marker_files()):
             with suppress(FileNotFoundError):
                 found[path.name] = json.loads(path.read_text())
         return found
 
     def marker_files(self) -> list[Path]:
-        """Markers of fake stages lie in their job's folder, those of real ones beside the parts that jobs share."""
-        return [path for places in ("jobs/*/parts", "parts/*") for path in self.work.glob(f"{places}/[0-9]*.json")]
+        """The files of these records."""
+        return list(self.work.glob("refs/parts/*/*.json"))
 
     def results(self) -> dict[str, JobResult]:
         """The results manifest, which has each row once."""
@@ -256,15 +256,15 @@ def claims(work: Path) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def whole(case: Case, *, abandoned: bool = False) -> None:
-    """Nothing half published: no temporary file, every marker's part is there with the size it says, every output
+    """Nothing half published: no temporary file, every part is there with the bytes that its record names, every output
     belongs to an ok row, and the rows of the results are those of the manifest.
 
     abandoned: the run was stopped a moment ago, and what its workers were writing may still lie there under temporary
     names, for the next run to sweep."""
     leftovers = [path for path in case.root.rglob("*") if ".tmp" in path.name or path.name.startswith("join-")]
     assert leftovers == [] or abandoned
-    for path in case.marker_files():
-        assert path.with_suffix(".mp4").stat().st_size == json.loads(path.read_text())["bytes"]
+    store = Store(case.work)
+    assert all(store.get(name) is not None for name in store.names("parts"))
     asked = [json.loads(line) for line in case.manifest.read_text().splitlines()]
     rows = case.results()
     assert sorted(rows) == sorted(row.get("id", Path(row["output"]).stem) for row in asked)

@@ -11,14 +11,16 @@ import pytest
 
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, Code
 from tests.cluster_faults.clips import decoded, real_jobs
-from tests.cluster_faults.faults import expected_text, steps, write_script
+from tests.cluster_faults.faults import FRAMES, expected_text, steps, write_script
 from tests.cluster_faults.harness import Case, cluster_of, until, whole
 
 
 def test_disk_full(case: Case) -> None:
     jobs = {"at-part": 3, "at-marker": 3, "at-output": 2, "fine": 2}
     case.fake_jobs(**jobs)
-    full = [r"^at-part .*/\.000001-.*\.tmp\.mp4$", r"^at-marker .*/\.000001-.*\.tmp\.json$", r"/out/\.at-output\."]
+    # The second part of one job, and the record of the third one of another: no other job has three.
+    third = rf'"span": \[ {2 * FRAMES}, {3 * FRAMES} \].*/tmp/\S*\.json$'
+    full = [rf"^at-part {FRAMES} .*/tmp/\S*\.mp4$", third, r"/out/\.at-output\."]
     write_script(case.work, *({"do": "full", "match": match} for match in full))
     (case.work / "full").touch()
     run = case.run()
