@@ -43,7 +43,7 @@ def test_three_workers_killed_in_mid_chunk(case: Case) -> None:
     assert {row.status for row in rows.values()} == {"ok"}
     # The killed pieces were done again, and that is known: a second attempt.
     assert max(row.attempts for row in rows.values()) == 2
-    assert max(marker["attempt"] for marker in case.markers().values()) <= 2
+    assert max(marker["about"]["attempt"] for marker in case.markers().values()) <= 2
 
 
 @pytest.mark.parametrize(
