@@ -1,5 +1,6 @@
 """Which jobs of a run need work, said before anything is started: not those that an earlier run finished, not those
-whose weights are absent, not those that another run is writing at this moment."""
+whose files a look from outside shows to be unusable, not those whose weights are absent, not those that another run is
+writing at this moment."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cluster.downloads import fetch_absent
+from cluster.glance import Glance
 from manifests.job import Job
 from manifests.options import job_weights
 from manifests.results import JobResult
@@ -17,6 +19,7 @@ from media.confine import exists
 from pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
 from pipeline.finished import Finished
 from pipeline.locks import RunLock
+from pipeline.strict import strictly
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.files import storage_error
 from raydub.store import Store
@@ -47,10 +50,19 @@ class Admission:
         return self.digests[key]
 
 
-def admit(jobs: Sequence[Job], finished: Finished, lock: RunLock, work_dir: Path) -> Admission:
-    """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package."""
+def admit(
+    jobs: Sequence[Job],
+    finished: Finished,
+    lock: RunLock,
+    work_dir: Path,
+    glance: Glance | None = None,
+    strict: bool = False,
+) -> Admission:
+    """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package; files
+    of the others are looked at by `glance`. strict: see pipeline.strict."""
     found = Admission()
-    able = [job for job in jobs if not _finished(job, finished, found)]
+    able = [job for job in jobs if not _finished(job, finished, found, strict)]
+    able = [job for job in able if not _hopeless(job, glance, found)]
     able = _with_engines(able, found)
     refused = lock.lock([job.output for job in able])
     for job in able:
@@ -78,16 +90,24 @@ def _in_the_way(job: Job, store: Store) -> RaydubError | None:
         return storage_error(error, job.output)
 
 
-def _finished(job: Job, finished: Finished, found: Admission) -> bool:
+def _hopeless(job: Job, glance: Glance | None, found: Admission) -> bool:
+    problem = glance.problem(job) if glance is not None else None
+    if problem is not None:
+        found.closed.append(JobResult.failure(job, problem))
+    return problem is not None
+
+
+def _finished(job: Job, finished: Finished, found: Admission, strict: bool) -> bool:
     digests = found.digests_of(job)
     stored = finished.finished(job, digests) if digests is not None else None
     if stored is None:
         return False
     try:
-        found.closed.append(JobResult.model_validate(stored))
+        result = JobResult.model_validate(stored)
     except ValidationError:
         return False  # of another version; the full way decides
-    found.earlier += 1
+    found.closed.append(strictly(job, result) if strict else result)
+    found.earlier += found.closed[-1].status == "ok"
     return True
 
 

@@ -21,7 +21,7 @@ from cluster.commands import (
     validate,
     voices,
 )
-from cluster.output import say
+from cluster.output import StdoutLost, lost, say
 from raydub import __version__
 
 app = typer.Typer(
@@ -66,7 +66,11 @@ app.command("train")(train.train)
 
 def main() -> None:
     """Entry point of the `raydub` script."""
-    app(prog_name="raydub")
+    try:
+        app(prog_name="raydub")
+    except (StdoutLost, OSError) as error:
+        # --help and --version write outside any command.
+        raise SystemExit(lost(error)) from None
 
 
 if __name__ == "__main__":

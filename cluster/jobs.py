@@ -1,15 +1,35 @@
-"""Thin layer over Ray Jobs: send a `raydub run` to a cluster and, if wanted, wait for its end."""
+"""Thin layer over Ray Jobs: send a `raydub run` to a cluster and, if wanted, wait for its end and tell what came of
+it."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from raydub.errors import Code, DependencyError
 
 _FINAL = ("SUCCEEDED", "FAILED", "STOPPED")
+_SUMMARY = re.compile(r"^(\d+ rows?: |nothing to do: )")
+_ERROR = re.compile(r"^\[E_[A-Z_]+\] ")
+_SHOWN_ERRORS, _SHOWN_LINES = 20, 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a submitted run ended. status: Ray's; exit_code: of `raydub run`, None where Ray does not know it; reason:
+    Ray's words on a run that did not succeed; errors: the run's first error lines; last: its summary, with the files
+    that it wrote, or the end of its log where there is no summary."""
+
+    status: str
+    exit_code: int | None = None
+    reason: str = ""
+    errors: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
 
 
 def connect(address: str) -> Any:
@@ -61,3 +81,26 @@ def wait(
             return text
         sleep(pause)
         waited += pause
+
+
+def outcome(client: Any, job_id: str, status: str) -> Outcome:
+    """What Ray and the run's own log tell of a job that has ended. Never raises: a log that cannot be had leaves its
+    fields empty."""
+    log, code, reason = "", None, ""
+    with contextlib.suppress(Exception):
+        info = client.get_job_info(job_id)
+        found = getattr(info, "driver_exit_code", None)
+        code = found if isinstance(found, int) else None
+        reason = "" if status == "SUCCEEDED" else str(getattr(info, "message", "") or "").strip()
+    with contextlib.suppress(Exception):
+        log = str(client.get_job_logs(job_id) or "")
+    lines = [line.rstrip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    if len(errors) > _SHOWN_ERRORS:
+        errors = [*errors[:_SHOWN_ERRORS], f"and {len(errors) - _SHOWN_ERRORS} more"]
+    starts = [number for number, line in enumerate(lines) if _SUMMARY.match(line)]
+    last = lines[starts[-1] :] if starts else lines[-_SHOWN_LINES:]
+    if not starts:
+        errors = [line for line in errors if line not in last]
+    # Ray repeats the end of the log in its message; the log itself says it better.
+    return Outcome(status, code, reason.splitlines()[0] if reason else "", tuple(errors), tuple(last))

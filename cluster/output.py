@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import sys
@@ -17,19 +19,40 @@ from raydub.errors import EXIT_INTERRUPTED, Code, InterruptedRun, RaydubError, S
 from raydub.texts import has_utf8, strict_json
 
 P = ParamSpec("P")
+_MEMORY_SIGNS = (
+    "cannot allocate memory",
+    "failed to map segment",
+    "bad_alloc",
+    "can't start new thread",
+    "out of memory",
+)
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 JSON_HELP = "One JSON document on stdout instead of text."
 
 
+class StdoutLost(Exception):
+    """What a command had to say could not be written; why is its text."""
+
+
 def say(text: str = "") -> None:
-    """A line for the user on stdout."""
-    typer.echo(harmless(text))
+    """A line for the user on stdout. Raises StdoutLost, BrokenPipeError."""
+    _echo(harmless(text))
 
 
 def warn(text: str) -> None:
-    """A line for the user on stderr."""
-    typer.echo(harmless(text), err=True)
+    """A line for the user on stderr. Where nobody can read it, the work goes on."""
+    with contextlib.suppress(OSError):
+        typer.echo(harmless(text), err=True)
+
+
+def _echo(text: str) -> None:
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StdoutLost(error.strerror or str(error)) from error
 
 
 def harmless(text: str) -> str:
@@ -43,7 +66,7 @@ def harmless(text: str) -> str:
 
 def say_json(value: Mapping[str, Any]) -> None:
     """The one JSON document of a command with --json."""
-    typer.echo(strict_json(value, indent=2))
+    _echo(strict_json(value, indent=2))
 
 
 def show_error(error: RaydubError) -> None:
@@ -70,17 +93,18 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             show_error(InterruptedRun(Code.INTERRUPTED, "stopped"))
             code = EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # The reader of our output has gone (`raydub ... | head`): nothing is left to be said to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 1
+        except (BrokenPipeError, StdoutLost) as error:
+            code = lost(error)
         except Exception as error:
             if os.environ.get("RAYDUB_DEBUG"):
                 raise
             logging.getLogger(__name__).debug("bug", exc_info=True)
-            text = f"{type(error).__name__}: {error}"
-            show_error(StageError(Code.INTERNAL, text, hint="a bug in raydub: run with RAYDUB_DEBUG=1 and report it"))
-            code = StageError.exit_code
+            known = unforeseen(error)
+            if kwargs.get("as_json"):
+                with contextlib.suppress(StdoutLost):
+                    say_json({"error": known.to_dict()})
+            show_error(known)
+            code = known.exit_code
         raise typer.Exit(code)
 
     return run
@@ -95,6 +119,55 @@ def _check_arguments(given: Mapping[str, Any]) -> None:
                 message = f"the argument {str(text)!r} holds bytes that are no UTF-8"
                 hint = "rename the file or folder"
                 raise UsageError(Code.FIELD_VALUE, message, field=name.replace("_", "-"), hint=hint)
+
+
+def lost(error: Exception) -> int:
+    """Say that stdout takes no more, and forget it; the exit code. A reader that has gone (`raydub ... | head`) is told
+    nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        # What Python still holds for stdout goes nowhere, or its end would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        hint = "what was done is done: files that were to be written are there"
+        show_error(StageError(Code.STORAGE, f"what this command says cannot be written to stdout: {why}", hint=hint))
+    return StageError.exit_code
+
+
+def unforeseen(error: Exception) -> RaydubError:
+    """What an exception that nobody caught means: trouble with the machine that can be told, or a bug."""
+    text = f"{type(error).__name__}: {error}"
+    if _no_memory(error):
+        hint = "free some, or raise the limit (`ulimit -v`, the container's)"
+        return StageError(Code.OUT_OF_MEMORY, f"not enough memory to go on: {text}", hint=hint)
+    if isinstance(error, OSError) and not _has_folder():
+        hint = "go to a folder that is there (cd) and run the command again"
+        return UsageError(Code.STORAGE, "the current folder has been deleted", hint=hint)
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StageError(Code.DISK_FULL, f"no space left: {text}", hint="free some and run again")
+        return StageError(Code.STORAGE, text, hint="check that this is there, and may be read and written")
+    return StageError(Code.INTERNAL, text, hint="a bug in raydub: run with RAYDUB_DEBUG=1 and report it")
+
+
+def _no_memory(error: BaseException | None) -> bool:
+    """Is memory, or room for a library's code in it, what was missing?"""
+    while error is not None:
+        words = str(error).lower()
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(error, (ImportError, RuntimeError, OSError)) and any(sign in words for sign in _MEMORY_SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def set_up_logging(verbose: bool) -> None:

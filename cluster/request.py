@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from manifests.job import Job
 from manifests.results import JobResult
 from manifests.rows import BadRow
+from pipeline.strict import kind_of
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED
 
 
@@ -17,7 +19,9 @@ class RunRequest:
     """What to run and where. results: path without extension of the results manifest, None for none; folder: where the
     manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet". Seconds: wait_gpu
     for a GPU to join the cluster, with device "cuda"; stall_timeout without progress until the run is given up;
-    step_timeout for any one step, None for limits that grow with its size."""
+    step_timeout for any one step, None for limits that grow with its size. manifest: the file that the jobs came from,
+    which is not to be written over; record: a file of the work folder for the results as JSONL alone, where no results
+    manifest was asked for; strict: see pipeline.strict."""
 
     jobs: tuple[Job, ...]
     bad: tuple[BadRow, ...]
@@ -34,6 +38,9 @@ class RunRequest:
     wait_gpu: float = WAIT_GPU_SECONDS
     stall_timeout: float = STALL_SECONDS
     step_timeout: float | None = None
+    manifest: Path | None = None
+    record: Path | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,11 @@ class RunReport:
             status: sum(result.status == status for result in self.results)
             for status in ("ok", "failed", "quarantined", "skipped")
         }
+
+    def warnings(self) -> dict[str, int]:
+        """In how many jobs each kind of warning came, the most frequent first."""
+        kinds = (kind for result in self.results for kind in {kind_of(text) for text in result.warnings})
+        return dict(Counter(kinds).most_common())
 
     def exit_code(self) -> int:
         """0 when every row is ok; 130 or 143 after a stop; 3 when nothing ran for want of a program or weights; else

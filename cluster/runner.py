@@ -14,9 +14,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.admission import Admission, admit
+from cluster.glance import Glance
 from cluster.output import show_error, warn
 from cluster.request import RunReport, RunRequest
+from cluster.session import is_own
 from cluster.stopping import StopWatch
+from cluster.written import check_results
 from manifests.failed import write_failed
 from manifests.job import Job
 from manifests.naming import results_files
@@ -41,12 +44,15 @@ _WRITE_SECONDS = 3.0
 
 def run_jobs(request: RunRequest) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started."""
+    check_results(request)
     for row in request.bad:
         for problem in row.errors:
             show_error(problem)
     finished = Finished(request.work_dir)
     with RunLock() as lock:
-        admitted = admit(request.jobs, finished, lock, request.work_dir)
+        here = not request.use_ray or is_own(request.address)
+        glance = Glance(request.work_dir, here)
+        admitted = admit(request.jobs, finished, lock, request.work_dir, glance, request.strict)
         return _Run(request, admitted, finished).do()
 
 
@@ -65,10 +71,12 @@ class _Run:
 
     def do(self) -> RunReport:
         """Take the open jobs to their results."""
-        progress = _progress(self._request, len(self._admitted.open))
-        for result in self._admitted.closed:
-            if result.status != "ok":
-                progress.finished(result)
+        request, closed = self._request, self._admitted.closed
+        # Rows that an earlier run finished, or that are no jobs, count without a further word.
+        told = [result for result in closed if result.status != "ok"]
+        progress = _progress(request, len(request.jobs) + len(request.bad), len(request.bad) + len(closed) - len(told))
+        for result in told:
+            progress.finished(result)
         stop_code = self._work(progress) if self._admitted.open else 0
         self._write()
         tally = progress.tally
@@ -99,7 +107,13 @@ class _Run:
         with StopWatch(self._last_words) as stop:
             try:
                 with executor_for(self._request, settings, len(jobs), progress, stop) as executor, progress:
-                    self._driver = Driver(executor, progress, record=self._record, stopping=lambda: stop.asked)
+                    self._driver = Driver(
+                        executor,
+                        progress,
+                        record=self._record,
+                        stopping=lambda: stop.asked,
+                        strict=self._request.strict,
+                    )
                     self._driver.run(jobs)
                     self._store_mb = getattr(executor, "store_peak_mb", 0.0)
                     self._write()
@@ -161,21 +175,25 @@ class _Run:
         self._all_written.set()
 
 
-def _progress(request: RunRequest, jobs: int) -> Progress:
+def _progress(request: RunRequest, jobs: int, earlier: int) -> Progress:
     from pipeline.progress import PlainProgress, QuietProgress, RichProgress
 
     if request.show == "quiet":
-        return QuietProgress(jobs)
+        return QuietProgress(jobs, earlier)
     if request.show == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
-        return RichProgress(jobs, Console(stderr=True))
-    return PlainProgress(jobs, warn)
+        return RichProgress(jobs, Console(stderr=True), earlier)
+    return PlainProgress(jobs, warn, earlier)
 
 
 def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...]:
     if request.results is None:
-        return ()
+        # Where nothing was begun there is no work folder, and none is made for this.
+        if request.record is None or not request.work_dir.is_dir():
+            return ()
+        write_results(results, request.record, None)
+        return (request.record,)
     jsonl, parquet, failed = results_files(request.results)
     # What a stopped run needs most comes first; Parquet takes a moment to load.
     write_results(results, jsonl, None)

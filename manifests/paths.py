@@ -13,8 +13,20 @@ from manifests.values import no_utf8
 from media.fetch_policy import FetchPolicy, store_hint
 from media.fetch_uri import parse_uri
 from raydub.errors import Code, InputError, UsageError
+from raydub.places import folded, refuse_work_folder
 from raydub.regular import kind_of
 from raydub.texts import has_utf8
+
+__all__ = [
+    "OUTPUT_SUFFIXES",
+    "confine_output",
+    "folded",
+    "is_remote",
+    "local_path",
+    "resolve_input",
+    "resolve_media",
+    "scheme_of",
+]
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -93,8 +105,8 @@ def resolve_input(text: str, folder: Path, field: str) -> str:
 def confine_output(text: str, root: Path, field: str = "output") -> str:
     """The absolute path of an output, checked to lie inside `root` after following every symlink that exists.
 
-    Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character), OUTPUT_FORMAT (suffix, a folder) and
-    what local_path raises. Symlinks may change later: who publishes the file checks once more.
+    Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character, a work folder), OUTPUT_FORMAT (suffix,
+    a folder) and what local_path raises. Symlinks may change later: who publishes the file checks once more.
     """
     way_out = "give a path inside the output root, or choose another root with --output-root"
     if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TURNING for c in text):
@@ -126,6 +138,7 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
         raise UsageError(
             Code.OUTPUT_ESCAPES, f"{path!r} lies outside the output root {str(real_root)!r}", field=field, hint=way_out
         )
+    refuse_work_folder(real, field)
     if not has_utf8(str(real)):
         raise no_utf8(field, str(real))
     mode = _mode(real)
@@ -140,8 +153,3 @@ def _mode(path: Path) -> int | None:
         return path.stat().st_mode
     except OSError:
         return None
-
-
-def folded(text: str) -> str:
-    """One form for all spellings that a case-folding, Unicode-normalising file system or reader takes for the same."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -11,10 +11,12 @@ from typing import Any
 from manifests.formats import raw_rows
 from manifests.job import Job
 from manifests.limits import RawRow
-from manifests.paths import folded, is_remote
+from manifests.paths import folded
+from manifests.reads import add_inputs
 from manifests.rows import BadRow, parse_row
 from manifests.values import no_utf8
 from raydub.errors import Code, UsageError
+from raydub.places import Inputs, overwrites
 from raydub.texts import has_utf8
 
 
@@ -79,9 +81,9 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
     The first of several rows keeps the name: its result is the same as if the others were not there."""
     ids: dict[str, int | None] = {}
     outputs: dict[str, int | None] = {}
-    files = ((text, job.line) for job in jobs for text in job.inputs().values() if not is_remote(text))
-    # realpath() gives something for a loop of links, too; Path.resolve() raises.
-    inputs = {folded(os.path.realpath(text)): line for text, line in files}
+    inputs = Inputs()
+    for job in jobs:
+        add_inputs(inputs, job)
     kept: list[Job] = []
     bad: list[BadRow] = []
     for job in jobs:
@@ -95,9 +97,9 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
             errors.append(
                 UsageError(Code.OUTPUT_DUPLICATE, message, field="output", hint="give each job its own output")
             )
-        if output in inputs:
-            message = f"{job.output!r} is an input of line {inputs[output]} and would be overwritten"
-            errors.append(UsageError(Code.FIELD_CONFLICT, message, field="output", hint="choose another name"))
+        read = inputs.at(job.output)
+        if read is not None:
+            errors.append(overwrites(job.output, "output", read))
         if errors:
             placed = [error.at(job=job.id, line=job.line) for error in errors]
             bad.append(_bad(job.line or 0, job.row(), placed))

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -21,6 +19,8 @@ from manifests.job import Job
 from manifests.results import JobResult, WeightsUse
 from pipeline.events import Assembled, Failed, Item, Planned
 from pipeline.failures import as_raydub_error
+from pipeline.jobstate import JobState
+from pipeline.strict import strictly, unasked
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from stages.types import Part
 
@@ -54,30 +54,12 @@ class Watcher(Protocol):
     def finished(self, result: JobResult) -> None: ...
 
 
-@dataclass
-class _State:
-    """What the driver knows of one job that has no outcome yet."""
-
-    job: Job
-    started: float | None = None  # when its plan came
-    plan: Planned | None = None
-    parts: dict[int, Part] = field(default_factory=dict)
-    stitching: bool = False
-
-    def complete(self) -> bool:
-        return self.plan is not None and len(self.parts) == self.plan.n_chunks and not self.stitching
-
-    def attempts(self, last: int = 0) -> int:
-        """The most attempts that any piece of the job took in this run; reused parts took none."""
-        made = [part.attempt for part in self.parts.values() if not part.reused]
-        return max([last, self.plan.attempt if self.plan else 0, *made])
-
-
 class Driver:
     """Takes the jobs of one run to their results.
 
     record: called with each job that ended well, its plan and its result, once its output is published; stopping: asked
-    after every item whether the run is to be stopped.
+    after every item whether the run is to be stopped; strict: a result that is not what was asked for is a failure
+    (pipeline.strict), and is not published.
     """
 
     def __init__(
@@ -87,19 +69,21 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
         record: Callable[[Job, Planned, JobResult], None] | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        strict: bool = False,
     ) -> None:
         self._executor = executor
         self._watcher = watcher
         self._clock = clock
         self._record = record
         self._stopping = stopping
-        self._open: dict[str, _State] = {}
+        self._strict = strict
+        self._open: dict[str, JobState] = {}
         self._results: dict[str, JobResult] = {}
 
     def run(self, jobs: Sequence[Job]) -> tuple[list[JobResult], bool]:
         """One result per job, in the jobs' order, and whether the user interrupted the run."""
         self._results = {}
-        self._open = {job.id: _State(job) for job in jobs}
+        self._open = {job.id: JobState(job) for job in jobs}
         lost: RaydubError | None = StageError(
             Code.INTERNAL, "the run ended without an outcome for this job", hint="run it again"
         )
@@ -159,7 +143,7 @@ class Driver:
         self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks)
         self._stitch_if_complete(state)
 
-    def _take_earlier(self, state: _State, plan: Planned, finished: Any) -> None:
+    def _take_earlier(self, state: JobState, plan: Planned, finished: Any) -> None:
         """The job was finished by an earlier run."""
         stored = {**finished, "id": state.job.id, "line": state.job.line, "attempts": 0}
         stored |= {"wall_seconds": 0.0, "seconds": {}, "spoken": 0}
@@ -174,7 +158,7 @@ class Driver:
             self._give_outcome(state.job.id, problem)
             return
         self._keep(state.job, plan, result)
-        self._close(state, result)
+        self._close(state, strictly(state.job, result) if self._strict else result)
 
     def _take_part(self, part: Part) -> None:
         state = self._open.get(part.chunk.job_id)
@@ -185,8 +169,12 @@ class Driver:
         self._tell("part", part.chunk.job_id, part.frames, part.reused)
         self._stitch_if_complete(state)
 
-    def _stitch_if_complete(self, state: _State) -> None:
+    def _stitch_if_complete(self, state: JobState) -> None:
         if state.complete() and state.plan is not None:
+            problem = _problem(state) if self._strict else None
+            if problem is not None:
+                self._give_outcome(state.job.id, problem.at(line=state.job.line))
+                return
             state.stitching = True
             self._executor.stitch(state.job, state.plan.job_dir, list(state.parts.values()))
 
@@ -198,23 +186,16 @@ class Driver:
         self._keep(state.job, state.plan, result)
         self._close(state, result)
 
-    def _success(self, state: _State, plan: Planned, done: Assembled) -> JobResult:
-        parts = list(state.parts.values())
-        frames, synthesised = sum(part.frames for part in parts), sum(part.synthesised for part in parts)
-        faceless = sum(part.faceless for part in parts)
-        nobody = ("W_NO_FACE: no face was seen; only the sound is new",) if faceless == frames else ()
+    def _success(self, state: JobState, plan: Planned, done: Assembled) -> JobResult:
         return JobResult(
             status="ok",
             **JobResult.asked(state.job),
-            frames=frames,
-            synthesised=synthesised,
-            untouched=frames - synthesised,
-            faceless=faceless,
-            seconds=self._seconds(state) | {"stitch": round(done.seconds, 3)},
+            **state.frames(),
+            seconds=state.seconds() | {"stitch": round(done.seconds, 3)},
             wall_seconds=self._wall(state),
             attempts=state.attempts(done.attempt),
             weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
-            warnings=(*plan.warnings, *nobody),
+            warnings=state.warnings(),
             engine=plan.engine or None,
             segments=plan.segments,
             spoken=plan.spoken,
@@ -225,27 +206,20 @@ class Driver:
         state = self._open[job_id]
         self._close(state, self._unfinished(state, error, attempt))
 
-    def _unfinished(self, state: _State, error: RaydubError | None, attempt: int = 0) -> JobResult:
+    def _unfinished(self, state: JobState, error: RaydubError | None, attempt: int = 0) -> JobResult:
         """The result of a job that did not end well; error None: the user stopped the run."""
         said: dict[str, Any] = {
-            "seconds": self._seconds(state),
+            "seconds": state.seconds(),
             "wall_seconds": self._wall(state),
             "engine": (state.plan.engine or None) if state.plan else None,
-            "warnings": state.plan.warnings if state.plan else (),
+            "warnings": state.warnings(),
             "attempts": state.attempts(attempt),
         }
         return JobResult.failure(state.job, error, **said) if error is not None else stopped_job(state.job, **said)
 
-    def _wall(self, state: _State) -> float:
+    def _wall(self, state: JobState) -> float:
         """Seconds since the job was taken up; 0.0 for one that never was."""
         return round(self._clock() - state.started, 3) if state.started is not None else 0.0
-
-    def _seconds(self, state: _State) -> dict[str, float]:
-        total: Counter[str] = Counter()
-        made = [part.seconds for part in list(state.parts.values()) if not part.reused]
-        for seconds in [state.plan.seconds if state.plan else {}, *made]:
-            total.update(seconds)
-        return {name: round(float(value), 3) for name, value in total.items()}
 
     def _keep(self, job: Job, plan: Planned, result: JobResult) -> None:
         """Let the next run know. The video is there; without a record the stitch is only done again."""
@@ -255,7 +229,7 @@ class Driver:
             except (OSError, RaydubError) as error:
                 _log.warning("job %r: its record could not be written: %s", job.id, error)
 
-    def _close(self, state: _State, result: JobResult) -> None:
+    def _close(self, state: JobState, result: JobResult) -> None:
         # In this order: a stop between the two lines must not lose the outcome.
         self._results[state.job.id] = result
         self._open.pop(state.job.id, None)
@@ -266,6 +240,11 @@ class Driver:
         if self._watcher:
             with contextlib.suppress(OSError):
                 getattr(self._watcher, event)(*said)
+
+
+def _problem(state: JobState) -> RaydubError | None:
+    made = state.frames()
+    return unasked(made["frames"], made["synthesised"], state.warnings())
 
 
 def stopped_job(job: Job, **more: Any) -> JobResult:

@@ -84,7 +84,8 @@ class Assembled:
 
 @dataclass(frozen=True)
 class Note:
-    """One step was done in some worker; only for progress and benches, may get lost. peak_mb: the worker's peak RSS."""
+    """One step was done in some worker, or, with done=False, has come so far; only for progress and benches, may get
+    lost. peak_mb: the worker's peak RSS."""
 
     stage: str
     job_id: str
@@ -93,6 +94,7 @@ class Note:
     pid: int
     host: str
     peak_mb: float
+    done: bool = True
 
 
 Work = Chunk | TrackedChunk | SynthesisedChunk

@@ -6,86 +6,21 @@ Progress per stage comes from notes (pipeline.events.Note), progress per job fro
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from manifests.results import JobResult
-from pipeline.events import CHUNK_STAGES, Note
+from pipeline.events import Note
+from pipeline.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 _SHOWN_JOBS = 8
 _LINE_EVERY = 5.0
 _POLL_EVERY = 0.5
-
-
-class Tally:
-    """Counts of a run. Notes may come from another thread than the driver's events, hence the lock."""
-
-    def __init__(self, jobs: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.jobs = jobs
-        self.finished = 0
-        self.planned_frames = 0
-        self.first_plan: float | None = None
-        self.done_frames = 0
-        self.stage_frames: Counter[str] = Counter()
-        self.stage_seconds: Counter[str] = Counter()
-        self.peak_mb: dict[tuple[str, str, int], float] = {}
-        self._made_frames = 0
-        self._clock = clock
-        self._start = clock()
-        self._first: float | None = None
-        self._lock = threading.Lock()
-
-    def note(self, note: Note) -> None:
-        """Book a step of some worker."""
-        with self._lock:
-            self.stage_frames[note.stage] += note.frames
-            self.stage_seconds[note.stage] += note.seconds  # type: ignore[assignment]
-            worker = (note.stage, note.host, note.pid)
-            self.peak_mb[worker] = max(note.peak_mb, self.peak_mb.get(worker, 0.0))
-
-    def plan(self, frames: int) -> None:
-        """Book a prepared job."""
-        self.planned_frames += frames
-        if self.first_plan is None:
-            self.first_plan = self.elapsed
-
-    def part(self, frames: int, reused: bool) -> None:
-        """Book a finished part."""
-        self.done_frames += frames
-        if not reused:
-            # The first part also carries the start-up of the workers: speed is measured from there on.
-            if self._first is None:
-                self._first = self._clock()
-            else:
-                self._made_frames += frames
-
-    @property
-    def elapsed(self) -> float:
-        return self._clock() - self._start
-
-    @property
-    def speed(self) -> float:
-        """Frames a second since the first part; 0.0 while unknown."""
-        passed = self._clock() - self._first if self._first is not None else 0.0
-        return self._made_frames / passed if passed > 0 else 0.0
-
-    def eta(self) -> float | None:
-        """Seconds until the planned frames are done; None while unknown or while jobs are still to be planned."""
-        left = self.planned_frames - self.done_frames
-        return left / self.speed if self.speed > 0 else None
-
-    def stages(self) -> str:
-        """ "track 500  lipsync 250  render 250" """
-        with self._lock:
-            return "  ".join(
-                f"{stage} {self.stage_frames[stage]}" for stage in CHUNK_STAGES if self.stage_frames[stage]
-            )
 
 
 class Progress(Protocol):
@@ -109,25 +44,25 @@ class Progress(Protocol):
 
 
 class QuietProgress:
-    """Counts and shows nothing; the base of the others."""
+    """Counts and shows nothing; the base of the others. earlier: how many of the jobs had their outcome before."""
 
-    def __init__(self, jobs: int) -> None:
-        self.tally = Tally(jobs)
+    def __init__(self, jobs: int, earlier: int = 0) -> None:
+        self.tally = Tally(jobs, earlier=earlier)
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         """A job was prepared."""
-        self.tally.plan(frames)
+        self.tally.plan(job_id, frames)
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         """A part of a job is there."""
-        self.tally.part(frames, reused)
+        self.tally.part(job_id, frames, reused)
 
     def finished(self, result: JobResult) -> None:
         """A job has its outcome."""
-        self.tally.finished += 1
+        self.tally.end(result.id)
 
     def note(self, note: Note) -> None:
-        """A worker has done a step."""
+        """A worker has done a step, or has come some way in it."""
         self.tally.note(note)
 
     def __enter__(self) -> Self:
@@ -142,35 +77,44 @@ class QuietProgress:
 class PlainProgress(QuietProgress):
     """One line per event that matters, and a summary line every few seconds."""
 
-    def __init__(self, jobs: int, say: Callable[[str], None]) -> None:
-        super().__init__(jobs)
+    def __init__(self, jobs: int, say: Callable[[str], None], earlier: int = 0) -> None:
+        super().__init__(jobs, earlier)
         self._say = say
         self._last = self.tally.elapsed
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         super().planned(job_id, frames, chunks)
-        self._say(f"job {job_id!r}: {frames} frames in {chunks} chunks")
+        self._say(f"job {job_id!r}: {frames} frames in {chunks} {'chunk' if chunks == 1 else 'chunks'}")
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         super().part(job_id, frames, reused)
-        now = self.tally.elapsed
-        if now - self._last >= _LINE_EVERY:
-            self._last = now
-            self._say(summary(self.tally))
+        self._sum_up()
 
     def finished(self, result: JobResult) -> None:
         super().finished(result)
-        self._say(outcome(result))
+        for line in lines_of(result):
+            self._say(line)
+
+    def note(self, note: Note) -> None:
+        super().note(note)
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        now = self.tally.elapsed
+        known = self.tally.planned_frames or self.tally.stages()
+        if known and now - self._last >= _LINE_EVERY:
+            self._last = now
+            self._say(summary(self.tally))
 
 
 class RichProgress(QuietProgress):
     """Bars: one for the whole run, one for each of the jobs under way."""
 
-    def __init__(self, jobs: int, console: Console) -> None:
+    def __init__(self, jobs: int, console: Console, earlier: int = 0) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bars
 
-        super().__init__(jobs)
+        super().__init__(jobs, earlier)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -180,31 +124,30 @@ class RichProgress(QuietProgress):
         self._console = console
         self._bars = Bars(*columns, console=console, transient=True)
         self._all = self._bars.add_task("frames", total=None, more="starting")
-        self._job_bars: dict[str, int] = {}
+        self._job_bars: dict[str, TaskID] = {}
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         super().planned(job_id, frames, chunks)
-        self._bars.update(self._all, total=self.tally.planned_frames)
         if len(self._job_bars) < _SHOWN_JOBS:
             self._job_bars[job_id] = self._bars.add_task(job_id[:30], total=frames, more="")
+        self._refresh()
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         super().part(job_id, frames, reused)
-        self._refresh()
-        if job_id in self._job_bars:
-            self._bars.advance(self._job_bars[job_id], frames)  # type: ignore[arg-type]
+        self._refresh(job_id)
 
     def finished(self, result: JobResult) -> None:
         super().finished(result)
         bar = self._job_bars.pop(result.id, None)
         if bar is not None:
-            self._bars.remove_task(bar)  # type: ignore[arg-type]
-        self._console.print(outcome(result), markup=False, highlight=False, soft_wrap=True)
+            self._bars.remove_task(bar)
+        for line in lines_of(result):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         self._refresh()
 
     def note(self, note: Note) -> None:
         super().note(note)
-        self._refresh()
+        self._refresh(note.job_id)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -215,12 +158,19 @@ class RichProgress(QuietProgress):
     ) -> None:
         self._bars.stop()
 
-    def _refresh(self) -> None:
+    def _refresh(self, job_id: str = "") -> None:
         tally = self.tally
-        eta = tally.eta()
         more = [f"{tally.finished}/{tally.jobs} jobs", f"{tally.speed:.0f} fps" if tally.speed else ""]
-        more += [f"ETA {clock(eta)}" if eta is not None else "", tally.stages()]
-        self._bars.update(self._all, completed=tally.done_frames, more="  ".join(part for part in more if part))
+        more += [eta_words(tally), tally.stages()]
+        self._bars.update(
+            self._all,
+            completed=tally.reached_frames(),
+            total=tally.planned_frames or None,
+            more="  ".join(part for part in more if part),
+        )
+        bar = self._job_bars.get(job_id)
+        if bar is not None:
+            self._bars.update(bar, completed=tally.reached(job_id))
 
 
 class Poller:
@@ -254,25 +204,45 @@ class Poller:
 
 def summary(tally: Tally) -> str:
     """One line about the whole run."""
-    eta = tally.eta()
-    parts = [f"{tally.finished}/{tally.jobs} jobs", f"{tally.done_frames}/{tally.planned_frames} frames"]
+    parts = [f"{tally.finished}/{tally.jobs} jobs"]
+    parts += [f"{tally.reached_frames()}/{tally.planned_frames} frames"] if tally.planned_frames else []
     parts += [f"{tally.speed:.0f} fps"] if tally.speed else []
-    parts += [f"ETA {clock(eta)}"] if eta is not None else []
-    parts += [tally.stages()] if tally.stages() else []
-    return " · ".join(parts)
+    return " · ".join(part for part in [*parts, eta_words(tally), tally.stages()] if part)
+
+
+def eta_words(tally: Tally) -> str:
+    """ "ETA 1:05", "ETA about 1:05" while jobs are still to be planned, "" while it is unknown."""
+    eta = tally.eta()
+    if eta is None:
+        return ""
+    return f"ETA {'about ' if tally.unplanned > 0 else ''}{clock(eta)}"
+
+
+def lines_of(result: JobResult) -> list[str]:
+    """What is said of a job that has ended: its outcome, and each of its warnings."""
+    said = []
+    for warning in result.warnings:
+        kind, colon, text = warning.partition(": ")
+        said.append(f"[{kind}] job {result.id!r}: {text}" if colon else f"job {result.id!r}: {warning}")
+    return [outcome(result), *said]
 
 
 def outcome(result: JobResult) -> str:
     """One line about a job that has ended."""
     if result.status == "ok":
         done = "was finished already" if not result.attempts else f"{result.wall_seconds:.1f} s"
-        warned = f", {len(result.warnings)} warnings" if result.warnings else ""
-        return (
-            f"job {result.id!r}: ok, {result.frames} frames ({result.synthesised} new), {done}{warned}: {result.output}"
-        )
+        frames = f"ok, {result.frames} frames ({result.synthesised} new)"
+        if unchanged(result):
+            frames = f"ok, BUT NO FRAME GOT A NEW MOUTH ({result.frames} frames)"
+        return f"job {result.id!r}: {frames}, {done}: {result.output}"
     place = f", line {result.line}" if result.line is not None else ""
     hint = f" ({result.hint})" if result.hint else ""
     return f"[{result.error_code}] job {result.id!r}{place}: {result.error_message}{hint}"
+
+
+def unchanged(result: JobResult) -> bool:
+    """Did a job end well that changed nothing but the sound?"""
+    return result.status == "ok" and result.frames > 0 and not result.synthesised
 
 
 def clock(seconds: float) -> str:

@@ -11,9 +11,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import platform
-import resource
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +20,17 @@ from manifests.job import Job
 from manifests.speech import needs_sound
 from media.fetch_policy import FetchPolicy
 from pipeline.claims import Claims, this_worker
-from pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Note, Planned, Reporter, Silent, Work
+from pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Planned, Reporter, Silent, Work
 from pipeline.failures import failed
 from pipeline.finished import Finished
 from pipeline.ledger import Ledger
 from pipeline.limits import StepLimits
 from pipeline.memory import release_free_memory
+from pipeline.notes import beats_to, note_of
 from pipeline.quarantine import Piece, verdict
 from pipeline.retry import TRIES, with_retries
 from pipeline.watchdog import Watchdog
+from raydub.beat import listening
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from tts.engines.find import COMMAND_VARIABLE
@@ -198,7 +197,8 @@ class Steps:
         before = {} if isinstance(item, Chunk) else item.seconds
 
         def call() -> TrackedChunk | SynthesisedChunk | Part:
-            done = self._call(stage, item)
+            with listening(stage, beats_to(self._reporter, stage, chunk)):
+                done = self._call(stage, item)
             seconds = {**before, **done.seconds, stage: time.perf_counter() - start}
             if not isinstance(done, Part):
                 return dataclasses.replace(done, seconds=seconds)
@@ -236,6 +236,7 @@ class Steps:
             raise problem
         worker = {**self._worker, "what": piece.what, "limit_s": seconds}
         claim = self._claims.claim(piece.job_id, piece.work, worker=worker)
+        self._reporter.note(note_of(piece.stage, piece.job_id, 0, done=False))
         try:
             if self._watchdog is None:
                 made = call()
@@ -275,11 +276,5 @@ class Steps:
             _log.warning("job %r: %s", job_id, error)
 
     def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
-        self._reporter.note(Note(stage, job_id, frames, seconds, os.getpid(), socket.gethostname(), peak_rss_mb()))
+        self._reporter.note(note_of(stage, job_id, frames, seconds))
         release_free_memory()
-
-
-def peak_rss_mb() -> float:
-    """Peak resident memory of this process in MiB (Linux counts KiB, macOS bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 / 1024 if platform.system() == "Darwin" else peak / 1024

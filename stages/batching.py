@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from raydub.beat import beat
 from raydub.errors import Code, StageError
 
 _log = logging.getLogger(__name__)
@@ -39,16 +40,19 @@ Network = Callable[..., Rows]
 class FixedBatches:
     """Calls `network(*arrays)` with `size` rows at a time. Keeps the size that memory allowed between calls.
 
-    what: the network's name in messages; row: what one row of it is.
+    what: the network's name in messages; row: what one row of it is; stage: whose progress its rows are (raydub.beat).
     """
 
-    def __init__(self, network: Network, size: int, what: str = "the lip network", row: str = "face") -> None:
+    def __init__(
+        self, network: Network, size: int, what: str = "the lip network", row: str = "face", stage: str = ""
+    ) -> None:
         if size < 1:
             raise ValueError(f"batch size {size}")
         self._network = network
         self.size = size
         self._what = what
         self._row = row
+        self._stage = stage
 
     def map(self, *arrays: Rows) -> Rows:
         """Results for all rows, in order, as the network returns them.
@@ -67,6 +71,7 @@ class FixedBatches:
             if made is None:
                 continue
             done.append(made[:rows])
+            beat(self._stage, rows)
             start += rows
         return np.concatenate(done)
 

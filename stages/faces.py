@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from manifests.options import Options
 from media.frames import Frame, FrameReader
+from raydub.beat import beat
 from raydub.store import Store
 from stages.lipstate import lips_open
 from stages.track import landmarks as lm
@@ -153,6 +154,7 @@ class FaceFinder:
         marks, shot, before = [], [], None
         first = max(0, around.start - 1)  # one more, for the shot score of the first
         for frame in reader.frames(first, around.stop):
+            beat("track")
             luma = np.ascontiguousarray(frame.y)
             now = thumbnail(luma)
             if frame.index >= around.start:

@@ -13,6 +13,7 @@ import numpy as np
 from media.frames import Frame
 from media.writer import PartWriter, count_frames
 from media.yuv import blend_bgr
+from raydub.beat import beat
 from raydub.errors import Code, StageError
 from raydub.files import discard, make_parent
 from stages.engine import Arrays, DrawItem, LipEngine, WeightsRecord
@@ -75,6 +76,7 @@ class RenderStage:
             ) as writer:
                 for frame in finishing:
                     writer.write(frame)
+                    beat("render")
                 written = writer.close()
             encoded = time.perf_counter()
             found = count_frames(out_path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from media.confine import make_folder
 from media.mux import check_output, join_parts, mux
 from media.watch import Input, Watch
+from media.writable import check_writable
 from raydub import __version__
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import discard, storage_error, temp_beside
@@ -77,6 +78,8 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     goal = plan.job.output
     root = plan.job.output_root or os.path.dirname(goal)
     make_folder(goal, root)
+    # The muxing program would only say that it failed.
+    check_writable(goal)
     store, temp = Store(plan.work_dir), temp_beside(goal)
     film = Input("video", plan.video.path, plan.video.identity, plan.video.look)
     watch = Watch([film, *plan.inputs], store.identities)

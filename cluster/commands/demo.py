@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cluster.commands import options
 from cluster.output import command, say, say_json, set_up_logging
 from raydub.errors import Code, DependencyError
+
+if TYPE_CHECKING:
+    from manifests.job import Job
 
 _COLUMNS = 6
 
@@ -30,6 +34,7 @@ def demo(
 
     started = time.monotonic()
     asked = load_manifest(_sample() / "jobs.jsonl", output, {})
+    _check_sheets(asked.jobs)
     work_dir = output / ".raydub"
     if fresh:
         for job in asked.jobs:
@@ -41,6 +46,7 @@ def demo(
             bad=asked.bad,
             work_dir=work_dir,
             results=output / "results",
+            manifest=_sample() / "jobs.jsonl",
             folder=asked.folder,
             use_ray=not no_ray,
             show="quiet" if as_json else "auto",
@@ -59,6 +65,18 @@ def demo(
             say(f"before/after: {sheet}")
         say(f"done in {time.monotonic() - started:.0f} s")
     return report.exit_code()
+
+
+def _check_sheets(jobs: Sequence[Job]) -> None:
+    from cluster.written import check_written
+    from manifests.reads import add_inputs
+    from raydub.places import Inputs
+
+    inputs = Inputs()
+    for job in jobs:
+        add_inputs(inputs, job)
+    for job in jobs:
+        check_written({"output": Path(job.output).with_suffix(".png")}, inputs)
 
 
 def _sample() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from cluster.commands import options
 from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
-from cluster.output import command, say_json, set_up_logging, show_error
+from cluster.output import command, say, say_json, set_up_logging, show_error, warn
 from raydub.errors import EXIT_USAGE
 
 
@@ -21,6 +22,12 @@ def dub(
     script: Annotated[
         str | None, typer.Option("--script", help="Or what is to be spoken: .srt, .vtt, .ass, .json, .jsonl, .txt.")
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results", help="Results manifest, without extension; default: one row, in `results` of the work folder."
+        ),
+    ] = None,
     work_dir: options.WorkDir = None,
     use_ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray; a single job is quicker without.")] = False,
     address: options.Address = None,
@@ -28,6 +35,7 @@ def dub(
     wait_gpu: options.WaitGpu = WAIT_GPU_SECONDS,
     stall_timeout: options.StallTimeout = STALL_SECONDS,
     step_timeout: options.StepTimeout = None,
+    strict: options.Strict = False,
     engine: options.Engine = None,
     model: options.Model = None,
     restore: options.Restore = None,
@@ -51,6 +59,7 @@ def dub(
     options.use_command(tts_command)
     from cluster.runner import RunRequest, run_jobs
     from manifests.read import check_rows
+    from pipeline.progress import lines_of
 
     root = output.absolute().parent
     row: dict[str, Any] = {"video": video, "audio": audio, "script": script, "output": output.name}
@@ -60,17 +69,20 @@ def dub(
     if asked.bad:
         for problem in asked.errors:
             problem.line = None
+            problem.message = problem.message.replace(" of line 1 ", " ")
             show_error(problem)
         if as_json:
             say_json({"error": asked.errors[0].to_dict()})
         return EXIT_USAGE
     job = asked.jobs[0].model_copy(update={"line": None})
+    folder = options.work_dir_for(work_dir, root)
     report = run_jobs(
         RunRequest(
             jobs=(job,),
             bad=(),
-            work_dir=options.work_dir_for(work_dir, root),
-            results=None,
+            work_dir=folder,
+            results=results,
+            record=None if results is not None else folder / "results" / _row_name(output),
             use_ray=use_ray or address is not None,
             address=address,
             device=device,
@@ -79,8 +91,22 @@ def dub(
             step_timeout=step_timeout,
             show="quiet" if as_json else "auto",
             verbose=verbose,
+            strict=strict,
         )
     )
     if as_json:
         say_json(report.results[0].model_dump(mode="json"))
+        return report.exit_code()
+    [result] = report.results
+    if report.earlier or (result.status == "ok" and not result.attempts):
+        say(f"finished before: {result.output}")
+        for line in lines_of(result)[1:]:
+            warn(line)
+    for path in report.written:
+        say(f"results: {path}")
     return report.exit_code()
+
+
+def _row_name(output: Path) -> str:
+    # A name may have 255 bytes.
+    return os.fsencode(output.name)[:240].decode("utf-8", "ignore") + ".jsonl"

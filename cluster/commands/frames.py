@@ -32,8 +32,10 @@ def extract(
     as_json: options.AsJson = False,
 ) -> int:
     """Write frames of a video as numbered pictures."""
+    from cluster.written import check_folder_written, source
     from stages.clean import extract_frames
 
+    check_folder_written("output", output, (".png", ".jpg"), source("the video", video))
     found = extract_frames(video, str(output), start=start, stop=stop, every=every, form=form)
     if as_json:
         say_json({"folder": str(output), "frames": found})
@@ -53,8 +55,14 @@ def clean(
     as_json: options.AsJson = False,
 ) -> int:
     """Remove the frames in which no face is seen. The sound is left out: it would not fit any more."""
-    from stages.clean import clean_frames
+    from cluster.written import check_folder_written, check_written, source
+    from stages.clean import VIDEOS, clean_frames
 
+    inputs = source("the video", video)
+    if output.suffix.lower() in VIDEOS:
+        check_written({"output": output}, inputs)
+    else:
+        check_folder_written("output", output, (".png",), inputs)
     found = clean_frames(video, str(output), detector=detector)
     if as_json:
         say_json({"output": str(output), **found})

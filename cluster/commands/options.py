@@ -13,6 +13,7 @@ from cluster.output import JSON_HELP
 from media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
 from pipeline.engines import LICENCE_VARIABLE
 from raydub.errors import Code, UsageError
+from raydub.places import WORK_FOLDER
 from tts.engines.find import COMMAND_VARIABLE
 
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV or Parquet file, one job per row.")]
@@ -52,7 +53,28 @@ StepTimeout = Annotated[
         "for more frames.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="Where the lip network runs: auto, cpu or cuda.")]
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def _device(text: str) -> str:
+    if text.lower() not in DEVICES:
+        hint = "; choose the GPU with CUDA_VISIBLE_DEVICES" if text.lower().startswith("cuda") else ""
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(DEVICES)}{hint}")
+    return text.lower()
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="|".join(DEVICES), callback=_device, help="Where networks run: auto, cpu or cuda."
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="A job that changed no frame, or whose warnings tell of another result than asked for, fails."
+    ),
+]
 Engine = Annotated[
     str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")
 ]
@@ -173,4 +195,4 @@ def use_command(command: str | None) -> None:
 
 def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:
     """The chosen work folder, or the hidden one in the output root."""
-    return work_dir if work_dir is not None else Path(output_root) / ".raydub"
+    return work_dir if work_dir is not None else Path(output_root) / WORK_FOLDER

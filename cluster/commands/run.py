@@ -33,6 +33,7 @@ def run(
     wait_gpu: options.WaitGpu = WAIT_GPU_SECONDS,
     stall_timeout: options.StallTimeout = STALL_SECONDS,
     step_timeout: options.StepTimeout = None,
+    strict: options.Strict = False,
     engine: options.Engine = None,
     model: options.Model = None,
     restore: options.Restore = None,
@@ -77,6 +78,8 @@ def run(
             step_timeout=step_timeout,
             show="quiet" if as_json else "auto",
             verbose=verbose,
+            manifest=manifest,
+            strict=strict,
         )
     )
     show_report(report, as_json)
@@ -94,6 +97,7 @@ def show_report(report: Any, as_json: bool) -> None:
             {
                 "counts": counts,
                 "finished_before": report.earlier,
+                "warnings": report.warnings(),
                 "seconds": round(report.seconds, 3),
                 "frames_per_second": round(report.speed, 2),
                 "stage_seconds": report.stage_seconds,
@@ -105,18 +109,34 @@ def show_report(report: Any, as_json: bool) -> None:
         )
         return
     if report.earlier == len(report.results):
-        say(f"nothing to do: {report.earlier} rows were finished before")
+        many = report.earlier != 1
+        say(f"nothing to do: {report.earlier} {'rows were' if many else 'row was'} finished before")
     else:
-        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        same = len(_unchanged(report))
+        counted = {**counts, "ok": counts["ok"] - same, "ok without any new mouth": same}
+        said = ", ".join(f"{count} {status}" for status, count in counted.items() if count)
         before = f" ({report.earlier} finished before)" if report.earlier else ""
-        say(f"{len(report.results)} rows: {said}{before}; {report.seconds:.1f} s")
+        rows = "1 row" if len(report.results) == 1 else f"{len(report.results)} rows"
+        say(f"{rows}: {said}{before}; {report.seconds:.1f} s")
     again = [f"{result.id} ({result.attempts})" for result in report.results if result.attempts > 1]
     _name("took more than one attempt", again)
     _name("quarantined", [result.id for result in report.results if result.status == "quarantined"])
+    _name("no frame got a new mouth", _unchanged(report))
+    _name("warnings", [f"{kind} in {_jobs(count)}" for kind, count in report.warnings().items()])
     if report.object_store_mb:
         say(f"  object store: {report.object_store_mb:.0f} MiB at most")
     for path in report.written:
         say(f"  {path}")
+
+
+def _unchanged(report: Any) -> list[str]:
+    from pipeline.progress import unchanged
+
+    return [result.id for result in report.results if unchanged(result)]
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
 
 
 def _name(what: str, names: list[str]) -> None:

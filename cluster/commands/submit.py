@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.output import JSON_HELP, command, say, say_json
+from cluster.output import JSON_HELP, command, say, say_json, warn
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, Code, UsageError
+
+if TYPE_CHECKING:
+    from cluster.jobs import Outcome
 
 
 @command
@@ -22,7 +27,7 @@ def submit(
     ] = None,
     address: Annotated[str, typer.Option("--address", help="The head node's dashboard.")] = "http://127.0.0.1:8265",
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the end; the exit code then tells the outcome.")
+        bool, typer.Option("--wait", help="Wait for the end and tell what came of it; the exit code is the run's.")
     ] = False,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Validate the manifest here first, if it is here.")
@@ -43,20 +48,46 @@ def submit(
         if asked.errors:
             for error in asked.errors:
                 show_error(error)
+            if as_json:
+                say_json({"error": asked.errors[0].to_dict()})
             return EXIT_USAGE
     from cluster import jobs
 
     client = jobs.connect(address)
     path = str(Path(manifest).absolute()) if Path(manifest).exists() else manifest
     job_id = jobs.submit(client, [path, *(arguments or [])])
-    status = jobs.wait(client, job_id) if wait else "SUBMITTED"
+    logs = f"ray job logs --address {shlex.quote(address)}"
+    if not wait:
+        if as_json:
+            say_json({"job_id": job_id, "status": "SUBMITTED"})
+        else:
+            say(f"{job_id}: SUBMITTED")
+            say(f"  follow it with: {logs} --follow {job_id}")
+        return EXIT_OK
+    if not as_json:
+        warn(f"{job_id}: submitted; waiting for its end ({logs} --follow {job_id} shows how it goes)")
+    found = jobs.outcome(client, job_id, jobs.wait(client, job_id))
     if as_json:
-        say_json({"job_id": job_id, "status": status})
+        say_json({"job_id": job_id, **asdict(found)})
     else:
-        say(f"{job_id}: {status}")
-        if not wait:
-            say(f"  follow it with: ray job logs --address {address} --follow {job_id}")
-    return EXIT_OK if status in ("SUBMITTED", "SUCCEEDED") else EXIT_SOME_FAILED
+        _tell(job_id, found, logs)
+    if found.status == "SUCCEEDED":
+        return EXIT_OK
+    # What the run itself would have exited with; a run that a signal ended has no such code here.
+    return found.exit_code if found.exit_code is not None and found.exit_code > 0 else EXIT_SOME_FAILED
+
+
+def _tell(job_id: str, found: Outcome, logs: str) -> None:
+    for line in found.errors:
+        warn(line)
+    code = f" (exit code {found.exit_code})" if found.exit_code else ""
+    say(f"{job_id}: {found.status}{code}")
+    if found.reason and not found.last:
+        say(f"  {found.reason}")
+    for line in found.last:
+        say(f"  {line}")
+    if found.status != "SUCCEEDED" or not found.last:
+        say(f"  the whole log: {logs} {job_id}")
 
 
 def run_options(arguments: Sequence[str]) -> Mapping[str, Any]:

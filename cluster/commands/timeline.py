@@ -26,6 +26,10 @@ def timeline(
 
     if output is not None and output.suffix.lower() != ".png":
         raise UsageError(Code.OUTPUT_FORMAT, f"{output} is no .png", hint="name the picture something.png")
+    if output is not None:
+        from cluster.written import check_written, source
+
+        check_written({"output": output}, source("the results manifest", results))
     found = load_timeline(_folder(results, job))
     if output is not None:
         from cluster.plot import draw_timeline

@@ -42,6 +42,7 @@ def train(
     if output.suffix != ".safetensors":
         hint = "name it something.safetensors"
         raise UsageError(Code.FIELD_VALUE, f"{output.name!r} is no weights file", field="output", hint=hint)
+    _check_written(clips, output, report)
     from models.mouth.train.recipe import FitConfig, TrainConfig
     from models.mouth.train.recipe import train as run_recipe
 
@@ -59,8 +60,10 @@ def train(
         )
         found = run_recipe(config, None if as_json else _tell)
     document = found.model_dump(mode="json")
+    from raydub.files import write_atomic
+
     if report is not None:
-        report.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        write_atomic(report, json.dumps(document, indent=2).encode())
     if as_json:
         say_json(document)
         return 0
@@ -70,6 +73,16 @@ def train(
         if score is not None:
             say(f"{name}: r = {score.openness:.3f}")
     return 0
+
+
+def _check_written(clips: Path, output: Path, report: Path | None) -> None:
+    from cluster.written import check_written
+    from raydub.places import Inputs
+
+    inputs = Inputs()
+    for clip in clips.iterdir():
+        inputs.add(f"the clip {clip.name!r}", clip)
+    check_written({"output": output, "report": report}, inputs)
 
 
 def _tell(step: str, done: int, total: int, note: str) -> None:

@@ -24,6 +24,7 @@ from models.store.folders import own_folder, storage_errors
 from models.store.state import CUSTOM, NAME, custom_note, digest_of, write_note
 from raydub.errors import Code, DependencyError, UsageError
 from raydub.files import publish, temp_beside
+from raydub.places import same_place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +65,7 @@ def import_file(source: str | Path, *, as_name: str | None = None, to_name: str 
     target = folder / f"{name}.safetensors"
     with storage_errors(folder), FileLock(folder / f".{target.name}.lock", mode=0o666):
         if not (custom_note(target).get("source_sha256") == digest and _is_intact(target)):
+            _refuse_itself(path, target)
             _convert(path, digest, target, name)
         note = custom_note(target)
     return catalogue.custom_entry(name, target, note), target
@@ -92,6 +94,9 @@ def _import_voice(source: Path, digest: str, target: Path, name: str) -> tuple[E
     with storage_errors(beside), beside.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     with storage_errors(target.parent), FileLock(target.parent / f".{target.name}.lock", mode=0o666):
+        if not (custom_note(target).get("companion_sha256") == found and _is_intact(target)):
+            _refuse_itself(source, target)
+            _refuse_itself(beside, config)
         _put(beside, config, found)
         more = {"companion_sha256": found, "companion_bytes": str(config.stat().st_size)}
         if {key: custom_note(target).get(key) for key in more} != more or not _is_intact(target):
@@ -117,6 +122,16 @@ def _refuse_other(path: Path, digest: str, entry: Entry | None, wanted: Entry) -
             Code.WEIGHTS_HASH,
             f"{path} is not {wanted.file} but {what}: sha256 {digest[:16]}…, expected {wanted.sha256[:16]}…",
             hint="import it without --as" if entry is None else f"import it as {entry.name}",
+        )
+
+
+def _refuse_itself(source: Path, target: Path) -> None:
+    """A file that lies in the folder already is not replaced by what is made of it."""
+    if same_place(source, target):
+        raise UsageError(
+            Code.FIELD_CONFLICT,
+            f"{source} lies in the folder of weights already and would be overwritten",
+            hint="move it to another folder and import it from there, or choose another name with --to NAME",
         )
 
 

@@ -94,7 +94,7 @@ class Wav2LipEngine:
             # Cut off, not rounded, as the published code does.
             return (backend.run(crops, sounds) * np.float32(255.0)).astype(np.uint8)
 
-        self._batches, self._device = FixedBatches(run, size), device
+        self._batches, self._device = FixedBatches(run, size, stage="lipsync"), device
 
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
         """Nothing: the crops say it all."""

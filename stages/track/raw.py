@@ -18,6 +18,7 @@ import dlib
 import numpy as np
 
 from media.frames import Frame
+from raydub.beat import beat
 from stages.track import landmarks as lm
 from stages.track.config import TrackConfig
 from stages.track.detect import REFIT, STRONG, WEAK, Detector, Found
@@ -118,6 +119,7 @@ def see(source: FrameSource, detector: Detector, config: TrackConfig, start: int
     before: F32 | None = None
     last = 0.0
     for frame in _ahead(source.frames(first, stop), config.every):
+        beat("track")
         luma = np.ascontiguousarray(frame.y)
         now = thumbnail(luma)
         shot = 0.0 if before is None else shot_score(before, now)

@@ -103,8 +103,10 @@ def test_outputs_of_another_run_are_left_alone(tmp_path: Path) -> None:
         "print('held', flush=True)\nsys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code]
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    (tmp_path / "a.wav").write_bytes(b"no sound")
     row = {"video": "v.mp4", "audio": "a.wav", "output": "o.mp4", "id": "busy"}
-    other = {**row, "output": "p.mp4", "id": "free"}
+    other = {**row, "video": "w.mp4", "output": "p.mp4", "id": "free"}
     (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(other) + "\n")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as process:
         assert process.stdout is not None

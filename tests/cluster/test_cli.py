@@ -134,6 +134,8 @@ def test_bugs_show_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_missing_weights_stop_the_run_before_it_starts(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    (tmp_path / "a.wav").write_bytes(b"no sound")
     manifest = write_manifest(tmp_path / "m.jsonl", {"video": "v.mp4", "audio": "a.wav", "output": "o.mp4"})
     result = invoke("run", manifest, "--no-ray", "--engine", "wav2lip", "--model", tmp_path / "none.pth", "--json")
     assert result.exit_code == EXIT_DEPENDENCY
@@ -142,7 +144,8 @@ def test_missing_weights_stop_the_run_before_it_starts(tmp_path: Path) -> None:
 
 
 def test_cluster_that_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "v.mp4").touch()
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    (tmp_path / "a.wav").write_bytes(b"no sound")
     manifest = write_manifest(tmp_path / "m.jsonl", {"video": "v.mp4", "audio": "a.wav", "output": "o.mp4"})
     # A process of its own: this one may be connected to a Ray already.
     command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--address", "127.0.0.1:1"]

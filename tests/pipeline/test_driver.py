@@ -31,7 +31,8 @@ class Notes:
         self.notes: list[Note] = []
 
     def note(self, note: Note) -> None:
-        self.notes.append(note)
+        if note.done:
+            self.notes.append(note)
 
 
 def run(tmp_path: Path, jobs: Sequence[Job], run_id: str = "r1", notes: Notes | None = None):  # type: ignore[no-untyped-def]

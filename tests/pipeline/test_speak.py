@@ -135,7 +135,8 @@ class Notes:
         self.notes: list[Note] = []
 
     def note(self, note: Note) -> None:
-        self.notes.append(note)
+        if note.done:
+            self.notes.append(note)
 
 
 class Shop:

@@ -36,7 +36,8 @@ class Notes:
         self.notes: list[Note] = []
 
     def note(self, note: Note) -> None:
-        self.notes.append(note)
+        if note.done:
+            self.notes.append(note)
 
 
 def run(

@@ -1,0 +1,140 @@
+"""Cheap looks at the files of a job before anything is started for it: what can be told here needs no worker.
+
+Nothing is decoded: a file that crashes a decoder must not take the driver along.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from manifests.job import Job
+from manifests.paths import is_remote
+from media.writable import check_folder, check_replaceable
+from raydub.errors import Code, InputError, RaydubError, StageError, UsageError
+from raydub.places import refuse_work_folder
+
+_SCRIPTS = frozenset({".srt", ".vtt", ".ass", ".ssa", ".txt"})
+_NO_MEDIA = _SCRIPTS | {
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".parquet",
+    ".md",
+    ".html",
+    ".pdf",
+    ".doc",
+    ".docx",
+    ".zip",
+}
+_SOUND = frozenset({".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".mp4", ".mov", ".mkv", ".webm"})
+_MEDIA = ("video", "audio", "bed_audio")
+
+
+class Glance:
+    """Looks at jobs, at each file and folder once.
+
+    here: is the work done on this machine? On another one a file may be there that is absent here."""
+
+    def __init__(self, work_dir: str | Path, here: bool) -> None:
+        self._work_dir = work_dir
+        self._here = here
+        self._files: dict[tuple[str, str], RaydubError | None] = {}
+        self._folders: dict[str, RaydubError | None] = {}
+
+    def problem(self, job: Job) -> RaydubError | None:
+        """The first thing that is wrong with the job's files: InputError INPUT_*, SCRIPT_*; StageError OUTPUT_ESCAPES,
+        STORAGE, DISK_FULL for its output. None: a worker will see."""
+        try:
+            for field, path in job.inputs().items():
+                if not is_remote(path):
+                    self._input(field, path)
+            self._output(job.output)
+        except OSError:
+            return None
+        except RaydubError as error:
+            # One error for each job: it is placed at its job's line.
+            return _rebuilt(error).at(job=job.id, line=job.line)
+        return None
+
+    def _input(self, field: str, path: str) -> None:
+        kind = field.partition(":")[0]
+        key = (kind, path)
+        if key not in self._files:
+            self._files[key] = _caught(lambda: self._look(kind, path))
+        _raise(self._files[key])
+
+    def _look(self, kind: str, path: str) -> None:
+        if kind == "voice":
+            return  # weights: admission asks for them by their own way
+        if not self._here and not os.path.lexists(path):
+            return
+        suffix = os.path.splitext(path)[1].lower()
+        if kind == "script":
+            if suffix in _SOUND and os.path.isfile(path):
+                hint = "name a sound file in 'audio'"
+                raise InputError(Code.SCRIPT_UNREADABLE, f"script {path} is no text: {suffix}", hint=hint)
+            from tts.scripts.read import read_script
+
+            read_script(path)
+            return
+        if kind == "video" and os.path.isdir(path):
+            _check_images(path)
+            return
+        from media.info import ProbeLimits
+        from media.opening import check_file
+
+        what = {"audio": "speech", "face": "reference picture", "speakers": "reference picture"}.get(kind, kind)
+        check_file(path, ProbeLimits(), what)
+        if kind in _MEDIA and suffix in _NO_MEDIA:
+            hint = "name a script in 'script'" if suffix in _SCRIPTS else f"give a file with {_holds(kind)}"
+            raise InputError(Code.INPUT_FORMAT, f"{what} {path} is no media file: {suffix}", hint=hint)
+
+    def _output(self, output: str) -> None:
+        try:
+            refuse_work_folder(output, "output", self._work_dir)
+        except UsageError as error:
+            raise StageError(error.code, error.message, hint=error.hint, field="output") from None
+        folder = os.path.dirname(output)
+        if folder not in self._folders:
+            self._folders[folder] = _caught(lambda: check_folder(folder))
+        try:
+            _raise(self._folders[folder])
+            check_replaceable(output)
+        except StageError as error:
+            raise error.at(field="output") from error.__cause__
+
+
+def _check_images(path: str) -> None:
+    from media.images import list_images
+    from media.info import ProbeLimits
+
+    try:
+        list_images(path, ProbeLimits())
+    except OSError as error:
+        raise InputError(Code.INPUT_UNREADABLE, f"folder {path} cannot be read: {error.strerror or error}") from error
+
+
+def _holds(kind: str) -> str:
+    return "a picture" if kind == "video" else "sound"
+
+
+def _caught(call: Callable[[], None]) -> RaydubError | None:
+    try:
+        call()
+    except RaydubError as error:
+        return error
+    return None
+
+
+def _raise(error: RaydubError | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _rebuilt(error: RaydubError) -> RaydubError:
+    said = error.to_dict()
+    code, message = Code(said.pop("code")), said.pop("message")
+    return type(error)(code, message, **said)

@@ -1,0 +1,65 @@
+"""Whether the files that a command is to write can be written there, asked before any work: they are no inputs, not in
+a work folder, and the system allows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from cluster.request import RunRequest
+from manifests.naming import results_files
+from manifests.reads import add_inputs
+from media.writable import check_folder, check_writable
+from raydub.errors import StageError, UsageError
+from raydub.places import Inputs, overwrites, refuse_overwriting, refuse_work_folder
+
+
+def check_results(request: RunRequest) -> None:
+    """Raises UsageError: FIELD_CONFLICT where the results would overwrite the manifest or an input of a job,
+    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where they cannot be written."""
+    if request.results is None:
+        return
+    inputs = Inputs()
+    if request.manifest is not None:
+        inputs.add("the manifest", request.manifest)
+    for job in request.jobs:
+        add_inputs(inputs, job)
+    for path in results_files(request.results):
+        check_written({"results": path}, inputs)
+
+
+def check_written(written: Mapping[str, Path | None], inputs: Inputs) -> None:
+    """Check what a command writes, by the option that names it; None is left out. Raises UsageError: FIELD_CONFLICT for
+    an input or a file named twice, OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where it cannot be written."""
+    refuse_overwriting(written, inputs)
+    for option, path in written.items():
+        if path is not None:
+            try:
+                check_writable(path)
+            except StageError as error:
+                raise UsageError(error.code, error.message, hint=error.hint, field=option) from error
+
+
+def check_folder_written(option: str, folder: Path, suffixes: Collection[str], inputs: Inputs) -> None:
+    """The same for a folder of numbered files with one of these suffixes."""
+    found = inputs.in_folder(folder, suffixes)
+    if found is not None:
+        raise overwrites(folder, option, found)
+    refuse_work_folder(folder / "file", option)
+    try:
+        check_folder(folder)
+    except StageError as error:
+        raise UsageError(error.code, error.message, hint=error.hint, field=option) from error
+
+
+def source(what: str, path: str | Path) -> Inputs:
+    """The one input of a tool: a file, or a folder of pictures."""
+    inputs = Inputs()
+    if os.path.isdir(path):
+        from media.images import IMAGE_SUFFIXES
+
+        inputs.add_folder(what, path, IMAGE_SUFFIXES)
+    else:
+        inputs.add(what, path)
+    return inputs

@@ -1,0 +1,35 @@
+"""All files that jobs read, for the question what may be written (raydub.places)."""
+
+from __future__ import annotations
+
+import os
+
+from manifests.job import Job
+from manifests.paths import is_remote
+from raydub.places import Inputs
+
+_WEIGHTS = ("model", "restore_model", "upscale_model")
+
+
+def add_inputs(inputs: Inputs, job: Job) -> None:
+    """Add every local file of a job: videos, folders of pictures, speech, scripts, references, beds, voices, weights.
+    Errors will call them "the video of line 3"."""
+    named = dict(job.inputs())
+    for field in _WEIGHTS:
+        path = getattr(job.options, field)
+        if path is not None and os.sep in path:
+            named[field] = path
+    for field, path in list(named.items()):
+        if field.startswith("voice:"):
+            named[f"{field}.json"] = f"{path}.json"
+    place = "" if job.line is None else f" of line {job.line}"
+    for field, path in named.items():
+        if is_remote(path):
+            continue
+        words = f"the {field.partition(':')[0]}{place}"
+        if os.path.isdir(path):
+            from media.images import IMAGE_SUFFIXES
+
+            inputs.add_folder(words, path, IMAGE_SUFFIXES)
+        else:
+            inputs.add(words, path)

@@ -1,0 +1,65 @@
+"""Can a file be written at a path? Asked before the work that is to end there, and answered by trying."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from pathlib import Path
+
+from raydub.errors import Code, StageError
+
+_WORDS = {
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.EROFS: "it is on a read-only file system",
+    errno.ENOTDIR: "a part of its path is a file",
+}
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Can a file be put at `path`, new or in an old one's place? Leaves nothing behind. Raises StageError STORAGE,
+    DISK_FULL."""
+    check_folder(os.path.dirname(os.path.abspath(path)))
+    check_replaceable(path)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Make and remove an empty file in the folder `path`, or, where that is not there yet, in the nearest folder above
+    it that is. Raises StageError STORAGE, DISK_FULL."""
+    wanted = folder = Path(os.path.abspath(path))
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    probe = folder / f".raydub-{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.unlink(probe)
+    except OSError as error:
+        raise _unwritable(f"in the folder {wanted}", folder, error) from error
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Is there no file at `path`, or one that may be replaced? Not a folder, and not, in a sticky folder (/tmp), the
+    file of somebody else. Raises StageError STORAGE."""
+    goal = Path(os.path.abspath(path))
+    try:
+        there, above, me = os.lstat(goal), os.stat(goal.parent), os.geteuid()
+        if stat.S_ISDIR(there.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if above.st_mode & stat.S_ISVTX and me not in (0, there.st_uid, above.st_uid):
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(str(goal), goal.parent, error) from error
+
+
+def _unwritable(what: str, folder: Path, error: OSError) -> StageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StageError(
+            Code.DISK_FULL, f"no space left to write {what}", hint=f"free space in {folder} or choose another folder"
+        )
+    why = error.strerror or str(error)
+    why = _WORDS.get(error.errno or 0, why)
+    return StageError(Code.STORAGE, f"cannot write {what}: {why}", hint="choose another folder")

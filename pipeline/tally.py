@@ -1,0 +1,141 @@
+"""Counts of a run under way: jobs, frames, speed, and how long it may take yet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from pipeline.events import CHUNK_STAGES, STAGES, Note
+
+
+class Tally:
+    """Notes may come from another thread than the driver's events, hence the lock.
+
+    jobs: all rows of the run; earlier: how many of them had their outcome before the work began; finished: rows with an
+    outcome; planned_frames: of the jobs that are planned, without what failed; done_frames: of finished parts.
+    """
+
+    def __init__(self, jobs: int, clock: Callable[[], float] = time.monotonic, earlier: int = 0) -> None:
+        self.jobs = jobs
+        self.finished = earlier
+        self.planned_frames = 0
+        self.first_plan: float | None = None
+        self.done_frames = 0
+        self.stage_frames: Counter[str] = Counter()
+        self.stage_seconds: Counter[str] = Counter()
+        self.peak_mb: dict[tuple[str, str, int], float] = {}
+        self._plans: dict[str, int] = {}
+        self._parts: Counter[str] = Counter()
+        self._worked: Counter[str] = Counter()  # frames through a stage of a chunk, by job
+        self._under_way: dict[tuple[str, str, int], tuple[str, int]] = {}
+        self._planned_jobs = 0
+        self._planned_ever = 0
+        self._made_frames = 0
+        self._clock = clock
+        self._start = clock()
+        self._first: float | None = None
+        self._lock = threading.Lock()
+
+    def note(self, note: Note) -> None:
+        """Book a step of some worker, or how far it has come."""
+        worker = (note.stage, note.host, note.pid)
+        with self._lock:
+            self.peak_mb[worker] = max(note.peak_mb, self.peak_mb.get(worker, 0.0))
+            if not note.done:
+                self._under_way[worker] = (note.job_id, note.frames)
+                return
+            self._under_way.pop(worker, None)
+            self.stage_frames[note.stage] += note.frames
+            self.stage_seconds[note.stage] += note.seconds  # type: ignore[assignment]
+            if note.stage in CHUNK_STAGES:
+                # On Ray the plan may come later than what is done of it.
+                self._worked[note.job_id] += note.frames
+
+    def plan(self, job_id: str, frames: int) -> None:
+        """Book a prepared job."""
+        with self._lock:
+            self.planned_frames += frames
+            self._plans[job_id] = frames
+            self._planned_jobs += 1
+            self._planned_ever += frames
+            if self.first_plan is None:
+                self.first_plan = self.elapsed
+
+    def part(self, job_id: str, frames: int, reused: bool) -> None:
+        """Book a finished part."""
+        with self._lock:
+            self.done_frames += frames
+            self._parts[job_id] += frames
+            if not reused:
+                # The first part also carries the start-up of the workers: speed is measured from there on.
+                if self._first is None:
+                    self._first = self._clock()
+                else:
+                    self._made_frames += frames
+
+    def end(self, job_id: str) -> None:
+        """Book the outcome of a job. What it has not done will not be done."""
+        with self._lock:
+            self.finished += 1
+            if job_id in self._plans:
+                self.planned_frames -= self._plans.pop(job_id) - self._parts.pop(job_id, 0)
+            self._worked.pop(job_id, None)
+            for worker, (job, _) in list(self._under_way.items()):
+                if job == job_id:
+                    del self._under_way[worker]
+
+    @property
+    def elapsed(self) -> float:
+        return self._clock() - self._start
+
+    @property
+    def speed(self) -> float:
+        """Frames a second since the first part; 0.0 while unknown."""
+        passed = self._clock() - self._first if self._first is not None else 0.0
+        return self._made_frames / passed if passed > 0 else 0.0
+
+    @property
+    def unplanned(self) -> int:
+        """Jobs of which nobody knows yet how long they are."""
+        return self.jobs - self.finished - len(self._plans)
+
+    def eta(self) -> float | None:
+        """Seconds until all jobs are done, those that are still to be planned taken to be as long as the others; None
+        while that is unknown, and when only stitches are left."""
+        if self.speed <= 0:
+            return None
+        left = float(self.planned_frames - self.done_frames)
+        if self._planned_jobs:
+            left += max(0, self.unplanned) * self._planned_ever / self._planned_jobs
+        return left / self.speed if left > 0 else None
+
+    def reached(self, job_id: str) -> int:
+        """How far a planned job has come, in frames: those of finished parts, and a third of a frame for each stage
+        that a frame of the others has passed."""
+        with self._lock:
+            return self._reached(job_id)
+
+    def reached_frames(self) -> int:
+        """The same of the whole run; at most planned_frames."""
+        with self._lock:
+            active = {*self._worked, *(job for job, _ in self._under_way.values())}
+            return self.done_frames + sum(self._reached(job) - self._parts.get(job, 0) for job in active)
+
+    def _reached(self, job_id: str) -> int:
+        passed = self._worked.get(job_id, 0) + sum(n for job, n in self._under_way.values() if job == job_id)
+        return max(self._parts.get(job_id, 0), min(self._plans.get(job_id, 0), passed // len(CHUNK_STAGES)))
+
+    def stages(self) -> str:
+        """ "track 500  lipsync 250  render 250  stitch ..": frames by stage, and other stages that are under way."""
+        with self._lock:
+            now: Counter[str] = Counter()
+            for (stage, _, _), (_, frames) in self._under_way.items():
+                now[stage] += frames
+            said = []
+            for stage in STAGES:
+                frames = (self.stage_frames[stage] if stage in CHUNK_STAGES else 0) + now[stage]
+                if frames or stage in now:
+                    said.append(f"{stage} {frames or '..'}")
+            return "  ".join(said)

@@ -1,0 +1,146 @@
+"""What a command writes against what it reads: nothing is written over an input, by whatever name, link or case.
+
+Two paths are one place when they resolve to the same path up to case and Unicode form (some file systems fold both), or
+when both lead to the same file (hard links, bind mounts, a folder that is mounted twice).
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from raydub.errors import Code, UsageError
+
+WORK_FOLDER = ".raydub"
+"""Name of the folder for plans, tracks and parts, where none is chosen."""
+
+PathLike = str | os.PathLike[str]
+
+
+def folded(text: str) -> str:
+    """One form for all spellings that a case-folding, Unicode-normalising file system or reader takes for the same."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+class Inputs:
+    """Files and folders that a command reads. Looks at names and inodes only; opens nothing."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._files: dict[tuple[int, int], str] = {}
+        self._folders: dict[str, tuple[str, str, frozenset[str]]] = {}
+        self._known: set[str] = set()
+
+    def add(self, what: str, path: PathLike) -> None:
+        """A file that is read, if it is there. what: what the user calls it, as in "the manifest"."""
+        text = os.fspath(path)
+        if text in self._known:
+            return
+        self._known.add(text)
+        self._names.setdefault(_name(text), what)
+        inode = _inode(text)
+        if inode is not None:
+            self._files.setdefault(inode, what)
+
+    def add_folder(self, what: str, path: PathLike, suffixes: Collection[str]) -> None:
+        """A folder of which every file with one of these suffixes (lower case, with the dot) is read."""
+        text = os.fspath(path)
+        if text not in self._known:
+            self.add(what, text)
+            self._folders[_name(text)] = (what, text, frozenset(suffixes))
+
+    def at(self, path: PathLike) -> str | None:
+        """What would be overwritten or changed by a file written at `path`: the words of add(), or None."""
+        text = os.fspath(path)
+        found = self._names.get(_name(text))
+        inode = _inode(text)
+        if found is None and inode is not None:
+            found = self._files.get(inode) or self._linked(text, inode)
+        if found is not None:
+            return found
+        folder = self._folders.get(_name(os.path.dirname(os.path.abspath(text))))
+        if folder is not None and os.path.splitext(text)[1].lower() in folder[2]:
+            return f"a file in {folder[0]}"
+        return None
+
+    def in_folder(self, folder: PathLike, numbered: Collection[str]) -> str | None:
+        """The same for a folder into which files 000123.SUFFIX are written, with one of the suffixes `numbered`."""
+        goal = _name(os.fspath(folder))
+        for name, what in self._names.items():
+            stem, suffix = os.path.splitext(os.path.basename(name))
+            if name == goal or (os.path.dirname(name) == goal and stem.isdecimal() and suffix in numbered):
+                return what
+        inode = _inode(os.fspath(folder))
+        return self._files.get(inode) if inode is not None else None
+
+    def _linked(self, text: str, inode: tuple[int, int]) -> str | None:
+        """A folder that is read, one of whose files is `text` by a hard link."""
+        if not self._folders or os.stat(text).st_nlink < 2:
+            return None
+        for what, folder, suffixes in self._folders.values():
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.inode() == inode[1] and os.path.splitext(entry.name)[1].lower() in suffixes:
+                        return f"a file in {what}"
+        return None
+
+
+def refuse_overwriting(written: Mapping[str, PathLike | None], inputs: Inputs) -> None:
+    """Raise UsageError FIELD_CONFLICT where a file to be written (by the option that names it; None is left out) is one
+    of the inputs, or where two of them are one file; OUTPUT_ESCAPES for one in raydub's own work folder."""
+    goals: dict[str, str] = {}
+    for option, path in written.items():
+        if path is None:
+            continue
+        refuse_work_folder(path, option)
+        found = inputs.at(path)
+        if found is not None:
+            raise overwrites(path, option, found)
+        other = goals.setdefault(_name(os.fspath(path)), option)
+        if other != option:
+            message = f"{os.fspath(path)!r} would be written twice, as {other!r} and as {option!r}"
+            raise UsageError(Code.FIELD_CONFLICT, message, field=option, hint="choose another name")
+
+
+def overwrites(path: PathLike, option: str, found: str) -> UsageError:
+    """The error for an output that is an input. found: Inputs.at()."""
+    message = f"{os.fspath(path)!r} is {found} and would be overwritten"
+    return UsageError(Code.FIELD_CONFLICT, message, field=option, hint="choose another name")
+
+
+def refuse_work_folder(path: PathLike, option: str, work_dir: PathLike | None = None) -> None:
+    """Raise UsageError OUTPUT_ESCAPES for a path in a folder .raydub, or in `work_dir`: what lies there is raydub's
+    own, and is removed when it is not known."""
+    real = Path(os.path.realpath(path))
+    inside = any(part.casefold() == WORK_FOLDER for part in real.parent.parts)
+    if work_dir is not None:
+        inside = inside or Path(os.path.realpath(work_dir)) in real.parents
+    if inside:
+        raise UsageError(
+            Code.OUTPUT_ESCAPES,
+            f"{os.fspath(path)!r} lies in raydub's own work folder",
+            field=option,
+            hint="choose another folder for it",
+        )
+
+
+def same_place(one: PathLike, other: PathLike) -> bool:
+    """Are these one place? Neither need exist."""
+    if _name(os.fspath(one)) == _name(os.fspath(other)):
+        return True
+    inode = _inode(os.fspath(one))
+    return inode is not None and inode == _inode(os.fspath(other))
+
+
+def _name(text: str) -> str:
+    return folded(os.path.realpath(text))
+
+
+def _inode(text: str) -> tuple[int, int] | None:
+    try:
+        seen = os.stat(text)
+    except (OSError, ValueError):
+        return None
+    return seen.st_dev, seen.st_ino
