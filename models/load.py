@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.verdict import AGAIN, no_weights, refused
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
 from raydub.regular import NotRegularError, read_regular
@@ -23,11 +24,6 @@ from raydub.regular import NotRegularError, read_regular
 if TYPE_CHECKING:
     from torch import Tensor
 
-_PAGES = (b"<!doctype", b"<html", b"<?xml")
-_POINTER = b"version https://git-lfs"
-_AGAIN = "delete it and download it again, the file itself and not the page about it"
-# How torch's restricted unpickler names what it would not call or build.
-_FORBIDDEN = re.compile(r"(?:GLOBAL|Unsupported class|<class) '?([\w.]+)")
 # Names under which training programs put the network's tensors, in order of preference.
 _NESTED = ("state_dict", "params_ema", "model", "params")
 
@@ -43,7 +39,7 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
     file = check_file(path)
     if sha256 is not None and (found := sha256_of(file)) != sha256.lower():
         raise DependencyError(
-            Code.WEIGHTS_HASH, f"{file} has sha256 {found[:16]}…, expected {sha256[:16].lower()}…", hint=_AGAIN
+            Code.WEIGHTS_HASH, f"{file} has sha256 {found[:16]}…, expected {sha256[:16].lower()}…", hint=AGAIN
         )
     state = _safetensors(file) if is_safetensors(file) else _nested(file, _pickled(file))
     return {key.removeprefix("module."): value for key, value in state.items()}
@@ -70,19 +66,9 @@ def check_file(path: str | Path) -> Path:
         raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is an ONNX graph, not weights by name", hint=hint)
     reason = no_weights(head)
     if reason is not None:
-        hint = "fetch the file that it points to: git lfs pull" if "pointer" in reason else _AGAIN
+        hint = "fetch the file that it points to: git lfs pull" if "pointer" in reason else AGAIN
         raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is {reason}", hint=hint)
     return file
-
-
-def no_weights(head: bytes) -> str | None:
-    """What a file is, if its first bytes (512 are enough) say that it is no weights file."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if not head:
-        return "empty"
-    if text.startswith(_PAGES):
-        return "a web page, not weights"
-    return "a git-lfs pointer, not weights" if text.startswith(_POINTER) else None
 
 
 def sha256_of(path: str | Path) -> str:
@@ -116,9 +102,12 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return dict(load_file(str(file)))
+        tensors = dict(load_file(str(file)))
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
-        raise _refused(file, error) from error
+        raise refused(file, error) from error
+    if not tensors:
+        raise layout_error(str(file), [], [], "a dict of tensors")
+    return tensors
 
 
 def _pickled(file: Path) -> Any:
@@ -130,16 +119,9 @@ def _pickled(file: Path) -> Any:
             _check_archive(file)
         # Zip archives can be mapped: the optimizer's two thirds of a training checkpoint are then never read.
         return torch.load(file, map_location="cpu", weights_only=True, mmap=archive or None)
-    except pickle.UnpicklingError as error:
-        found = _FORBIDDEN.search(str(error))
-        if found is not None:
-            reason = f"it holds objects other than tensors ({found.group(1)}), which could run code"
-            raise DependencyError(
-                Code.WEIGHTS_REFUSED, f"{file}: {reason}", hint="save its state_dict alone, or as safetensors"
-            ) from error
-        raise _refused(file, error) from error
     # What a damaged file makes torch raise is not a closed set; all of it means the same to the user.
     except (
+        pickle.UnpicklingError,
         zipfile.BadZipFile,
         RuntimeError,
         EOFError,
@@ -148,8 +130,13 @@ def _pickled(file: Path) -> Any:
         LookupError,
         AttributeError,
         TypeError,
+        AssertionError,
+        ArithmeticError,
+        ImportError,
+        MemoryError,
+        struct.error,
     ) as error:
-        raise _refused(file, error) from error
+        raise refused(file, error) from error
 
 
 def _check_archive(file: Path) -> None:
@@ -161,11 +148,6 @@ def _check_archive(file: Path) -> None:
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or len(set(names)) < len(names):
         message = f"{file} is a zip archive with compressed or repeated members, which torch never writes"
         raise DependencyError(Code.WEIGHTS_REFUSED, message, hint="save it again with torch.save, or as safetensors")
-
-
-def _refused(file: Path, error: Exception) -> DependencyError:
-    first = (str(error) or type(error).__name__).splitlines()[0][:160]
-    return DependencyError(Code.WEIGHTS_REFUSED, f"{file} is cut off or no weights file: {first}", hint=_AGAIN)
 
 
 def _nested(file: Path, found: Any) -> dict[str, Tensor]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from models.load import no_weights
 from models.store.folders import read_json, write_json
+from models.verdict import no_weights
 from raydub import __version__
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.catalogue import Entry, find, licence_and_consent, refuse_denied
-from models.load import no_weights, sha256_of
+from models.load import sha256_of
 from models.store.locate import is_path, locate, present
 from models.store.state import digest_of
+from models.verdict import no_weights
 from raydub.errors import Code, DependencyError, InputError
 
 PIPER_PURPOSE = "voice of Piper"
