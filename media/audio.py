@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
 from media.info import ProbeLimits
-from media.opening import open_input, unreadable
+from media.opening import open_input, packets_of, unreadable
 from media.probe import probe_speech
+from media.samples import F32, Samples, channel_names, mono
 from media.sound import regrouped
 from raydub.errors import Code, InputError
-
-F32 = npt.NDArray[np.float32]
 
 BLOCK_SAMPLES = 1 << 18
 """Samples that speech_blocks() gives at once: 16 s at 16 kHz, 1 MiB."""
@@ -25,8 +24,6 @@ BLOCK_SAMPLES = 1 << 18
 SILENCE_PEAK = 10 ** (-70 / 20)
 """Speech whose loudest sample lies below this (-70 dBFS) is silent."""
 
-# Containers whose stated length is counted, not estimated: fewer samples than that means damage.
-_EXACT_LENGTH = {"flac", "wav", "w64", "aiff", "caf", "mov", "matroska"}
 _MAY_LACK_SECONDS = 0.25
 
 
@@ -54,8 +51,8 @@ def speech_blocks(
     info = probe_speech(path, limits)
     count, peak = 0, 0.0
     with contextlib.closing(open_input(path, limits, "speech")) as container:
-        exact = container.format.name.split(",")[0] in _EXACT_LENGTH
-        blocks = regrouped(_resampled(container, sample_rate, limits, path), BLOCK_SAMPLES)
+        extent = _Extent()
+        blocks = regrouped(_resampled(container, sample_rate, limits, path, extent), BLOCK_SAMPLES)
         while (block := _next(blocks, path)) is not None:
             if not np.isfinite(block).all():
                 raise InputError(Code.INPUT_UNREADABLE, f"speech {path} has samples that are not numbers")
@@ -63,11 +60,27 @@ def speech_blocks(
             yield np.clip(block, -1.0, 1.0)
     if not count:
         raise InputError(Code.SPEECH_EMPTY, f"speech {path} has no samples")
-    if exact and count / sample_rate < info.seconds * 0.98 - _MAY_LACK_SECONDS:
-        message = f"speech {path} says {info.seconds:.2f} s and holds {count / sample_rate:.2f} s"
+    # A pause in a recording has no samples, but it has its time.
+    held = max(count / sample_rate, extent.seconds)
+    if info.counted and held < info.seconds * 0.98 - _MAY_LACK_SECONDS:
+        message = f"speech {path} says {info.seconds:.2f} s and holds {held:.2f} s"
         raise InputError(Code.INPUT_TRUNCATED, message)
     if peak < SILENCE_PEAK:
         raise InputError(Code.SPEECH_SILENT, f"speech {path} is silent", hint="its loudest sample is below -70 dBFS")
+
+
+@dataclass
+class _Extent:
+    """seconds: from the first sample to the end of the last one, on the file's clock."""
+
+    seconds: float = 0.0
+    _first: float | None = None
+
+    def see(self, frame: Any) -> None:
+        if frame.pts is not None:
+            at = float(frame.pts * frame.time_base)
+            self._first = at if self._first is None else self._first
+            self.seconds = max(self.seconds, at - self._first + frame.samples / frame.sample_rate)
 
 
 def _next(blocks: Iterator[F32], path: str) -> F32 | None:
@@ -78,40 +91,34 @@ def _next(blocks: Iterator[F32], path: str) -> F32 | None:
         raise unreadable(path, "speech", error) from error
 
 
-def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str) -> Iterator[F32]:
+def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str, extent: _Extent) -> Iterator[F32]:
     stream = container.streams.audio[0]
+    samples = Samples(channel_names(stream.codec_context))
     stream.thread_type = "AUTO"
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
-    to_float: Any = None
-    shape: tuple[int, int] | None = None
-    count = 0
-    for frame in container.decode(stream):
+    resampler: Any = None
+    rate = count = 0
+    for frame in (frame for packet in packets_of(container, stream) for frame in packet.decode()):
         if not frame.samples:
             continue
-        if shape != (frame.layout.nb_channels, frame.sample_rate):
-            if shape is not None and shape[1] != frame.sample_rate:
-                raise InputError(Code.INPUT_UNREADABLE, f"speech {path} changes its sample rate on the way")
-            shape = (frame.layout.nb_channels, frame.sample_rate)
-            to_float = av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
-        for part in to_float.resample(frame):
-            mono = av.AudioFrame.from_ndarray(_mean(part), format="flt", layout="mono")
-            mono.sample_rate = part.sample_rate
-            for ready in resampler.resample(mono):
-                block = ready.to_ndarray().reshape(-1).astype(np.float32)
-                count += len(block)
-                if count > limits.max_seconds * sample_rate:
-                    raise InputError(Code.INPUT_LIMIT, f"speech {path} lasts more than {limits.max_seconds:.0f} s")
-                yield block
-    if shape is not None:
+        if rate != frame.sample_rate:
+            if rate:
+                raise InputError(
+                    Code.INPUT_UNREADABLE,
+                    f"speech {path} changes its sample rate on the way",
+                    hint="convert it to one rate first: ffmpeg -i in -ar 48000 out.wav",
+                )
+            rate = frame.sample_rate
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+        extent.see(frame)
+        block = mono(samples.of(frame), samples.names)
+        part = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout="mono")
+        part.sample_rate = rate
+        for ready in resampler.resample(part):
+            heard = ready.to_ndarray().reshape(-1).astype(np.float32)
+            count += len(heard)
+            if count > limits.max_seconds * sample_rate:
+                raise InputError(Code.INPUT_LIMIT, f"speech {path} lasts more than {limits.max_seconds:.0f} s")
+            yield heard
+    if resampler is not None:
         for ready in resampler.resample(None):
             yield ready.to_ndarray().reshape(-1).astype(np.float32)
-
-
-def _mean(part: Any) -> F32:
-    """(1, n) float32 average of the channels of a planar float frame."""
-    planes: F32 = part.to_ndarray()
-    names = [channel.name for channel in part.layout.channels]
-    if len(names) == len(planes) > 2:
-        heard = [plane for plane, name in zip(planes, names, strict=True) if name != "LFE"]
-        planes = np.stack(heard) if heard else planes
-    return np.ascontiguousarray(planes.mean(axis=0, dtype=np.float32, keepdims=True))

@@ -2,7 +2,8 @@
 
 libav reads a file that was cut off as a shorter film, looks for the next piece that it knows behind damage, and reports
 success both times. The containers themselves tell: top-level boxes (ISO 14496-12), EBML elements (media.matroska), RIFF
-chunks (media.riff), MPEG packets (media.mpeg). A length that is declared unknown (live recordings) is accepted.
+chunks (media.riff), MPEG packets (media.mpeg), others (media.seams). A length that is declared unknown (live
+recordings) is accepted.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import BinaryIO
 from media.headers import cut_off
 from media.info import ProbeLimits
 from media.iso import check_tables
+from media.joined import joined
 from media.matroska import check_matroska
 from media.mpeg import check_program_stream, check_transport_stream
 from media.riff import check_riff
+from media.seams import check_single
 from raydub.errors import Code, InputError
 
 _MAX_BOXES = 1_000_000
@@ -25,10 +28,11 @@ _MAX_BOXES = 1_000_000
 @dataclass(frozen=True)
 class Condition:
     """frames: how many pictures the container holds of its first picture stream, None where it does not tell. losses: a
-    sentence on what a recording lacks, or ""."""
+    sentence on what a recording lacks, or "". notes: for the user, each as "W_WORD: sentence"."""
 
     frames: int | None = None
     losses: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def check_complete(path: str, container_format: str, what: str, pid: int | None = None) -> Condition:
@@ -37,12 +41,15 @@ def check_complete(path: str, container_format: str, what: str, pid: int | None 
     Raises InputError INPUT_TRUNCATED when it promises more bytes than the file has, INPUT_UNREADABLE when its pieces do
     not fit together, INPUT_LIMIT for a Matroska file of millions of empty ones."""
     kind = container_format.split(",")[0]
+    check_single(path, kind, what)
     if kind == "matroska":
         return Condition(frames=check_matroska(path, what))
     elif kind in ("avi", "wav"):
         return Condition(frames=check_riff(path, what))
     elif kind == "mpegts":
-        return Condition(losses=check_transport_stream(path, what, pid))
+        film = joined(path)
+        notes = (f"W_JOINED: the {what} is {film.note()}",) if film is not None else ()
+        return Condition(losses=check_transport_stream(path, what, pid), notes=notes)
     elif kind == "mpeg":
         return Condition(losses=check_program_stream(path, what))
     elif kind == "mov":

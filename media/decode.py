@@ -17,6 +17,7 @@ import numpy as np
 
 from media.index import FrameIndex
 from media.info import ProbeLimits
+from media.joined import joined
 from media.opening import open_input, packets_of, strictly, unreadable, video_stream
 from raydub.errors import Code, InputError
 
@@ -64,9 +65,8 @@ class Decoder:
                         return
             except _Astray:
                 if not sought:
-                    raise InputError(
-                        Code.INPUT_UNREADABLE, f"video {self._path} has no frame {start}: the file is damaged"
-                    ) from None
+                    message = f"video {self._path} has no frame {start}: the file is damaged"
+                    raise InputError(Code.INPUT_UNREADABLE, message, hint=_seams(self._path)) from None
             except (av.error.FFmpegError, OSError) as error:
                 if not sought:
                     raise unreadable(self._path, "video", error) from error
@@ -152,6 +152,14 @@ class Decoder:
                 yield number, picture
                 if expected == len(pts):
                     return
+
+
+def _seams(path: str) -> str:
+    """A hint for films that were joined of several: their decoders lose frames where size or codec change."""
+    film = joined(path)
+    if film is None:
+        return ""
+    return f"it is {film.note()}: where they differ in size or codec, convert each first and join the results"
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -67,7 +67,8 @@ class VideoInfo(BaseModel):
     over its height, after rotation. duration: n_frames / rate, in seconds. start_time: seconds at which the first frame
     stands in the file. variable_rate: the file's own frames are unevenly spaced, so that some constant-rate frames
     repeat their predecessor. identity: SHA-256 of all bytes; look: see raydub.identity. index_path: where the frame
-    index was stored for other processes, or None. losses: a sentence on what a recording lacks, or "".
+    index was stored for other processes, or None. losses: a sentence on what a recording lacks, or "". notes:
+    what else the user should know of it, each as "W_WORD: sentence".
     """
 
     model_config = ConfigDict(frozen=True)
@@ -91,10 +92,12 @@ class VideoInfo(BaseModel):
     codec: str = ""
     index_path: str | None = None
     losses: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class SpeechInfo(BaseModel):
-    """A sound track. seconds: as the container states it, 0.0 when it states none."""
+    """A sound track. seconds: as the container states it, 0.0 when it states none; counted: it counts them for this
+    very track, so that fewer mean damage."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,3 +106,4 @@ class SpeechInfo(BaseModel):
     sample_rate: int
     channels: int
     codec: str
+    counted: bool = False

@@ -13,6 +13,7 @@ import os
 from media.headers import Headers, cut_off, damaged
 from raydub.errors import Code, InputError
 
+_EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
 _TRACKS = 0x1654AE6B
@@ -36,32 +37,37 @@ _MAX_EMPTY = 1_000_000
 
 
 def check_matroska(path: str, what: str) -> int | None:
-    """How many frames the first picture track has, None where that is not known.
+    """How many frames the first picture track has, of all segments together; None where that is not known.
 
-    Raises InputError INPUT_TRUNCATED when the segment runs past the file's end, INPUT_UNREADABLE when its elements do
+    Raises InputError INPUT_TRUNCATED when a segment runs past the file's end, INPUT_UNREADABLE when its elements do
     not fit together or a cluster's checksum is wrong, INPUT_LIMIT when they are millions of empty ones."""
     size, name = os.path.getsize(path), f"{what} {path}"
+    frames: int | None = None
     with open(path, "rb", buffering=0) as stream:
         headers = Headers(stream)
-        position = 0
+        position = segments = 0
         while position < size:
             element = _header(headers, position, size)
-            if element is None:
-                return None  # junk behind the segment is harmless; before it, libav could not have opened the file
+            if element is None or (segments and element[0] not in (_EBML, _SEGMENT) and element[0] not in _ANYWHERE):
+                break  # junk behind the segment is harmless; before it, libav could not have opened the file
             identifier, start, stop = element
             if identifier == _SEGMENT:
                 if stop > size:
                     raise cut_off(name, stop - size)
-                return _walk(headers, start, size if stop == _UNKNOWN else stop, stop == _UNKNOWN, name)
+                end = size if stop == _UNKNOWN else stop
+                found, position = _walk(headers, start, end, stop == _UNKNOWN, name)
+                frames = found if not segments else None if found is None or frames is None else frames + found
+                segments += 1
+                continue
             if stop == _UNKNOWN:
-                return None
+                break
             position = stop
-    return None
+    return frames
 
 
-def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> int | None:
-    """Frames of the first picture track. The elements from `position` on must fill the space up to `stop` exactly; a
-    live segment may be cut off at its end."""
+def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> tuple[int | None, int]:
+    """(frames of the first picture track, byte after the segment). The elements from `position` on must fill the space
+    up to `stop` exactly; a live segment may be cut off at its end, or be followed by another file."""
     ends, empty = [stop], 0
     tracks: dict[int, tuple[int, bool]] = {}
     picture, frames, laced = 0, 0, False
@@ -69,13 +75,15 @@ def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> 
         while len(ends) > 1 and position >= ends[-1]:
             ends.pop()
         if position >= stop:
-            return frames if picture and not laced else None
+            return frames if picture and not laced else None, stop
         element = _header(headers, position, ends[-1])
         if element is None:
             if live and stop - position < 12:
-                return frames if picture and not laced else None
+                return frames if picture and not laced else None, stop
             raise damaged(name, position, "an element was expected")
         identifier, inside, end = element
+        if live and identifier == _EBML:
+            return frames if picture and not laced else None, position  # another recording was joined to this one
         if live and identifier in _IN_SEGMENT and identifier not in _ANYWHERE:
             del ends[1:]
         level = len(ends) - 1
@@ -87,7 +95,7 @@ def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> 
             live, end = True, stop
         if end > ends[-1]:
             if live and ends[-1] == stop:
-                return frames if picture and not laced else None
+                return frames if picture and not laced else None, stop
             raise damaged(name, position, "an element is longer than what it lies in")
         if end - inside <= _EMPTY_BYTES:
             empty += 1

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from media.headers import Headers, cut_off, damaged
+from media.joined import joined, layout_of
+from media.joined_view import View
 
 _WINDOW = 1 << 20
 _PACK, _END = 0xBA, 0xB9
 _PACKETS = 1 << 16
 _NULL_PID = 0x1FFF
-_LAYOUTS = ((188, 0), (192, 4), (204, 0))
 
 
 def check_program_stream(path: str, what: str) -> str:
@@ -85,13 +86,12 @@ def check_transport_stream(path: str, what: str, pid: int | None) -> str:
     """A sentence on what is lost of the packets with identifier `pid` (None: of any), "" when nothing is. Raises
     InputError INPUT_TRUNCATED when the last packet is not whole."""
     size = os.path.getsize(path)
-    with open(path, "rb") as stream:
-        head = stream.read(4 * 204)
-        for length, offset in _LAYOUTS:
-            if all(head[offset + length * n : offset + length * n + 1] == b"\x47" for n in range(3)):
-                break
-        else:
+    film = joined(path)
+    with View(film) if film is not None else open(path, "rb") as stream:
+        layout = layout_of(stream.read(4 * 204))
+        if layout is None:
             return ""
+        length, offset = layout
         gaps, first = _losses(stream, length, offset, size, pid)
     if gaps:
         return f"it has {gaps} gaps or broken packets, the first near byte {first}"
@@ -100,7 +100,7 @@ def check_transport_stream(path: str, what: str, pid: int | None) -> str:
     return ""
 
 
-def _losses(stream: BinaryIO, length: int, offset: int, size: int, pid: int | None) -> tuple[int, int]:
+def _losses(stream: BinaryIO | View, length: int, offset: int, size: int, pid: int | None) -> tuple[int, int]:
     """(how many places, byte of the first) where packets are broken, or not numbered one after the other."""
     counters = np.full((_NULL_PID + 1, 2), -1, np.int16)  # last number; 1 when the next may be any
     gaps, first, position = 0, -1, 0
@@ -158,7 +158,7 @@ def _begins(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return begins
 
 
-def _synchronised(stream: BinaryIO, position: int, length: int, offset: int) -> int:
+def _synchronised(stream: BinaryIO | View, position: int, length: int, offset: int) -> int:
     """The next place where three packets stand in a row; -1 when there is none."""
     while True:
         stream.seek(position)

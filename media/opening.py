@@ -15,6 +15,8 @@ import av.container
 import av.error
 
 from media.info import ProbeLimits
+from media.joined import joined
+from media.joined_view import View
 from raydub.errors import Code, InputError
 from raydub.regular import NotRegularError, open_regular
 
@@ -24,7 +26,9 @@ CONTAINERS = (
 )
 _PLAYLIST_SIGNS = ("#extm3u", "ffconcat", "[playlist]", "[reference]", "rtsptext", "# vobsub index", "v=0\n", "v=0\r")
 _PLAYLIST_TAGS = ("mpd", "asx", "smil", "playlist", "smoothstreamingmedia", "compositionplaylist")
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGI")
 _HEAD = 4096
+_VIEW_BYTES = 1 << 18
 
 
 def check_file(path: str, limits: ProbeLimits, what: str) -> int:
@@ -74,8 +78,15 @@ def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.contai
         # libav decodes a little while it opens: not a giant frame, nor a giant cover.
         "max_pixels": decoder_pixels(limits),
     }
+    film = joined(path)
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+        if film is None:
+            container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+        else:
+            view = View(film)
+            container = av.open(
+                view, "r", "mpegts", options=options, metadata_errors="replace", buffer_size=_VIEW_BYTES
+            )
     except av.error.ArgumentError as error:
         # libavformat answers EINVAL for a container that it knows and that is not on the list.
         raise InputError(Code.INPUT_FORMAT, f"{what} {path} has a container that is not accepted") from error
@@ -90,13 +101,22 @@ def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.contai
 
 def packets_of(container: av.container.InputContainer, stream: Any) -> Iterator[Any]:
     """The packets of one stream in the file's order, then an empty one for the decoder's last frames. PyAV alone raises
-    IndexError at the end of a file in which another stream appears on the way, as in transport streams."""
+    IndexError at the end of a file in which another stream appears on the way, as in transport streams. Tags that stand
+    between the frames of an MP3, where two were joined, are left out: decoders take them for damaged frames."""
     packets = container.demux(stream)
+    tagged = stream.type == "audio" and container.format.name in ("mp3", "mp2")
+    behind = -1
     while True:
         try:
             packet = next(packets)
         except (StopIteration, IndexError):
             return
+        if tagged and packet.size:
+            head, place = bytes(memoryview(packet)[:10]), packet.pos
+            if head[:3] == b"ID3" and len(head) == 10 and place is not None:
+                behind = place + 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+            if head.startswith(_TAGS) or (place is not None and place < behind):
+                continue
         yield packet
 
 

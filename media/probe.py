@@ -14,8 +14,10 @@ from media.complete import Condition, check_complete, check_header, looks_trunca
 from media.images import IMAGE_SUFFIXES, image_size, list_images
 from media.index import FrameIndex, build_index, first_frame, store_index
 from media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
-from media.opening import check_file, decodable, open_input, video_stream
+from media.numbering import doubts
+from media.opening import check_file, open_input, video_stream
 from media.orientation import orientation
+from media.probe_speech import probe_speech
 from media.watch import Input, Watch, identify_source
 from raydub.errors import Code, InputError
 from raydub.identity import Cache
@@ -23,6 +25,8 @@ from raydub.store import Store
 
 __all__ = ["Colour", "ProbeLimits", "SpeechInfo", "VideoInfo", "probe_speech", "probe_video"]
 
+# Containers with a clock, of which several may lie in one file.
+_JOINABLE = ("matroska", "mpeg", "mpegts")
 _MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt601", 9: "bt2020", 10: "bt2020"}
 
 
@@ -59,6 +63,7 @@ def probe_video(
             raise InputError(Code.INPUT_LIMIT, f"video {path} lasts {stated:.0f} s, more than {limits.max_seconds:.0f}")
         aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1)
         has_audio, codec = bool(container.streams.audio), context.name
+        kind = container.format.name.split(",")[0]
     frame = first_frame(path, limits)
     _check_size(path, frame.width, frame.height, limits)
     index = build_index(path, frame.pts, limits, condition.frames)
@@ -80,7 +85,7 @@ def probe_video(
         rotation=turn,
         flip=flip,
         colour=_colour(frame),
-        start_time=_start(index),
+        start_time=_start(index, frame, kind),
         variable_rate=spacing.variable,
         has_audio=has_audio,
         identity=seen.sha256,
@@ -88,35 +93,8 @@ def probe_video(
         codec=codec,
         index_path=store_index(index, store, seen.sha256) if store is not None else None,
         losses=_losses(condition, index),
+        notes=condition.notes + _notes(index, kind),
     )
-
-
-def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo:  # noqa: B008 (frozen)
-    """Probe a sound file, or the sound of a video file. Raises InputError INPUT_* or SPEECH_NO_STREAM."""
-    check_file(path, limits, "speech")
-    check_header(path, limits, "speech")
-    if looks_truncated(path):
-        check_complete(path, "mov", "speech")
-    with contextlib.closing(open_input(path, limits, "speech")) as container:
-        check_complete(path, container.format.name, "speech")
-        if not container.streams.audio:
-            raise InputError(Code.SPEECH_NO_STREAM, f"speech {path} has no audio stream")
-        stream = decodable(container.streams.audio[0], path, "speech")
-        ticks = stream.duration
-        seconds = float(ticks * stream.time_base) if ticks else (container.duration or 0) / av.time_base
-        if seconds > limits.max_seconds:
-            raise InputError(
-                Code.INPUT_LIMIT, f"speech {path} lasts {seconds:.0f} s, more than {limits.max_seconds:.0f}"
-            )
-        context = stream.codec_context
-        _check_sound(path, context.sample_rate or 0, context.channels or 0, limits)
-        return SpeechInfo(
-            path=path,
-            seconds=seconds,
-            sample_rate=context.sample_rate or 0,
-            channels=context.channels or 0,
-            codec=context.name,
-        )
 
 
 def _check_size(path: str, width: int, height: int, limits: ProbeLimits) -> None:
@@ -128,16 +106,19 @@ def _check_size(path: str, width: int, height: int, limits: ProbeLimits) -> None
         )
 
 
-def _check_sound(path: str, rate: int, channels: int, limits: ProbeLimits) -> None:
-    if rate and not limits.min_sample_rate <= rate <= limits.max_sample_rate:
-        bounds = f"{limits.min_sample_rate} to {limits.max_sample_rate}"
-        raise InputError(Code.INPUT_LIMIT, f"speech {path} has {rate} samples a second, outside {bounds}")
-    if channels > limits.max_channels:
-        raise InputError(Code.INPUT_LIMIT, f"speech {path} has {channels} channels, more than {limits.max_channels}")
+def _start(index: FrameIndex, frame: Any, kind: str) -> float:
+    if not index.counted:
+        return float(int(index.pts[0]) * index.time_base)
+    # Times that begin anew on the way are of no use for counting; the first one still says where the sound begins.
+    return max(0.0, float(frame.pts * frame.time_base)) if kind in _JOINABLE and frame.pts is not None else 0.0
 
 
-def _start(index: FrameIndex) -> float:
-    return 0.0 if index.counted else float(int(index.pts[0]) * index.time_base)
+def _notes(index: FrameIndex, kind: str) -> tuple[str, ...]:
+    if not index.counted or kind not in _JOINABLE:
+        return ()
+    rate = f"{float(index.spacing.rate):g}"
+    said = "the video's times begin anew on the way, as in files that were joined"
+    return (f"W_JOINED: {said}; its frames are shown one after the other, {rate} a second",)
 
 
 def _losses(condition: Condition, index: FrameIndex) -> str:
@@ -176,4 +157,5 @@ def _probe_images(path: str, limits: ProbeLimits, rate: Fraction, cache: Cache |
         identity=seen.sha256,
         look=seen.look,
         codec="images",
+        notes=doubts([os.path.basename(file) for file in files]),
     )

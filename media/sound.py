@@ -15,14 +15,12 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
 from media.complete import check_complete, check_header, looks_truncated
 from media.info import ProbeLimits
 from media.opening import check_file, decodable, open_input, packets_of, unreadable
+from media.samples import F32, Samples, Stereo, channel_names, mono
 from raydub.errors import Code, InputError
-
-F32 = npt.NDArray[np.float32]
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames that sound_blocks() gives at once: 1.4 s at 48 kHz, 512 KiB of stereo."""
@@ -34,13 +32,6 @@ _RESTART = 1
 """Seconds that time stamps may go back before that counts as a clock that started anew, not as an overlap."""
 
 _SILENCE_FRAMES = 1 << 16
-_MATRIX_CHANNELS = 8
-
-_SCALES = {
-    name + planar: np.float32(scale)
-    for name, scale in (("flt", 1.0), ("s16", 2.0**-15), ("s32", 2.0**-31))
-    for planar in ("", "p")
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def sound_shape(path: str, limits: ProbeLimits = ProbeLimits()) -> SoundShape | 
         if not container.streams.audio:
             return None
         context = decodable(container.streams.audio[0], path, "sound").codec_context
-        shape = SoundShape(context.sample_rate or 0, context.channels or 0)
+        shape = SoundShape(context.sample_rate or 0, len(channel_names(context)))
         _check_shape(path, shape, limits)
         return shape
 
@@ -93,7 +84,7 @@ def sound_blocks(
             hint = "name a file that has sound, or do without it"
             raise InputError(Code.SPEECH_NO_STREAM, f"{path} has no audio stream", hint=hint)
         stream = decodable(container.streams.audio[0], path, "sound")
-        pieces = _Pieces(path, channels, limits)
+        pieces = _Pieces(path, channels, limits, Samples(channel_names(stream.codec_context)))
         blocks = regrouped(_resampled(pieces.placed(container, stream, origin), pieces, rate), BLOCK_FRAMES)
         while (block := _next(blocks, path)) is not None:
             yield block
@@ -165,15 +156,14 @@ def _next(blocks: Iterator[F32], path: str) -> F32 | None:
 class _Pieces:
     """Decoded pieces of one stream in the wanted channels, at the stream's own rate, each where its time says."""
 
-    def __init__(self, path: str, channels: int, limits: ProbeLimits) -> None:
+    def __init__(self, path: str, channels: int, limits: ProbeLimits, samples: Samples) -> None:
         self.rate = 0
         self._path = path
         self._channels = channels
         self._limits = limits
-        self._layout: Any = None
-        self._kind: tuple[str, str] | None = None
-        self._to_float: Any = None
-        self._to_stereo: Any = None
+        self._samples = samples
+        self._names: tuple[str, ...] | None = None
+        self._stereo: Stereo | None = None
 
     def placed(self, container: Any, stream: Any, origin: Fraction | None) -> Iterator[F32]:
         """(n, channels) pieces without holes from `origin` on."""
@@ -213,40 +203,24 @@ class _Pieces:
 
     def _check(self, frame: Any) -> None:
         if self.rate and frame.sample_rate != self.rate:
-            raise InputError(Code.INPUT_UNREADABLE, f"sound {self._path} changes its sample rate on the way")
-        if self._kind == (kind := (frame.format.name, frame.layout.name)):
-            return
-        self.rate, self._layout, self._kind = frame.sample_rate, frame.layout, kind
-        _check_shape(self._path, SoundShape(self.rate, self._layout.nb_channels), self._limits)
-        # Packed samples, because frames of more than eight planes do not come out of libav's bindings whole.
-        self._to_float = av.AudioResampler(format="flt", layout=self._layout, rate=self.rate)
-        self._to_stereo = None
-        if 2 < self._layout.nb_channels <= _MATRIX_CHANNELS and _has_matrix(self._layout):
-            self._to_stereo = av.AudioResampler(format="flt", layout="stereo", rate=self.rate)
+            raise InputError(
+                Code.INPUT_UNREADABLE,
+                f"sound {self._path} changes its sample rate on the way",
+                hint="convert it to one rate first: ffmpeg -i in -ar 48000 out.wav",
+            )
+        self.rate = frame.sample_rate
+        _check_shape(self._path, SoundShape(self.rate, frame.layout.nb_channels), self._limits)
 
     def _mixed(self, frame: Any) -> F32:
-        block: F32
-        count = 2 if self._to_stereo else self._layout.nb_channels
-        if count <= 2 and not self._to_stereo and frame.format.name in _SCALES:
-            # What nearly all files have, without the way through libav's filters.
-            plain = frame.to_ndarray()
-            plain = plain.T if frame.format.is_planar else plain.reshape(-1, count)
-            block = plain.astype(np.float32) * _SCALES[frame.format.name]
-        else:
-            converter = self._to_stereo or self._to_float
-            block = np.concatenate([_packed(part, count) for part in converter.resample(frame)])
-        if count > 2 or self._channels == 1:
-            block = block.mean(axis=1, dtype=np.float32, keepdims=True)
+        block = self._samples.of(frame)
+        if self._names != self._samples.names:
+            self._names = self._samples.names
+            self._stereo = Stereo(self._names, self.rate)
+        if self._stereo is not None and self._stereo.known:
+            block = self._stereo.of(block)
+        if block.shape[1] > 2 or self._channels == 1:
+            block = mono(block, self._samples.names)
         return np.repeat(block, self._channels, axis=1) if block.shape[1] < self._channels else block
-
-
-def _has_matrix(layout: Any) -> bool:
-    silence = av.AudioFrame.from_ndarray(np.zeros((1, 64 * layout.nb_channels), np.float32), "flt", layout)
-    silence.sample_rate = 48000
-    try:
-        return bool(av.AudioResampler(format="flt", layout="stereo", rate=48000).resample(silence))
-    except (av.error.FFmpegError, ValueError):
-        return False
 
 
 def _resampled(placed: Iterator[F32], pieces: _Pieces, rate: int) -> Iterator[F32]:

@@ -272,7 +272,7 @@ def _deciding(options: Options, without: frozenset[str] = frozenset()) -> dict[s
 
 
 def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:
-    found = []
+    found = list(video.notes)
     if video.losses:
         found.append(f"W_DAMAGED: the video is a recording with losses: {video.losses}")
     if video.variable_rate:
