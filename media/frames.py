@@ -14,14 +14,19 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from media.decode import Decoder
+from media.fields import is_interlaced, progressive
+from media.hdr import ToneMapper
 from media.images import list_images, read_image
 from media.index import index_of
 from media.info import Colour, ProbeLimits, VideoInfo
+from media.opening import unreadable
 from media.planes import Planes, arrange, to_planes
 from media.watch import Input, Watch
 from raydub.errors import Code, InputError
 
 U8 = npt.NDArray[np.uint8]
+READING_VERSION = 2
+"""Part of every key of what is made from frames; raised when reading gives other frames of the same file."""
 
 
 @dataclass
@@ -102,6 +107,8 @@ class FrameReader:
         self.size = transform.size(info.width, info.height)
         self._decoder: Decoder | None = None
         self._watch: Watch | None = None
+        self._fields = info.interlaced
+        self._mapped = ToneMapper(info.hdr) if info.hdr else None
         self._images = list_images(info.path, ProbeLimits()) if info.kind != "video" else []
 
     def __enter__(self) -> Self:
@@ -142,7 +149,7 @@ class FrameReader:
         if self._decoder is None:
             self._decoder = Decoder(self.info.path, index)
         numbers = index.file_frames(start, stop)
-        decoded = self._decoder.read(int(numbers[0]), int(numbers[-1]) + 1)
+        decoded = self._pictures(self._decoder, int(numbers[0]), int(numbers[-1]) + 1, len(index.pts))
         shown, planes = -1, None
         for offset, number in enumerate(numbers):
             while planes is None or shown < number:
@@ -161,9 +168,25 @@ class FrameReader:
                 yield from self.frames(wanted[run], wanted[position - 1] + 1)
                 run = position
 
+    def _pictures(self, decoder: Decoder, start: int, stop: int, total: int) -> Iterator[tuple[int, Any]]:
+        """(number, av.VideoFrame) of the file's frames start..stop-1, progressive."""
+        if not self._fields:
+            for number, picture in decoder.read(start, stop):
+                if is_interlaced(picture):
+                    # From here on with neighbours. What came before is the same either way.
+                    start, self._fields = number, True
+                    break
+                yield number, picture
+            else:
+                return
+        try:
+            yield from progressive(decoder, self.info.path, start, stop, total)
+        except av.error.FFmpegError as error:
+            raise unreadable(self.info.path, "video", error) from error
+
     def _arrange(self, picture: Any) -> Planes:
         info = self.info
-        planes = to_planes(picture, info.colour)
+        planes = to_planes(picture, info.colour) if self._mapped is None else self._mapped(picture)
         sides = (info.height, info.width) if info.rotation in (90, 270) else (info.width, info.height)
         if planes[0].shape != (sides[1], sides[0]):
             message = f"video {info.path} changes its frame size to {picture.width}x{picture.height}"
@@ -188,8 +211,8 @@ class FrameReader:
                 size = f"{self.info.width}x{self.info.height}"
                 raise InputError(
                     Code.VIDEO_DIMENSIONS,
-                    f"image {path} has {picture.width}x{picture.height} pixels, the first one {size}",
-                    hint="all images of a folder must have one size",
+                    f"image {path} has {picture.width}x{picture.height} pixels upright, the first one {size}",
+                    hint="all images of a folder must have one size once each is turned as its orientation tag says",
                 )
             yield Frame(number, *self._arrange(picture), self.info.colour)
 

@@ -1,5 +1,8 @@
 """Still pictures as a source of frames: a folder in natural order, or one file.
 
+Pictures are shown upright: each is turned and mirrored as its own orientation tag says, before anything looks at its
+size; the pictures of a folder must agree in size once they are upright.
+
 Pictures are decoded from memory, never from a path or a named file: to ffmpeg a name like `%d.png` is a pattern, and a
 name that ends in .jpg chooses its pattern reader whatever the file holds.
 """
@@ -16,7 +19,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from media.info import ProbeLimits
+from media.info import ProbeLimits, Rotation
 from media.opening import check_file, decodable, decoder_pixels, unreadable
 from media.orientation import exif_orientation
 from raydub.errors import Code, InputError
@@ -56,28 +59,32 @@ def list_images(path: str, limits: ProbeLimits) -> list[str]:
 
 
 def read_image(path: str, limits: ProbeLimits, what: str = "image") -> Any:
-    """The first frame of a picture file as av.VideoFrame in rgb24, not turned. Raises InputError INPUT_*."""
-    return _to_rgb(_decoded(path, limits, what))
+    """The first frame of a picture file as av.VideoFrame in rgb24, turned as its orientation tag says (quarter turns
+    and mirrors). Raises InputError INPUT_*."""
+    frame, (turn, flip) = _decoded(path, limits, what)
+    frame = _to_rgb(frame)
+    if not turn and not flip:
+        return frame
+    rgb: U8 = frame.to_ndarray(format="rgb24")
+    rgb = np.rot90(rgb[:, ::-1] if flip else rgb, -turn // 90)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
 
 
 def read_upright(path: str, limits: ProbeLimits = ProbeLimits(), what: str = "image") -> U8:  # noqa: B008 (frozen)
-    """The first frame of a picture file as (H, W, 3) uint8 BGR, turned as its orientation tag says (quarter turns and
-    mirrors). Raises InputError INPUT_*."""
-    frame = _decoded(path, limits, what)
-    with open_regular(path) as stream:
-        turn, flip = exif_orientation(stream.read(1 << 17))
-    bgr: U8 = _to_rgb(frame).to_ndarray(format="bgr24")
-    bgr = bgr[:, ::-1] if flip else bgr
-    return np.ascontiguousarray(np.rot90(bgr, -turn // 90))
+    """As read_image, as (H, W, 3) uint8 BGR."""
+    bgr: U8 = read_image(path, limits, what).to_ndarray(format="bgr24")
+    return bgr
 
 
-def _decoded(path: str, limits: ProbeLimits, what: str) -> Any:
+def _decoded(path: str, limits: ProbeLimits, what: str) -> tuple[Any, tuple[Rotation, bool]]:
+    """The first frame as stored, and how to turn it."""
     if check_file(path, limits, what) > limits.max_image_bytes:
         raise InputError(Code.INPUT_LIMIT, f"{what} {path} has more than {limits.max_image_bytes} bytes")
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": decoder_pixels(limits)}
     try:
         with open_regular(path) as stream:
-            data = _without_texts(stream.read())
+            data = stream.read()
+        turned, data = exif_orientation(data), _without_texts(data)
         _check_pixels(path, what, *_stated_size(data), limits)
         try:
             container = av.open(io.BytesIO(data), "r", options=options, metadata_errors="replace")
@@ -90,7 +97,7 @@ def _decoded(path: str, limits: ProbeLimits, what: str) -> Any:
             context.options = {"max_pixels": decoder_pixels(limits)}
             for frame in container.decode(video=0):
                 _check_pixels(path, what, frame.width, frame.height, limits)
-                return frame
+                return frame, turned
     except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise unreadable(path, what, error) from error
     raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} holds no picture")
@@ -148,6 +155,6 @@ def _to_rgb(frame: Any) -> Any:
 
 
 def image_size(path: str, limits: ProbeLimits) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, by decoding it."""
+    """(width, height) in pixels of a picture file, upright, by decoding it."""
     frame = read_image(path, limits)
     return frame.width, frame.height

@@ -68,7 +68,9 @@ class VideoInfo(BaseModel):
     stands in the file. variable_rate: the file's own frames are unevenly spaced, so that some constant-rate frames
     repeat their predecessor. identity: SHA-256 of all bytes; look: see raydub.identity. index_path: where the frame
     index was stored for other processes, or None. losses: a sentence on what a recording lacks, or "". notes:
-    what else the user should know of it, each as "W_WORD: sentence".
+    what else the user should know of it, each as "W_WORD: sentence". colour: of the frames that reading yields;
+    hdr: the file's own where that is PQ or HLG, so that frames are tone-mapped, else None. interlaced: the first frame
+    is, so that frames are deinterlaced.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,6 +95,8 @@ class VideoInfo(BaseModel):
     index_path: str | None = None
     losses: str = ""
     notes: tuple[str, ...] = ()
+    hdr: Colour | None = None
+    interlaced: bool = False
 
 
 class SpeechInfo(BaseModel):

@@ -49,16 +49,68 @@ _EXIF: dict[int, tuple[Rotation, bool]] = {
 
 
 def exif_orientation(data: bytes) -> tuple[Rotation, bool]:
-    """(degrees clockwise to turn, mirror first) by the orientation tag (0x0112 of IFD 0, Exif 2.3) of a JPEG or PNG
-    file's content; (0, False) where there is none that can be read."""
-    # In the headers only: the picture itself may hold these bytes by chance.
-    at = max(data.find(b"Exif\0\0", 0, 1 << 16) + 6, data.find(b"eXIf", 0, 1 << 16) + 4)
-    if at < 6 + 2:
+    """(degrees clockwise to turn, mirror first) by the orientation tag (0x0112 of IFD 0, Exif 2.3) in the content of a
+    JPEG, PNG, WebP or TIFF file; (0, False) where there is none that can be read."""
+    block = _exif_block(data)
+    if block[:4] not in (b"II*\0", b"MM\0*"):
         return 0, False
-    block = data[at : at + (1 << 16)]
     order: Literal["little", "big"] = "little" if block[:2] == b"II" else "big"
     table = int.from_bytes(block[4:8], order)
     for entry in range(table + 2, table + 2 + 12 * int.from_bytes(block[table : table + 2], order), 12):
-        if block[entry : entry + 2] == (0x0112).to_bytes(2, order):
-            return _EXIF.get(int.from_bytes(block[entry + 8 : entry + 10], order), (0, False))
+        if int.from_bytes(block[entry : entry + 2], order) == _ORIENTATION:
+            kind = int.from_bytes(block[entry + 2 : entry + 4], order)
+            length = _EXIF_LENGTHS.get(kind, 0)
+            return _EXIF.get(int.from_bytes(block[entry + 8 : entry + 8 + length], order), (0, False))
     return 0, False
+
+
+_ORIENTATION = 0x0112
+_EXIF_LENGTHS = {1: 1, 3: 2, 4: 4}  # BYTE, SHORT, LONG; the standard says SHORT
+_EXIF_MARK = b"Exif\0\0"
+
+
+def _exif_block(data: bytes) -> bytes:
+    """The TIFF structure that holds the tags: found by the file's own structure, for a picture may hold any bytes."""
+    if data.startswith(b"\xff\xd8"):
+        return _in_jpeg(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _in_png(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _in_webp(data).removeprefix(_EXIF_MARK)
+    return data  # a TIFF file is such a structure itself
+
+
+def _in_jpeg(data: bytes) -> bytes:
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker in (0xDA, 0xD9):  # the picture itself, or the end
+            break
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xE1 and data[position + 4 : position + 10] == _EXIF_MARK:
+            return data[position + 10 : position + 2 + length]
+        position += 2 + max(length, 2)
+    return b""
+
+
+def _in_png(data: bytes) -> bytes:
+    position = 8
+    while position + 8 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == b"eXIf":
+            return data[position + 8 : end]
+        position = end + 4
+    return b""
+
+
+def _in_webp(data: bytes) -> bytes:
+    position = 12
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        if data[position : position + 4] == b"EXIF":
+            return data[position + 8 : position + 8 + length]
+        position += 8 + length + length % 2
+    return b""

@@ -11,6 +11,8 @@ import av
 import av.error
 
 from media.complete import Condition, check_complete, check_header, looks_truncated
+from media.fields import is_interlaced
+from media.hdr import HLG, PQ
 from media.images import IMAGE_SUFFIXES, image_size, list_images
 from media.index import FrameIndex, build_index, first_frame, store_index
 from media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
@@ -71,7 +73,8 @@ def probe_video(
     width, height = frame.width // 2 * 2, frame.height // 2 * 2
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect if aspect else Fraction(1)
-    spacing = index.spacing
+    spacing, colour = index.spacing, _colour(frame)
+    hdr = colour if colour.transfer in (PQ, HLG) else None
     watch.check()  # nothing that was read above may be of another file than the identity
     return VideoInfo(
         path=path,
@@ -84,7 +87,7 @@ def probe_video(
         sample_aspect=aspect if aspect > 0 else Fraction(1),
         rotation=turn,
         flip=flip,
-        colour=_colour(frame),
+        colour=colour if hdr is None else Colour(primaries=1, transfer=1),
         start_time=_start(index, frame, kind),
         variable_rate=spacing.variable,
         has_audio=has_audio,
@@ -94,6 +97,8 @@ def probe_video(
         index_path=store_index(index, store, seen.sha256) if store is not None else None,
         losses=_losses(condition, index),
         notes=condition.notes + _notes(index, kind),
+        hdr=hdr,
+        interlaced=is_interlaced(frame),
     )
 
 
@@ -131,9 +136,12 @@ def _losses(condition: Condition, index: FrameIndex) -> str:
 
 
 def _colour(frame: Any) -> Colour:
-    """Tags of the first frame. Untagged YUV, and RGB, is BT.601 below 720 lines and BT.709 from there on."""
+    """Tags of the first frame. Untagged YUV, and RGB, is BT.601 below 720 lines and BT.709 from there on; BT.2020 where
+    the transfer is PQ or HLG."""
     name = frame.format.name
-    matrix = _MATRICES.get(int(frame.colorspace)) or ("bt709" if frame.height >= 720 else "bt601")
+    usual: Matrix = "bt709" if frame.height >= 720 else "bt601"
+    usual = "bt2020" if int(frame.color_trc) in (PQ, HLG) else usual
+    matrix = _MATRICES.get(int(frame.colorspace)) or usual
     rgb = frame.format.is_rgb
     full = not rgb and (int(frame.color_range) == 2 or name.startswith("yuvj"))
     return Colour(matrix=matrix, full_range=full, primaries=int(frame.color_primaries), transfer=int(frame.color_trc))

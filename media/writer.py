@@ -1,4 +1,8 @@
-"""Writing one part file: video only, exact time stamps, closed groups of pictures, colour and pixel shape tagged."""
+"""Writing one part file: video only, exact time stamps, closed groups of pictures, colour and pixel shape tagged.
+
+The same frames and settings give the same bytes: in any process, on any number of cores, on any x86-64 processor, as
+long as the encoder's library and the system's C library are the same.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,14 @@ from raydub.files import storage_error
 CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
 """Encoders on offer, with the codec that each writes."""
 
-_CLOSED_GOP = {
-    "libx264": {"x264-params": "open-gop=0"},
-    "libx265": {"x265-params": "open-gop=0:log-level=none"},
+# Closed groups of pictures, and the same bytes on every machine: the number of threads is part of what x264 and x265
+# decide (slices, reach of motion, rows of the look-ahead), so it is fixed and not the machine's number of cores. x264's
+# cpu-independent=1 takes its look-ahead's tree of references from C: the AVX-512 version (core 165) reads beyond the
+# row where the width in macroblocks is no multiple of 8, and all versions round in their own way. info=0 leaves out
+# x265's note, which names the processor. SVT-AV1 gives the same bytes with any number of threads.
+_SETTINGS = {
+    "libx264": {"x264-params": "open-gop=0:threads=4:sliced-threads=0:lookahead-threads=1:cpu-independent=1"},
+    "libx265": {"x265-params": "open-gop=0:log-level=none:pools=4:frame-threads=2:info=0"},
     "libsvtav1": {"svtav1-params": "irefresh-type=2"},
 }
 # SVT-AV1 numbers its presets; these lie at about the same place between speed and size.
@@ -71,7 +80,7 @@ class PartWriter:
         self._container: Any = None
         if codec == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # its library writes pages to stderr otherwise; 1 = errors
-        tags = {"crf": str(crf), **_CLOSED_GOP[codec]}
+        tags = {"crf": str(crf), **_SETTINGS[codec]}
         tags["preset"] = _SVT_PRESETS.get(preset, preset) if codec == "libsvtav1" else preset
         try:
             scale = str(fine_time_base(rate).denominator)

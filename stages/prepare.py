@@ -22,7 +22,8 @@ import numpy.typing as npt
 from manifests.job import Job
 from manifests.options import FINISH_FIELDS, SOUND_FIELDS, Options
 from media.fetch_policy import FetchPolicy
-from media.frames import Transform
+from media.frames import READING_VERSION, Transform
+from media.hdr import HLG
 from media.info import VideoInfo
 from media.probe import probe_video
 from media.watch import Input, Watch, identify_source
@@ -101,6 +102,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
     source = {
         "version": PLAN_VERSION,
         "video": video.identity,
+        "reading": READING_VERSION,
         "options": _deciding(options, FINISH_FIELDS | SOUND_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
         "engine": engine.name,
@@ -210,7 +212,7 @@ def _face_plan(
     if box is not None:
         return FacePlan(wanted=(WantedFace(choice=choices[0]),), track=None, box=box, smooth=options.smooth)
     track = TrackConfig.plan(choices, options.detector)
-    key = track.key(f"{video.identity} {transform.model_dump_json()}")
+    key = track.key(f"{video.identity} {READING_VERSION} {transform.model_dump_json()}")
     return FacePlan(
         wanted=tuple(_wanted(choice, store.identities) for choice in choices),
         track=track,
@@ -277,6 +279,12 @@ def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:
         found.append(f"W_DAMAGED: the video is a recording with losses: {video.losses}")
     if video.variable_rate:
         found.append(f"W_VARIABLE_RATE: the video's frames are unevenly spaced; made {float(video.rate):g} a second")
+    if video.hdr is not None:
+        found.append(f"W_HDR: the video is {'HLG' if video.hdr.transfer == HLG else 'PQ'}; made SDR in BT.709")
+    if video.interlaced:
+        found.append(
+            f"W_INTERLACED: the video is interlaced; made progressive at {float(video.rate):g} frames a second"
+        )
     if timeline.extend != "none" and video.kind != "image":
         found.append(f"W_EXTENDED: {timeline.n_shown} frames were continued to {timeline.n_out} ({timeline.extend})")
     return tuple(found)

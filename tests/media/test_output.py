@@ -112,14 +112,6 @@ def test_colour_and_pixel_shape_are_tagged(tmp_path: Path) -> None:
     assert info.sample_aspect == Fraction(4, 3)
 
 
-def test_writing_is_deterministic(tmp_path: Path) -> None:
-    rate = Fraction(25)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    one, two = parts_at(tmp_path / "a", rate, [20]), parts_at(tmp_path / "b", rate, [20])
-    assert Path(one[0]).read_bytes() == Path(two[0]).read_bytes()
-
-
 def test_wrong_counts_and_settings_are_refused(tmp_path: Path) -> None:
     rate = Fraction(25)
     parts = parts_at(tmp_path, rate, [5, 5])
