@@ -36,6 +36,7 @@ def dub(
     stall_timeout: options.StallTimeout = STALL_SECONDS,
     step_timeout: options.StepTimeout = None,
     strict: options.Strict = False,
+    overwrite: options.Overwrite = False,
     engine: options.Engine = None,
     model: options.Model = None,
     restore: options.Restore = None,
@@ -64,7 +65,7 @@ def dub(
     root = output.absolute().parent
     row: dict[str, Any] = {"video": video, "audio": audio, "script": script, "output": output.name}
     speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
-    fields = options.chosen(engine, model, more, restore, upscale, **speech)
+    fields = options.chosen(engine, model, more, restore, upscale, overwrite, **speech)
     asked = check_rows([(1, row | fields)], Path.cwd(), root)
     if asked.bad:
         for problem in asked.errors:

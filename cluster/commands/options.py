@@ -69,6 +69,9 @@ Device = Annotated[
         "--device", metavar="|".join(DEVICES), callback=_device, help="Where networks run: auto, cpu or cuda."
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files at the outputs' places, whoever made them.")
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -139,6 +142,7 @@ def chosen(
     more: Sequence[str] | None,
     restore: str | None = None,
     upscale: str | None = None,
+    overwrite: bool = False,
     **speech: str | None,
 ) -> dict[str, str]:
     """Manifest fields from flags; a --model that is a path starts at the current folder. speech: tts, voice,
@@ -152,6 +156,7 @@ def chosen(
             )
         fields[name.strip().replace("-", "_")] = value
     fields |= {"engine": engine} if engine is not None else {}
+    fields |= {"overwrite": "true"} if overwrite else {}
     if model is not None:
         from manifests.weights import is_path
 

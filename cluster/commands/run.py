@@ -34,6 +34,7 @@ def run(
     stall_timeout: options.StallTimeout = STALL_SECONDS,
     step_timeout: options.StepTimeout = None,
     strict: options.Strict = False,
+    overwrite: options.Overwrite = False,
     engine: options.Engine = None,
     model: options.Model = None,
     restore: options.Restore = None,
@@ -60,7 +61,9 @@ def run(
     from manifests.naming import results_name
 
     speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale, **speech))
+    asked = load_manifest(
+        manifest, output_root, options.chosen(engine, model, more, restore, upscale, overwrite, **speech)
+    )
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,

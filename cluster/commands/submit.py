@@ -43,7 +43,9 @@ def submit(
         said = run_options([manifest, *(arguments or [])])
         options.allow_fetching(said["allow_scheme"], said["allow_private"])
         speech = {name: said[name] for name in ("tts", "voice", "language", "bed")}
-        fields = options.chosen(said["engine"], said["model"], said["more"], said["restore"], said["upscale"], **speech)
+        fields = options.chosen(
+            said["engine"], said["model"], said["more"], said["restore"], said["upscale"], said["overwrite"], **speech
+        )
         asked = load_manifest(Path(manifest), said["output_root"], fields)
         if asked.errors:
             for error in asked.errors:

@@ -85,7 +85,7 @@ def test_a_job_prepared_twice_is_the_same_job(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, engine, video, audio)
     assert sorted(plan.arrays) == ["mel.npy", "source.npz", "voiced.npy"]
     before = {path: Path(path).stat().st_mtime_ns for path in plan.arrays.values()}
-    assert make_plan(tmp_path, engine, video, audio) == plan
+    assert make_plan(tmp_path, engine, video, audio).arrays == plan.arrays
     assert {path: Path(path).stat().st_mtime_ns for path in plan.arrays.values()} == before
     moved = tmp_path / "moved.mp4"
     moved.write_bytes(Path(video).read_bytes())
@@ -123,7 +123,7 @@ def test_damaged_arrays_are_noticed_and_made_anew(tmp_path: Path, name: str, dam
         reader(plan)
     assert lost.value.code is Code.STORAGE
     again = make_plan(tmp_path, engine, CLIP, str(tmp_path / "a.wav"))
-    assert again == plan
+    assert (again.arrays, again.chunk_keys, again.key) == (plan.arrays, plan.chunk_keys, plan.key)
     assert path.read_bytes() == whole
     reader(again)
 
