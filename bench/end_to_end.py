@@ -45,10 +45,10 @@ def arguments() -> argparse.Namespace:
 
 def looped(path: str, seconds: float, out: Path) -> str:
     """The file repeated to `seconds`, packets copied."""
-    from media.ffmpeg import ffmpeg_binary
+    from imageio_ffmpeg import get_ffmpeg_exe
 
     command = [
-        ffmpeg_binary(),
+        get_ffmpeg_exe(),
         "-v",
         "error",
         "-stream_loop",

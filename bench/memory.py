@@ -117,7 +117,7 @@ def _role(command: str, driver: bool) -> str:
             return name
     if command.startswith("ray::"):
         return command.split()[0].split("(")[0]
-    return "ffmpeg" if "ffmpeg" in command.split(" ")[0] else "helper"
+    return "helper"
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from imageio_ffmpeg import get_ffmpeg_exe
 from scipy import signal
 
-from media.ffmpeg import ffmpeg_binary
 from media.probe import probe_video
 from media.sound import resample, sound_blocks
 from tts.engines.host import HostedEngine
@@ -80,7 +80,7 @@ def offsets(film: np.ndarray, rate: int, rows: list[dict[str, Any]], language: s
 
 def loudness(path: str) -> dict[str, float]:
     """LUFS and dBTP by ffmpeg's ebur128."""
-    command = [ffmpeg_binary(), "-hide_banner", "-nostats", "-i", path, "-af", "ebur128=peak=true", "-f", "null", "-"]
+    command = [get_ffmpeg_exe(), "-hide_banner", "-nostats", "-i", path, "-af", "ebur128=peak=true", "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr.rsplit("Summary:", 1)[1]
     values = re.findall(r"(I|Peak):\s+(-?[\d.]+)", said)
     return {"integrated_lufs": float(dict(values)["I"]), "true_peak_dbtp": float(dict(values)["Peak"])}

@@ -97,9 +97,7 @@ class _Run:
     def _work(self, progress: Progress) -> int:
         """Run the open jobs; the exit code that a signal asks for, 0 without one."""
         from cluster.where import executor_for
-        from media.ffmpeg import ffmpeg_binary
 
-        ffmpeg_binary()
         settings = self._settings()
         jobs = self._admitted.open
         about = {"rows": len(self._request.jobs), "jobs": len(jobs)}

@@ -19,7 +19,7 @@ from media.hdr import ToneMapper
 from media.images import list_images, read_image
 from media.index import index_of
 from media.info import Colour, ProbeLimits, VideoInfo
-from media.opening import unreadable
+from media.opening import open_made, unreadable
 from media.planes import Planes, arrange, to_planes
 from media.watch import Input, Watch
 from raydub.errors import Code, InputError
@@ -223,9 +223,9 @@ def open_frames(info: VideoInfo, transform: Transform = Transform()) -> FrameRea
 
 
 def count_decoded(path: str) -> int:
-    """How many video frames decoding the whole file yields. Raises InputError INPUT_UNREADABLE."""
+    """How many video frames decoding a whole film that raydub wrote yields. Raises InputError INPUT_UNREADABLE."""
     try:
-        with contextlib.closing(av.open(f"file:{path}", options={"protocol_whitelist": "file"})) as container:
+        with contextlib.closing(open_made(path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             return sum(1 for _ in container.decode(stream))

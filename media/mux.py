@@ -1,89 +1,186 @@
-"""From part files to the finished film: join without re-encoding, add the speech, check the result.
+"""From part files to the finished film in one pass: join the pictures without re-encoding, add the speech, check.
 
 A part's own time stamps are not used: packet k of the film gets its time from its frame number, which is exact at every
-rational rate and never goes backwards where parts meet.
+rational rate and never goes backwards where parts meet. No program is run: all of it is done by the libraries in PyAV.
 """
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import av
 import av.error
-import ffmpeg
 import numpy as np
 
-from media.ffmpeg import run_ffmpeg
-from media.info import SpeechInfo
-from media.probe import probe_speech
+from media.encoder import AAC_BLOCK, SoundEncoder, ending, exactly, fit, sound_form
+from media.opening import open_made
+from media.sound import SoundShape, sound_blocks, sound_shape
 from media.writer import fine_time_base
-from raydub.errors import Code, StageError
+from raydub.errors import Code, InputError, StageError
 from raydub.files import storage_error
 
-OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v")
-"""Containers on offer; .webm takes AV1 video only."""
+_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
-_LOCAL = {"protocol_whitelist": "file"}
-_AAC_RATES = (44100, 48000)
-_AAC_BLOCK = 1024
+_SOUND_OFF = Fraction(1, 100)
+"""Seconds by which the sound may begin or end beside the picture, where a frame is not shorter. It is exact as written;
+Matroska's clock of milliseconds and its readers take some."""
 
 
-def join_parts(parts: Sequence[str], counts: Sequence[int], rate: Fraction, out: str) -> None:
-    """Copy the video packets of `parts`, holding `counts` frames each, into one mp4 file `out` at exactly `rate`.
+def assemble(
+    parts: Sequence[str],
+    counts: Sequence[int],
+    rate: Fraction,
+    out: str,
+    speech: str | None,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write the film `out`, in the container of its extension: the video packets of `parts`, holding `counts` frames
+    each, at exactly `rate`, and the speech of the file `speech` (None: no sound), encoded once.
 
-    Raises StageError: STITCH_FAILED when a part has another number of frames or other codec settings, or cannot be
-    read; DISK_FULL or STORAGE.
+    The speech's first sample is heard with the first frame; it is cut, or padded with silence, to exactly sum(counts) /
+    rate seconds. It keeps its sample rate where that is 44.1 or 48 kHz, and is mono or stereo AAC of 160 or
+    192 kbit/s. metadata: container tags, such as comment. The same input gives the same bytes.
+
+    Raises InputError for the speech, StageError OUTPUT_FORMAT; STITCH_FAILED when a part has another number of frames
+    or other codec settings, or cannot be read; DISK_FULL or STORAGE.
     """
+    suffix = os.path.splitext(out)[1].lower()
+    if suffix not in _FORMATS:
+        raise StageError(Code.OUTPUT_FORMAT, f"cannot write {suffix or 'a file without extension'}: {out}")
     if not parts or len(parts) != len(counts):
         raise StageError(Code.STITCH_FAILED, f"{len(parts)} parts with {len(counts)} counts")
-    times = [_ranks(path, count) for path, count in zip(parts, counts, strict=True)]
+    shape = _shape_of(speech) if speech is not None else None
+    orders = [_ranks(path, count) for path, count in zip(parts, counts, strict=True)]
+    form = sound_form("aac", shape.rate, shape.channels) if shape else None
+    options = {"fflags": "+bitexact"}
+    edit_list = suffix != ".mkv"
+    if edit_list:
+        options |= {
+            "movflags": "+faststart+use_metadata_tags",
+            "video_track_timescale": str(fine_time_base(rate).denominator),
+            # In milliseconds, as is usual, the end of the sound would not be exact.
+            "movie_timescale": str(form.rate if form else fine_time_base(rate).denominator),
+        }
+    with _writing(out, _FORMATS[suffix], options) as film:
+        film.metadata.update(sorted(metadata.items()))
+        picture = _picture_stream(film, parts[0], rate, edit_list)
+        tracks = [_pictures(parts, orders, rate, picture)]
+        if speech is not None and form is not None:
+            encoder = SoundEncoder(film, form)
+            tracks.append(_sounds(speech, encoder, round(sum(counts) / rate * form.rate), edit_list))
+        with contextlib.ExitStack() as stack:
+            for track in tracks:
+                stack.callback(track.close)
+            for packet in heapq.merge(*tracks, key=_seconds):
+                film.mux(packet)
+
+
+@contextlib.contextmanager
+def _writing(out: str, form: str, options: dict[str, str]) -> Iterator[Any]:
+    """A container that is finished at the end of the block, or closed as it is when the block fails."""
+    film: Any = None
+    try:
+        film = av.open(f"file:{out}", "w", format=form, options=options)
+        yield film
+        film.close()
+    except (InputError, StageError):
+        _let_go(film)
+        raise
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        _let_go(film)
+        raise _failure(error, out) from error
+    except BaseException:
+        _let_go(film)
+        raise
+
+
+def _let_go(film: Any) -> None:
+    # The file is thrown away by whoever asked for it; the first error is the one to tell.
+    with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+        if film is not None:
+            film.close()
+
+
+def _failure(error: BaseException, out: str) -> StageError:
+    if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
+        return storage_error(error, out)
+    return StageError(Code.STITCH_FAILED, f"writing {out} failed: {error}", retryable=True)
+
+
+def _shape_of(speech: str) -> SoundShape:
+    shape = sound_shape(speech)
+    if shape is None:
+        raise InputError(Code.SPEECH_NO_STREAM, f"speech {speech} has no audio stream")
+    return shape
+
+
+def _picture_stream(film: Any, path: str, rate: Fraction, tagged: bool) -> Any:
+    try:
+        with open_made(path) as source:
+            track = source.streams.video[0]
+            stream = film.add_stream_from_template(track, opaque=True)
+            if tagged:
+                stream.codec_context.codec_tag = track.codec_context.codec_tag
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise _lost(path, error) from error
+    stream.codec_context.framerate = rate
+    stream.time_base = fine_time_base(rate)
+    stream.disposition = av.stream.Disposition.default
+    return stream
+
+
+def _pictures(parts: Sequence[str], orders: Sequence[Any], rate: Fraction, stream: Any) -> Generator[Any]:
+    """The packets of all parts in decoding order, with their times in the film."""
     # Decoding order runs ahead of showing order by this many frames where there are B-frames.
-    delay = max(int((np.arange(len(ranks)) - ranks).max()) for ranks in times)
+    delay = max(int((np.arange(len(ranks)) - ranks).max()) for ranks in orders)
     base = fine_time_base(rate)
     step = int(1 / (rate * base))
-    options = {"video_track_timescale": str(base.denominator)}
-    try:
-        with av.open(out, "w", format="mp4", options=options) as target:
-            stream: Any = None
-            settings = b""
-            done = 0
-            for path, ranks in zip(parts, times, strict=True):
-                with av.open(f"file:{path}", options=_LOCAL) as source:
-                    track = source.streams.video[0]
-                    if stream is None:
-                        stream = target.add_stream_from_template(track, opaque=True)
-                        stream.time_base = base
-                        settings = bytes(track.codec_context.extradata or b"")
-                    elif bytes(track.codec_context.extradata or b"") != settings:
-                        raise StageError(Code.STITCH_FAILED, f"{path} was encoded with other settings than {parts[0]}")
-                    order = 0
-                    for packet in source.demux(track):
-                        if not packet.size:
-                            continue
-                        packet.pts = (done + int(ranks[order])) * step
-                        packet.dts = (done + order - delay) * step
-                        packet.duration = step
-                        packet.time_base = base
-                        packet.stream = stream
-                        target.mux(packet)
-                        order += 1
-                done += len(ranks)
-    except (av.error.FFmpegError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, av.error.InvalidDataError) and error.errno in (28, 122):
-            raise storage_error(error, out) from error
-        raise StageError(Code.STITCH_FAILED, f"joining {len(parts)} parts failed: {error}", retryable=True) from error
+    settings: bytes | None = None
+    done = 0
+    for path, ranks in zip(parts, orders, strict=True):
+        try:
+            with open_made(path) as source:
+                track = source.streams.video[0]
+                found = bytes(track.codec_context.extradata or b"")
+                if found != (found if settings is None else settings):
+                    raise StageError(Code.STITCH_FAILED, f"{path} was encoded with other settings than {parts[0]}")
+                settings = found
+                for order, packet in enumerate(one for one in source.demux(track) if one.size):
+                    packet.pts = (done + int(ranks[order])) * step
+                    packet.dts = (done + order - delay) * step
+                    packet.duration = step
+                    packet.time_base = base
+                    packet.stream = stream
+                    yield packet
+        except (av.error.FFmpegError, OSError, IndexError) as error:
+            raise _lost(path, error) from error
+        done += len(ranks)
+
+
+def _sounds(speech: str, encoder: SoundEncoder, samples: int, edit_list: bool) -> Generator[Any]:
+    """The packets of the sound, exactly so many samples long."""
+    form, plan = encoder.form, fit(samples, edit_list)
+    with contextlib.closing(sound_blocks(speech, form.rate, form.channels, gapless=True)) as blocks:
+        packets = encoder.packets(exactly(blocks, samples, form.channels), plan.lead)
+        yield from packets if edit_list else ending(packets, plan.excess)
+
+
+def _seconds(packet: Any) -> float:
+    return float(packet.dts * packet.time_base)
 
 
 def _ranks(path: str, count: int) -> Any:
     """(count,) int64: for each packet in file order, the number of its frame in showing order."""
     try:
-        with av.open(f"file:{path}", options=_LOCAL) as source:
+        with open_made(path) as source:
             pts = [packet.pts for packet in source.demux(source.streams.video[0]) if packet.size]
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise StageError(Code.STITCH_FAILED, f"part {path} cannot be read: {error}", retryable=True) from error
+        raise _lost(path, error) from error
     if len(pts) != count or any(time is None for time in pts) or len(set(pts)) != count or not count:
         raise StageError(Code.STITCH_FAILED, f"part {path} has {len(pts)} frames, not {count}", retryable=True)
     ranks = np.empty(count, np.int64)
@@ -91,77 +188,8 @@ def _ranks(path: str, count: int) -> Any:
     return ranks
 
 
-def mux(
-    video: str,
-    speech_path: str,
-    out: str,
-    n_frames: int,
-    rate: Fraction,
-    metadata: dict[str, str],
-    timeout: float | None = None,
-) -> None:
-    """Put the picture of `video` (copied) and the speech (encoded once, padded with silence or cut to exactly
-    n_frames / rate seconds) into `out`; the container follows its extension.
-
-    Speech keeps its sample rate where it is 44.1 or 48 kHz and is mono or stereo AAC at 160 kbit/s or more (Opus in
-    .webm). The speech's first sample is heard with the first frame. metadata: container tags, such as comment.
-    timeout: seconds for ffmpeg; by default it grows with the length.
-    Raises InputError for the speech, StageError OUTPUT_FORMAT, STITCH_FAILED, DISK_FULL, TIMEOUT.
-    """
-    suffix = os.path.splitext(out)[1].lower()
-    if suffix not in OUTPUT_SUFFIXES:
-        raise StageError(Code.OUTPUT_FORMAT, f"cannot write {suffix or 'a file without extension'}: {out}")
-    speech = probe_speech(speech_path)
-    seconds = n_frames / rate
-    audio_rate, channels, codec = _audio_shape(speech, suffix)
-    samples = _whole_blocks(round(seconds * audio_rate), audio_rate, rate)
-    picture = ffmpeg.input(f"file:{video}", **_LOCAL)
-    sound = ffmpeg.input(f"file:{speech_path}", **_LOCAL).audio
-    layout = "stereo" if channels == 2 else "mono"
-    sound = (
-        sound.filter("asetpts", "N/SR/TB")
-        .filter("aresample", audio_rate)
-        .filter("aformat", sample_rates=audio_rate, channel_layouts=layout)
-        .filter("apad", whole_len=samples)
-        .filter("atrim", end_sample=samples)
-    )
-    arguments: dict[str, Any] = {
-        "c:v": "copy",
-        "c:a": codec,
-        "b:a": "160k" if channels == 1 else "192k",
-        "map_metadata": -1,
-        "map_chapters": -1,
-        "fflags": "+bitexact",
-    }
-    for number, (key, value) in enumerate(sorted(metadata.items())):
-        arguments[f"metadata:g:{number}"] = f"{key}={value}"
-    if suffix in (".mp4", ".mov", ".m4v"):
-        arguments["movflags"] = "+faststart+use_metadata_tags"
-        arguments["video_track_timescale"] = fine_time_base(rate).denominator
-    limit = timeout if timeout is not None else 120.0 + float(seconds)
-    run_ffmpeg(ffmpeg.output(picture.video, sound, f"file:{out}", **arguments), limit)
-
-
-def _audio_shape(speech: SpeechInfo, suffix: str) -> tuple[int, int, str]:
-    """(sample rate, channels, encoder) of the output's sound."""
-    channels = 1 if speech.channels <= 1 else 2
-    if suffix == ".webm":
-        return 48000, channels, "libopus"
-    if speech.sample_rate in _AAC_RATES:
-        return speech.sample_rate, channels, "aac"
-    return (44100 if speech.sample_rate % 11025 == 0 and speech.sample_rate < 44100 else 48000), channels, "aac"
-
-
-def _whole_blocks(samples: int, audio_rate: int, rate: Fraction) -> int:
-    """The number of samples to encode for `samples` heard ones.
-
-    AAC comes in blocks of 1024 and decoders play the last one whole. Above 40 frames a second that may be more than a
-    frame too long: then the sound ends with the block before, some milliseconds early.
-    """
-    extra = -samples % _AAC_BLOCK
-    if Fraction(extra, audio_rate) > Fraction(9, 10) / rate and samples > _AAC_BLOCK:
-        return samples - (_AAC_BLOCK - extra)
-    return samples
+def _lost(path: str, error: BaseException) -> StageError:
+    return StageError(Code.STITCH_FAILED, f"part {path} cannot be read: {error}", retryable=True)
 
 
 def _furthest(times: list[int], base: Fraction, rate: Fraction) -> Fraction:
@@ -174,7 +202,7 @@ def _furthest(times: list[int], base: Fraction, rate: Fraction) -> Fraction:
 
 def check_output(path: str, n_frames: int, rate: Fraction) -> None:
     """Read the finished film and compare: n_frames frames, each at its exact time at `rate` (to the container's own
-    clock), sound that begins at 0 and ends within one frame of the picture.
+    clock), sound that begins at 0 and ends with the picture: both to 10 ms, or to a frame where that is shorter.
 
     The sound is decoded. The picture's packets are counted and their times compared: they are copies out of parts that
     were decoded and counted when they were made.
@@ -182,7 +210,7 @@ def check_output(path: str, n_frames: int, rate: Fraction) -> None:
     """
     try:
         film: Any
-        with av.open(f"file:{path}", options=_LOCAL) as film:
+        with open_made(path) as film:
             if not film.streams.video or not film.streams.audio:
                 raise StageError(Code.VERIFY_FAILED, f"{path} lacks its picture or its sound")
             picture, sound = film.streams.video[0], film.streams.audio[0]
@@ -190,6 +218,7 @@ def check_output(path: str, n_frames: int, rate: Fraction) -> None:
             shown: list[int] = []
             first_sound: Fraction | None = None
             sound_end = Fraction(0)
+            block = Fraction(0)
             for packet in film.demux(picture, sound):
                 if packet.stream.type == "video":
                     if packet.size:
@@ -199,19 +228,29 @@ def check_output(path: str, n_frames: int, rate: Fraction) -> None:
                     time = frame.pts * frame.time_base
                     first_sound = time if first_sound is None else first_sound
                     sound_end = max(sound_end, time + Fraction(frame.samples, frame.sample_rate))
+                    block = Fraction(AAC_BLOCK, frame.sample_rate)
             base = picture.time_base
+            stated = sound.duration * sound.time_base if sound.duration else sound_end
     except (av.error.FFmpegError, OSError, TypeError) as error:
         raise StageError(Code.VERIFY_FAILED, f"{path} cannot be read back: {error}", retryable=True) from error
     count = len(shown)
     off = _furthest(shown, base, rate)
+    if 0 < sound_end - stated < block:
+        # An edit list ends the sound within its last block, which libav decodes whole.
+        sound_end = stated
     problems = []
     if count != n_frames:
         problems.append(f"{count} frames, not {n_frames}")
     if off > tick:
         problems.append(f"a frame {float(off) * 1000:.2f} ms off its time at {rate} frames a second")
-    if first_sound is None or abs(first_sound) > 1 / rate:
+    if first_sound is None or abs(first_sound) > sound_off(rate):
         problems.append("sound that does not begin with the picture")
-    if abs(sound_end - n_frames / rate) > 1 / rate:
+    if abs(sound_end - n_frames / rate) > sound_off(rate):
         problems.append(f"sound that ends {float(sound_end - n_frames / rate) * 1000:.1f} ms from the picture's end")
     if problems:
         raise StageError(Code.VERIFY_FAILED, f"{path} has {'; '.join(problems)}", retryable=True)
+
+
+def sound_off(rate: Fraction) -> Fraction:
+    """Seconds by which check_output() lets the sound begin or end beside the picture."""
+    return min(1 / rate, _SOUND_OFF)

@@ -99,6 +99,13 @@ def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.contai
     return container
 
 
+def open_made(path: str) -> av.container.InputContainer:
+    """Open a film that raydub wrote itself, as what its name says (.mkv, all others mp4) and as nothing else.
+    Raises av.error.FFmpegError, OSError or ValueError."""
+    form = "matroska" if path.lower().endswith(".mkv") else "mp4"
+    return av.open(f"file:{path}", format=form, options={"protocol_whitelist": "file", "enable_drefs": "0"})
+
+
 def packets_of(container: av.container.InputContainer, stream: Any) -> Iterator[Any]:
     """The packets of one stream in the file's order, then an empty one for the decoder's last frames. PyAV alone raises
     IndexError at the end of a file in which another stream appears on the way, as in transport streams. Tags that stand

@@ -63,6 +63,7 @@ def sound_blocks(
     channels: int,
     origin: Fraction | None = None,
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
+    gapless: bool = False,
 ) -> Generator[F32]:
     """The first audio stream of a file as (n, channels) float32 in blocks of BLOCK_FRAMES (the last one shorter), at
     flat memory. Nominally in [-1, 1]; lossy codecs and down-mixing go beyond, and nothing is cut off here.
@@ -73,6 +74,7 @@ def sound_blocks(
     frame: a stream that begins later is preceded by silence, one that begins earlier loses its beginning, both to the
     sample of the file's own rate. None: the stream's first sample is the first.
     Time stamps that leave a hole of more than 20 ms put silence there; those that overlap by as much cut the overlap.
+    gapless: no time stamp counts after the first, the samples follow each other: as media.audio hears speech.
 
     Raises InputError as sound_shape() does, and SPEECH_NO_STREAM where there is no sound, INPUT_LIMIT where there is
     more than limits.max_seconds of it.
@@ -84,7 +86,8 @@ def sound_blocks(
             hint = "name a file that has sound, or do without it"
             raise InputError(Code.SPEECH_NO_STREAM, f"{path} has no audio stream", hint=hint)
         stream = decodable(container.streams.audio[0], path, "sound")
-        pieces = _Pieces(path, channels, limits, Samples(channel_names(stream.codec_context)))
+        samples = Samples(channel_names(stream.codec_context))
+        pieces = _Pieces(path, channels, limits, samples, gapless)
         blocks = regrouped(_resampled(pieces.placed(container, stream, origin), pieces, rate), BLOCK_FRAMES)
         while (block := _next(blocks, path)) is not None:
             yield block
@@ -156,8 +159,9 @@ def _next(blocks: Iterator[F32], path: str) -> F32 | None:
 class _Pieces:
     """Decoded pieces of one stream in the wanted channels, at the stream's own rate, each where its time says."""
 
-    def __init__(self, path: str, channels: int, limits: ProbeLimits, samples: Samples) -> None:
+    def __init__(self, path: str, channels: int, limits: ProbeLimits, samples: Samples, gapless: bool) -> None:
         self.rate = 0
+        self._gapless = gapless
         self._path = path
         self._channels = channels
         self._limits = limits
@@ -177,7 +181,7 @@ class _Pieces:
             if origin is None:
                 origin = frame.pts * frame.time_base if frame.pts is not None else Fraction(0)
             at = (expected or 0) if frame.pts is None else self._place(frame, origin) + shift
-            if expected is not None and abs(at - expected) <= _HOLE * self.rate:
+            if expected is not None and (self._gapless or abs(at - expected) <= _HOLE * self.rate):
                 at = expected
             elif expected is not None and at < expected - _RESTART * self.rate:
                 shift += expected - at

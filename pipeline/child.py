@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from manifests.job import Job
-from media.ffmpeg import end_running
 from pipeline.claims import this_worker
 from pipeline.events import Item, Note
 from pipeline.lazy import LazyToolbox
@@ -75,8 +74,7 @@ def main() -> None:
 
 
 def leave() -> None:
-    """End this process and its programs now."""
-    end_running()
+    """End this process now."""
     os._exit(0)
 
 

@@ -27,8 +27,8 @@ class StepLimits:
     size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk. finishing: seconds
     allowed for each core second that restoring and upscaling are expected to take on a CPU; minutes a frame for the
     largest networks, so a machine may be that much slower than the one that was measured. stitch, per_joined_frame:
-    joining a job, by output frame. grace: from the first attempt to end a step to the next, harder one (see
-    pipeline.watchdog).
+    joining a job, by output frame. grace: seconds from the first attempt to end a step to the next, harder
+    one (see pipeline.watchdog).
     """
 
     flat: float | None = None

@@ -1,12 +1,10 @@
 """Ends what hangs. There is no way to stop a thread that sits in a codec's C code, so a step that overruns its limit is
 ended together with its process; the next worker finds the claim and knows what happened.
 
-Three lines, each for what the one before cannot reach:
-1. At the limit, running ffmpeg programs are killed by process group. A step that waited for one ends with an error, and
-   the worker lives on.
-2. A few seconds later the claim is marked and this process killed. That is for hangs in C code that has let go of the
-   interpreter, or in Python.
-3. A few seconds after that, a timer that needs no interpreter (faulthandler's) writes where every thread stood into a
+Two lines, the second for what the first cannot reach:
+1. At the limit the claim is marked and this process killed. That is for hangs in C code that has let go of the
+   interpreter, as the codecs do, or in Python.
+2. A few seconds after that, a timer that needs no interpreter (faulthandler's) writes where every thread stood into a
    file of the run and ends the process. That is for C code that hangs with the interpreter's lock.
 """
 
@@ -22,7 +20,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from media.ffmpeg import end_running
 from pipeline.claims import Claim, run_dir
 
 _log = logging.getLogger(__name__)
@@ -44,14 +41,12 @@ class Watchdog:
     @contextmanager
     def limit(self, seconds: float, claim: Claim) -> Iterator[None]:
         """The body may take this long. The process does not survive a body that takes longer and cannot be stopped."""
-        first = threading.Timer(seconds, self._end_programs, (claim, seconds))
-        second = threading.Timer(seconds + self._grace, self._end_process, (claim, seconds))
+        timer = threading.Timer(seconds, self._end_process, (claim, seconds))
+        timer.daemon = True
         with self._lock:
             self._watched = claim
-        for timer in (first, second):
-            timer.daemon = True
-            timer.start()
-        self._arm_last(seconds + 2 * self._grace)
+        timer.start()
+        self._arm_last(seconds + self._grace)
         try:
             yield
         finally:
@@ -59,20 +54,13 @@ class Watchdog:
             # Under the lock: a process that is being killed must not release the claim first.
             with self._lock:
                 self._watched = None
-            first.cancel()
-            second.cancel()
-
-    def _end_programs(self, claim: Claim, seconds: float) -> None:
-        with self._lock:
-            if self._watched is claim and (count := end_running()):
-                _log.warning("%d ffmpeg processes were ended after %.0f s", count, seconds)
+            timer.cancel()
 
     def _end_process(self, claim: Claim, seconds: float) -> None:
         with self._lock:
             if self._watched is not claim:
                 return
             claim.overran(seconds)
-            end_running()
             with suppress(OSError, ValueError, RuntimeError):
                 faulthandler.dump_traceback(file=self._trace_file(), all_threads=True)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -81,7 +69,7 @@ class Watchdog:
         try:
             faulthandler.dump_traceback_later(seconds, exit=True, file=self._trace_file())
         except (OSError, ValueError, RuntimeError) as error:
-            # Without a file for it the first two lines still stand.
+            # Without a file for it the first line still stands.
             _log.debug("no last line of the watchdog: %s", error)
 
     def _trace_file(self) -> Any:

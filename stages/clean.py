@@ -10,8 +10,8 @@ import numpy as np
 
 from media.frames import Frame, open_frames
 from media.info import VideoInfo
+from media.mux import assemble
 from media.probe import probe_video
-from media.rewrap import rewrap
 from media.writer import PartWriter, count_frames
 from media.yuv import to_bgr
 from raydub.errors import Code, InputError, StageError, UsageError
@@ -97,7 +97,7 @@ def _write_video(info: VideoInfo, faces: FacePlan, output: str) -> int:
                 writer.write(frame)
             kept = writer.close()
         if kept:
-            rewrap(part, temp, info.rate)
+            assemble([part], [kept], info.rate, temp, None, {})
             found = count_frames(temp)
             if found != kept:
                 raise StageError(Code.VERIFY_FAILED, f"{output} was to have {kept} frames and has {found}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from media.confine import make_folder
-from media.mux import check_output, join_parts, mux
+from media.mux import assemble, check_output
 from media.watch import Input, Watch
 from media.writable import check_writable
 from raydub import __version__
@@ -83,17 +83,14 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     store, temp = Store(plan.work_dir), temp_beside(goal)
     film = Input("video", plan.video.path, plan.video.identity, plan.video.look)
     watch = Watch([film, *plan.inputs], store.identities)
-    # The joined picture goes to the work folder: the output's disk holds the output alone.
-    picture = str(store.temp(".mp4"))
     try:
-        join_parts([part.path for part in parts], [part.frames for part in parts], plan.rate, picture)
-        mux(picture, plan.sound, temp, plan.n_frames, plan.rate, metadata(plan))
+        paths, counts = [part.path for part in parts], [part.frames for part in parts]
+        assemble(paths, counts, plan.rate, temp, plan.sound, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()
         digest = publish_output(temp, plan.job, root, store)
     except OSError as error:
         raise storage_error(error, goal) from error
     finally:
-        discard(picture)
         discard(temp)
     return Stitched(goal, plan.n_frames, float(plan.n_frames / plan.rate), digest)

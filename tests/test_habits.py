@@ -167,3 +167,20 @@ def test_nothing_large_is_committed() -> None:
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
     large = [f"{path.relative_to(ROOT)}" for path in paths if path.is_file() and path.stat().st_size > 8 * 2**20]
     assert large == []
+
+
+def test_files_are_opened_as_what_they_are_said_to_be() -> None:
+    """No reader is left to guess among all that FFmpeg knows, and no ffmpeg program is asked at all."""
+    loose, programs = [], []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "av.open":
+                said = {keyword.arg for keyword in node.keywords}
+                loose += [f"{path}:{node.lineno}"] if not said & {"format", "options"} else []
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            programs += [f"{path}: {name}" for name in names if name.split(".")[0] in ("ffmpeg", "imageio_ffmpeg")]
+            if isinstance(node, ast.Constant) and node.value in ("ffmpeg", "ffprobe") and path.name != "checks.py":
+                programs.append(f"{path}:{node.lineno}")
+    assert loose == []
+    assert programs == []

@@ -116,15 +116,12 @@ def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
 def _published(made: Any, output: Path, report: Path, script: str | None) -> dict[str, Any]:
     """The sound in the form that its name asks for, and the report beside it; returns what the report says. script:
     what the report is to name, None for a text."""
-    import ffmpeg
-
-    from media.ffmpeg import run_ffmpeg
+    from media.sound_file import convert_sound
     from raydub.files import discard, publish, temp_beside, write_atomic
 
     temp = temp_beside(output)
     try:
-        graph = ffmpeg.output(ffmpeg.input(f"file:{made.sound}").audio, f"file:{temp}", **{"fflags": "+bitexact"})
-        run_ffmpeg(graph, 120.0 + float(made.duration), Code.ENCODE_FAILED)
+        convert_sound(made.sound, temp, made.duration)
         publish(temp, output)
     finally:
         discard(temp)

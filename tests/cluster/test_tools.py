@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from typer.testing import CliRunner
 
+import media.mux
 from cluster import checks
 from cluster.cli import app
 from raydub.errors import Code, DependencyError
@@ -60,9 +64,29 @@ def test_doctor_finds_everything_here() -> None:
     assert "wav2lip" in next(check["hint"] for check in found["checks"] if check["name"] == "quality")
 
 
+def test_doctor_tries_the_ffmpeg_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the libraries, not of a program; by writing films and reading them back, not by a number."""
+    good = checks._ffmpeg()
+    assert good.state == "ok"
+    assert f"inside PyAV {av.__version__}" in good.found
+    assert "no ffmpeg program is used" in good.found
+    pictures = media.mux._pictures
+
+    def late(*arguments: Any) -> Iterator[Any]:
+        for packet in pictures(*arguments):
+            packet.pts += 999
+            yield packet
+
+    monkeypatch.setattr("media.mux._pictures", late)
+    bad = checks._ffmpeg()
+    assert bad.state == "missing"
+    assert "off its time" in bad.hint
+    assert "constraints.txt" in bad.hint
+
+
 def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> str:
-        raise DependencyError(Code.FFMPEG_MISSING, "no ffmpeg", hint="install it")
+        raise DependencyError(Code.DEPENDENCY_MISSING, "no ffmpeg", hint="install it")
 
     monkeypatch.setattr(checks, "_ffmpeg", absent)
     monkeypatch.setattr(checks, "_torch", lambda: 1 / 0)

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from cluster import jobs
 from cluster.cli import app
-from media.ffmpeg import ffmpeg_binary
 from media.probe import probe_speech, probe_video
 from media.sound import sound_shape
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from tests.cluster.clips import make_clip
 from tests.cluster.test_submit import Client
+from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_wav
 from tts.engines.find import COMMAND_VARIABLE
 
@@ -58,7 +58,7 @@ def with_sound(path: Path, seconds: float = 3.2) -> Path:
     make_clip(silent, seconds, side=128)
     write_wav(hum, 0.1 * np.sin(np.arange(round(seconds * 44100)) * 0.03), 44100)
     words = ["-i", silent, "-i", hum, "-c:v", "copy", "-c:a", "aac", "-ac", "2", "-shortest", path]
-    subprocess.run([ffmpeg_binary(), "-v", "error", "-y", *map(str, words)], check=True, timeout=60)
+    subprocess.run([ffmpeg_program(), "-v", "error", "-y", *map(str, words)], check=True, timeout=60)
     return path
 
 
@@ -110,7 +110,7 @@ def test_the_suffix_says_the_form(tmp_path: Path, suffix: str) -> None:
     said = invoke(*words, "--report", tmp_path / "r.json", "--json")
     assert said.exit_code == EXIT_OK, said.stderr
     info = probe_speech(str(output))
-    codecs = {".flac": "flac", ".mp3": "mp3", ".m4a": "aac", ".ogg": "vorbis", ".opus": "opus", ".WAV": "pcm_s16le"}
+    codecs = {".flac": "flac", ".mp3": "mp3", ".m4a": "aac", ".ogg": "opus", ".opus": "opus", ".WAV": "pcm_s16le"}
     assert info.codec.removesuffix("float") == codecs[suffix]
     document = json.loads(said.stdout)
     assert abs(info.seconds - document["seconds"]) < 0.1

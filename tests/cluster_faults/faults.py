@@ -21,17 +21,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ffmpeg
 import numpy as np
 
 from manifests.job import Job
-from media.ffmpeg import run_ffmpeg
 from pipeline.events import Planned
 from pipeline.steps import Toolbox, WorkSettings
 from pipeline.toolbox import StageToolbox
 from raydub.files import write_atomic
 from raydub.identity import identify
 from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from tests.pipeline.hazards import hang_in_libav
 
 FRAMES = 10
 SCRIPT = "faults.json"
@@ -131,8 +130,8 @@ def strike(fault: dict[str, Any], folder: Path) -> None:
         until = time.monotonic() + fault["seconds"]
         while not (folder / "go").exists() and time.monotonic() < until:
             time.sleep(0.02)
-    elif kind == "ffmpeg":
-        run_ffmpeg(ffmpeg.input("in.mp4").output("out.mp4"), timeout=3600)
+    elif kind == "libav":
+        hang_in_libav()
     elif kind == "storage":
         raise OSError(errno.EIO, "Input/output error")
     elif kind == "unpicklable":

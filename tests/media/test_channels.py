@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from media.ffmpeg import ffmpeg_binary
+
 from media.samples import Samples, Stereo, channel_names, mono, plain_layout
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from media.ffmpeg import ffmpeg_binary
 
 from media.audio import decode_speech
-from media.ffmpeg import ffmpeg_binary
 from media.frames import open_frames
 from media.info import VideoInfo
 from media.joined import joined

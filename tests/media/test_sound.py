@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.ffmpeg import ffmpeg_binary
 from media.flac import SoundWriter
 from media.info import ProbeLimits
 from media.probe import probe_video
 from media.sound import BLOCK_FRAMES, SoundShape, resample, sound_blocks, sound_shape
 from raydub.errors import Code, InputError, StageError
+from tests.ffmpeg import ffmpeg_program
 from tests.media.films import film
 from tests.tts.measuring import babble, read, tone, write
 
@@ -51,7 +51,7 @@ def stamped(path: Path, pieces: list[tuple[float, np.ndarray]], rate: int = RATE
 
 
 def ffmpeg(*arguments: str) -> None:
-    subprocess.run([ffmpeg_binary(), "-nostdin", "-y", "-loglevel", "error", *arguments], check=True)
+    subprocess.run([ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", *arguments], check=True)
 
 
 @pytest.mark.parametrize("begin", [0.0, 0.75, 2.5])

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from media.ffmpeg import ffmpeg_binary
 
 from media.audio import decode_speech
-from media.ffmpeg import ffmpeg_binary
 from media.probe import probe_speech
 from media.sound import sound_blocks
 from raydub.errors import Code, InputError

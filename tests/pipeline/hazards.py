@@ -20,10 +20,13 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import av
 
 from manifests.job import Job
 from pipeline.events import STAGES, Planned
@@ -75,12 +78,8 @@ def do_harm(hazard: str) -> None:
         raise StageError(Code.VERIFY_FAILED, "too few frames", retryable=True)
     elif hazard == "slow":
         time.sleep(0.3)
-    elif hazard == "ffmpeg":
-        import ffmpeg
-
-        from media.ffmpeg import run_ffmpeg
-
-        run_ffmpeg(ffmpeg.output(ffmpeg.input("file:none"), "file:none.mp4"), HANG_SECONDS)
+    elif hazard == "libav":
+        hang_in_libav()
     elif hazard == "hog":  # takes memory until there is no more; of address space there is 256 MiB more from here on
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.getrlimit(resource.RLIMIT_AS)[1]))
@@ -103,7 +102,7 @@ HAZARDS = (
     "exit",
     "verify",
     "slow",
-    "ffmpeg",
+    "libav",
     "hog",
 )
 
@@ -198,15 +197,12 @@ class FlakyConstructor(HazardToolbox):
             raise RuntimeError("the driver of the device did not answer")
 
 
-def sleeping_ffmpeg(folder: Path, children: bool = True) -> tuple[Path, Path]:
-    """Writes a program `ffmpeg` that hangs (and so does a child of its own) into `folder`, for PATH; returns it and
-    the file into which it writes the process ids, one a line."""
-    pids = folder / "pids"
-    program = folder / "ffmpeg"
-    child = f"sleep {HANG_SECONDS:.0f} & echo $! >> '{pids}'\n" if children else ""
-    program.write_text(f"#!/bin/sh\necho $$ >> '{pids}'\n{child}exec sleep {HANG_SECONDS:.0f}\n")
-    program.chmod(0o755)
-    return program, pids
+def hang_in_libav() -> None:
+    """Hangs in libav's C code, as a codec or a file system may make it: it opens a pipe into which nobody writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipe = os.path.join(folder, "pipe")
+        os.mkfifo(pipe)
+        av.open(pipe, format="mp4")
 
 
 def gone(pid: int, seconds: float = 10.0) -> bool:

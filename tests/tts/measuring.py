@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from media.ffmpeg import ffmpeg_binary
 from media.flac import SoundWriter
 from media.sound import sound_blocks
+from tests.ffmpeg import ffmpeg_program
 
 F32 = np.ndarray
 
 
 def by_ffmpeg(path: Path) -> tuple[float, float]:
     """(integrated LUFS, true peak dBTP) as the program's ebur128 filter tells them, to 0.1."""
-    command = [ffmpeg_binary(), "-hide_banner", "-nostdin", "-i", str(path), "-vn"]
-    command += ["-af", "ebur128=peak=true:framelog=quiet", "-f", "null", "-"]
+    command = [ffmpeg_program(), "-hide_banner", "-nostdin", "-nostats", "-i", str(path), "-vn"]
+    command += ["-af", "ebur128=peak=true", "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     summary = said[said.rindex("Summary:") :]
     loudness, peak = re.search(r"I:\s+(\S+) LUFS", summary), re.search(r"Peak:\s+(\S+) dBFS", summary)
@@ -29,10 +29,10 @@ def by_ffmpeg(path: Path) -> tuple[float, float]:
 
 
 def encoded(path: Path, channels: int) -> Path:
-    """The same as AAC, with the settings of media.mux."""
+    """The same as AAC, with the settings of media.encoder."""
     out = path.with_suffix(".m4a")
     rate = "160k" if channels == 1 else "192k"
-    command = [ffmpeg_binary(), "-nostdin", "-y", "-loglevel", "error", "-i", str(path), "-c:a", "aac", "-b:a", rate]
+    command = [ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", "-i", str(path), "-c:a", "aac", "-b:a", rate]
     subprocess.run([*command, str(out)], check=True)
     return out
 

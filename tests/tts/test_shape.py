@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.job import Job
-from media.ffmpeg import ffmpeg_binary
 from media.probe import probe_video
 from raydub.errors import Code, InputError
 from stages.timeline import plan_timeline
+from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_video, write_wav
 from tests.tts.measuring import babble, tone, write
 from tests.tts.track_support import job_of, sounding_video
@@ -165,7 +165,7 @@ def test_a_bed_cut_short(tmp_path: Path) -> None:
 def test_a_video_that_begins_late_gives_its_bed_an_origin(tmp_path: Path) -> None:
     """Its clock starts at the first frame, wherever that stands in the file."""
     early, late = with_sound(tmp_path, 48000, 1), str(tmp_path / "late.mkv")
-    command = [ffmpeg_binary(), "-nostdin", "-loglevel", "error", "-i", early, "-c", "copy"]
+    command = [ffmpeg_program(), "-nostdin", "-loglevel", "error", "-i", early, "-c", "copy"]
     command += ["-output_ts_offset", "1.5", "-avoid_negative_ts", "disabled", late]
     subprocess.run(command, check=True)
     found = shape(job_of(tmp_path, late, script="s.srt", bed="duck"))

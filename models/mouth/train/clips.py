@@ -23,6 +23,12 @@ import numpy.typing as npt
 from models.mouth.train.shapes import ShapeReader, mouth_shape, turned
 from raydub.errors import Code, InputError
 
+# Films and nothing that names other files.
+_LOCAL = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,flac,mp3,ogg",
+}
+
 F32 = npt.NDArray[np.float32]
 RATE = 16000
 _VERSION = 1
@@ -81,7 +87,7 @@ def _measure(path: Path, max_seconds: float) -> Clip:
     samples = read_sound(path, max_seconds)
     reader = ShapeReader()
     times: list[float] = []
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}", options=_LOCAL) as container:
         if not container.streams.video:
             raise InputError(Code.VIDEO_NO_STREAM, f"{path.name} has no picture")
         stream = container.streams.video[0]
@@ -112,7 +118,7 @@ def read_sound(path: str | Path, max_seconds: float = 600.0) -> F32:
     early one cut). Raises InputError (SPEECH_NO_STREAM, SPEECH_SILENT)."""
     pieces: list[F32] = []
     start: float | None = None
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}", options=_LOCAL) as container:
         if not container.streams.audio:
             raise InputError(Code.SPEECH_NO_STREAM, f"{Path(path).name} has no sound")
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)

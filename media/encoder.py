@@ -1,0 +1,140 @@
+"""Encoding sound onto one stream of an open container, so that it begins and ends on the sample.
+
+Lossy sound comes in blocks, and its first block is the encoder's delay. Containers say how much of the first block is
+not heard, and every reader obeys that. Of the last block some play all. So in mp4 and mov silence goes before the
+sound, as much as the last block would be short of: it is cut off with the delay, and the last block ends with the
+sound. Matroska's delay is the encoder's alone; there the last block says itself how much of it is not heard
+(DiscardPadding).
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.codec.context import Flags
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
+
+F32 = npt.NDArray[np.float32]
+
+AAC_BLOCK = 1024
+"""Samples of an AAC block, which are also the delay of libav's encoder."""
+
+_SAMPLE_FORMATS = {"aac": "fltp", "libmp3lame": "fltp", "libopus": "flt", "pcm_s16le": "s16"}
+_RATES = {
+    "aac": (44100, 48000),
+    "libmp3lame": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+    "libopus": (48000,),
+}
+_BITS = {1: 160_000, 2: 192_000}
+_SILENCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class SoundForm:
+    """How sound is stored. codec: libav's name of the encoder; rate: Hz; channels: 1 or 2."""
+
+    codec: str
+    rate: int
+    channels: int
+
+    @property
+    def layout(self) -> str:
+        """libav's name of the channels."""
+        return "mono" if self.channels == 1 else "stereo"
+
+
+def sound_form(codec: str, rate: int, channels: int) -> SoundForm:
+    """The form nearest to a sound of `rate` Hz and any number of channels that `codec` can store: where it has not the
+    rate, 44.1 kHz for its fractions and 48 kHz for all others; mono stays mono, everything else becomes stereo."""
+    if codec in _RATES and rate not in _RATES[codec]:
+        rate = 44100 if rate % 11025 == 0 and rate < 44100 in _RATES[codec] else 48000
+    return SoundForm(codec, rate, 1 if channels <= 1 else 2)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How `samples` heard ones lie in whole AAC blocks. lead: silent samples encoded before them; excess: what the last
+    block holds after them."""
+
+    samples: int
+    lead: int
+    excess: int
+
+
+def fit(samples: int, edit_list: bool) -> Fit:
+    """Where the silence goes that fills the last block: before the sound where an edit list cuts it off, else after it.
+
+    libav's reader of edit lists plays nothing where more is cut off a block than is heard of it and nothing follows. So
+    sounds of half a block or less (11 ms) keep the rest of their silence at the end, where the edit list says so.
+    """
+    short = -samples % AAC_BLOCK
+    lead = min(short, samples - 1) if edit_list else 0
+    return Fit(samples, lead, short - lead)
+
+
+class SoundEncoder:
+    """A stream of `container`, which is open for writing and has not begun, and the encoder that fills it."""
+
+    def __init__(self, container: Any, form: SoundForm) -> None:
+        """Raises av.error.FFmpegError or ValueError where the container cannot hold the form."""
+        self.form = form
+        options = {"bit_rate": _BITS[form.channels]} if form.codec in _RATES else {}
+        self.stream = container.add_stream(form.codec, rate=form.rate, layout=form.layout, **options)
+        self.stream.codec_context.format = _SAMPLE_FORMATS[form.codec]
+        self.stream.codec_context.flags |= Flags.bitexact
+        self.stream.disposition = av.stream.Disposition.default
+
+    def packets(self, blocks: Iterable[F32], lead: int = 0) -> Iterator[Any]:
+        """`lead` silent samples and the (n, channels) float32 blocks, encoded; time 0 is the first sample of blocks."""
+        at = -lead
+        silence = np.zeros((lead, self.form.channels), np.float32)
+        for block in itertools.chain([silence] if lead else [], blocks):
+            yield from self._encoded(block, at)
+            at += len(block)
+        yield from self.stream.encode(None)
+
+    def _encoded(self, block: F32, at: int) -> Iterator[Any]:
+        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self.form.layout)
+        frame.sample_rate = self.form.rate
+        frame.pts = at
+        frame.time_base = Fraction(1, self.form.rate)
+        yield from self.stream.encode(frame)
+
+
+def exactly(blocks: Iterable[F32], samples: int, channels: int) -> Iterator[F32]:
+    """So many sample frames of (n, channels) blocks, followed by silence where there are fewer."""
+    left = samples
+    for block in blocks:
+        yield block[:left]
+        left -= len(block)
+        if left <= 0:
+            return
+    while left > 0:
+        yield np.zeros((min(left, _SILENCE), channels), np.float32)
+        left -= _SILENCE
+
+
+def ending(packets: Iterable[Any], excess: int) -> Iterator[Any]:
+    """The same packets, the last one saying that its last `excess` samples are not to be heard."""
+    held = None
+    for packet in packets:
+        if held is not None:
+            yield held
+        held = packet
+    if held is None:
+        return
+    if excess:
+        # libav's form: samples to skip at the start and to discard at the end, and two reasons.
+        said = cast(Any, PacketSideData)(packet_sidedata_type_from_literal("skip_samples"), 10)
+        said.update(struct.pack("<IIBB", 0, excess, 0, 0))
+        held.set_sidedata(said)
+    yield held
