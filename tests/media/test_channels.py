@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media.ffmpeg import ffmpeg_binary
 
 from media.samples import Samples, Stereo, channel_names, mono, plain_layout
+from tests.ffmpeg import ffmpeg_program
 
 ROOT = Path(__file__).resolve().parents[2]
 # (suffix, codec, channels, layout that the maker is told or "", places of subwoofers).
@@ -61,7 +61,7 @@ def made(folder: Path, suffix: str, codec: str, count: int, layout: str) -> Path
     path = folder / f"{suffix}-{codec}-{count}-{layout}.{suffix}"
     levels = "|".join(f"{(number + 1) / 100}" for number in range(count))
     source = f"aevalsrc=exprs={levels}:s=48000:d=0.4" + (f":c={layout}" if layout else "")
-    call = [ffmpeg_binary(), "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source, "-c:a", codec]
+    call = [ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source, "-c:a", codec]
     subprocess.run([*call, "-b:a", "800k", "-strict", "-2", str(path)], check=True)
     return path
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from media.ffmpeg import ffmpeg_binary
 
 from media.audio import decode_speech
 from media.frames import open_frames
@@ -22,13 +21,14 @@ from media.sound import sound_blocks
 from raydub.errors import Code, InputError
 from stages.prepare import _warnings
 from stages.timeline import Timeline
+from tests.ffmpeg import ffmpeg_program
 from tests.media.films import film, number_of
 
 A, B = range(60), range(100, 160)
 
 
 def ffmpeg(*arguments: str) -> None:
-    subprocess.run([ffmpeg_binary(), "-nostdin", "-y", "-loglevel", "error", *arguments], check=True)
+    subprocess.run([ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", *arguments], check=True)
 
 
 def cat(path: Path, *parts: Path) -> Path:

@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from media.ffmpeg import ffmpeg_binary
 
 from media.audio import decode_speech
 from media.sound import sound_blocks
 from raydub.errors import Code, InputError
+from tests.ffmpeg import ffmpeg_program
 
 SOUNDS = {
     "wav": ["-c:a", "pcm_s16le"],
@@ -32,7 +32,7 @@ SOUNDS = {
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("seams") / f"x.{request.param}"
     source = "aevalsrc=exprs=0.3*sin(1900*t)+0.05*random(0):s=44100:d=4"
-    call = [ffmpeg_binary(), "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source]
+    call = [ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source]
     subprocess.run([*call, *SOUNDS[request.param], str(path)], check=True)
     return path
 

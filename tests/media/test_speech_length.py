@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from media.ffmpeg import ffmpeg_binary
 
 from media.audio import decode_speech
 from media.probe import probe_speech
 from media.sound import sound_blocks
 from raydub.errors import Code, InputError
+from tests.ffmpeg import ffmpeg_program
 
 CODECS = {
     "mkv": ["-c:v", "libx264", "-c:a", "aac"],
@@ -27,7 +27,7 @@ CODECS = {
 
 def made(path: Path, begin: float, seconds: float, *more: str, picture: float = 6.0) -> Path:
     """A film of `picture` seconds whose sound begins at `begin` and lasts `seconds`."""
-    call = [ffmpeg_binary(), "-nostdin", "-y", "-loglevel", "error"]
+    call = [ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error"]
     call += ["-f", "lavfi", "-i", f"color=c=gray:s=64x48:r=25:d={picture}", "-itsoffset", str(begin)]
     call += ["-f", "lavfi", "-i", f"aevalsrc=exprs=0.3*sin(2*PI*300*t):s=48000:d={seconds}"]
     subprocess.run([*call, "-map", "0:v", "-map", "1:a", *CODECS[path.suffix[1:]], *more, str(path)], check=True)
