@@ -29,7 +29,7 @@ from pipeline.driver import Driver, stopped_job
 from pipeline.events import Planned
 from pipeline.finished import Finished
 from pipeline.locks import RunLock
-from raydub.errors import Code, StageError
+from raydub.errors import Code, RaydubError, StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,8 @@ _WRITE_SECONDS = 3.0
 
 
 def run_jobs(request: RunRequest) -> RunReport:
-    """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started."""
+    """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started; the
+    results then say of each open job that it was skipped, and why."""
     check_results(request)
     for row in request.bad:
         for problem in row.errors:
@@ -64,6 +65,7 @@ class _Run:
         self._admitted = admitted
         self._finished = finished
         self._driver: Driver | None = None
+        self._refused: RaydubError | None = None  # why no job could be begun
         self._written: tuple[Path, ...] | None = None
         self._writing = False
         self._all_written = threading.Event()
@@ -104,7 +106,7 @@ class _Run:
         start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
         with StopWatch(self._last_words) as stop:
             try:
-                with executor_for(self._request, settings, len(jobs), progress, stop) as executor, progress:
+                with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
                     self._driver = Driver(
                         executor,
                         progress,
@@ -115,12 +117,14 @@ class _Run:
                     self._driver.run(jobs)
                     self._store_mb = getattr(executor, "store_peak_mb", 0.0)
                     self._write()
-            except (KeyboardInterrupt, SystemExit):
-                # While Ray starts, a signal may come as its SystemExit. Whoever is interrupted here has no more to do.
-                if not stop.asked:
-                    raise
+            except BaseException as error:
                 if self._written is None:
                     self._writing = False  # it may have been interrupted in the middle of that
+                    self._refused = error if isinstance(error, RaydubError) else None
+                    self._write()
+                # While Ray starts, a signal may come as its SystemExit. Whoever is interrupted here has no more to do.
+                if not stop.asked or not isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    raise
             finally:
                 end_run(settings.work_dir, settings.run_id)
             return stop.exit_code if stop.asked else 0
@@ -152,7 +156,7 @@ class _Run:
         """One result per row, in the manifest's order. Raises StageError INTERNAL if the counts did not reconcile."""
         request = self._request
         told = self._driver.stopped_here() if self._driver is not None else {}
-        worked = [told.get(job.id) or stopped_job(job) for job in self._admitted.open]
+        worked = [told.get(job.id) or stopped_job(job, self._refused) for job in self._admitted.open]
         refused = [JobResult.refused(row) for row in request.bad]
         places = {(job.id, job.line): (job.line or 0, place) for place, job in enumerate(request.jobs)}
         found = sorted(

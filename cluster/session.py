@@ -1,21 +1,32 @@
 """The Ray session of a command: connect to a running cluster or start a local one, quietly, and end only what we
-started."""
+started.
+
+A Ray of our own is for this user on this machine alone: every socket is bound to loopback, whoever speaks to one needs
+a token that is made for the session, and its files lie in a folder that nobody else can enter.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
+import secrets
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Any
 
+from cluster.address import HEAD, START, SUBMIT, no_cluster, reachable
+from cluster.private import private_folder
 from pipeline.pools import Node
 from raydub.errors import Code, DependencyError
 
 # A chunk's crops are a few MB and at most a few chunks wait between two stages.
 _OBJECT_STORE_MB = 512
-_CONNECT_SECONDS = 10.0
+_LOOPBACK = "127.0.0.1"
+_NODE_SECONDS = 4.0  # a raylet that starts beside us needs about one
+_UNIMPLEMENTED = "rpc_code: 12"
 _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -23,71 +34,218 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+def asked_address(address: str | None) -> str:
+    """The address that is meant: the given one, else RAY_ADDRESS, else "local"."""
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def is_connected() -> bool:
+    """Does this process have a Ray session already?"""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def is_own(address: str | None) -> bool:
     """Will ray_session(address) start a Ray of our own, to which no node can come later?"""
-    ray = sys.modules.get("ray")
-    connected = ray is not None and ray.is_initialized()
-    return not connected and (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+    return not is_connected() and asked_address(address) == "local"
 
 
 @contextmanager
-def ray_session(address: str | None = None, num_cpus: int | None = None, verbose: bool = False) -> Iterator[list[Node]]:
+def ray_session(
+    address: str | None = None,
+    num_cpus: int | None = None,
+    verbose: bool = False,
+    folder: Path | None = None,
+    found: Callable[[], None] = lambda: None,
+) -> Iterator[list[Node]]:
     """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray
     when there is no address and none in RAY_ADDRESS; yields the nodes. A session that exists already in this process
-    is used and left alone. Raises DependencyError CLUSTER_UNREACHABLE."""
+    is used and left alone. folder: for the files of a local Ray, see cluster.private. found: called when a cluster has
+    answered and is about to be joined. Raises DependencyError CLUSTER_UNREACHABLE."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    if address == "local":
-        # A Ray of our own listens on this machine only and ends with the command: a token would only be left behind.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        # Ray ends a worker that was idle for a second; for the next short job another one would have to import
-        # everything again, which takes longer than most stitches.
-        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
-    import ray
-
-    if ray.is_initialized():
+    if is_connected():
         yield _nodes()
         return
     # Ray prints lost nodes and dead actors to stdout, whatever log_to_driver says, the last of it while it shuts down;
     # stdout belongs to our document.
     with redirect_stdout(sys.stderr):
-        _connect(address, num_cpus, verbose)
+        address = asked_address(address)
+        if address == "local":
+            yield from _own(num_cpus, verbose, folder)
+        else:
+            yield from _joined(address, verbose, found)
+
+
+def _own(num_cpus: int | None, verbose: bool, given: Path | None) -> Iterator[list[Node]]:
+    # Ray ends a worker that was idle for a second; for the next short job another one would have to import everything
+    # again, which takes longer than most stitches.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
+    with nullcontext(given) if given is not None else private_folder() as folder, _own_token():
+        own = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_MB << 20}
+        with on_loopback():
+            # Ray opens its own folder to everybody, but nobody gets there through one that is private.
+            _init("local", verbose, **own, _temp_dir=str(folder / "r"))
         try:
+            check_loopback()
             yield _nodes()
         finally:
-            ray.shutdown()
+            _shutdown()
 
 
-def _connect(address: str, num_cpus: int | None, verbose: bool) -> None:
+def _joined(address: str, verbose: bool, found: Callable[[], None]) -> Iterator[list[Node]]:
+    place = reachable(address)
+    if address == "auto":
+        _use_own_token_file()
+    _check_head(address, place)
+    found()
+    _init(place, verbose)
+    try:
+        yield _nodes()
+    finally:
+        _shutdown()
+
+
+def _init(address: str, verbose: bool, **more: Any) -> None:
     import ray
 
     level = logging.INFO if verbose else logging.ERROR
-    host, colon, port = address.rpartition(":")
     try:
-        if colon and port.isdigit() and "/" not in address:
-            # Ray itself would try for minutes before it says that nobody is there.
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-        own = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_MB << 20}
         with nullcontext() if verbose else _hushed():
-            ray.init(
-                address=address,
-                log_to_driver=verbose,
-                logging_level=level,
-                **(own if address == "local" else {}),
-            )
+            ray.init(address=address, log_to_driver=verbose, logging_level=level, **more)
     except Exception as error:
         # ConnectionError, RuntimeError or ValueError, depending on what Ray found: for the user it is one thing.
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
         if address == "local":
-            message, hint = f"Ray does not start here: {why}", "is the machine very busy? try again, or use --no-ray"
-        else:
-            message = f"no Ray cluster at {address!r}: {why}"
-            hint = "start one with `ray start --head`, leave out --address for a local one, or use --no-ray"
-        raise DependencyError(Code.CLUSTER_UNREACHABLE, message, hint=hint) from error
+            message, hint = (
+                f"Ray does not start here: {said(error)}",
+                "is the machine very busy? try again, or --no-ray",
+            )
+            raise DependencyError(Code.CLUSTER_UNREACHABLE, message, hint=hint) from error
+        raise no_cluster(address, said(error), START) from error
     _quiet_data_log(level)
+
+
+def _shutdown() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def said(error: BaseException) -> str:
+    """All that an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """A new token for the block. It is handed to Ray's processes by their environment, which only this user can read,
+    and to nobody else: this process's variables become the user's own again at the end."""
+    kept = {name: os.environ.get(name) for name in _AUTH}
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+    _read_auth_anew()
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _read_auth_anew()
+
+
+def _read_auth_anew() -> None:
+    """Ray keeps mode and token from when it first read them."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """ray.init(address="local") in the block binds to loopback. On Linux Ray replaces a loopback address that it is
+    given by an outside one; on Windows and macOS it binds to loopback, unless it is told to form clusters. This makes
+    it do here what it does there."""
+    from ray._private import ray_constants
+
+    kept, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = kept
+
+
+def check_loopback() -> None:
+    """Raises DependencyError CLUSTER_UNREACHABLE when the Ray that was started would be open to other machines."""
+    import ray
+
+    place = ray.get_runtime_context().gcs_address
+    if place.rpartition(":")[0] != _LOOPBACK:
+        raise DependencyError(
+            Code.CLUSTER_UNREACHABLE,
+            f"Ray {ray.__version__} does not start on loopback alone (its head is at {place})",
+            hint="install the version of Ray that raydub asks for, or use --no-ray",
+        )
+
+
+def _use_own_token_file() -> None:
+    """As Ray does for a cluster on this machine, but not for one at an address, where the token would be shown to
+    whoever is there."""
+    from ray._raylet import AuthenticationTokenLoader
+
+    if "RAY_AUTH_MODE" not in os.environ and AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        _read_auth_anew()
+
+
+def _check_head(address: str, place: str) -> None:
+    """Does a head of our version answer, with our token, and has it a node on this machine? Raises DependencyError
+    CLUSTER_UNREACHABLE."""
+    import ray
+    from ray._common.usage.usage_lib import get_cluster_metadata
+    from ray._private.services import find_node_ids
+    from ray._private.utils import compute_version_info
+    from ray._raylet import GcsClient
+    from ray.exceptions import AuthenticationError
+
+    try:
+        with _hushed():
+            client = GcsClient(address=place)
+            about = get_cluster_metadata(client) or {}
+            nodes = client.get_all_node_info(timeout=_NODE_SECONDS)
+    except AuthenticationError as error:
+        raise no_cluster(address, *_about_token(str(error))) from error
+    except Exception as error:
+        if _UNIMPLEMENTED in str(error) or str(error).strip() == "RPC error:":
+            found = "a gRPC server that is no head is there (Ray Client's port, or a worker's)"
+            raise no_cluster(address, found, HEAD) from error
+        raise no_cluster(address, said(error), HEAD) from error
+    theirs, ours = (about.get("ray_version"), about.get("python_version")), compute_version_info()[:2]
+    if about and theirs != tuple(ours):
+        found = f"it runs Ray {theirs[0]} with Python {theirs[1]}, here is Ray {ours[0]} with Python {ours[1]}"
+        raise no_cluster(address, found, "install the cluster's versions here, or run `raydub submit`")
+    until = time.monotonic() + _NODE_SECONDS
+    living = {node_id.hex() for node_id, node in nodes.items() if node.state == 0}
+    while not living & set(find_node_ids()):
+        if time.monotonic() > until:
+            hint = f"start one here with `ray start --address {place}`, or {SUBMIT}"
+            raise no_cluster(address, f"it answers (Ray {ray.__version__}), but no node of it is this machine", hint)
+        time.sleep(0.2)
+        living |= {node_id.hex() for node_id in client.get_all_node_info(timeout=_NODE_SECONDS)}
+
+
+def _about_token(error: str) -> tuple[str, str]:
+    own = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        found = "it refuses our token" if "missing or incorrect" in error else f"no token: {error}"
+    else:
+        found = f"it wants a token, and RAY_AUTH_MODE is not set to token{' (a token is set)' if own else ''}"
+    return found, "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
 
 
 @contextmanager

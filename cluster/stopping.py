@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the run ends in order, and it ends soon, whatever the main thread is doing.
+"""Ctrl-C, SIGTERM, a closed terminal: the run ends in order, and it ends soon, whatever the main thread is doing.
 
 The first signal raises Stopped in the main thread, which then abandons what flies and writes its results. Ray blocks
 in native code at times, where no Python handler runs; so a small thread hears of each signal through the interpreter's
@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from raydub.tree import kill_below
 
 GRACE = 7.0
 """Seconds from the first signal to the end by force. Schedulers kill after 10 (docker) or 30 (Kubernetes)."""
@@ -26,7 +27,9 @@ _AGAIN = 0.05
 _ECHO = 0.3
 """Seconds in which a second signal is the echo of the first: some senders signal a process and its group."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGQUIT)
+"""Whoever starts a process with these ignored (nohup) wants it to go on without its terminal."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -61,7 +64,7 @@ class StopWatch:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number: 130 after SIGINT, 143 after SIGTERM."""
+        """128 + the signal's number: 129 after SIGHUP, 130 after SIGINT, 131 after SIGQUIT, 143 after SIGTERM."""
         return 128 + (self.signum or 0)
 
     def __enter__(self) -> Self:
@@ -69,7 +72,9 @@ class StopWatch:
             return self  # signals belong to the main thread: here they go on meaning what they meant
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        ignored = {signum for signum in _MAY_BE_IGNORED if handlers[signum] is signal.SIG_IGN}
+        self._before = {signum: handler for signum, handler in handlers.items() if signum not in ignored}
         self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self.arm()
         self._old_hook, sys.unraisablehook = sys.unraisablehook, self._lost
@@ -79,7 +84,7 @@ class StopWatch:
     def arm(self) -> None:
         """Take the signals (again): ray.init() puts a handler of its own in the place of ours."""
         if self._before:
-            for signum in SIGNALS:
+            for signum in self._before:
                 signal.signal(signum, self._raise)
 
     def __exit__(
@@ -146,31 +151,5 @@ class StopWatch:
 
 def end_process(code: int) -> None:
     """End this process now, and all that it started."""
-    end_descendants()
+    kill_below(os.getpid())
     os._exit(code)
-
-
-def end_descendants() -> list[int]:
-    """SIGKILL to every process that this one started, and to those that they started; returns their ids. Linux."""
-    parents = _parents()
-    found, todo = [], [os.getpid()]
-    while todo:
-        above = todo.pop()
-        children = [pid for pid, parent in parents.items() if parent == above]
-        found += children
-        todo += children
-    for pid in found:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-    return found
-
-
-def _parents() -> dict[int, int]:
-    """Parent of each process, as far as /proc tells."""
-    found: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            text = stat.read_text(encoding="utf-8", errors="replace")
-            # The name in brackets may hold anything: the state and the parent's id follow its last bracket.
-            found[int(stat.parent.name)] = int(text[text.rindex(")") + 2 :].split()[1])
-    return found

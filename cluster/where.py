@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cluster.request import RunRequest
 from cluster.stopping import StopWatch
+from manifests.job import Job
+from pipeline.lazy import MakeToolbox, find
 from raydub.errors import Code, DependencyError
 
 if TYPE_CHECKING:
     from pipeline.driver import Executor
+    from pipeline.events import Note
+    from pipeline.graph import RayExecutor
     from pipeline.pools import Node, Pools
     from pipeline.progress import Progress
     from pipeline.steps import WorkSettings
@@ -23,15 +28,20 @@ _POLL = 1.0
 
 @contextmanager
 def executor_for(
-    request: RunRequest, settings: WorkSettings, jobs: int, progress: Progress, stop: StopWatch
+    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress, stop: StopWatch
 ) -> Iterator[Executor]:
-    """The executor of a run. What flies at its end is abandoned, and everything that was started for it is ended.
-    Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
+    """The executor of a run of `jobs`. What flies at its end is abandoned, and everything that was started for it is
+    ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
+    from cluster.session import is_connected
+
     with ExitStack() as stack:
-        if request.use_ray:
-            yield _on_ray(stack, request, settings, jobs, progress, stop)
-        else:
+        if not request.use_ray:
             yield _beside(stack, request, settings, progress)
+        elif is_connected():
+            stop.arm()  # Ray has a handler of its own
+            yield ray_executor(stack, replace(request, jobs=tuple(jobs)), settings, find(TOOLBOX), progress.note)
+        else:
+            yield _on_ray(stack, request, settings, jobs, progress)
 
 
 def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: Progress) -> Executor:
@@ -42,35 +52,43 @@ def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progr
 
         if not torch.cuda.is_available():
             raise _no_gpu("torch sees no GPU here that works", "leave out --device, or install a driver")
-    executor = SupervisedExecutor(settings, TOOLBOX, progress)
+    executor = SupervisedExecutor(settings, TOOLBOX, progress, stall=request.stall_timeout)
     stack.callback(executor.close)
     return executor
 
 
 def _on_ray(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: int, progress: Progress, stop: StopWatch
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress
 ) -> Executor:
-    from cluster.session import is_own, ray_session
+    from cluster.ray_process import RayProcess
 
-    own = is_own(request.address)
-    stack.enter_context(ray_session(request.address, request.num_cpus, request.verbose))
-    stop.arm()
+    executor = RayProcess(request, settings, jobs, TOOLBOX, progress)
+    stack.callback(executor.close)
+    executor.start()
+    return executor
+
+
+def ray_executor(
+    stack: ExitStack,
+    request: RunRequest,
+    settings: WorkSettings,
+    tools: MakeToolbox,
+    note: Callable[[Note], None],
+    *,
+    own: bool = False,
+    pulse: Callable[[], None] = lambda: None,
+) -> RayExecutor:
+    """The executor of a process that is connected to Ray, which ends with the stack. own: no node can come later.
+    Raises DependencyError NO_GPU."""
     from pipeline.graph import Patience, RayExecutor
     from pipeline.progress import Poller
-    from pipeline.toolbox import StageToolbox
 
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
     plan = planner(request)
-
-    executor = RayExecutor(
-        settings,
-        StageToolbox,
-        plan(nodes, jobs),
-        patience=Patience(stall=request.stall_timeout),
-        plan=plan,
-    )
+    patience = Patience(stall=request.stall_timeout)
+    executor = RayExecutor(settings, tools, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
     stack.callback(executor.close)
-    stack.enter_context(Poller(executor.notes, progress.note))
+    stack.enter_context(Poller(executor.notes, note))
     return executor
 
 

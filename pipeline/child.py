@@ -32,15 +32,17 @@ BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from pipeline.c
 
 
 class Line:
-    """Messages to the parent, one JSON object each."""
+    """Messages to the parent, one JSON object each; any thread may send."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._lock = threading.Lock()
 
     def send(self, **message: Any) -> None:
         """Send, and leave quietly when nobody is there any more."""
         try:
-            self._connection.send_bytes(json.dumps(message).encode())
+            with self._lock:
+                self._connection.send_bytes(json.dumps(message).encode())
         except OSError:
             leave()
 
@@ -55,8 +57,10 @@ class Line:
 
 def main() -> None:
     """Serve the parent until it hangs up."""
-    # Ctrl-C reaches everybody in the terminal's group: it is the parent's to decide what becomes of the work.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The terminal's keys and its end reach everybody in its group: it is the parent's to decide what becomes of the
+    # work.
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(signum, signal.SIG_IGN)
     # Linux only: elsewhere the closed socket says it, to a child whose interpreter still runs.
     die_with_parent()
     os.set_inheritable(int(sys.argv[1]), False)

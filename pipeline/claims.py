@@ -118,16 +118,17 @@ class Claims:
             count += 1
         return count
 
-    def somebody_works(self, alive: Callable[[Mapping[str, Any]], bool]) -> bool:
-        """Is any piece of work under way: claimed, not ended, within its time limit (the record's `limit_s`), on a node
-        that is there, by a process that nobody knows to be dead? Never raises. The limit is counted from `started` by
-        the clock of another machine: a wrong clock costs patience, no work."""
+    def somebody_works(self, alive: Callable[[Mapping[str, Any]], bool], margin: float = 0.0) -> bool:
+        """Is any piece of work under way: claimed, not ended, within its time limit (the record's `limit_s`, and
+        `margin` seconds for whoever ends what is over it), on a node that is there, by a process that nobody knows to
+        be dead? Never raises. The limit is counted from `started` by the clock of another machine: a wrong clock costs
+        patience, no work."""
         for path in self._all_unended():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads(path.read_bytes())
                 here = record["host"] == socket.gethostname() and record.get("born")
                 dead = here and not process_lives(record)
-                if not dead and time.time() - record["started"] < record["limit_s"] and alive(record):
+                if not dead and time.time() - record["started"] < record["limit_s"] + margin and alive(record):
                     return True
         return False
 

@@ -247,8 +247,9 @@ def _problem(state: JobState) -> RaydubError | None:
     return unasked(made["frames"], made["synthesised"], state.warnings())
 
 
-def stopped_job(job: Job, **more: Any) -> JobResult:
-    """The result of a job that was not done because the user stopped the run."""
-    stop = InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
-    said = {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint}
+def stopped_job(job: Job, why: RaydubError | None = None, **more: Any) -> JobResult:
+    """The result of a job that was not done because the user stopped the run, or because of what kept the run from
+    beginning."""
+    stop = why or InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
+    said = {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint or None}
     return JobResult(status="skipped", **JobResult.asked(job), **said, **more)

@@ -50,6 +50,15 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
     return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: please report it with the log")
 
 
+def stalled(seconds: float) -> StageError:
+    """Nothing moved for so long."""
+    return StageError(
+        Code.STALLED,
+        f"nothing moved for {seconds:.0f} s: the workers or their nodes are gone, or none of them is up to the work",
+        hint="bring nodes back and run again: finished parts are kept; --stall-timeout changes the patience",
+    )
+
+
 @contextmanager
 def while_loading(what: str) -> Iterator[None]:
     """For code that builds a worker or loads a model. A device that did not answer, a library that stumbled at start:

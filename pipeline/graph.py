@@ -23,14 +23,14 @@ from pipeline.board import end_workers, start_board
 from pipeline.claims import Claims
 from pipeline.dataset import blocks, build, stitch
 from pipeline.events import Assembled, Failed, Item, Note, Planned
-from pipeline.failures import failed
+from pipeline.failures import failed, stalled
 from pipeline.feed import Feed
 from pipeline.lazy import MakeToolbox
 from pipeline.nodes import LivingNodes, nodes_now, store_used_mb
 from pipeline.pools import Node, Pools, plan_pools
 from pipeline.rows import Row, pack, pack_job, unpack
 from pipeline.steps import WorkSettings
-from pipeline.trouble import as_run_error, is_loss, stalled
+from pipeline.trouble import as_run_error, is_loss
 from raydub.errors import Code, StageError
 from stages.types import Part
 
@@ -53,7 +53,8 @@ class Patience:
 class RayExecutor:
     """Runs jobs on the connected Ray cluster. See pipeline.driver.Executor.
 
-    plan: pools for the nodes that there are now, when a new dataset is needed.
+    plan: pools for the nodes that there are now, when a new dataset is needed. pulse: called several times a second by
+    the thread that follows the work, unless Ray keeps it.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class RayExecutor:
         patience: Patience | None = None,
         plan: Callable[[Sequence[Node], int], Pools] = plan_pools,
         clock: Callable[[], float] = time.monotonic,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._tools = tools
@@ -72,6 +74,7 @@ class RayExecutor:
         self._patience = patience or Patience()
         self._plan = plan
         self._clock = clock
+        self._pulse = pulse
         self._alive = LivingNodes(nodes_now)
         self._board = start_board()
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
@@ -100,12 +103,12 @@ class RayExecutor:
             self._replan(len(open_jobs))
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
-        """Queue a job's stitch."""
+        """Queue a job's stitch; any thread may. It starts when the thread that follows the work comes by."""
         self._waiting.append((job, job_dir, [pack(part) for part in parts]))
-        self._start_stitches()
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that ended since the last call; with `wait`, all of them."""
+        self._start_stitches()
         while self._running:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_TICK if wait else 0)
             if not ready:
@@ -201,6 +204,7 @@ class RayExecutor:
                 raise _NodesLost
 
     def _check_stall(self) -> None:
+        self._pulse()
         if self._clock() - self._moved <= self._patience.stall:
             return
         if not self._somebody_works():

@@ -6,24 +6,19 @@ deaths, and what has ended two processes is not begun a third time, so the other
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from manifests.job import Job
 from pipeline.child import BOOT, with_blob, without_blob
 from pipeline.claims import Claims
 from pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
+from pipeline.failures import stalled
 from pipeline.lazy import MakeToolbox, reference
+from pipeline.offspring import Offspring
 from pipeline.rows import pack
 from pipeline.steps import WorkSettings
 from raydub.errors import Code, RaydubError, StageError
@@ -33,6 +28,7 @@ UNCHARGED_DEATHS = 3
 """Processes in a row that may die without working on anything. It is then the machine's fault, not a chunk's."""
 
 _LEAVE_SECONDS = 3.0
+_LOOK_EVERY = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -40,22 +36,35 @@ class SupervisedExecutor:
     """Runs jobs one after the other in a child process. See pipeline.driver.Executor; close() it at the end.
 
     tools: a class or function at the top of a module, or "package.module:Name", which spares this process the import.
+    stall: seconds without any sign of progress, until the run is given up. A step that is under way within its own time
+    limit is one; a child that was stopped cannot keep that limit itself, so it is counted here.
     All methods are for one thread: on Linux the child dies with the thread that started it.
     """
 
-    def __init__(self, settings: WorkSettings, tools: MakeToolbox | str, reporter: Reporter | None = None) -> None:
+    def __init__(
+        self,
+        settings: WorkSettings,
+        tools: MakeToolbox | str,
+        reporter: Reporter | None = None,
+        *,
+        stall: float = 1800.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._tools = reference(tools)
         self._reporter = reporter or Silent()
         self._claims = Claims(settings.work_dir, settings.run_id)
-        self._child: _Child | None = None
+        self._child: Offspring | None = None
+        self._stall = stall
+        self._clock = clock
+        self._moved = clock()
         self._uncharged = 0
         self._stitches: deque[dict[str, Any]] = deque()
         self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """Everything that happens, as it happens. After the death of a child its job's plan and finished parts come
-        again. Raises StageError WORKER_LOST when no child stays alive."""
+        again. Raises StageError WORKER_LOST when no child stays alive, STALLED when nothing moves."""
         for job in jobs:
             yield from self._obeyed({"job": job.model_dump(mode="json")}, job.id)
             self._join()
@@ -75,7 +84,7 @@ class SupervisedExecutor:
     def close(self) -> None:
         """End the child and its programs. What it was doing is left undone; nothing is half published."""
         if self._child is not None:
-            self._child.end()
+            self._child.end(_LEAVE_SECONDS)
             self._child = None
 
     def _join(self) -> None:
@@ -89,11 +98,16 @@ class SupervisedExecutor:
         """What comes of an order, given to as many children as it takes. It ends: each death is charged to a piece of
         the job's work, of which there are so many and each bears two, or counts towards UNCHARGED_DEATHS."""
         while True:
-            child = self._child = self._child or _Child(self._settings, self._tools)
+            child = self._child = self._child or self._start()
+            self._moved = self._clock()
             try:
                 child.send(order)
                 while True:
-                    message = child.receive()
+                    message = child.receive(_LOOK_EVERY)
+                    if message is None:
+                        self._check_stall()
+                        continue
+                    self._moved = self._clock()
                     if "note" in message:
                         self._reporter.note(Note(**message["note"]))
                     elif "item" in message:
@@ -108,9 +122,21 @@ class SupervisedExecutor:
                 self.close()
                 raise
 
-    def _bury(self, child: _Child, job_id: str) -> None:
+    def _start(self) -> Offspring:
+        hello = {"settings": dataclasses.asdict(self._settings), "tools": self._tools}
+        return Offspring(BOOT, hello)
+
+    def _check_stall(self) -> None:
+        """Raises StageError STALLED. The same rule as on Ray."""
+        if self._clock() - self._moved <= self._stall:
+            return
+        # At its limit the child ends itself, which takes it three steps; only one that is stopped does not.
+        if not self._claims.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
+            raise stalled(self._stall)
+
+    def _bury(self, child: Offspring, job_id: str) -> None:
         self._child = None
-        how = child.end()
+        how = child.end(_LEAVE_SECONDS)
         charged = [death["work"] for death in self._claims.left_by(job_id, child.pid)]
         _log.warning(
             "the working process %d died (%s) %s", child.pid, how, f"in {charged[-1]}" if charged else "between steps"
@@ -118,49 +144,6 @@ class SupervisedExecutor:
         self._uncharged = 0 if charged else self._uncharged + 1
         if self._uncharged >= UNCHARGED_DEATHS:
             raise _lost(how)
-
-
-class _Child:
-    """The working process, and the line to it."""
-
-    def __init__(self, settings: WorkSettings, tools: str) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, str(theirs.fileno()), json.dumps(sys.path)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-        self.pid = self._process.pid
-        self._line = Connection(ours.detach())
-        hello = {"parent": os.getpid(), "settings": dataclasses.asdict(settings), "tools": tools}
-        with suppress(OSError):
-            # A child that is dead already is noticed at its first order.
-            self.send(hello)
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Raises OSError when the child is dead."""
-        self._line.send_bytes(json.dumps(message).encode())
-
-    def receive(self) -> dict[str, Any]:
-        """The next message. Raises EOFError or OSError when the child is dead."""
-        message: dict[str, Any] = json.loads(self._line.recv_bytes())
-        return message
-
-    def end(self) -> str:
-        """Make sure that the process is gone; says how it ended."""
-        self._line.close()
-        try:
-            # It leaves by itself when the line is closed, and takes its programs along.
-            code = self._process.wait(_LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code >= 0:
-            return f"exit {code}"
-        with suppress(ValueError):
-            return signal.Signals(-code).name
-        return f"signal {-code}"
 
 
 def _lost(how: str) -> RaydubError:

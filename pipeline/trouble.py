@@ -5,17 +5,8 @@ from __future__ import annotations
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError, RayTaskError, UserCodeException
 
-from pipeline.failures import as_raydub_error
+from pipeline.failures import as_raydub_error, stalled
 from raydub.errors import Code, RaydubError, StageError
-
-
-def stalled(seconds: float) -> StageError:
-    """Nothing moved for so long."""
-    return StageError(
-        Code.STALLED,
-        f"nothing moved for {seconds:.0f} s: the workers or their nodes are gone, or none of them is up to the work",
-        hint="bring nodes back and run again: finished parts are kept; --stall-timeout changes the patience",
-    )
 
 
 def as_run_error(error: BaseException, stage: str, stall_seconds: float) -> RaydubError:

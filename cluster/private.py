@@ -1,0 +1,84 @@
+"""A folder for one session of Ray that nobody else can look into, and that is gone afterwards.
+
+Ray makes its session folders and their sockets accessible to everybody. Its own folder therefore lies inside one that
+only this user may enter. A lock tells the folders of living owners from those that a killed one left, which the next
+session sweeps.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from raydub.errors import Code, DependencyError
+
+PREFIX = "raydub-ray-"
+_LOCK = "owner"
+# A unix socket's path has at most 107 bytes, of which "/r/session_<date>_<pid>/sockets/plasma_store" takes this many.
+_BELOW = 68
+_SOCKET_PATH = 107
+_YOUNG = 60.0  # seconds
+
+
+class PrivateFolder:
+    """A folder of mode 0700, locked by this process. remove() it at the end. Raises DependencyError
+    CLUSTER_UNREACHABLE when none can be made."""
+
+    def __init__(self, places: Iterable[str] | None = None) -> None:
+        made = None
+        for place in dict.fromkeys(places or (tempfile.gettempdir(), "/tmp", "/var/tmp")):
+            if len(os.fsencode(os.path.join(place, PREFIX))) + 8 + _BELOW > _SOCKET_PATH:
+                continue
+            _sweep(Path(place))
+            with suppress(OSError):
+                made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+                self._lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                break
+        if made is None:
+            raise DependencyError(
+                Code.CLUSTER_UNREACHABLE,
+                "Ray does not start here: no temporary folder can be written whose path is short enough for sockets",
+                hint="free some space in /tmp, or set TMPDIR to a short path, or use --no-ray",
+            )
+        self.path = made
+
+    def remove(self) -> None:
+        """Remove it with all that is in it. Never raises."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            os.close(self._lock)
+            self._lock = -1
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A PrivateFolder for the block."""
+    made = PrivateFolder()
+    try:
+        yield made.path
+    finally:
+        made.remove()
+
+
+def _sweep(place: Path) -> None:
+    """Remove the folders of this user whose owner is dead."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            about = folder.lstat()
+            # A young one may not be locked yet.
+            if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode) or time.time() - about.st_mtime < _YOUNG:
+                continue
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

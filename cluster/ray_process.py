@@ -1,0 +1,193 @@
+"""Jobs on Ray, from a process of its own (cluster.ray_child): whatever becomes of Ray and of that process, this one
+goes on, says why, and writes the results."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from cluster.address import no_cluster, reachable
+from cluster.private import PrivateFolder
+from cluster.ray_child import BOOT, LEAVE_SECONDS
+from cluster.request import RunRequest
+from cluster.session import asked_address
+from manifests.job import Job
+from pipeline.child import with_blob, without_blob
+from pipeline.events import Assembled, Failed, Item, Note, Reporter
+from pipeline.failures import stalled
+from pipeline.offspring import Offspring
+from pipeline.rows import pack
+from pipeline.steps import WorkSettings
+from raydub import errors
+from raydub.errors import Code, DependencyError, RaydubError, StageError
+from raydub.process import born
+from stages.types import Part
+
+# Loading Ray takes 2 to 4 s, on a busy machine 15; the address itself was looked at before.
+_ANSWER_SECONDS = 30.0
+_JOIN_SECONDS = 60.0
+_START_SECONDS = 180.0
+_MARGIN = 15.0  # beyond --stall-timeout, which the process keeps itself while it can
+_LOOK_EVERY = 0.5
+_KEPT = "run again: finished parts are kept"
+
+
+class RayProcess:
+    """See pipeline.driver.Executor. start() it first and close() it at the end; one thread only.
+
+    jobs: all that items() will be asked for; tools: "package.module:Name" of the toolbox.
+    """
+
+    def __init__(
+        self, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], tools: str, reporter: Reporter
+    ) -> None:
+        self._request, self._settings, self._jobs, self._tools = request, settings, jobs, tools
+        self._reporter = reporter
+        self._address = asked_address(request.address)
+        self._child: Offspring | None = None
+        self._folder: PrivateFolder | None = None
+        self._daemons: dict[str, tuple[int, str]] = {}
+        self._stitching: set[str] = set()
+        self._error: RaydubError | None = None
+        self._through = False
+        self.store_peak_mb = 0.0
+        """Most of the object stores that was seen in use, MiB, all nodes together."""
+
+    def start(self) -> None:
+        """Start or join Ray. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
+        own = self._address == "local"
+        if not own:
+            reachable(self._address)
+        self._folder = PrivateFolder()
+        request = {
+            name: getattr(self._request, name)
+            for name in ("num_cpus", "workers", "device", "verbose", "wait_gpu", "stall_timeout")
+        }
+        hello = {
+            "program": sys.argv[0],
+            "folder": str(self._folder.path),
+            "request": {**request, "address": self._address},
+            "jobs": [job.model_dump(mode="json") for job in self._jobs],
+            "settings": dataclasses.asdict(self._settings),
+            "tools": self._tools,
+        }
+        self._child = Offspring(BOOT, hello, own_session=True)
+        if not own:
+            self._await("found", _ANSWER_SECONDS, "nothing that answers like Ray's head")
+        for name, pid in self._await(
+            "joined", _START_SECONDS if own else _JOIN_SECONDS, "it does not let us in"
+        ).items():
+            self._daemons[name] = (pid, born(pid))
+        self._await("ready", _JOIN_SECONDS + self._request.wait_gpu, "it does not say what it has")
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        """Everything that happens, as it happens, in no order; stitches that ended, too. Raises StageError STALLED,
+        WORKER_LOST."""
+        while not self._through:
+            yield from self._next()
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
+        """Queue a job's stitch."""
+        self._stitching.add(job.id)
+        rows = [without_blob(pack(part)) for part in parts]
+        with suppress(OSError):  # a dead one is noticed when it is listened to
+            self._alive().send({"job": job.model_dump(mode="json"), "job_dir": job_dir, "parts": rows})
+
+    def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
+        """With `wait`, stitches as they end, until all have ended. Raises StageError STALLED, WORKER_LOST."""
+        while wait and self._stitching:
+            for item in self._next():
+                if isinstance(item, (Assembled, Failed)):
+                    yield item
+
+    def close(self) -> None:
+        """End what flies, the process, and all that it started, and remove Ray's files. Never raises, takes a few
+        seconds."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.end(LEAVE_SECONDS + 1.0)
+        if self._folder is not None:
+            self._folder.remove()
+
+    def _next(self) -> Iterator[Item]:
+        """What the next message brings, which may be nothing; waits for one."""
+        message = self._receive(self._request.stall_timeout + _MARGIN, lambda: stalled(self._request.stall_timeout))
+        if "item" in message:
+            item = with_blob(message["item"])
+            if isinstance(item, (Assembled, Failed)):
+                self._stitching.discard(item.job_id)
+            yield item
+        elif "through" in message:
+            self._through = True
+
+    def _await(self, what: str, seconds: float, else_: str) -> Any:
+        """The message of that name. Raises DependencyError CLUSTER_UNREACHABLE when none comes."""
+        until = time.monotonic() + seconds
+        try:
+            while True:
+                left = max(0.0, until - time.monotonic())
+                message = self._receive(left, lambda: self._no_start(f"{else_} within {seconds:.0f} s"))
+                if what in message:
+                    return message[what]
+        except StageError as error:
+            raise self._no_start(error.message) from error
+
+    def _no_start(self, found: str) -> DependencyError:
+        if self._address != "local":
+            return no_cluster(self._address, found)
+        hint = "is the machine very busy, or its memory full? try again, or use --no-ray"
+        return DependencyError(Code.CLUSTER_UNREACHABLE, f"Ray does not start here: {found}", hint=hint)
+
+    def _receive(self, seconds: float, silent: Callable[[], RaydubError]) -> Mapping[str, Any]:
+        """The next message that is not only a note. Raises what the process raised, `silent` when it says nothing for
+        so long, StageError WORKER_LOST when it or one of Ray's own processes has died."""
+        until = time.monotonic() + seconds
+        child = self._alive()
+        while True:
+            try:
+                message = child.receive(min(_LOOK_EVERY, max(0.0, until - time.monotonic())))
+            except (EOFError, OSError):
+                raise self._lost(child) from None
+            if message is None:
+                self._check_daemons()
+                if time.monotonic() >= until:
+                    raise silent()
+            elif "note" in message:
+                self._reporter.note(Note(**message["note"]))
+            elif "error" in message:
+                raise _rebuilt(message)
+            else:
+                self.store_peak_mb = max(self.store_peak_mb, message.get("store_mb", 0.0))
+                self._check_daemons()
+                return message
+
+    def _check_daemons(self) -> None:
+        for name, (pid, birth) in self._daemons.items():
+            if birth and born(pid) != birth:
+                raise StageError(Code.WORKER_LOST, f"Ray's {name} (process {pid}) has died", hint=_KEPT, retryable=True)
+
+    def _lost(self, child: Offspring) -> RaydubError:
+        if self._error is None:
+            how = child.end(LEAVE_SECONDS)
+            self._child = None
+            who = "the process that speaks to Ray" if self._daemons else "the process that speaks to the cluster"
+            hint = f"look at the machine's memory, and at the cluster's head; {_KEPT}"
+            self._error = StageError(Code.WORKER_LOST, f"{who} has died ({how})", hint=hint, retryable=True)
+        return self._error
+
+    def _alive(self) -> Offspring:
+        if self._child is None:
+            raise self._error or StageError(Code.WORKER_LOST, "Ray is not running", hint=_KEPT)
+        return self._child
+
+
+def _rebuilt(message: Mapping[str, Any]) -> RaydubError:
+    """The error that the process told of."""
+    state = dict(message["error"])
+    code, text = Code(state.pop("code")), state.pop("message")
+    built: RaydubError = getattr(errors, message["kind"], StageError)(code, text, **state)
+    return built
