@@ -71,6 +71,7 @@ def main() -> None:
     settings = settings_of(hello["settings"])
     line = Line(connection)
     steps = Steps(settings, LazyToolbox(hello["tools"], settings), line, worker=this_worker())
+    line.send(ready=True)
     for order in _orders(connection):
         for item in _obey(steps, order):
             line.item(item)

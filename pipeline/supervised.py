@@ -29,6 +29,7 @@ UNCHARGED_DEATHS = 3
 
 _LEAVE_SECONDS = 3.0
 _LOOK_EVERY = 1.0
+_START_SECONDS = 120.0  # loading the stages takes 3 s, and 20 on a machine that is busy
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,7 @@ class SupervisedExecutor:
         self._stall = stall
         self._clock = clock
         self._moved = clock()
+        self._patience = stall
         self._uncharged = 0
         self._stitches: deque[dict[str, Any]] = deque()
         self._assembled: list[Assembled | Failed] = []
@@ -107,7 +109,9 @@ class SupervisedExecutor:
                     if message is None:
                         self._check_stall()
                         continue
-                    self._moved = self._clock()
+                    self._moved, self._patience = self._clock(), self._stall
+                    if "ready" in message:
+                        continue
                     if "note" in message:
                         self._reporter.note(Note(**message["note"]))
                     elif "item" in message:
@@ -123,16 +127,17 @@ class SupervisedExecutor:
                 raise
 
     def _start(self) -> Offspring:
+        self._patience = max(self._stall, _START_SECONDS)
         hello = {"settings": dataclasses.asdict(self._settings), "tools": self._tools}
         return Offspring(BOOT, hello)
 
     def _check_stall(self) -> None:
         """Raises StageError STALLED. The same rule as on Ray."""
-        if self._clock() - self._moved <= self._stall:
+        if self._clock() - self._moved <= self._patience:
             return
         # At its limit the child ends itself, which takes it three steps; only one that is stopped does not.
         if not self._claims.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
-            raise stalled(self._stall)
+            raise stalled(self._patience)
 
     def _bury(self, child: Offspring, job_id: str) -> None:
         self._child = None

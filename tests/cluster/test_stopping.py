@@ -40,7 +40,10 @@ def wait_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline().strip() == "ready"
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
+)
 def test_the_main_thread_is_told_and_ends_in_order(tmp_path: Path, signum: signal.Signals, code: int) -> None:
     body = """
     watch = StopWatch(last_words, grace=20)
@@ -66,9 +69,10 @@ def test_a_main_thread_that_does_not_come_to_its_end_is_overtaken(tmp_path: Path
     (here / "child").write_text(str(child.pid))
     libc = ctypes.CDLL(None)
     with StopWatch(last_words, grace=0.5):
-        print("ready", flush=True)
         while True:
-            try: libc.sleep(60)  # native code: no Python handler runs before it returns
+            try:
+                print("ready", flush=True)  # inside: the signal may come before the next line has begun
+                libc.sleep(60)  # native code: no Python handler runs before it returns
             except Stopped: pass
     """
     with script(tmp_path, body) as process:
@@ -138,6 +142,43 @@ def test_a_handler_that_somebody_else_put_in_place_is_replaced_again() -> None:
             signal.raise_signal(signal.SIGTERM)
         assert stop.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGQUIT])
+def test_what_was_ignored_at_the_start_stays_ignored(signum: signal.Signals) -> None:
+    before = signal.signal(signum, signal.SIG_IGN)
+    try:
+        with StopWatch(lambda: None, leave=lambda code: None) as stop:
+            stop.arm()
+            signal.raise_signal(signum)
+            assert not stop.asked
+            assert signal.getsignal(signum) is signal.SIG_IGN
+        assert signal.getsignal(signum) is signal.SIG_IGN
+    finally:
+        signal.signal(signum, before)
+
+
+def test_a_process_without_its_terminal_goes_on(tmp_path: Path) -> None:
+    body = """
+    watch = StopWatch(last_words, grace=20)
+    try:
+        with watch:
+            print("ready", flush=True)
+            time.sleep(60)
+    except Stopped:
+        sys.exit(watch.exit_code)
+    """
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; a new process inherits it
+    try:
+        process = script(tmp_path, body)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
+        wait_ready(process)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
 
 
 def _runs(pid: int) -> bool:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipeline.limits import StepLimits
 from pipeline.local import LocalExecutor
 from pipeline.steps import WorkSettings
 from pipeline.supervised import SupervisedExecutor
-from raydub.errors import Code
+from raydub.errors import Code, StageError
 from tests.conftest import REPOSITORY
 from tests.pipeline.fakes import FakeToolbox
 from tests.pipeline.hazards import FlakyConstructor, HazardToolbox, gone
@@ -131,6 +132,77 @@ def test_a_child_that_cannot_live_ends_the_run(tmp_path: Path, monkeypatch: pyte
     results = run(tmp_path, ["ok:1", "ok:2"])
     assert [(result.status, result.error_code) for result in results] == [("failed", Code.WORKER_LOST)] * 2
     assert "exit 9" in (results[0].error_message or "")
+
+
+def test_a_child_that_was_stopped_is_noticed(tmp_path: Path) -> None:
+    limits = StepLimits(flat=4.0, grace=0.3)
+    job = make_job(tmp_path, "hang-lipsync:2:1", "j0")
+    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r1", limits=limits), HAZARDS, stall=2.0)
+    stopped: list[int] = []
+
+    def stop_it() -> None:
+        claim = run_dir(tmp_path / "work", "r1") / "attempts"
+        end = time.monotonic() + 60
+        while not list(claim.glob("*/lipsync.000001.1")) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert executor._child is not None
+        stopped.append(executor._child.pid)
+        os.kill(executor._child.pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=stop_it)
+    thread.start()
+    started = time.monotonic()
+    try:
+        [result], _ = Driver(executor).run([job])
+    finally:
+        thread.join()
+        executor.close()
+    # It was at work within its own limit for 4 s, and is given three steps of 0.3 s to end itself.
+    assert time.monotonic() - started > 4.5
+    assert (result.status, result.error_code) == ("failed", Code.STALLED)
+    assert gone(stopped[0])
+
+
+def test_a_step_within_its_limit_is_progress(tmp_path: Path) -> None:
+    limits = StepLimits(flat=3.0, grace=0.3)
+    job = make_job(tmp_path, "hang-lipsync:2:1", "j0")
+    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r1", limits=limits), HAZARDS, stall=2.0)
+    try:
+        [result], _ = Driver(executor).run([job])
+    finally:
+        executor.close()
+    assert result.error_code == Code.TIMEOUT, "the watchdog's own line comes first"
+
+
+def test_a_child_that_was_stopped_between_steps_is_noticed(tmp_path: Path) -> None:
+    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r1"), HAZARDS, stall=1.0)
+    jobs = [make_job(tmp_path, "ok:1", f"j{number}", line=number + 1) for number in range(2)]
+    try:
+        items = executor.items(jobs)
+        next(items)
+        assert executor._child is not None
+        os.kill(executor._child.pid, signal.SIGSTOP)
+        with pytest.raises(StageError) as caught:
+            for _ in items:
+                pass
+    finally:
+        executor.close()
+    assert caught.value.code is Code.STALLED
+
+
+def test_what_a_child_prints_does_not_reach_stdout(tmp_path: Path) -> None:
+    code = """
+    import sys
+    from pipeline.offspring import Offspring
+    child = Offspring("print('hello'); import os; os.write(1, b'there')", {})
+    print(child.end(20))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert done.stdout == "exit 0\n"
+    assert "hello" in done.stderr
 
 
 def test_tools_must_be_known_by_name(tmp_path: Path) -> None:
