@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -35,7 +36,7 @@ with ray_session(num_cpus=1):
     from ray._private.worker import _global_node
     said = {"address": _global_node.address, "session": _global_node.get_session_dir_path(), "worker": ray.get(pid.remote())}
     said["token"] = os.environ["RAY_AUTH_TOKEN"]
-    print(json.dumps(said), flush=True)
+    print(json.dumps(said), flush=True, file=sys.__stdout__)  # sys.stdout is not Ray's to write to
     sys.stdin.readline()
 print(json.dumps(before == {name: os.environ.get(name) for name in auth}), flush=True)
 """  # noqa: E501
@@ -71,6 +72,7 @@ def test_it_is_closed_to_others(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdin is not None
     try:
+        wait_for(lambda: select.select([process.stdout], [], [], 1)[0], process)  # type: ignore[arg-type]
         said = json.loads(process.stdout.readline())
         everybody = [process.pid, *below([process.pid], processes())]
         assert said["worker"] in everybody
