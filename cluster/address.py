@@ -65,6 +65,12 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_loopback(place: str) -> bool:
+    """Does host:port name this machine by a loopback address?"""
+    host = place.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _running_here() -> str:
     """The cluster that runs on this machine: the one that was started last, else any that answers."""
     noted = address_file()

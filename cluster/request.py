@@ -46,8 +46,8 @@ class RunRequest:
 @dataclass(frozen=True)
 class RunReport:
     """What came of it. One result per manifest row, in the manifest's order. earlier: rows that an earlier run had
-    finished; stop_code: 130 or 143 after a signal, else 0. seconds: the whole run; until_plan: until the first job was
-    prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per stage,
+    finished; stop_code: 128 + the signal that stopped it, else 0. seconds: the whole run; until_plan: until the first
+    job was prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per stage,
     peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: most of
     Ray's object stores that was seen in use, all nodes together."""
 
@@ -81,8 +81,8 @@ class RunReport:
         return dict(Counter(kinds).most_common())
 
     def exit_code(self) -> int:
-        """0 when every row is ok; 130 or 143 after a stop; 3 when nothing ran for want of a program or weights; else
-        1."""
+        """0 when every row is ok; 129, 130, 131 or 143 after a stop; 3 when nothing ran for want of a program or
+        weights; else 1."""
         if self.stop_code:
             return self.stop_code
         counts = self.counts()

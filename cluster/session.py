@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from cluster.address import HEAD, START, SUBMIT, no_cluster, reachable
+from cluster.address import HEAD, START, SUBMIT, is_loopback, no_cluster, reachable
 from cluster.private import private_folder
 from pipeline.pools import Node
 from raydub.errors import Code, DependencyError
@@ -102,7 +102,9 @@ def _joined(address: str, verbose: bool, found: Callable[[], None]) -> Iterator[
         _use_own_token_file()
     _check_head(address, place)
     found()
-    _init(place, verbose)
+    # Ray would look for a head on loopback at this machine's outside address.
+    with on_loopback() if is_loopback(place) else nullcontext():
+        _init(place, verbose)
     try:
         yield _nodes()
     finally:

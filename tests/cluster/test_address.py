@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.session import on_loopback
 from media.writer import count_frames
 from tests.cluster.clips import make_clip, make_speech
 
@@ -24,12 +25,13 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 2, "object_store_memory": 150 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    try:
-        cluster.add_node(**node)
-        yield cluster.address
-    finally:
-        cluster.shutdown()
+    with on_loopback():
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+        try:
+            cluster.add_node(**node)
+            yield cluster.address
+        finally:
+            cluster.shutdown()
 
 
 def test_run_on_a_running_cluster(two_nodes: str, tmp_path: Path) -> None:

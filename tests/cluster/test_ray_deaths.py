@@ -17,7 +17,7 @@ from tests.cluster.test_signals import descendants, manifest, parts, running, ru
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Start = Callable[..., subprocess.Popen[str]]
-SOON = 40.0
+SOON = 120.0
 """Seconds, on a machine that is busy with other tests."""
 
 
@@ -41,7 +41,7 @@ def at_work(process: subprocess.Popen[str], manifest: Path) -> None:  # noqa: F8
 def check(process: subprocess.Popen[str], manifest: Path, before: set[int], code: int) -> list[dict[str, object]]:  # noqa: F811
     _, said = process.communicate(timeout=SOON)
     assert process.returncode == code, said
-    assert "Traceback" not in said
+    assert "E_INTERNAL" not in said
     until = time.monotonic() + 20
     while any(map(runs, before)) and time.monotonic() < until:
         time.sleep(0.1)

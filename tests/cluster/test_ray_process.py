@@ -7,7 +7,6 @@ import os
 import signal
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,12 +48,11 @@ line.send(joined={"gcs_server": gcs.pid}); line.send(ready=True)
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray_process, "_START_SECONDS", 60.0)
     monkeypatch.setattr(ray_process, "_MARGIN", 0.5)
     monkeypatch.setattr(ray_process, "LEAVE_SECONDS", 0.5)
-    yield
 
 
 def run(

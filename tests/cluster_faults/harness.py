@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.session import on_loopback
 from manifests.results import JobResult, read_results
 from raydub.store import Store
 
@@ -50,11 +51,12 @@ def cluster_of(*, cpus: int = 4, gpus: int = 0, **more: Any) -> Iterator[Any]:
         head = {"num_cpus": cpus, "num_gpus": gpus, "object_store_memory": _STORE, **more}
         head["_system_config"] = _FAST_HEALTH_CHECK
         head["include_dashboard"] = False
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        try:
-            yield cluster
-        finally:
-            cluster.shutdown()
+        with on_loopback():
+            cluster = Cluster(initialize_head=True, head_node_args=head)
+            try:
+                yield cluster
+            finally:
+                cluster.shutdown()
     finally:
         for name, value in kept.items():
             if value is None:
