@@ -47,9 +47,9 @@ class RunRequest:
 class RunReport:
     """What came of it. One result per manifest row, in the manifest's order. earlier: rows that an earlier run had
     finished; stop_code: 128 + the signal that stopped it, else 0. seconds: the whole run; until_plan: until the first
-    job was prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per stage,
-    peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: most of
-    Ray's object stores that was seen in use, all nodes together."""
+    job was prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per
+    stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: most
+    of Ray's object stores that was seen in use, all nodes together."""
 
     results: tuple[JobResult, ...]
     written: tuple[Path, ...] = ()
