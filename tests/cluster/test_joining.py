@@ -15,14 +15,14 @@ import pytest
 from tests.cluster.test_own_ray import closed_environment
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HEAD = """
 import json, sys
 import ray
 from cluster.session import on_loopback
 with on_loopback():
-    ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
 from ray._private.worker import _global_node
 print(json.dumps({"address": _global_node.address}), flush=True)
 for line in sys.stdin:
@@ -67,7 +67,7 @@ def run(tmp_path: Path, address: str, **more: str) -> tuple[int, str, list[dict[
     (tmp_path / "m.jsonl").write_text(json.dumps({"video": "a.mp4", "audio": "a.wav", "output": "o.mp4"}))
     command = [sys.executable, "-m", "cluster.cli", "run", str(tmp_path / "m.jsonl"), "--address", address]
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=closed_environment(**more), capture_output=True, text=True, timeout=120
+        command, cwd=REPOSITORY, env=closed_environment(**more), capture_output=True, text=True, timeout=280
     )
     rows = [json.loads(line) for line in (tmp_path / "m.results.jsonl").read_text().splitlines()]
     return done.returncode, done.stderr, rows

@@ -29,7 +29,7 @@ def named(pid: int, name: str) -> list[int]:
             words = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if name in words.split("\0")[0] + " " + words.partition("\0")[2][:80]:
+        if name in words.split("\0")[0] + " " + words.partition("\0")[2][:200]:
             found.append(child)
     return found
 
