@@ -153,7 +153,7 @@ class RayProcess:
             except (EOFError, OSError):
                 raise self._lost(child) from None
             if message is None:
-                self._check_daemons()
+                self._check_daemons(child)
                 if time.monotonic() >= until:
                     raise silent()
             elif "note" in message:
@@ -162,12 +162,15 @@ class RayProcess:
                 raise _rebuilt(message)
             else:
                 self.store_peak_mb = max(self.store_peak_mb, message.get("store_mb", 0.0))
-                self._check_daemons()
+                self._check_daemons(child)
                 return message
 
-    def _check_daemons(self) -> None:
+    def _check_daemons(self, child: Offspring) -> None:
         for name, (pid, birth) in self._daemons.items():
             if birth and born(pid) != birth:
+                time.sleep(_LOOK_EVERY)
+                if not child.lives():  # they end with whoever started them
+                    raise self._lost(child)
                 raise StageError(Code.WORKER_LOST, f"Ray's {name} (process {pid}) has died", hint=_KEPT, retryable=True)
 
     def _lost(self, child: Offspring) -> RaydubError:

@@ -53,6 +53,10 @@ class Offspring:
         message: dict[str, Any] = json.loads(self._line.recv_bytes())
         return message
 
+    def lives(self) -> bool:
+        """Has the process not ended yet?"""
+        return not self._ended()
+
     def end(self, seconds: float) -> str:
         """Hang up, and make sure that the process is gone within about `seconds`, with its session if it has one of its
         own; says how it ended."""
