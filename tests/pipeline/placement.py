@@ -11,6 +11,7 @@ from pathlib import Path
 
 import ray
 
+from cluster.session import on_loopback
 from manifests.job import Job
 from pipeline.driver import Driver
 from pipeline.events import Planned
@@ -50,15 +51,16 @@ class NotingToolbox(FakeToolbox):
 
 def main(folder: Path) -> None:
     """One run; see the module docstring."""
-    ray.init(
-        address="local",
-        num_cpus=4,
-        num_gpus=2,
-        object_store_memory=80 << 20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    with on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=4,
+            num_gpus=2,
+            object_store_memory=80 << 20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     pools = plan_pools(list(nodes_now().values()), 4, finish=True)
     jobs = [make_job(folder, f"ok:{4 + number}", f"j{number}", line=number + 1) for number in range(4)]
     results, _ = Driver(RayExecutor(WorkSettings(str(folder / "work"), "r"), NotingToolbox, pools)).run(jobs)
