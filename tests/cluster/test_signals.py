@@ -98,7 +98,7 @@ def check_end(process: subprocess.Popen[str], manifest: Path, signum: signal.Sig
 
 
 def parts(manifest: Path) -> list[Path]:
-    return list(manifest.parent.glob(".raydub/jobs/*/parts/*.json"))
+    return list(manifest.parent.glob(".raydub/refs/parts/*/*.json"))
 
 
 @pytest.fixture
