@@ -32,7 +32,7 @@ class Offspring:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", boot, str(theirs.fileno()), json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # stdout belongs to our document
+                stdout=_standard_error(),  # stdout belongs to our document
                 pass_fds=(theirs.fileno(),),
                 start_new_session=own_session,
             )
@@ -77,6 +77,14 @@ class Offspring:
         with suppress(ChildProcessError):
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
         return True
+
+
+def _standard_error() -> int:
+    """Its descriptor; a process may have been started without one."""
+    with suppress(OSError):
+        os.fstat(2)
+        return 2
+    return subprocess.DEVNULL
 
 
 def how_it_ended(code: int) -> str:
