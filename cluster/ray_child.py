@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from cluster.ray_child import main; main()"
 
-LEAVE_SECONDS = 5.0
+LEAVE_SECONDS = 3.0
 """For leaving Ray in order, once the parent has hung up."""
 _PULSE_EVERY = 1.0
 _log = logging.getLogger(__name__)

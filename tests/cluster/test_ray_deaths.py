@@ -134,7 +134,7 @@ def test_a_terminal_that_goes_away(manifest: Path, running: Start, signum: signa
 
 
 def test_the_head_is_stopped(manifest: Path, running: Start) -> None:  # noqa: F811
-    process = running("--cpus", "2", "--stall-timeout", "5", "--step-timeout", "5")
+    process = running("--cpus", "2", "--stall-timeout", "30", "--step-timeout", "30")
     at_work(process, manifest)
     before = descendants(process.pid)
     for name in ("gcs_server", "raylet/raylet"):
