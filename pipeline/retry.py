@@ -55,6 +55,8 @@ def with_retries(
 
 def may_pass(error: RaydubError) -> bool:
     """Is it worth another try, here and soon?"""
+    if error.code is Code.INPUT_CHANGED:
+        return error.retryable  # what is there now may be the input again
     if isinstance(error, _HOPELESS) or error.code in _HOPELESS_CODES:
         return False
     # Absent packages and refused weights stay so, unless whoever raised the error knows better.

@@ -47,21 +47,28 @@ def test_a_folder_that_became_a_symlink_is_not_followed(tmp_path: Path, swapped:
     assert [path for path in outside.rglob("*") if path.is_file()] == []
 
 
-def test_a_folder_that_is_swapped_in_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("over", [False, True])
+def test_a_folder_that_is_swapped_in_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: bool
+) -> None:
     """The rename goes by handle: a swap after the walk changes nothing."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     outside.mkdir()
     goal = root / "a" / "o.mp4"
     make_folder(goal, root)
     temp = temp_in(goal.parent)
-    replace = os.replace
+    if over:
+        goal.write_bytes(b"former film")
+    # A free name is taken by a hard link, an older film is replaced by a rename.
+    name = "replace" if over else "link"
+    real = getattr(os, name)
 
     def swap(*names: Any, **handles: Any) -> None:
         (root / "a").rename(root / "moved")
         (root / "a").symlink_to(outside)
-        replace(*names, **handles)
+        real(*names, **handles)
 
-    monkeypatch.setattr(confine.os, "replace", swap)
+    monkeypatch.setattr(confine.os, name, swap)
     publish_inside(temp, goal, root)
     assert (root / "moved" / "o.mp4").read_bytes() == b"film"
     assert os.listdir(outside) == []

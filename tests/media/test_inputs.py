@@ -142,7 +142,7 @@ def test_a_removed_frame_image_is_noticed(tmp_path: Path) -> None:
     (folder / "2.png").unlink()
     with open_frames(info) as reader, pytest.raises(InputError) as caught:
         list(reader.frames(0, 3))
-    assert caught.value.code == Code.INPUT_TRUNCATED
+    assert caught.value.code == Code.INPUT_CHANGED
 
 
 def test_limits(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from raydub.errors import Code, InputError
 # Films and nothing that names other files.
 _LOCAL = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,wav,flac,mp3,ogg",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,wav,flac,mp3,ogg",
 }
 
 F32 = npt.NDArray[np.float32]
