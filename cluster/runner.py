@@ -1,6 +1,6 @@
 """One run, from checked jobs to the results manifest, for every command that dubs: run, dub, demo.
 
-Cheap looks come first: what an earlier run has finished is known by its receipt, and when that is everything neither
+Cheap looks come first: what an earlier run has finished is known by its record, and when that is everything neither
 Ray nor torch is loaded. Results are written before the workers are taken down, so that a stop that hangs costs nothing.
 """
 

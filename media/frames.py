@@ -23,6 +23,7 @@ from media.opening import open_made, unreadable
 from media.planes import Planes, arrange, to_planes
 from media.watch import Input, Watch
 from raydub.errors import Code, InputError
+from raydub.identity import Cache
 
 U8 = npt.NDArray[np.uint8]
 READING_VERSION = 2
@@ -101,7 +102,13 @@ class FrameReader:
     size: (width, height) of the frames that it yields.
     """
 
-    def __init__(self, info: VideoInfo, transform: Transform = Transform()) -> None:  # noqa: B008 (frozen)
+    def __init__(
+        self,
+        info: VideoInfo,
+        transform: Transform = Transform(),  # noqa: B008 (frozen)
+        cache: Cache | None = None,
+    ) -> None:
+        self._cache = cache
         self.info = info
         self.transform = transform
         self.size = transform.size(info.width, info.height)
@@ -139,7 +146,8 @@ class FrameReader:
         if not 0 <= start <= stop <= self.info.n_frames:
             raise ValueError(f"frames {start}..{stop} of a video of {self.info.n_frames}")
         if self._watch is None:
-            self._watch = Watch([Input("video", self.info.path, self.info.identity, self.info.look)])
+            held = Input("video", self.info.path, self.info.identity, self.info.look)
+            self._watch = Watch([held], self._cache)
         if self.info.kind != "video":
             yield from self._stills(start, stop)
             return
@@ -217,9 +225,14 @@ class FrameReader:
             yield Frame(number, *self._arrange(picture), self.info.colour)
 
 
-def open_frames(info: VideoInfo, transform: Transform = Transform()) -> FrameReader:  # noqa: B008 (frozen)
-    """A FrameReader for a probed video; nothing is opened before the first frame is asked for."""
-    return FrameReader(info, transform)
+def open_frames(
+    info: VideoInfo,
+    transform: Transform = Transform(),  # noqa: B008 (frozen)
+    cache: Cache | None = None,
+) -> FrameReader:
+    """A FrameReader for a probed video; nothing is opened before the first frame is asked for. cache: of identities,
+    for a file that looks otherwise here than where it was probed."""
+    return FrameReader(info, transform, cache)
 
 
 def count_decoded(path: str) -> int:

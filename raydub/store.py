@@ -190,7 +190,7 @@ class IdentityCache:
 
     def get(self, path: str, look: str) -> str | None:
         """The digest that was noted for a file with this look."""
-        said = self._store.record(_identity_name(path))
+        said = self._store.record(_identity_name(path, look))
         if said is None or (said.get("path"), said.get("look")) != (path, look):
             return None
         return str(said["sha256"])
@@ -198,7 +198,7 @@ class IdentityCache:
     def put(self, path: str, look: str, sha256: str) -> None:
         """Note the digest of a file with this look."""
         with contextlib.suppress(StageError, OSError):
-            self._store.put_record(_identity_name(path), {"path": path, "look": look, "sha256": sha256})
+            self._store.put_record(_identity_name(path, look), {"path": path, "look": look, "sha256": sha256})
 
 
 def key_of(said: Any) -> str:
@@ -222,8 +222,9 @@ def verified(path: str | Path) -> Path:
 _AGAIN = "the work folder must be one that every worker reaches; run again to make it anew"
 
 
-def _identity_name(path: str) -> str:
-    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
+def _identity_name(path: str, look: str) -> str:
+    # By look as well: to two nodes that mount it in two ways, one file may look in two ways.
+    digest = hashlib.sha256(f"{look} {path}".encode("utf-8", "surrogateescape")).hexdigest()
     return f"identities/{digest[:2]}/{digest}"
 
 

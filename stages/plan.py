@@ -91,7 +91,7 @@ class JobPlan(BaseModel):
 
     def open(self) -> FrameReader:
         """A reader of the source's working frames."""
-        return open_frames(self.video, self.transform)
+        return open_frames(self.video, self.transform, Store(self.work_dir).identities)
 
 
 def chunks_of(plan: JobPlan) -> list[Chunk]:
