@@ -61,7 +61,7 @@ def identify_source(path: str, cache: Cache | None = None, what: str = "video") 
     """The identity of a file, or of a folder of images: names and contents. Raises InputError INPUT_MISSING,
     INPUT_UNREADABLE, INPUT_CHANGED."""
     try:
-        if not os.path.isdir(path):
+        if what != "video" or not os.path.isdir(path):
             return identify(path, cache, what=what)
         files = list_images(path, ProbeLimits())
         seen = [identify(file, cache, what=what) for file in files]
@@ -75,7 +75,7 @@ def identify_source(path: str, cache: Cache | None = None, what: str = "video") 
 def look_of_source(path: str, what: str = "video") -> str:
     """The look that identify_source() would tell for a source that has come to rest. Raises InputError as it does."""
     try:
-        if not os.path.isdir(path):
+        if what != "video" or not os.path.isdir(path):
             return look_of(path)
         files = list_images(path, ProbeLimits())
         return _hash("\n".join(f"{os.path.basename(file)}\0{look_of(file)}" for file in files))

@@ -197,7 +197,7 @@ def _archive(file: Path, error: Exception) -> DependencyError:
                 with archive.open(records[0]) as stream:
                     found = scan(_Bounded(stream))
                 return _pickle(file, found, error)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
         return _error(file, "is cut off or damaged: the zip archive's index, at its end, is missing or broken", AGAIN)
     inside = [name for name in names if name.lower().endswith(_SUFFIXES)]
     if inside:

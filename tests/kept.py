@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from raydub.identity import is_settled
 from raydub.store import Store
 
 
@@ -16,7 +18,8 @@ def blob_of(root: Path, name: str) -> Path:
 
 def blobs_below(root: Path, prefix: str) -> list[Path]:
     """The files of all artefacts with such names."""
-    return [blob_of(root, name) for name in Store(root).names(prefix)]
+    store = Store(root)
+    return [blob_of(root, name) for name in store.names(prefix) if "sha256" in (store.record(name) or {})]
 
 
 def record_of(root: Path, name: str) -> Path:
@@ -27,3 +30,10 @@ def record_of(root: Path, name: str) -> Path:
 def files_in(root: Path) -> list[Path]:
     """All files below a folder, temporary ones too."""
     return sorted(path for path in Path(root).rglob("*") if path.is_file())
+
+
+def at_rest(path: Path, content: bytes) -> None:
+    """Write a file and wait for the next tick of its clock: its look can be relied on then."""
+    path.write_bytes(content)
+    while not is_settled(path.stat()):
+        time.sleep(0.02)

@@ -45,6 +45,8 @@ class SpeechMaker:
     def speak(self, job: Job, shape: Shape, work_dir: str) -> SpeechTracks:
         """The tracks of a script for a sound of this shape; the job's video is not looked at. Raises what make()
         raises."""
+        if job.script is None:
+            raise ValueError("a job without a script")
         store = Store(work_dir)
         return self._spoken(job, shape, store, _inputs(job, store, without=("video",))).tracks()
 
@@ -81,6 +83,8 @@ def _inputs(job: Job, store: Store, without: Sequence[str] = ()) -> list[Input]:
     found = []
     for what, path in job.inputs().items():
         if what not in without and not what.startswith(("face", "speakers")):
+            if what == "script":
+                read_script(path)  # it says better than a look at the file what is wrong with it
             seen = identify_source(path, store.identities, what)
             found.append(Input(what, path, seen.sha256, seen.look))
     return found

@@ -18,6 +18,7 @@ from cluster.cli import app
 from models import catalogue
 from models.catalogue import Entry
 from raydub.errors import Code, DependencyError
+from tests.kept import at_rest
 from tests.models.weights_server import Shelf, Shop, entry_for, open_shop, own_folder, weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -98,7 +99,7 @@ def test_a_file_from_the_first_pull_to_the_last_check(folder: Path, shop: Shop, 
     assert len(shop.hits) == 2
     assert models("verify").stdout.split() == ["ok", "net", str(folder / "net.pth")]
 
-    (folder / "net.pth").write_bytes(CONTENT[:-1] + b"?")
+    at_rest(folder / "net.pth", CONTENT[:-1] + b"?")
     wrong = models("verify", "net", "--json")
     assert wrong.exit_code == 3
     assert json.loads(wrong.stdout)["weights"][0]["state"] == "wrong"

@@ -204,7 +204,7 @@ def test_a_sound_that_is_gone(two: str, tmp_path: Path) -> None:
 def test_a_place_where_no_picture_can_be(two: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = invoke(two, "-o", tmp_path / "file" / "t.png")
-    assert said.exit_code == EXIT_SOME_FAILED
+    assert said.exit_code == EXIT_USAGE
     assert "[E_STORAGE]" in said.stderr
 
 

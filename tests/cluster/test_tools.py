@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_finished_parts_and_exits_130(tmp_path: Path) -> None:
         command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not list(tmp_path.glob(".raydub/parts/*/*.json")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob(".raydub/refs/parts/*/*.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_finished_parts_and_exits_130(tmp_path: Path) -> None:
     assert "Traceback" not in said
     [result] = [json.loads(line) for line in (tmp_path / "m.results.jsonl").read_text().splitlines()]
     assert (result["status"], result["error_code"]) == ("skipped", "E_INTERRUPTED")
-    parts = len(list(tmp_path.glob(".raydub/parts/*/*.json")))
+    parts = len(list(tmp_path.glob(".raydub/refs/parts/*/*.json")))
     assert 1 <= parts < 15
     assert not (tmp_path / "o.mp4").exists()
     again = invoke("run", manifest, "--no-ray", "--json")

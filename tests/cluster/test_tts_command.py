@@ -245,7 +245,7 @@ def test_what_was_spoken_is_kept_where_a_folder_is_named(
     assert list((tmp_path / "here").iterdir()) == [], "without a work folder nothing is left"
     kept = [json.loads(invoke(*words, "--work-dir", "work").stdout) for _ in range(2)]
     assert kept[0]["segments"] == first["segments"]
-    files = {path: path.stat().st_mtime_ns for path in Path("work/utterances").iterdir()}
+    files = {path: path.stat().st_mtime_ns for path in Path("work/refs/utterances").rglob("*.json")}
     assert files
     sound = (tmp_path / "a.wav").read_bytes()
     # One line changes: it is the only one that is spoken.

@@ -9,7 +9,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from models.store.locate import is_catalogue_name, known_digest, locate, present
 from models.store.seen import look
 from raydub import identity
 from raydub.errors import Code, DependencyError, UsageError
+from tests.kept import at_rest
 from tests.models.weights_server import Shelf, entry_for, open_shop, weights
 
 CONTENT = weights(40_000)
@@ -60,13 +60,6 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Publish:
         return entry
 
     return add
-
-
-def at_rest(path: Path, content: bytes) -> None:
-    """Write a file and wait for the next tick of its clock: its look can be relied on then."""
-    path.write_bytes(content)
-    while not identity.is_settled(path.stat()):
-        time.sleep(0.02)
 
 
 def code_of(call: Callable[[], object]) -> Code:

@@ -4,13 +4,15 @@ milliseconds."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from manifests.job import Job
+from manifests.results import JobResult
 from pipeline.events import Planned
+from pipeline.finished import Finished
 from pipeline.steps import WorkSettings
 from raydub.errors import Code, InputError, StageError
 from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
@@ -31,6 +33,11 @@ def faces(span: Span) -> FaceItems:
         gate=np.ones(m, np.float32),
         crops=np.full((m, 96, 96, 3), 7, np.uint8),
     )
+
+
+def record_in(work: Path) -> Callable[[Job, Planned, JobResult], None]:
+    """What a run has its driver do with each job that ended well."""
+    return lambda job, plan, result: Finished(work).write(job, [], plan, result.model_dump(mode="json"))
 
 
 class FakeToolbox:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from manifests.job import Job
 from manifests.results import JobResult
 from pipeline.driver import Driver
 from pipeline.events import Assembled, Failed, Item, Note, Planned
-from pipeline.finished import Finished
 from pipeline.local import LocalExecutor
 from pipeline.steps import WorkSettings
 from raydub.errors import Code, StageError
 from stages.types import Chunk, Part, Span
 from tests.kept import blobs_below
-from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.fakes import FakeToolbox, record_in
 
 
 def make_job(tmp_path: Path, video: str, name: str = "", line: int | None = None) -> Job:
@@ -38,10 +37,6 @@ class Notes:
 def run(tmp_path: Path, jobs: Sequence[Job], run_id: str = "r1", notes: Notes | None = None):  # type: ignore[no-untyped-def]
     executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FakeToolbox, notes)
     return Driver(executor, record=record_in(tmp_path / "work")).run(jobs)
-
-
-def record_in(work: Path) -> Callable[[Job, Planned, JobResult], None]:
-    return lambda job, plan, result: Finished(work).write(job, [], plan, result.model_dump(mode="json"))
 
 
 def test_every_job_has_one_outcome_and_bad_ones_stop_nobody(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pipeline.pools import Node, plan_pools
 from pipeline.steps import WorkSettings
 from raydub.errors import Code
 from stages.types import Chunk, Part, TrackedChunk
-from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.fakes import FakeToolbox, record_in
 from tests.pipeline.test_driver import make_job
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -37,7 +37,7 @@ def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
         executor = (
             LocalExecutor(settings, FakeToolbox) if name == "local" else RayExecutor(settings, FakeToolbox, pools)
         )
-        results, interrupted = Driver(executor).run(jobs)
+        results, interrupted = Driver(executor, record=record_in(folder / "work")).run(jobs)
         assert not interrupted
         if isinstance(executor, RayExecutor):
             notes = executor.notes()

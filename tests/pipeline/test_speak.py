@@ -31,7 +31,7 @@ from pipeline.steps import Steps, WorkSettings
 from pipeline.supervised import SupervisedExecutor
 from raydub.errors import Code, InputError, InterruptedRun, StageError
 from stages.types import Chunk
-from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.fakes import FakeToolbox, record_in
 from tests.pipeline.hazards import FOREVER, do_harm
 from tests.pipeline.test_driver import make_job
 
@@ -203,7 +203,8 @@ def test_speaking_is_claimed_timed_and_told(tmp_path: Path) -> None:
 
 def local_run(folder: Path, jobs: Sequence[Job], run_id: str = "r") -> list[JobResult]:
     settings = WorkSettings(str(folder / "work"), run_id)
-    results, interrupted = Driver(LocalExecutor(settings, SpeakingToolbox)).run(jobs)
+    executor = LocalExecutor(settings, SpeakingToolbox)
+    results, interrupted = Driver(executor, record=record_in(folder / "work")).run(jobs)
     assert not interrupted
     return results
 

@@ -164,9 +164,10 @@ def test_a_child_that_was_stopped_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_step_within_its_limit_is_progress(tmp_path: Path) -> None:
-    limits = StepLimits(flat=3.0, grace=0.3)
+    # The step hangs for longer than the stall, until the watchdog ends it at 6 s; the stall would count from 14 s on.
+    limits = StepLimits(flat=2.0, grace=4.0)
     job = make_job(tmp_path, "hang-lipsync:2:1", "j0")
-    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r1", limits=limits), HAZARDS, stall=2.0)
+    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r1", limits=limits), HAZARDS, stall=5.0)
     try:
         [result], _ = Driver(executor).run([job])
     finally:
@@ -175,7 +176,9 @@ def test_a_step_within_its_limit_is_progress(tmp_path: Path) -> None:
 
 
 def test_a_child_that_was_stopped_between_steps_is_noticed(tmp_path: Path) -> None:
-    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r1"), HAZARDS, stall=1.0)
+    # It may have begun the next step already: then that step's limit counts first.
+    settings = WorkSettings(str(tmp_path / "work"), "r1", limits=StepLimits(flat=2.0, grace=0.3))
+    executor = SupervisedExecutor(settings, HAZARDS, stall=1.0)
     jobs = [make_job(tmp_path, "ok:1", f"j{number}", line=number + 1) for number in range(2)]
     try:
         items = executor.items(jobs)

@@ -61,11 +61,11 @@ def test_a_job_from_addresses_is_the_job_from_files(tmp_path: Path, shelf: Path)
         assert again.job_dir == plan.job_dir
     near = make_plan(tmp_path, engine, str(shelf / "v.mp4"), str(shelf / "a.wav"))
     # The key is made of the content: fetched or copied, it is the same job.
-    assert near.job_dir == plan.job_dir
-    assert plan.video.path.startswith(str(work / "fetched"))
+    assert (near.content_key, near.chunk_keys) == (plan.content_key, plan.chunk_keys)
+    assert plan.video.path.startswith(str(work / "blobs"))
     assert Path(plan.job.audio).is_file()
     assert "hunter2" not in json.dumps(plan.model_dump(mode="json"))
-    assert load_plan(plan.job_dir).job.id == "job"
+    assert load_plan(plan.job_dir).job.id == "far"
     done = stitch_job(plan, parts_of(plan, engine))
     check_output(done.output, 12, Fraction(25))
 
@@ -109,7 +109,9 @@ def test_without_leave_nobody_is_asked(tmp_path: Path, shelf: Path, monkeypatch:
         assert (refused.value.code, web.hits) == (Code.URI_DENIED, [])
 
 
-@pytest.mark.parametrize("place", ["jobs/k/parts/000000-x.mp4", "fetched/k/x.mp4", "runs/o.mp4"])
+@pytest.mark.parametrize(
+    "place", ["refs/jobs/k/x.mp4", "blobs/ab/x.mp4", "fetching/k/x.mp4", "tmp/x.mp4", "runs/o.mp4"]
+)
 def test_no_output_among_the_work_folders_own_files(tmp_path: Path, place: str) -> None:
     job = Job(id="x", video="/v.mp4", audio="/a.wav", output=str(tmp_path / place))
     with pytest.raises(StageError) as refused:

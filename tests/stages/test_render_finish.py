@@ -17,6 +17,7 @@ from media.frames import Frame
 from media.mux import check_output
 from media.probe import probe_video
 from raydub.errors import Code, InputError
+from raydub.store import Store
 from stages.chunk import TrackStage
 from stages.finish import Finisher, Shown
 from stages.plan import JobPlan, chunks_of, load_plan
@@ -230,7 +231,7 @@ def test_keys_know_the_finishers_by_content(tmp_path: Path) -> None:
     assert plan.weights[2].consent == "flag"
     assert load_plan(plan.job_dir) == plan
     # what the lip engine learnt of the source is nobody else's
-    assert len(list((tmp_path / "work" / "sources").iterdir())) == 1
+    assert len(Store(tmp_path / "work").names("sources")) == 1
 
 
 def test_what_a_finisher_refuses_ends_the_job_before_its_work(tmp_path: Path) -> None:

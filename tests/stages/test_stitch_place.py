@@ -14,7 +14,7 @@ from stages.stitch import stitch_job
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav
 
 
-def test_the_place_is_tried_before_the_program_writes_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_is_tried_before_anything_is_written_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     audio = write_wav(tmp_path / "a.wav", babble(0.4))
     plan = make_plan(tmp_path, PaintEngine(), str(DEMO / "clip.mp4"), audio)
 
@@ -22,11 +22,11 @@ def test_the_place_is_tried_before_the_program_writes_there(tmp_path: Path, monk
         raise StageError(Code.STORAGE, f"cannot write in the folder of {path}: it is on a read-only file system")
 
     def never(*_: object) -> None:
-        raise OSError(errno.EROFS, "the program was started")
+        raise OSError(errno.EROFS, "the film was written")
 
     monkeypatch.setattr(stitch, "_ordered", lambda plan, parts: [])
     monkeypatch.setattr(stitch, "check_writable", read_only)
-    monkeypatch.setattr(stitch, "join_parts", never)
+    monkeypatch.setattr(stitch, "assemble", never)
     with pytest.raises(StageError, match="read-only file system") as found:
         stitch_job(plan, [SimpleNamespace()])  # type: ignore[list-item]
     assert found.value.code is Code.STORAGE
