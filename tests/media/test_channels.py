@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.samples import Samples, Stereo, channel_names, mono, plain_layout
-from tests.ffmpeg import ffmpeg_program
+from tests.ffmpeg import ffmpeg_program, is_pinned
 
 ROOT = Path(__file__).resolve().parents[2]
 # (suffix, codec, channels, layout that the maker is told or "", places of subwoofers).
@@ -57,24 +57,25 @@ SOUNDS = [
 NAMES = [f"{suffix}-{codec}-{count}-{layout}" for suffix, codec, count, layout, _ in SOUNDS]
 
 
-def made(folder: Path, suffix: str, codec: str, count: int, layout: str) -> Path:
+def made(folder: Path, suffix: str, codec: str, count: int, layout: str) -> Path | None:
+    """None where another program than the pinned one cannot make it."""
     path = folder / f"{suffix}-{codec}-{count}-{layout}.{suffix}"
     levels = "|".join(f"{(number + 1) / 100}" for number in range(count))
     source = f"aevalsrc=exprs={levels}:s=48000:d=0.4" + (f":c={layout}" if layout else "")
     call = [ffmpeg_program(), "-nostdin", "-y", "-loglevel", "error", "-f", "lavfi", "-i", source, "-c:a", codec]
-    subprocess.run([*call, "-b:a", "800k", "-strict", "-2", str(path)], check=True)
-    return path
+    done = subprocess.run([*call, "-b:a", "800k", "-strict", "-2", str(path)], check=is_pinned())
+    return path if done.returncode == 0 else None
 
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("channels")
-    paths = [made(folder, *sound[:4]) for sound in SOUNDS]
+    paths = [path for path in (made(folder, *sound[:4]) for sound in SOUNDS) if path is not None]
     call = [sys.executable, "-m", "tests.media.channels_child", *map(str, paths)]
     # The child loads the same code as this process, wherever that lies.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300, env=environment)
-    return dict(zip(NAMES, map(json.loads, done.stdout.splitlines()), strict=True))
+    return dict(zip((path.stem for path in paths), map(json.loads, done.stdout.splitlines()), strict=True))
 
 
 @pytest.mark.timeout(300, method="thread")
@@ -83,7 +84,11 @@ def test_mean_of_all_channels(
     heard: dict[str, dict[str, Any]], sound: tuple[str, str, int, str, tuple[int, ...]], name: str
 ) -> None:
     _, codec, count, layout, low = sound
+    if name not in heard:
+        pytest.skip("the chosen ffmpeg program cannot make this file")
     found = heard[name]
+    if not is_pinned() and found["status"] == 256:
+        pytest.skip("what the chosen ffmpeg program has made is refused with an error")
     assert found["status"] == 0, "the process was ended"
     levels = [(number + 1) / 100 for number in range(count) if number not in low]
     exact = 0.012 if codec in ("pcm_u8", "aac", "ac3") else 1e-3

@@ -21,7 +21,7 @@ from media.info import ProbeLimits
 from media.probe import probe_video
 from media.sound import BLOCK_FRAMES, SoundShape, resample, sound_blocks, sound_shape
 from raydub.errors import Code, InputError, StageError
-from tests.ffmpeg import ffmpeg_program
+from tests.ffmpeg import ffmpeg_program, is_pinned
 from tests.media.films import film
 from tests.tts.measuring import babble, read, tone, write
 
@@ -174,7 +174,9 @@ def test_sound_keeps_its_place_against_the_picture(tmp_path: Path, suffix: str, 
     heard = read(both, RATE, 1, origin)[:, 0]
     late = sound[RATE:]
     # Matroska counts milliseconds, MPEG 90000ths; both clocks are rounded.
-    assert abs(shift_of(heard, late) - round((1 + delay) * RATE)) <= (48 if suffix == "mkv" else 1)
+    assert abs(shift_of(heard, late) - round((1 + delay) * RATE)) <= (
+        48 if suffix == "mkv" else 1 if is_pinned() else 32
+    )
     if delay > 0:
         assert np.abs(heard[: round((delay - 0.05) * RATE)]).max() == 0
 
