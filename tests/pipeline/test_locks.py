@@ -144,3 +144,32 @@ def test_a_folder_that_cannot_be_written_to_costs_its_own_outputs(tmp_path: Path
         refused = lock.lock([str(tmp_path / "file" / "a.mp4"), str(tmp_path / "b.mp4")])
     assert [error.code for error in refused.values() if error is not None] == [Code.STORAGE]
     assert list(refused) == [str(tmp_path / "file" / "a.mp4")]
+
+
+def test_a_folder_that_somebody_else_has_prepared_leads_nowhere(tmp_path: Path) -> None:
+    """Behind a symlink lie files of the user's, with names like ours."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    output = str(tmp_path / "out" / "a.mp4")
+    path, _ = place_of(output)
+    (outside / path.name).write_bytes(b"mine")
+    (tmp_path / "out").mkdir()
+    path.parent.symlink_to(outside)
+    with RunLock() as lock:
+        [error] = lock.lock([output]).values()
+    assert error is not None
+    assert error.code is Code.STORAGE
+    assert [(file.name, file.read_bytes()) for file in outside.iterdir()] == [(path.name, b"mine")]
+    # A file that holds something in the place of ours stays as well, and one that is a link is not followed.
+    path.parent.unlink()
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    with RunLock() as lock:
+        assert lock.lock([output]) == {}
+    assert path.read_bytes() == b"mine"
+    path.unlink()
+    path.symlink_to(outside / path.name)
+    with RunLock() as lock:
+        [error] = lock.lock([output]).values()
+    assert error is not None
+    assert (outside / path.name).read_bytes() == b"mine"
