@@ -170,20 +170,22 @@ def test_an_input_that_changes_before_the_stitch(tmp_path: Path, what: str) -> N
 def test_a_second_that_was_recorded_anew(tmp_path: Path) -> None:
     """23 MB of speech in which a second changes, at the same length: everything is made anew of it."""
     job = job_in(tmp_path, length="video")
+    write_video(Path(job.video), 150)
     rng = np.random.default_rng(1)
     sound = rng.normal(0, 0.05, 12_000_000)
     write_wav(Path(job.audio or ""), sound)
     assert run(tmp_path, job).exit_code() == 0
     assert run(tmp_path, job).earlier == 1
     before = decode_speech(job.output)
-    sound[4000:8000] = 0.3 * np.sin(np.arange(4000) * 0.3)
+    # Samples of such a file, every 750 KiB say, would not meet it.
+    sound[72000:88000] = 0.3 * np.sin(np.arange(16000) * 0.3)
     write_wav(Path(job.audio or ""), sound)
     report = run(tmp_path, job)
     assert (report.exit_code(), report.earlier) == (0, 0)
     after = decode_speech(job.output)
     assert len(after) == len(before)
     changed = np.abs(after - before)
-    assert changed[5000:7000].mean() > 10 * changed[12000:].mean()
+    assert changed[74000:86000].mean() > 10 * changed[:70000].mean()
 
 
 def test_damaged_arrays_are_made_anew_by_the_next_run(tmp_path: Path) -> None:
