@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
 from media.info import Colour
-from media.planes import Planes
+from media.planes import Planes, reformatted
 
 F64 = npt.NDArray[np.float64]
 PQ, HLG = 16, 18
@@ -132,15 +132,7 @@ class ToneMapper:
     def __call__(self, picture: Any) -> Planes:
         """y (H, W), u, v (H/2, W/2) uint8 of an av.VideoFrame, BT.709 in narrow range, odd sizes cropped to even."""
         if picture.format.name != "yuv420p10le":
-            matrix = {"bt709": 1, "bt601": 5, "bt2020": 9}[self._colour.matrix]
-            span = 2 if self._colour.full_range else 1
-            picture = picture.reformat(
-                format="yuv420p10le",
-                src_colorspace=matrix,
-                dst_colorspace=matrix,
-                src_color_range=2 if picture.format.is_rgb else span,
-                dst_color_range=span,
-            )
+            picture = reformatted(picture, self._colour, "yuv420p10le")
         width, height = picture.width // 2 * 2, picture.height // 2 * 2
         half = (height // 2, width // 2)
         luma, blue, red = (

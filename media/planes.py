@@ -17,6 +17,18 @@ Planes = tuple[U8, U8, U8]
 _COEFFICIENTS = {"bt709": 1, "bt601": 5, "bt2020": 9}
 
 
+def reformatted(picture: Any, colour: Colour, pixels: str) -> Any:
+    """An av.VideoFrame in another pixel format (libav's name), in the matrix and range of `colour`, by libswscale."""
+    space, span = _COEFFICIENTS[colour.matrix], 2 if colour.full_range else 1
+    return picture.reformat(
+        format=pixels,
+        src_colorspace=space,
+        dst_colorspace=space,
+        src_color_range=2 if picture.format.is_rgb else span,
+        dst_color_range=span,
+    )
+
+
 def to_planes(picture: Any, colour: Colour) -> Planes:
     """y (H, W), u, v (H/2, W/2) uint8 copies of an av.VideoFrame, odd sizes cropped to even.
 
@@ -24,14 +36,7 @@ def to_planes(picture: Any, colour: Colour) -> Planes:
     same matrix and range, so that only depth and subsampling change.
     """
     if picture.format.name not in ("yuv420p", "yuvj420p"):
-        space, span = _COEFFICIENTS[colour.matrix], 2 if colour.full_range else 1
-        picture = picture.reformat(
-            format="yuv420p",
-            src_colorspace=space,
-            dst_colorspace=space,
-            src_color_range=2 if picture.format.is_rgb else span,
-            dst_color_range=span,
-        )
+        picture = reformatted(picture, colour, "yuv420p")
     width, height = picture.width // 2 * 2, picture.height // 2 * 2
     planes = []
     for plane, (w, h) in zip(

@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_signals import descendants, manifest, parts, running, runs, wait_for  # noqa: F401
+from tests.cluster.test_signals import descendants, ended_well, manifest, parts, running, runs, wait_for  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Start = Callable[..., subprocess.Popen[str]]
@@ -42,16 +41,7 @@ def check(process: subprocess.Popen[str], manifest: Path, before: set[int], code
     _, said = process.communicate(timeout=SOON)
     assert process.returncode == code, said
     assert "E_INTERNAL" not in said
-    until = time.monotonic() + 20
-    while any(map(runs, before)) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not [pid for pid in before if runs(pid)]
-    rows = [json.loads(line) for line in manifest.with_name("m.results.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in rows] == ["en", "es"]
-    failed = [json.loads(line) for line in manifest.with_name("m.results.failed.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in failed] == [row["id"] for row in rows if row["status"] != "ok"]
-    assert not list(manifest.parent.glob(".raydub/runs/*"))
-    return rows
+    return ended_well(manifest, before)
 
 
 @pytest.mark.parametrize("name", ["gcs_server", "raylet/raylet"])

@@ -76,15 +76,9 @@ def runs(pid: int) -> bool:
     return text[text.rindex(")") + 2] not in "ZX"
 
 
-def check_end(process: subprocess.Popen[str], manifest: Path, signum: signal.Signals) -> list[dict[str, object]]:
-    """Send the signal; the process ends soon with the right code, all that it had started is gone, results are
-    written. Returns them."""
-    started = descendants(process.pid)
-    assert started
-    process.send_signal(signum)
-    _, said = process.communicate(timeout=SOON)
-    assert process.returncode == 128 + signum, said
-    assert "Traceback" not in said
+def ended_well(manifest: Path, started: set[int]) -> list[dict[str, object]]:
+    """The results of a run that has ended, after a check that none of its processes is left and that the list of
+    failed jobs agrees."""
     until = time.monotonic() + 20
     while any(map(runs, started)) and time.monotonic() < until:
         time.sleep(0.1)
@@ -95,6 +89,18 @@ def check_end(process: subprocess.Popen[str], manifest: Path, signum: signal.Sig
     assert [row["id"] for row in failed] == [row["id"] for row in rows if row["status"] != "ok"]
     assert not list(manifest.parent.glob(".raydub/runs/*"))
     return rows
+
+
+def check_end(process: subprocess.Popen[str], manifest: Path, signum: signal.Signals) -> list[dict[str, object]]:
+    """Send the signal; the process ends soon with the right code, all that it had started is gone, results are
+    written. Returns them."""
+    started = descendants(process.pid)
+    assert started
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=SOON)
+    assert process.returncode == 128 + signum, said
+    assert "Traceback" not in said
+    return ended_well(manifest, started)
 
 
 def parts(manifest: Path) -> list[Path]:
