@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from manifests.fields import REFERENCE, asks_nothing, by_speaker, words_of
+from manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
 from manifests.job import Job
 from manifests.limits import MAX_LINE
 from manifests.paths import scheme_of
@@ -93,4 +93,5 @@ def _face(text: str, folder: str) -> str:
 
 
 def _voice(text: str, folder: str) -> str:
-    return _absolute(text, folder) if text.casefold().endswith(".onnx") else text
+    model = voice_file(text)
+    return text if model is None else _absolute(model[0], folder) + model[1]

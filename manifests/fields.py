@@ -155,6 +155,13 @@ def by_speaker(text: str) -> dict[str, str]:
     return found
 
 
+def voice_file(voice: str) -> tuple[str, str] | None:
+    """What a voice names beside the engine's own: ("x.onnx", "#3") for "x.onnx#3", the speaker "" where none is named;
+    None for a name."""
+    path, mark, speaker = voice.partition("#")
+    return (path, mark + speaker) if path.casefold().endswith(".onnx") else None
+
+
 def _pieces(text: str) -> list[str]:
     """`text` cut before each "name=": a separator that no name follows belongs to the value. Takes linear time."""
     parts = _SEPARATORS.split(text)

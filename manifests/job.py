@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from manifests.fields import REFERENCE, words_of
+from manifests.fields import REFERENCE, voice_file, words_of
 from manifests.options import Options
 from manifests.speech import SpeechTracks
 
@@ -46,8 +46,9 @@ class Job(BaseModel):
             if face.startswith(REFERENCE):
                 found[name] = face.removeprefix(REFERENCE)
         for name, voice in options.voices_of().items():
-            if os.sep in voice:
-                found[f"voice:{name}"] = voice
+            model = voice_file(voice)
+            if model is not None and os.sep in model[0]:
+                found[f"voice:{name}"] = model[0]
         return found
 
     def with_inputs(self, places: Mapping[str, str]) -> Job:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from manifests.fields import REFERENCE, asks_nothing, by_speaker, words_of
+from manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
 from manifests.job import Job
 from manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options, choices, lip_engine
 from manifests.paths import confine_output, folded, resolve_input, resolve_media
@@ -150,7 +150,8 @@ def _placed(face: str, folder: Path, field: str) -> str:
 
 def _placed_voice(voice: str, folder: Path) -> str:
     """A voice that is a model file beside the manifest, with its path made absolute; other names as they are."""
-    return resolve_input(voice, folder, "voice") if voice.casefold().endswith(".onnx") else voice
+    model = voice_file(voice)
+    return voice if model is None else resolve_input(model[0], folder, "voice") + model[1]
 
 
 def _settle_speech(options: Options, script: bool) -> tuple[Options, list[UsageError]]:

@@ -12,6 +12,7 @@ from manifests.job import Job
 from manifests.speech import SpeechTracks
 from media.probe import probe_video
 from media.watch import Input, identify_source
+from raydub.errors import Code, InputError
 from raydub.store import Store
 from tts.engines.host import HostedEngine
 from tts.heard import HeardRequest
@@ -85,7 +86,12 @@ def _inputs(job: Job, store: Store, without: Sequence[str] = ()) -> list[Input]:
         if what not in without and not what.startswith(("face", "speakers")):
             if what == "script":
                 read_script(path)  # it says better than a look at the file what is wrong with it
-            seen = identify_source(path, store.identities, what)
+            try:
+                seen = identify_source(path, store.identities, what.partition(":")[0])
+            except InputError as error:
+                if error.code is not Code.INPUT_MISSING or not what.startswith("voice"):
+                    raise
+                raise InputError(Code.VOICE_UNKNOWN, error.message, hint="check the path", field="voice") from error
             found.append(Input(what, path, seen.sha256, seen.look))
     return found
 

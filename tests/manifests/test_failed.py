@@ -110,7 +110,7 @@ def test_refused_rows_mean_the_same_from_another_folder(tmp_path: Path) -> None:
         "face": "reference: r.png",
         "bed": "mix",
         "bed_audio": "bed.wav",
-        "voice": "anna=es.onnx; ben=amy",
+        "voice": "anna=es.onnx#3; ben=amy",
         "script": "none",
     }
     spoken = {
@@ -126,7 +126,7 @@ def test_refused_rows_mean_the_same_from_another_folder(tmp_path: Path) -> None:
     assert first["video"] == f"{place}/a.mp4"
     assert (first["model"], first["script"], first["output"]) == ("wav2lip_gan", "none", "o.mp4")
     assert (first["restore_model"], first["bed_audio"]) == (f"{place}/own.pth", f"{place}/bed.wav")
-    assert (first["face"], first["voice"]) == (f"reference:{place}/r.png", f"anna={place}/es.onnx; ben=amy")
+    assert (first["face"], first["voice"]) == (f"reference:{place}/r.png", f"anna={place}/es.onnx#3; ben=amy")
     assert (second["script"], second["speakers"]) == (f"{place}/s.srt", {"anna": f"reference:{place}/r.png"})
 
 

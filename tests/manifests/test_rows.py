@@ -203,6 +203,10 @@ def test_voices_are_one_or_one_per_speaker() -> None:
     made = spoken(voice={"Anna": "es+f3", "*": "ben.onnx"})
     assert made.options.voices_of() == {"Anna": "es+f3", "*": "/in/ben.onnx"}
     assert made.inputs()["voice:*"] == "/in/ben.onnx"
+    made = spoken(voice={"Anna": "sub/anna.ONNX#3", "Ben": "../../etc/passwd", "Cy": "amy#2"})
+    assert made.options.voices_of() == {"Anna": "/in/sub/anna.ONNX#3", "Ben": "../../etc/passwd", "Cy": "amy#2"}
+    assert {name for name in made.inputs() if name.startswith("voice")} == {"voice:Anna"}
+    assert made.inputs()["voice:Anna"] == "/in/sub/anna.ONNX"
 
 
 def test_what_a_job_does_not_use_changes_no_key() -> None:
