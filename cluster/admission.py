@@ -57,10 +57,12 @@ def admit(
     work_dir: Path,
     glance: Glance | None = None,
     strict: bool = False,
+    found: Admission | None = None,
 ) -> Admission:
     """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package; files
-    of the others are looked at by `glance`. strict: see pipeline.strict."""
-    found = Admission()
+    of the others are looked at by `glance`. strict: see pipeline.strict. found: where to put them, for whoever wants
+    to know how far it came when it is interrupted; a job that is in none of its lists was not decided yet."""
+    found = found or Admission()
     able = [job for job in jobs if not _finished(job, finished, found, strict)]
     able = [job for job in able if not _hopeless(job, glance, found)]
     able = _with_engines(able, found)

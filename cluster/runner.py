@@ -19,7 +19,7 @@ from cluster.output import show_error, warn
 from cluster.request import RunReport, RunRequest
 from cluster.session import is_own
 from cluster.stopping import StopWatch
-from cluster.written import check_results
+from cluster.written import check_results, note_results
 from manifests.failed import write_failed
 from manifests.job import Job
 from manifests.naming import results_files
@@ -49,21 +49,19 @@ def run_jobs(request: RunRequest) -> RunReport:
     for row in request.bad:
         for problem in row.errors:
             show_error(problem)
-    finished = Finished(request.work_dir)
     with RunLock() as lock:
-        here = not request.use_ray or is_own(request.address)
-        glance = Glance(request.work_dir, here)
-        admitted = admit(request.jobs, finished, lock, request.work_dir, glance, request.strict)
-        return _Run(request, admitted, finished).do()
+        return _Run(request, lock).do()
 
 
 class _Run:
     """One run under way. Its results can be told at any moment, from any thread."""
 
-    def __init__(self, request: RunRequest, admitted: Admission, finished: Finished) -> None:
+    def __init__(self, request: RunRequest, lock: RunLock) -> None:
         self._request = request
-        self._admitted = admitted
-        self._finished = finished
+        self._lock = lock
+        self._admitted = Admission()
+        self._finished = Finished(request.work_dir)
+        self._progress: Progress | None = None
         self._driver: Driver | None = None
         self._refused: RaydubError | None = None  # why no job could be begun
         self._written: tuple[Path, ...] | None = None
@@ -72,21 +70,28 @@ class _Run:
         self._store_mb = 0.0
 
     def do(self) -> RunReport:
-        """Take the open jobs to their results."""
-        request, closed = self._request, self._admitted.closed
-        # Rows that an earlier run finished, or that are no jobs, count without a further word.
-        told = [result for result in closed if result.status != "ok"]
-        progress = _progress(request, len(request.jobs) + len(request.bad), len(request.bad) + len(closed) - len(told))
-        for result in told:
-            progress.finished(result)
-        stop_code = self._work(progress) if self._admitted.open else 0
-        self._write()
-        tally = progress.tally
+        """Take all jobs to their results."""
+        with StopWatch(self._last_words) as stop:
+            try:
+                self._admit()
+                self._shown()
+                if self._admitted.open:
+                    self._work(stop)
+                self._write()
+            except BaseException as error:
+                if self._written is None:
+                    self._writing = False  # it may have been interrupted in the middle of that
+                    self._refused = error if isinstance(error, RaydubError) else None
+                    self._write()
+                # While Ray starts, a signal may come as its SystemExit. Whoever is interrupted here has no more to do.
+                if not stop.asked or not isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    raise
+        tally = self._shown().tally
         return RunReport(
             self._results(),
             self._written or (),
             self._admitted.earlier,
-            stop_code,
+            stop.exit_code if stop.asked else 0,
             tally.elapsed,
             tally.first_plan or 0.0,
             tally.speed,
@@ -96,38 +101,46 @@ class _Run:
             dependency_missing=self._admitted.unable,
         )
 
-    def _work(self, progress: Progress) -> int:
-        """Run the open jobs; the exit code that a signal asks for, 0 without one."""
+    def _admit(self) -> None:
+        request = self._request
+        here = not request.use_ray or is_own(request.address)
+        glance = Glance(request.work_dir, here)
+        admit(request.jobs, self._finished, self._lock, request.work_dir, glance, request.strict, self._admitted)
+
+    def _shown(self) -> Progress:
+        """What the user looks at, made when it is known which jobs are open."""
+        if self._progress is None:
+            request, closed = self._request, self._admitted.closed
+            # Rows that an earlier run finished, or that are no jobs, count without a further word.
+            told = [result for result in closed if result.status != "ok"]
+            rows = len(request.jobs) + len(request.bad)
+            self._progress = _progress(request, rows, len(request.bad) + len(closed) - len(told))
+            for result in told:
+                self._progress.finished(result)
+        return self._progress
+
+    def _work(self, stop: StopWatch) -> None:
+        """Run the open jobs."""
         from cluster.where import executor_for
 
-        settings = self._settings()
+        settings, progress = self._settings(), self._shown()
         jobs = self._admitted.open
         about = {"rows": len(self._request.jobs), "jobs": len(jobs)}
-        start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
-        with StopWatch(self._last_words) as stop:
-            try:
-                with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
-                    self._driver = Driver(
-                        executor,
-                        progress,
-                        record=self._record,
-                        stopping=lambda: stop.asked,
-                        strict=self._request.strict,
-                    )
-                    self._driver.run(jobs)
-                    self._store_mb = getattr(executor, "store_peak_mb", 0.0)
-                    self._write()
-            except BaseException as error:
-                if self._written is None:
-                    self._writing = False  # it may have been interrupted in the middle of that
-                    self._refused = error if isinstance(error, RaydubError) else None
-                    self._write()
-                # While Ray starts, a signal may come as its SystemExit. Whoever is interrupted here has no more to do.
-                if not stop.asked or not isinstance(error, (KeyboardInterrupt, SystemExit)):
-                    raise
-            finally:
-                end_run(settings.work_dir, settings.run_id)
-            return stop.exit_code if stop.asked else 0
+        try:
+            start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
+            with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
+                self._driver = Driver(
+                    executor,
+                    progress,
+                    record=self._record,
+                    stopping=lambda: stop.asked,
+                    strict=self._request.strict,
+                )
+                self._driver.run(jobs)
+                self._store_mb = getattr(executor, "store_peak_mb", 0.0)
+                self._write()
+        finally:
+            end_run(settings.work_dir, settings.run_id)
 
     def _settings(self) -> WorkSettings:
         from models.store.consent import words
@@ -156,7 +169,9 @@ class _Run:
         """One result per row, in the manifest's order. Raises StageError INTERNAL if the counts did not reconcile."""
         request = self._request
         told = self._driver.stopped_here() if self._driver is not None else {}
-        worked = [told.get(job.id) or stopped_job(job, self._refused) for job in self._admitted.open]
+        closed = {(result.id, result.line) for result in self._admitted.closed}
+        left = [job for job in request.jobs if (job.id, job.line) not in closed]
+        worked = [told.get(job.id) or stopped_job(job, self._refused) for job in left]
         refused = [JobResult.refused(row) for row in request.bad]
         places = {(job.id, job.line): (job.line or 0, place) for place, job in enumerate(request.jobs)}
         found = sorted(
@@ -174,6 +189,7 @@ class _Run:
             return
         self._writing = True
         self._written = _write(self._request, self._results())
+        note_results(self._request)
         self._all_written.set()
 
 

@@ -3,21 +3,24 @@ a work folder, and the system allows it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cluster.request import RunRequest
-from manifests.naming import results_files
+from manifests.naming import results_files, results_name
 from manifests.reads import add_inputs
 from media.writable import check_folder, check_writable
-from raydub.errors import StageError, UsageError
+from raydub.errors import Code, StageError, UsageError
 from raydub.places import Inputs, overwrites, refuse_overwriting, refuse_work_folder
+from raydub.store import Store, key_of
 
 
 def check_results(request: RunRequest) -> None:
     """Raises UsageError: FIELD_CONFLICT where the results would overwrite the manifest or an input of a job,
-    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where they cannot be written."""
+    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where they cannot be written, OUTPUT_EXISTS where they are
+    another manifest's, which has the same name in another folder."""
     if request.results is None:
         return
     inputs = Inputs()
@@ -27,6 +30,41 @@ def check_results(request: RunRequest) -> None:
         add_inputs(inputs, job)
     for path in results_files(request.results):
         check_written({"results": path}, inputs)
+    other = _whose(request)
+    if other is not None:
+        raise UsageError(
+            Code.OUTPUT_EXISTS,
+            f"{results_files(request.results).jsonl} holds the results of another manifest, {other}",
+            hint="name this run's own with --results, or give each manifest an output root of its own",
+            field="results",
+        )
+
+
+def note_results(request: RunRequest) -> None:
+    """Note in the work folder which manifest the results that were written belong to. Never raises."""
+    if request.results is not None and request.manifest is not None and request.work_dir.is_dir():
+        with contextlib.suppress(StageError):
+            said = {"manifest": os.path.abspath(request.manifest)}
+            Store(request.work_dir).put_record(_name_of(request.results), said)
+
+
+def _whose(request: RunRequest) -> str | None:
+    """The other manifest of the same name whose results would be lost; None where there is none, or where the user
+    has chosen the name."""
+    if request.results is None or request.manifest is None:
+        return None
+    if request.results.name != results_name(request.manifest) or not results_files(request.results).jsonl.exists():
+        return None
+    said = Store(request.work_dir).record(_name_of(request.results)) or {}
+    other = str(said.get("manifest", ""))
+    try:
+        return None if os.path.samefile(other, request.manifest) else other
+    except OSError:
+        return None  # it was moved or removed: nobody asks for its results by that name
+
+
+def _name_of(results: Path) -> str:
+    return f"results/{key_of(os.path.realpath(results))}"
 
 
 def check_written(written: Mapping[str, Path | None], inputs: Inputs) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 from raydub import files
 from raydub.errors import Code, StageError
 from raydub.identity import backdate, identify, look_of, remember
+from raydub.regular import read_regular
 
 _SEAL = "seal"
 _RECORD_BYTES = 64 << 20
@@ -118,8 +119,7 @@ class Store:
         """The record of a name; None where there is none that proves itself."""
         path = self._ref(name)
         try:
-            with open(path, "rb") as stream:
-                value = json.loads(stream.read(_RECORD_BYTES))
+            value = json.loads(read_regular(path, _RECORD_BYTES))
         except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(value, dict) or value.pop(_SEAL, None) != key_of(value):

@@ -84,6 +84,31 @@ def test_a_finished_manifest_loads_nothing_heavy_and_says_so(tmp_path: Path) -> 
     assert not (tmp_path / ".raydub" / "runs").exists()
 
 
+def test_results_of_another_manifest_of_that_name_are_kept(tmp_path: Path) -> None:
+    first = finished_manifest(tmp_path)
+    assert CliRunner().invoke(app, ["run", str(first), "--no-ray"]).exit_code == 0
+    second = tmp_path / "es" / "m.jsonl"
+    second.parent.mkdir()
+    rows = [json.loads(line) for line in first.read_text().splitlines()]
+    here = {name: str(tmp_path / rows[0][name]) for name in ("video", "audio")}
+    second.write_text("".join(json.dumps({**row, **here}) + "\n" for row in rows[:1]))
+    results = tmp_path / "m.results.jsonl"
+    before = results.read_bytes()
+    asked = ["run", str(second), "--no-ray", "--output-root", str(tmp_path)]
+    refused = CliRunner().invoke(app, asked)
+    assert refused.exit_code == 2
+    assert "E_OUTPUT_EXISTS" in refused.stderr
+    assert str(first) in refused.stderr.replace("\n", "")
+    assert results.read_bytes() == before
+    own = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "es.results")])
+    assert (own.exit_code, results.read_bytes()) == (0, before)
+    assert len((tmp_path / "es.results.jsonl").read_text().splitlines()) == 1
+    # a manifest that was moved has results of its own to go on with
+    first.rename(tmp_path / "old.jsonl")
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert len(results.read_text().splitlines()) == 1
+
+
 def test_a_row_that_changed_is_looked_at_again(tmp_path: Path) -> None:
     manifest = finished_manifest(tmp_path)
     (tmp_path / "o1.mp4").unlink()

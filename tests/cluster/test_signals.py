@@ -136,6 +136,46 @@ def test_sigterm_while_the_child_works(manifest: Path, running: Callable[..., su
     assert not again.bad
 
 
+LOOKING = """
+import pathlib, sys, time
+import cluster.admission
+from cluster.cli import main
+from cluster.glance import Glance
+
+reached = pathlib.Path(sys.argv.pop(1))
+
+def fetch(names):
+    reached.touch()
+    time.sleep(60)
+
+cluster.admission.fetch_absent = fetch
+first = Glance.problem
+Glance.problem = lambda self, job: None if job.id == "es" else first(self, job)
+main()
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_files_and_weights_are_looked_at(manifest: Path, signum: signal.Signals) -> None:
+    """One row has been refused, and weights are on their way for the other."""
+    manifest.with_name("en.v").unlink()
+    reached = manifest.with_name("reached")
+    command = [sys.executable, "-c", LOOKING, str(reached), "run", str(manifest), "--no-ray"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(reached.exists, process)
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=SOON)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + signum, said
+    assert "Traceback" not in said
+    rows = ended_well(manifest, set())
+    assert [row["error_code"] for row in rows] == ["E_INPUT_MISSING", "E_INTERRUPTED"]
+    assert [row["status"] for row in rows] == ["failed", "skipped"]
+
+
 def test_sigint_while_ray_starts(manifest: Path, running: Callable[..., subprocess.Popen[str]]) -> None:
     process = running("--cpus", "2")
     wait_for(lambda: len(descendants(process.pid)) >= 2, process)  # Ray's first processes

@@ -101,6 +101,17 @@ def test_records_are_what_was_said(store: Store, value: dict[str, object]) -> No
     assert key_of(value) == key_of(dict(reversed(value.items())))
 
 
+def test_a_pipe_in_the_place_of_a_record_is_no_record(store: Store) -> None:
+    store.put_record("a/b", {"x": 1})
+    path = record_of(store.root, "a/b")
+    path.unlink()
+    os.mkfifo(path)
+    assert store.record("a/b") is None
+    assert store.get("a/b") is None
+    store.put_record("a/b", {"x": 2})
+    assert store.record("a/b") == {"x": 2}
+
+
 def test_a_name_is_created_once(store: Store) -> None:
     made: list[int] = []
     barrier = threading.Barrier(8)
