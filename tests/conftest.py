@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ if os.environ.get("CI"):
 
 # No test starts a download of weights that it did not set up.
 os.environ.setdefault("RAYDUB_OFFLINE", "1")
+
+# Whoever starts the tests may have signals ignored (nohup, a shell's "&"), and processes inherit that. A handler is not
+# inherited: with one that does nothing the tests go on as before, and what they start hears its signals.
+for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, lambda signum, frame: None)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -103,9 +103,8 @@ class TestDeaths:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         body = RUNS + "gcs.kill()\nwhile True:\n    line.send(alive=True, store_mb=3.0); time.sleep(0.01)"
-        results, executor, _ = run(tmp_path, monkeypatch, body)
+        results, _, _ = run(tmp_path, monkeypatch, body)
         check(results, Code.WORKER_LOST, "Ray's gcs_server")
-        assert executor.store_peak_mb == 3.0
 
     @pytest.mark.parametrize(
         ("end", "how"),
@@ -134,6 +133,7 @@ class TestDeaths:
         body = """
         for job in hello["jobs"]:
             line.item(Planned(job["id"], here, 0, 0))
+        line.send(alive=True, store_mb=3.0)
         line.send(through=True)
         order = json.loads(connection.recv_bytes())
         line.item(Assembled(order["job"]["id"], order["job"]["output"], 0, 0.1))
@@ -141,7 +141,8 @@ class TestDeaths:
         gcs.kill()
         time.sleep(300)
         """
-        results, _, _ = run(tmp_path, monkeypatch, RUNS + textwrap.dedent(body))
+        results, executor, _ = run(tmp_path, monkeypatch, RUNS + textwrap.dedent(body))
+        assert executor.store_peak_mb == 3.0
         assert [result.status for result in results] == ["ok", "failed"]
         assert results[1].error_code == Code.WORKER_LOST
 
