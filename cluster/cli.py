@@ -22,7 +22,10 @@ from cluster.commands import (
     voices,
 )
 from cluster.output import StdoutLost, lost, say
+from cluster.stopping import leave_in_order
 from raydub import __version__
+from raydub.bound import adopt_orphans
+from raydub.tree import kill_rest
 
 app = typer.Typer(
     name="raydub",
@@ -65,12 +68,16 @@ app.command("train")(train.train)
 
 
 def main() -> None:
-    """Entry point of the `raydub` script."""
+    """Entry point of the `raydub` script. Nothing that it has started outlives it."""
+    adopt_orphans()
+    leave_in_order()
     try:
         app(prog_name="raydub")
     except (StdoutLost, OSError) as error:
         # --help and --version write outside any command.
         raise SystemExit(lost(error)) from None
+    finally:
+        kill_rest()
 
 
 if __name__ == "__main__":

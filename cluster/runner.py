@@ -45,10 +45,6 @@ _WRITE_SECONDS = 3.0
 def run_jobs(request: RunRequest) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started; the
     results then say of each open job that it was skipped, and why."""
-    check_results(request)
-    for row in request.bad:
-        for problem in row.errors:
-            show_error(problem)
     with RunLock() as lock:
         return _Run(request, lock).do()
 
@@ -62,6 +58,7 @@ class _Run:
         self._admitted = Admission()
         self._finished = Finished(request.work_dir)
         self._progress: Progress | None = None
+        self._checked = False  # may the results be written where they are to go?
         self._driver: Driver | None = None
         self._refused: RaydubError | None = None  # why no job could be begun
         self._written: tuple[Path, ...] | None = None
@@ -73,13 +70,20 @@ class _Run:
         """Take all jobs to their results."""
         with StopWatch(self._last_words) as stop:
             try:
+                self._check()
+                for row in self._request.bad:
+                    for problem in row.errors:
+                        show_error(problem)
                 self._admit()
                 self._shown()
                 if self._admitted.open:
                     self._work(stop)
                 self._write()
             except BaseException as error:
+                if not self._checked and not stop.asked:
+                    raise
                 if self._written is None:
+                    self._check()
                     self._writing = False  # it may have been interrupted in the middle of that
                     self._refused = error if isinstance(error, RaydubError) else None
                     self._write()
@@ -100,6 +104,11 @@ class _Run:
             round(self._store_mb, 1),
             dependency_missing=self._admitted.unable,
         )
+
+    def _check(self) -> None:
+        if not self._checked:
+            check_results(self._request)
+            self._checked = True
 
     def _admit(self) -> None:
         request = self._request
@@ -161,7 +170,7 @@ class _Run:
     def _last_words(self) -> None:
         if self._writing:
             self._all_written.wait(_WRITE_SECONDS)  # the main thread is at it
-        else:
+        elif self._checked:
             self._write()
             warn("stopped: the results are written; run again to go on")
 
@@ -198,7 +207,7 @@ def _progress(request: RunRequest, jobs: int, earlier: int) -> Progress:
 
     if request.show == "quiet":
         return QuietProgress(jobs, earlier)
-    if request.show == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if request.show == "auto" and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
         return RichProgress(jobs, Console(stderr=True), earlier)

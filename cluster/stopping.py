@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from raydub.tree import kill_below
+from raydub.tree import kill_rest
 
 GRACE = 7.0
 """Seconds from the first signal to the end by force. Schedulers kill after 10 (docker) or 30 (Kubernetes)."""
@@ -149,7 +149,19 @@ class StopWatch:
         self._leave(self.exit_code)
 
 
+def leave_in_order() -> None:
+    """From now on SIGTERM, SIGHUP and SIGQUIT end this process as Ctrl-C does, by an exception (SystemExit, 128 + the
+    signal's number), so that temporary files and children go with it. A StopWatch takes the signals while it stands."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    for signum in SIGNALS:
+        if signal.getsignal(signum) is signal.SIG_DFL:
+            signal.signal(signum, leave)
+
+
 def end_process(code: int) -> None:
     """End this process now, and all that it started."""
-    kill_below(os.getpid())
+    kill_rest()
     os._exit(code)

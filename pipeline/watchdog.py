@@ -22,6 +22,8 @@ from typing import IO, Any
 
 from pipeline.claims import Claim, run_dir
 
+LONGEST = 365 * 86400.0
+"""Seconds of the longest limit that is kept: timers of the interpreter and the kernel refuse "inf"."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +43,7 @@ class Watchdog:
     @contextmanager
     def limit(self, seconds: float, claim: Claim) -> Iterator[None]:
         """The body may take this long. The process does not survive a body that takes longer and cannot be stopped."""
+        seconds = min(seconds, LONGEST)
         timer = threading.Timer(seconds, self._end_process, (claim, seconds))
         timer.daemon = True
         with self._lock:

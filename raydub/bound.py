@@ -30,6 +30,14 @@ def die_with_parent() -> None:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
+def adopt_orphans() -> None:
+    """What the processes below this one leave behind when they die becomes this one's own child, where the kernel can
+    do that (prctl(2), PR_SET_CHILD_SUBREAPER = 36): a program that a speech engine runs, and what it has started."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
 def end_with_parent(parent: int) -> None:
     """Bind this process to the life of its parent, whose id is `parent`; ends it if that one is gone already."""
     die_with_parent()

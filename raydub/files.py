@@ -76,8 +76,12 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True, mode
     then.
     """
     temp = temp_beside(path)
-    write_new(temp, content, mode)
-    publish(temp, path, durable=durable)
+    try:
+        write_new(temp, content, mode)
+        publish(temp, path, durable=durable)
+    except BaseException:  # a signal may come as one
+        discard(temp)
+        raise
 
 
 def write_new(path: str | Path, content: bytes, mode: int = 0o666) -> None:

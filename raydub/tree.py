@@ -57,6 +57,22 @@ def kill_below(pid: int) -> list[int]:
     return found
 
 
+def kill_rest(seconds: float = 2.0) -> list[int]:
+    """SIGKILL to all that this process has started, until nothing of it is left: what dies hands its own children on to
+    whoever adopts orphans (raydub.bound.adopt_orphans). Returns their ids."""
+    killed: list[int] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        table = processes()
+        found = [pid for pid in below([os.getpid()], table) if table[pid].lives]
+        if not found:
+            break
+        _kill(found)
+        killed += found
+        time.sleep(0.02)
+    return sorted(set(killed))
+
+
 def kill_session(session: int, seconds: float = 5.0) -> list[int]:
     """SIGKILL to every process of a session but this one, and to what they started, wherever it was moved since; waits
     for the end of them. Returns their ids. Call it before the session's leader is waited for: afterwards its id may be

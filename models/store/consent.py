@@ -18,6 +18,7 @@ from typing import Literal, cast
 
 from models.store.folders import read_json, storage_errors, weights_folders, write_json
 from raydub.errors import DependencyError
+from raydub.regular import open_regular
 
 ACCEPT_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 Consent = Literal["", "flag", "environment", "remembered"]
@@ -80,7 +81,7 @@ def _note(licence: str, file: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", mode=0o666):
             if file.exists():
-                file.open("rb").close()  # somebody else's is not to be replaced
+                open_regular(file).close()  # somebody else's is not to be replaced
             said = read_json(file)
             if not isinstance(said.get(licence), dict):
                 record = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "who": _who()}

@@ -84,6 +84,13 @@ def test_a_finished_manifest_loads_nothing_heavy_and_says_so(tmp_path: Path) -> 
     assert not (tmp_path / ".raydub" / "runs").exists()
 
 
+def test_without_a_standard_error_the_work_goes_on(tmp_path: Path) -> None:
+    manifest = finished_manifest(tmp_path)
+    command = ["sh", "-c", 'exec "$0" -m cluster.cli run "$1" 2>&-', sys.executable, str(manifest)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing to do: 3 rows were finished before")
+
+
 def test_results_of_another_manifest_of_that_name_are_kept(tmp_path: Path) -> None:
     first = finished_manifest(tmp_path)
     assert CliRunner().invoke(app, ["run", str(first), "--no-ray"]).exit_code == 0

@@ -16,6 +16,7 @@ import pytest
 
 from cluster.manifest import load_manifest
 from tests.cluster_faults.faults import write_script
+from tests.stages.fakes import write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOON = 30.0
@@ -136,31 +137,34 @@ def test_sigterm_while_the_child_works(manifest: Path, running: Callable[..., su
     assert not again.bad
 
 
-LOOKING = """
+WAITS = """
 import pathlib, sys, time
-import cluster.admission
+import cluster.admission, cluster.runner
 from cluster.cli import main
 from cluster.glance import Glance
 
 reached = pathlib.Path(sys.argv.pop(1))
 
-def fetch(names):
-    reached.touch()
-    time.sleep(60)
-
-cluster.admission.fetch_absent = fetch
+def wait(*arguments):
+    if not reached.exists():
+        reached.touch()
+        time.sleep(60)
+"""
+LOOKING = (
+    WAITS
+    + """
+cluster.admission.fetch_absent = wait
 first = Glance.problem
 Glance.problem = lambda self, job: None if job.id == "es" else first(self, job)
 main()
 """
+)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_while_files_and_weights_are_looked_at(manifest: Path, signum: signal.Signals) -> None:
-    """One row has been refused, and weights are on their way for the other."""
-    manifest.with_name("en.v").unlink()
+def stopped_there(manifest: Path, code: str, signum: signal.Signals) -> list[dict[str, object]]:
+    """Results of a run that gets a signal where `code` makes it wait."""
     reached = manifest.with_name("reached")
-    command = [sys.executable, "-c", LOOKING, str(reached), "run", str(manifest), "--no-ray"]
+    command = [sys.executable, "-c", code, str(reached), "run", str(manifest), "--no-ray"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(reached.exists, process)
@@ -171,7 +175,67 @@ def test_a_signal_while_files_and_weights_are_looked_at(manifest: Path, signum: 
         process.wait()
     assert process.returncode == 128 + signum, said
     assert "Traceback" not in said
-    rows = ended_well(manifest, set())
+    return ended_well(manifest, set())
+
+
+@pytest.mark.parametrize("waits", ["cluster.written.check_written", "cluster.runner.show_error"])
+def test_a_signal_before_anything_is_looked_at(manifest: Path, waits: str) -> None:
+    """While it is asked where results may be written, and while bad rows are told (to somebody who does not read)."""
+    row = json.loads(manifest.read_text().splitlines()[0])
+    manifest.write_text(json.dumps({**row, "id": "en", "odd": 1}) + "\n" + manifest.read_text().splitlines()[1] + "\n")
+    code = f"{WAITS}\nimport cluster.written\n{waits} = wait\nmain()\n"
+    rows = stopped_there(manifest, code, signal.SIGTERM)
+    assert [row["status"] for row in rows] == ["failed", "skipped"]
+
+
+PROGRAM = """#!/bin/sh
+sleep 600 &
+echo $! > "$0.pid"
+wait
+"""
+
+
+@pytest.mark.parametrize("command", ["tts", "run"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_what_a_speech_program_has_started_ends_too(tmp_path: Path, command: str, signum: signal.Signals) -> None:
+    program = tmp_path / "program"
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+    (tmp_path / "s.srt").write_text("1\n00:00:00,100 --> 00:00:01,000\nHello there.\n")
+    write_video(tmp_path / "v.mp4", 30)
+    (tmp_path / "m.jsonl").write_text(
+        json.dumps({"video": "v.mp4", "script": "s.srt", "output": "o.mp4", "tts": "command"}) + "\n"
+    )
+    asked = {
+        "tts": ["tts", str(tmp_path / "s.srt"), "--tts", "command", "-o", str(tmp_path / "o.wav")],
+        "run": ["run", str(tmp_path / "m.jsonl"), "--no-ray"],
+    }[command]
+    environment = {**os.environ, "RAYDUB_TTS_COMMAND": f"{program} {{text_file}} {{out_wav}}", "TMPDIR": str(tmp_path)}
+    started = tmp_path / "program.pid"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", *asked],
+        cwd=REPOSITORY,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: started.exists() and started.read_text().endswith("\n"), process)
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=SOON)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + signum, said
+    assert "Traceback" not in said
+    assert not runs(int(started.read_text()))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_files_and_weights_are_looked_at(manifest: Path, signum: signal.Signals) -> None:
+    """One row has been refused, and weights are on their way for the other."""
+    manifest.with_name("en.v").unlink()
+    rows = stopped_there(manifest, LOOKING, signum)
     assert [row["error_code"] for row in rows] == ["E_INPUT_MISSING", "E_INTERRUPTED"]
     assert [row["status"] for row in rows] == ["failed", "skipped"]
 

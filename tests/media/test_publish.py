@@ -46,6 +46,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["marker.json"]
 
 
+@pytest.mark.parametrize("name", ["write", "fsync", "replace"])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    final = tmp_path / "marker.json"
+    write_atomic(final, b"old")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, name, stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(final, b"new")
+    assert final.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["marker.json"]
+
+
 def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StageError) as caught:

@@ -56,6 +56,11 @@ def test_work_within_its_limit_is_left_alone(tmp_path: Path) -> None:
     assert Claims(str(tmp_path), "r").deaths("j", "track.000000", always) == []
 
 
+def test_no_limit_is_too_long(tmp_path: Path) -> None:
+    done = worker(tmp_path, "work", float("inf"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "released\n", "")
+
+
 @pytest.mark.parametrize(("hazard", "code"), [("hang", -9), ("libav", -9), ("hold", 1)])
 def test_a_hang_ends_with_its_process_and_the_claim_tells(tmp_path: Path, hazard: str, code: int) -> None:
     """A hang that holds the interpreter's lock lets no Python thread run, and ends all the same."""

@@ -24,6 +24,7 @@ import numpy as np
 from models.load import sha256_of
 from raydub.bound import bound, kill_group
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
+from raydub.files import sweep, writer_tag
 from tts.engines.base import longest, time_limit
 from tts.engines.find import COMMAND_VARIABLE
 from tts.types import Utterance, Voice
@@ -50,6 +51,7 @@ class Command:
                 hint="install it, or give its full path",
             )
         self._template[0] = program
+        sweep(tempfile.gettempdir())  # what an engine left that was ended in the middle
 
     @property
     def max_speed(self) -> float:
@@ -77,7 +79,7 @@ class Command:
         have any rate that libsndfile reads; channels are averaged. StageError TTS_FAILED for an exit code other than
         0, no file, one that is no sound, and a program that does not end."""
         self.named(voice.name)
-        with tempfile.TemporaryDirectory(prefix="raydub-tts-") as folder:
+        with tempfile.TemporaryDirectory(prefix="raydub-tts", suffix=writer_tag()) as folder:
             told, spoken = Path(folder, "text.txt"), Path(folder, "speech.wav")
             told.write_text(text + "\n", encoding="utf-8", errors="replace")
             values = {

@@ -25,6 +25,7 @@ from typing import Any
 from raydub import errors
 from raydub.bound import kill_group
 from raydub.errors import Code, RaydubError, StageError
+from raydub.tree import kill_below
 
 _START = 180.0  # seconds until an engine has said hello: imports of large packages on a cold, slow disk
 _LINE = 32 << 20  # bytes of an answer's line beyond which it is no answer
@@ -110,6 +111,7 @@ class Child:
         process = getattr(self, "_process", None)
         if process is not None:
             if mine:
+                kill_below(process.pid)  # programs that it runs have groups of their own
                 kill_group(process.pid)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_REAP)
