@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from manifests.fields import split_voice
 from models.catalogue import Entry, find, licence_and_consent, refuse_denied
 from models.load import sha256_of
 from models.store.locate import is_path, locate, present
@@ -39,7 +40,7 @@ def weights_of(engine: str, voice: str) -> Entry | None:
     whose files are named by path. For fetching them with progress shown before anything starts: models.store.pull.pull
     takes companions along."""
     if engine == "piper":
-        model = voice.partition("#")[0]
+        model, _ = split_voice(voice)
         return None if is_path(model) else piper_entry(model)
     if engine == "kokoro" and not os.environ.get(MODEL_VARIABLE, "").strip():
         return find(KOKORO_MODEL)
