@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from cluster.request import RunRequest
+from manifests.job import Job
 from manifests.naming import results_files, results_name
+from manifests.paths import is_remote
 from manifests.reads import add_inputs
 from media.writable import check_folder, check_writable
 from raydub.errors import Code, StageError, UsageError
@@ -23,11 +25,9 @@ def check_results(request: RunRequest) -> None:
     another manifest's, which has the same name in another folder."""
     if request.results is None:
         return
-    inputs = Inputs()
+    inputs = inputs_of(request.jobs)
     if request.manifest is not None:
         inputs.add("the manifest", request.manifest)
-    for job in request.jobs:
-        add_inputs(inputs, job)
     for path in results_files(request.results):
         check_written({"results": path}, inputs)
     other = _whose(request)
@@ -65,6 +65,22 @@ def _whose(request: RunRequest) -> str | None:
 
 def _name_of(results: Path) -> str:
     return f"results/{key_of(os.path.realpath(results))}"
+
+
+def inputs_of(jobs: Iterable[Job]) -> Inputs:
+    """All files that these jobs read, those included that only their scripts name."""
+    inputs = Inputs()
+    scripts: set[str] = set()
+    for job in jobs:
+        add_inputs(inputs, job)
+        if job.script is not None and job.script not in scripts and not is_remote(job.script):
+            from tts.scripts.read import voice_files
+
+            scripts.add(job.script)
+            place = "" if job.line is None else f" of line {job.line}"
+            for path in voice_files(job.script):
+                inputs.add(f"a voice in the script{place}", path)
+    return inputs
 
 
 def check_written(written: Mapping[str, Path | None], inputs: Inputs) -> None:

@@ -27,6 +27,7 @@ MAX_SIDE = 1 << 20
 _SEPARATORS = re.compile("([;,])")
 _NAME = re.compile(r"[^=;,\x00-\x1f]{1,80}")
 _MAX_SPEAKERS = 32
+_VOICE_FILE = re.compile(r".*\.onnx(?=#|\Z)", re.DOTALL | re.IGNORECASE)
 _TILE = (32, 2048)
 
 
@@ -158,8 +159,18 @@ def by_speaker(text: str) -> dict[str, str]:
 def voice_file(voice: str) -> tuple[str, str] | None:
     """What a voice names beside the engine's own: ("x.onnx", "#3") for "x.onnx#3", the speaker "" where none is named;
     None for a name."""
-    path, mark, speaker = voice.partition("#")
-    return (path, mark + speaker) if path.casefold().endswith(".onnx") else None
+    file = _VOICE_FILE.match(voice)
+    return None if file is None else (file[0], voice[file.end() :])
+
+
+def split_voice(voice: str) -> tuple[str, str]:
+    """The model and the speaker that a voice names, "" where it names none: of a file behind its .onnx, since folders
+    may have a # in their names; of a name at the first #."""
+    file = voice_file(voice)
+    if file is not None:
+        return file[0], file[1][1:]
+    model, _, speaker = voice.partition("#")
+    return model, speaker
 
 
 def _pieces(text: str) -> list[str]:

@@ -48,7 +48,8 @@ class SpeechTracks(BaseModel):
     are heard, so the output lasts as long as the video unless the job says otherwise; segments: cues of the script, of
     which `spoken` had to be synthesised in this run; report: the timing report, a JSON file, None where no script was
     spoken; weights: of neural voices; warnings: "W_WORD: sentence"; seconds: spent on it; inputs: SHA-256 of each file
-    that was read for them, by the name of Job.inputs()."""
+    that was read for them, by the name of Job.inputs(); voiced: what decides how each voice sounds that speaks in them
+    (tts.engines.deciding), by its name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,6 +67,7 @@ class SpeechTracks(BaseModel):
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     inputs: dict[str, str] = {}
+    voiced: dict[str, str] = {}
 
     @property
     def duration(self) -> Fraction:

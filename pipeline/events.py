@@ -20,8 +20,8 @@ class Planned:
     """A job was prepared: so many chunks and frames are to come. finished: the stored result of an earlier run, when
     its output is still there and nothing needs to be done. weights: name, sha256, licence, consent of each weights
     file. segments, spoken: cues of the script, and how many of them had to be synthesised; attempt: which try of this
-    run it was, from 1; inputs: SHA-256 of each input, by the name of Job.inputs(); key: of all that decides the
-    output."""
+    run it was, from 1; inputs: SHA-256 of each input, by the name of Job.inputs(); voiced: see
+    manifests.speech.SpeechTracks; key: of all that decides the output."""
 
     job_id: str
     job_dir: str
@@ -36,6 +36,7 @@ class Planned:
     spoken: int = 0
     attempt: int = 1
     inputs: Mapping[str, str] = field(default_factory=dict)
+    voiced: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
 
 

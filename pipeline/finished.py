@@ -34,6 +34,7 @@ class Finished:
     def __init__(self, work_dir: str | Path) -> None:
         self._store = Store(work_dir)
         self._detectors: dict[tuple[str, bool], str] = {}
+        self._voices: dict[tuple[str, str], str] = {}
 
     def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
         """The stored JobResult of a finished job, with nothing spent on it in this run; None: not known at a glance.
@@ -47,6 +48,9 @@ class Finished:
             if set(inputs) != set(record["inputs"]):
                 return None
             if any(self._holds(path) != record["inputs"][name] for name, path in inputs.items()):
+                return None
+            voiced = record["voiced"] if job.script is not None else {}
+            if any(self._voice(job.options.tts, voice) != said for voice, said in voiced.items()):
                 return None
             return _unspent(job, record["result"]) if self._is_output(job, record) else None
         except (OSError, ValueError, KeyError, TypeError, RaydubError):
@@ -69,6 +73,7 @@ class Finished:
             "key": plan.key,
             "asked": "" if weights is None else self._asked(job, weights),
             "inputs": dict(plan.inputs),
+            "voiced": dict(plan.voiced),
             "output": identify(job.output, self._store.identities, what="output").sha256,
             "result": dict(result),
         }
@@ -102,6 +107,15 @@ class Finished:
         options = job.options.model_dump(mode="json", exclude={"overwrite"})
         return key_of([versions, row, options, list(weights), detector, _speech(job)])
 
+    def _voice(self, engine: str, voice: str) -> str:
+        """What decides how a voice sounds now: programs, files of models, voices that were imported anew."""
+        known = self._voices.get((engine, voice))
+        if known is None:
+            from tts.engines.deciding import decided_by
+
+            known = self._voices[engine, voice] = decided_by(engine, voice, self._store.identities)
+        return known
+
     def _detector(self, name: str, with_reference: bool) -> str:
         """What the face models are: "auto" means another detector once a better one is installed."""
         known = self._detectors.get((name, with_reference))
@@ -121,7 +135,8 @@ def _name(job: Job) -> str:
 
 
 def _speech(job: Job) -> str:
-    """What would speak the job's script now: another release of an engine speaks otherwise."""
+    """What would speak the job's script now: another release of an engine speaks otherwise. What its voices are is in
+    the record by itself: only who has spoken knows which they were."""
     if job.script is None:
         return ""
     from tts.engines.find import release

@@ -21,12 +21,14 @@ EVERYBODY = "*"
 @dataclass(frozen=True)
 class Line:
     """A segment with its voice, the language tag that it is spoken in, and the face that moves: in the words of the
-    field `face`, "" for the job's own, manifests.fields.NOBODY for a voice that is only heard."""
+    field `face`, "" for the job's own, manifests.fields.NOBODY for a voice that is only heard. named: was the voice
+    asked for by name, not chosen by its language?"""
 
     segment: Segment
     voice: Voice
     language: str
     face: str
+    named: bool = True
 
 
 def cast_of(segments: Sequence[Segment], options: Options, engine: Engine) -> tuple[Line, ...]:
@@ -59,7 +61,7 @@ def cast_of(segments: Sequence[Segment], options: Options, engine: Engine) -> tu
             except RaydubError as error:
                 # Told of the first segment that asks for it; a job's own voice is nobody's cue's fault.
                 raise at_segment(error, segment) if segment.voice or segment.language else error from error.__cause__
-        lines.append(Line(segment, *found[asked], _for(faces, segment.speaker)))
+        lines.append(Line(segment, *found[asked], _for(faces, segment.speaker), bool(asked[0].strip())))
     return tuple(lines)
 
 

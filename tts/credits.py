@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from manifests.fields import voice_file
 from manifests.speech import VoiceWeights
 from models.catalogue import licence_and_consent
 from models.load import sha256_of
@@ -20,9 +21,8 @@ def weights_used(engine: str, voices: Iterable[Voice]) -> tuple[VoiceWeights, ..
         entry = weights_of(engine, voice.name)
         if entry is not None:
             name, digest = entry.file, entry.sha256
-        elif Path(voice.name.partition("#")[0]).suffix == ".onnx":
-            path = Path(voice.name.partition("#")[0])
-            name, digest = path.name, sha256_of(path)
+        elif (file := voice_file(voice.name)) is not None:
+            name, digest = Path(file[0]).name, sha256_of(file[0])
         else:
             continue
         if digest not in found:

@@ -28,6 +28,7 @@ class Request(ABC):
         self.job, self.shape, self.store, self.run_id = job, shape, store, run_id
         self.inputs = {one.what: one.identity for one in inputs}
         self.watch = Watch(inputs)
+        self.voiced: dict[str, str] = {}
         bed, of_bed = shape.bed, "video" if shape.own else "bed_audio"
         self.asked: dict[str, Any] = {
             "version": SPEECH_VERSION,
@@ -43,12 +44,18 @@ class Request(ABC):
         self.key = key_of({**self.asked, **self.deciding()})
         known = self._known()
         if known is not None:
-            told = {"inputs": self.inputs} | ({} if self.run_id and known.run == self.run_id else {"spoken": 0})
+            told = {"inputs": self.inputs, "voiced": self.voiced} | (
+                {} if self.run_id and known.run == self.run_id else {"spoken": 0}
+            )
             return known.model_copy(update=told)
-        made = self.make().model_copy(update={"inputs": self.inputs})
-        self.watch.check()
+        made = self.make().model_copy(update={"inputs": self.inputs, "voiced": self.voiced})
+        self.check()
         self.store.put_record(f"speech/{self.key}/tracks", made.model_dump(mode="json"))
         return made
+
+    def check(self) -> None:
+        """Raise InputError INPUT_CHANGED, retryable, unless all that is read has been the same the whole time."""
+        self.watch.check()
 
     @abstractmethod
     def deciding(self) -> Mapping[str, Any]:
@@ -74,7 +81,7 @@ class Request(ABC):
                 bed=self.shape.bed,
                 target=TARGET_LUFS if target is None else target,
             )
-            self.watch.check()
+            self.check()
             kept = {name: self._put(f"voice-{number}", heard[name]) for number, name in enumerate(voices)}
             return made, self._put("sound", sound), kept
         finally:

@@ -11,10 +11,12 @@ from manifests.job import Job
 from manifests.speech import SpeechTracks, VoiceTrack
 from media.watch import Input
 from raydub.errors import Code, InputError
+from raydub.identity import changed
 from raydub.store import Artefact, Store
 from tts.cast import Line, cast_of
 from tts.credits import weights_used
 from tts.engines.base import Engine
+from tts.engines.deciding import UNNAMED, decided_by
 from tts.level import LEVEL_DB
 from tts.report import timing_report
 from tts.request import Request, merged
@@ -60,11 +62,13 @@ class SpokenRequest(Request):
         self.lines = cast_of(script.segments, job.options, engine)
         self.by_number = {line.segment.number: line for line in self.lines}
         self.speaker = Speaker(engine, store, shape.rate, run_id)
+        self.voiced = self._voiced()
 
     def deciding(self) -> Mapping[str, Any]:
+        identities = {voice: self.speaker.identity(voice) for voice in {line.voice: None for line in self.lines}}
         lines = [
             [str(value) for value in vars(line.segment).values()]
-            + [line.voice.name, line.language, self.engine.identity(line.voice), line.face]
+            + [line.voice.name, line.language, identities[line.voice], line.face]
             for line in self.lines
         ]
         return {
@@ -118,6 +122,20 @@ class SpokenRequest(Request):
             warnings=(*self.shape.warnings, *self.script.warnings, *_told(places), *mixed.warnings),
             **self.sounding(total, sound),
         )
+
+    def check(self) -> None:
+        super().check()
+        if self._voiced() != self.voiced:
+            raise changed("a file of the voices", again=True)
+
+    def _voiced(self) -> dict[str, str]:
+        """What decides the sound of the voices, as it is now."""
+        names = {line.voice.name if line.named else UNNAMED: None for line in self.lines}
+        names |= {line.voice.name: None for line in self.lines}
+        try:
+            return {name: decided_by(self.engine.name, name, self.store.identities) for name in names}
+        except OSError as error:  # they were there when the voices were looked up
+            raise changed("a file of the voices", again=True) from error
 
     def _say(self, line: Line, speed: float) -> F32:
         return self.speaker.say(line.segment, line.voice, line.language, speed)

@@ -34,6 +34,15 @@ class Speaker:
         self._rate = rate
         self._run = run_id
         self.spoken: set[int] = set()
+        self._identities: dict[Voice, str] = {}
+
+    def identity(self, voice: Voice) -> str:
+        """What the engine says that the voice is, which is the same for all that this speaker says: or else InputError
+        INPUT_CHANGED, retryable."""
+        now = self._engine.identity(voice)
+        if self._identities.setdefault(voice, now) != now:
+            raise changed(f"voice {voice.name!r}", again=True)
+        return now
 
     def say(self, segment: Segment, voice: Voice, language: str, speed: float) -> F32:
         """(n,) float32 mono at the rate of the mix: the segment's speech without silence around it, at one level.
@@ -57,8 +66,7 @@ class Speaker:
             return utterance
         try:
             made = _usable(self._engine.synthesise(segment.text, voice, language, speed))
-            if self._name(segment.text, voice, language, speed) != name:
-                raise changed(f"voice {voice.name!r}", again=True)
+            self.identity(voice)  # of which the name was made
         except RaydubError as error:
             raise at_segment(error, segment) from error.__cause__
         self.spoken.add(segment.number)
@@ -72,7 +80,7 @@ class Speaker:
         return made
 
     def _name(self, text: str, voice: Voice, language: str, speed: float) -> str:
-        said = [SPEECH_VERSION, self._engine.name, self._engine.identity(voice), voice.name, language, speed, text]
+        said = [SPEECH_VERSION, self._engine.name, self.identity(voice), voice.name, language, speed, text]
         return f"utterances/{key_of(said)}"
 
 

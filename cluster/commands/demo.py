@@ -68,13 +68,9 @@ def demo(
 
 
 def _check_sheets(jobs: Sequence[Job]) -> None:
-    from cluster.written import check_written
-    from manifests.reads import add_inputs
-    from raydub.places import Inputs
+    from cluster.written import check_written, inputs_of
 
-    inputs = Inputs()
-    for job in jobs:
-        add_inputs(inputs, job)
+    inputs = inputs_of(jobs)
     for job in jobs:
         check_written({"output": Path(job.output).with_suffix(".png")}, inputs)
 

@@ -87,13 +87,10 @@ def _job(row: dict[str, Any], scratch: Path) -> Any:
 
 
 def _check_written(job: Any, output: Path, report: Path, with_video: bool) -> None:
-    from cluster.written import check_written
-    from manifests.reads import add_inputs
-    from raydub.places import Inputs
+    from cluster.written import check_written, inputs_of
 
-    inputs = Inputs()
-    add_inputs(inputs, job if with_video else job.model_copy(update={"video": job.script}))
-    check_written({"output": output, "report": report}, inputs)
+    read = job if with_video else job.model_copy(update={"video": job.script})
+    check_written({"output": output, "report": report}, inputs_of([read]))
 
 
 def _speak(job: Any, with_video: bool, work_dir: str) -> Any:

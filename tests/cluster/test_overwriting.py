@@ -44,6 +44,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(f"not touched: {name}")
     (tmp_path / "lines.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello.\n")
     (tmp_path / "lines.timing.json").write_text('{"segments": [{"text": "Hello.", "start": 0, "end": 1}]}')
+    said = [{"text": "a", "voice": "../voice.onnx#3"}, {"text": "b", "voice": "../linked.onnx"}]
+    (tmp_path / "said").mkdir()
+    (tmp_path / "said" / "lines.json").write_text(json.dumps(said))
+    (tmp_path / "said" / "escaped.txt").write_text(json.dumps(said).replace("onnx", "\\u006fnnx"))
+    (tmp_path / "said" / "wide.jsonl").write_text("\n".join(map(json.dumps, said)), encoding="utf-16")
+    (tmp_path / "linked.jsonl").write_text("not touched: linked")
+    os.link(tmp_path / "linked.jsonl", tmp_path / "linked.onnx")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -164,6 +171,16 @@ TABLE: list[tuple[str, list[str], str, dict[str, str]]] = [
     ),
     ("tts, report over the script", ["tts", "lines.srt", "-o", "new.wav", "--report", "{out}"], "lines.srt", {}),
     ("tts, report of its own accord", ["tts", "lines.timing.json", "-o", "lines.wav"], "", {}),
+    *(
+        (
+            f"tts, report over a voice of a segment, {named}",
+            ["tts", script, "--tts", "piper", "--language", "es", "-o", "new.wav", "--report", "{out}"],
+            named,
+            {},
+        )
+        for script in ("said/lines.json", "said/escaped.txt", "said/wide.jsonl")
+        for named in ("voice.onnx", "voice.onnx.json")
+    ),
     (
         "tts, report over a voice",
         ["tts", "lines.srt", "--tts", "piper", "--voice", "voice.onnx", "-o", "new.wav", "--report", "{out}"],
@@ -210,6 +227,16 @@ def test_no_row_writes_over_an_input_of_another(field: str, way: Callable[[str, 
     assert "[E_FIELD_CONFLICT] job" in result.stderr
     assert "line 1, field 'output'" in result.stderr
     assert "of line 2 and would be overwritten" in result.stderr
+    assert contents(here) == before
+
+
+def test_results_over_a_voice_of_a_segment(here: Path) -> None:
+    """By a link: results end otherwise than voices do."""
+    manifest(here, {**ROW, "output": "first.mp4"}, {**SPOKEN, "script": "said/lines.json"})
+    before = contents(here)
+    result = CliRunner().invoke(app, ["run", "m.jsonl", "--results", "linked"])
+    assert (result.exit_code, "E_FIELD_CONFLICT" in result.stderr) == (2, True), result.stderr
+    assert "is a voice in the script of line 2 and would be overwritten" in result.stderr.replace("\n", " ")
     assert contents(here) == before
 
 

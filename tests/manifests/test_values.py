@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.fields import by_speaker
+from manifests.fields import by_speaker, split_voice, voice_file
 from manifests.options import FIELDS
 from manifests.read import check_rows, read_manifest
 from manifests.rows import OWN
@@ -158,3 +158,33 @@ def test_no_value_of_any_field_takes_long(tmp_path: Path, part: int, size: int) 
 
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit)
     assert done.returncode == 0, done.stderr[-2000:] or "it took too long"
+
+
+@pytest.mark.parametrize(
+    ("voice", "model", "speaker", "is_file"),
+    [
+        ("x.onnx", "x.onnx", "", True),
+        ("x.onnx#3", "x.onnx", "3", True),
+        ("/a#b/x.ONNX", "/a#b/x.ONNX", "", True),
+        ("/a#b/x.onnx#ana", "/a#b/x.onnx", "ana", True),
+        ("/a.onnx#/x.onnx#ana", "/a.onnx#/x.onnx", "ana", True),
+        ("/a/x.onnx#a#b", "/a/x.onnx", "a#b", True),
+        ("/a/x.onnx#", "/a/x.onnx", "", True),
+        ("x.onnx\n", "x.onnx\n", "", False),
+        ("x.onnx.json", "x.onnx.json", "", False),
+        ("es_ES-davefx-medium", "es_ES-davefx-medium", "", False),
+        ("amy#2", "amy", "2", False),
+        ("amy#2#3", "amy", "2#3", False),
+        ("", "", "", False),
+    ],
+)
+def test_a_voice_is_a_model_and_a_speaker(voice: str, model: str, speaker: str, is_file: bool) -> None:
+    assert split_voice(voice) == (model, speaker)
+    assert voice_file(voice) == ((model, voice[len(model) :]) if is_file else None)
+
+
+@pytest.mark.parametrize("part", ["#", ".onnx", ".onnx#", "a", ".onnxx"])
+def test_a_voice_of_any_length_is_split(part: str) -> None:
+    voice = (part * MAX_TEXT)[:MAX_TEXT]
+    model, speaker = split_voice(voice)
+    assert len(model) + len(speaker) >= MAX_TEXT - 1

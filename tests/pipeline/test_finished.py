@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from raydub.errors import Code, DependencyError, StageError
 from raydub.identity import COARSE_TICK_NS, identify, look_of
 from raydub.store import Store
 from tests.kept import files_in, record_of
+from tts.engines.deciding import decided_by
 
 WEIGHTS = ["aa"]
 RESULT: dict[str, Any] = {
@@ -52,11 +54,11 @@ def job(tmp_path: Path) -> Job:
     return Job(id="a", video=str(video), audio=str(audio), output=str(tmp_path / "out" / "a.mp4"), line=3)
 
 
-def run(work: Path, job: Job) -> None:
+def run(work: Path, job: Job, voiced: Mapping[str, str] = MappingProxyType({})) -> None:
     """What a run does to one job that is not finished: its inputs are read, its output is published."""
     seen = {name: Finished(work)._holds(path) or "" for name, path in job.inputs().items()}
     make(Path(job.output), b"film")
-    Finished(work).write(job, WEIGHTS, Planned("a", "/w/jobs/k", 1, 25, inputs=seen, key="k"), RESULT)
+    Finished(work).write(job, WEIGHTS, Planned("a", "/w/jobs/k", 1, 25, inputs=seen, voiced=voiced, key="k"), RESULT)
 
 
 def known(work: Path, job: Job, weights: list[str] = WEIGHTS) -> dict[str, Any] | None:
@@ -231,6 +233,38 @@ def test_script_voices_faces_and_bed_are_inputs(tmp_path: Path, spoken: Job, nam
         time.sleep(0.02)  # the clock of ctime has ticks of some ms
         change()
         assert known(tmp_path, spoken) is None
+
+
+@pytest.mark.parametrize("change", ["x.onnx", "x.onnx.json", "nothing", "gone", "release"])
+def test_voices_that_only_the_speaker_knew_count(
+    tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Those that the script's segments name, those that a language chose, a file beside the voice's own."""
+    monkeypatch.setattr("tts.engines.deciding.release", lambda name: f"{name} 1.0")
+    files = {name: make(tmp_path / "in" / name, b"content") for name in ("x.onnx", "x.onnx.json")}
+    voice = str(files["x.onnx"])
+    said = {name: decided_by("piper", name) for name in (f"{voice}#3", voice, "")}
+    run(tmp_path, spoken, said)
+    assert known(tmp_path, spoken) is not None
+    time.sleep(0.02)  # the clock of ctime has ticks of some ms
+    if change in files:
+        make(files[change], b"CONTENT")
+    elif change == "nothing":
+        make(files["x.onnx"], b"content", LONG_AGO + 5)
+    elif change == "gone":
+        files["x.onnx.json"].unlink()
+    else:
+        monkeypatch.setattr("tts.engines.deciding.release", lambda name: f"{name} 1.1")
+    assert (known(tmp_path, spoken) is not None) == (change == "nothing")
+
+
+def test_a_voice_of_many_jobs_is_looked_at_once(tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr("tts.engines.deciding.decided_by", lambda *said: asked.append(said[:2]) or "same")
+    run(tmp_path, spoken, {"ana": "same", "ben": "same"})
+    finished = Finished(tmp_path)
+    assert all(finished.finished(spoken, WEIGHTS) is not None for _ in range(20))
+    assert asked == [("piper", "ana"), ("piper", "ben")]
 
 
 def test_another_way_to_speak_has_another_answer(tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ class SpeakingToolbox(FakeToolbox):
             samples=48000,
             segments=count,
             spoken=len(new | done),
+            voiced={"es": "espeak-ng 1"},
             warnings=("W_TIMING: cue 1",),
         )
         return job.model_copy(update={"speech": speech})
@@ -198,7 +199,7 @@ def test_speaking_is_claimed_timed_and_told(tmp_path: Path) -> None:
     assert isinstance(planned, Planned)
     assert shop.claim_files()[-3:] == ["speak.1.ended", "track.000000.1.ended", "track.000001.1.ended"]
     assert {"speak", "prepare"} == set(planned.seconds)
-    assert (planned.segments, planned.spoken) == (3, 3)
+    assert (planned.segments, planned.spoken, planned.voiced) == (3, 3, {"es": "espeak-ng 1"})
     [note] = [note for note in shop.notes.notes if note.stage == "speak"]
     assert (note.job_id, note.frames, note.pid) == ("j", 0, os.getpid())
     assert note.seconds == planned.seconds["speak"] > 0

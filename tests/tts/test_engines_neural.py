@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manifests.job import Job
+from manifests.options import Options
 from models.store.importing import import_file
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError
 from tests.tts.engines_support import is_running, kokoro_voice, piper_voice
+from tts.credits import weights_used
 from tts.engines.files import piper_entry, weights_of
 from tts.engines.host import HostedEngine
 from tts.types import Utterance, Voice
@@ -95,6 +98,21 @@ def test_piper_speakers(piper: HostedEngine, folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         piper.synthesise(TEXT, Voice(f"{path}#pedro", ("es",)), "es", 1.0)
     assert "ana, juan" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["a#b/own.onnx", "a#b/#1/own#x.ONNX", "a.onnx#/own.onnx"])
+def test_piper_in_a_folder_with_a_hash(piper: HostedEngine, folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True)
+    path = piper_voice(folder / name, {"ana": 0, "juan": 1})
+    job = Job(id="a", video="v", script="s", output="o", options=Options(tts="piper", voice=f"{path}#juan"))
+    assert job.inputs()["voice:"] == str(path)
+    voice = piper.named(f"{path}#juan")
+    assert voice == Voice(f"{path}#juan", ("es-es",), "", "your own")
+    assert piper.identity(voice).endswith("speaker juan")
+    assert speak(piper, str(path)).seconds > 0.5
+    assert speak(piper, f"{path}#juan").seconds > 0.5
+    assert [weights.name for weights in weights_used("piper", [voice])] == [path.name]
+    assert weights_of("piper", voice.name) is None
 
 
 def test_piper_identity_is_the_content(piper: HostedEngine, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from raydub.errors import Code, InputError
-from tts.scripts.read import read_script
+from tts.scripts.read import read_script, voice_files
 from tts.types import Script
 
 HEAD = """[Script Info]
@@ -209,3 +210,26 @@ def test_json_of_another_make(text: str, tmp_path: Path) -> None:
 def test_lone_surrogates_do_not_come_through(tmp_path: Path) -> None:
     segment = script(tmp_path, '[{"text": "a\\ud800b", "speaker": "\\udc00Eve"}]', "json").segments[0]
     assert (segment.text, segment.speaker) == ("ab", "Eve")
+
+
+def test_voices_that_are_files_start_at_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the command is run; as paths in a manifest start at the manifest."""
+    folder = tmp_path / "a#b"
+    folder.mkdir()
+    voices = ["x.onnx", "../v/y.ONNX#ana", "/v/z.onnx#3", "amy#2", "es", ""]
+    placed = [f"{folder}/x.onnx", f"{tmp_path}/v/y.ONNX#ana", "/v/z.onnx#3", "amy#2", "es", ""]
+    said = [{"text": str(number), "voice": voice} for number, voice in enumerate(voices)]
+    for suffix, text in (("json", json.dumps(said)), ("jsonl", "\n".join(map(json.dumps, said)))):
+        assert [segment.voice for segment in script(folder, text, suffix).segments] == placed
+        monkeypatch.chdir(tmp_path)
+        assert [segment.voice for segment in read_script(f"a#b/a.{suffix}").segments] == placed
+        models = [f"{folder}/x.onnx", f"{tmp_path}/v/y.ONNX", "/v/z.onnx"]
+        assert voice_files(f"a#b/a.{suffix}") == tuple(f"{path}{end}" for path in models for end in ("", ".json"))
+
+
+def test_a_script_that_cannot_be_read_names_no_voice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "bad.json").write_text('[{"txet": "a", "voice": "x.onnx"}]')
+    (tmp_path / "bytes.json").write_bytes(b"onnx \xff\xfe\x00")
+    for name in ("pipe.json", "bad.json", "bytes.json", "absent.json", "", ".", "nul\0byte.json", "\udce9.json"):
+        assert voice_files(str(tmp_path / name)) == ()

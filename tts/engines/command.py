@@ -26,6 +26,7 @@ from raydub.bound import bound, kill_group
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
 from raydub.files import sweep, writer_tag
 from tts.engines.base import longest, time_limit
+from tts.engines.deciding import command_files
 from tts.engines.find import COMMAND_VARIABLE
 from tts.types import Utterance, Voice
 
@@ -69,9 +70,8 @@ class Command:
         return Voice(name, ())
 
     def identity(self, voice: Voice) -> str:
-        """The command line, the voice, and digests of all files that the line names."""
-        files = [word for word in self._template if Path(word).is_file()]
-        digests = [sha256_of(word)[:32] for word in files]
+        """The command line, the voice, and digests of all files that the line names, the voice's own included."""
+        digests = [sha256_of(path)[:32] for path in command_files(self._template, voice.name)]
         return "command " + " ".join([shlex.join(self._template), repr(voice.name), *digests])
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:

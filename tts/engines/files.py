@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from manifests.fields import split_voice
 from models.catalogue import Entry, find, licence_and_consent, refuse_denied
 from models.load import sha256_of
 from models.store.locate import is_path, locate, present
@@ -39,7 +40,7 @@ def weights_of(engine: str, voice: str) -> Entry | None:
     whose files are named by path. For fetching them with progress shown before anything starts: models.store.pull.pull
     takes companions along."""
     if engine == "piper":
-        model = voice.partition("#")[0]
+        model, _ = split_voice(voice)
         return None if is_path(model) else piper_entry(model)
     if engine == "kokoro" and not os.environ.get(MODEL_VARIABLE, "").strip():
         return find(KOKORO_MODEL)
@@ -99,9 +100,9 @@ def by_path(model: str | Path, companion: str | Path) -> VoiceFiles:
 def kokoro_files() -> VoiceFiles:
     """The graph and the voices: the files that RAYDUB_KOKORO_MODEL and RAYDUB_KOKORO_VOICES name, else those of the
     catalogue. Raises what by_path and from_catalogue raise."""
-    model = os.environ.get(MODEL_VARIABLE, "").strip()
-    if model:
-        return by_path(model, _own_voices())
+    own = own_kokoro()
+    if own is not None:
+        return by_path(*own)
     entry = find(KOKORO_MODEL)
     assert entry is not None
     return from_catalogue(entry)
@@ -122,12 +123,16 @@ def kokoro_voices_file() -> Path | None:
     return path if path is not None and entry is not None and digest_of(path) == entry.companions[0].sha256 else None
 
 
-def _own_voices() -> str:
-    voices = os.environ.get(VOICES_VARIABLE, "").strip()
+def own_kokoro() -> tuple[str, str] | None:
+    """The two files that the environment names, None where it names none. DependencyError WEIGHTS_MISSING for one of
+    the two only."""
+    model, voices = (os.environ.get(name, "").strip() for name in (MODEL_VARIABLE, VOICES_VARIABLE))
+    if not model:
+        return None
     if not voices:
         raise DependencyError(
             Code.WEIGHTS_MISSING,
             f"{MODEL_VARIABLE} is set and {VOICES_VARIABLE} is not",
             hint=f"{VOICES_VARIABLE}=/path/to/voices-v1.0.bin",
         )
-    return voices
+    return model, voices

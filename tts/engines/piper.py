@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from manifests.fields import split_voice
 from models.catalogue import ENTRIES, Entry, custom_entries
 from models.store.locate import is_path, present
 from raydub.errors import Code, DependencyError, InputError, StageError
@@ -48,7 +49,7 @@ class Piper:
 
     def named(self, name: str) -> Voice | None:
         """Voices by path. Raises what by_path raises, WEIGHTS_LAYOUT for a configuration that is none."""
-        model, _, _ = name.partition("#")
+        model, _ = split_voice(name)
         if is_path(model):
             files = by_path(model, f"{model}.json")
             return next((voice for voice in _speakers(model, _read(files.companion), None) if voice.name == name), None)
@@ -59,7 +60,7 @@ class Piper:
 
     def identity(self, voice: Voice) -> str:
         """Versions of the packages, digests of both files, and the speaker."""
-        model, _, speaker = voice.name.partition("#")
+        model, speaker = split_voice(voice.name)
         entry = None if is_path(model) else piper_entry(model)
         digest = known_digest(entry) if entry is not None else by_path(model, f"{model}.json").digest
         return f"{self._identity}, {digest}, speaker {speaker or 'default'}"
@@ -69,7 +70,7 @@ class Piper:
         phonemes too where the network tells how long it made them."""
         from piper import SynthesisConfig
 
-        model, _, speaker = voice.name.partition("#")
+        model, speaker = split_voice(voice.name)
         entry = None if is_path(model) else piper_entry(model)
         files = from_catalogue(entry) if entry is not None else by_path(model, f"{model}.json")
         network = self._load(files)

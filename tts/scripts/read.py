@@ -7,11 +7,14 @@ never guessed: UTF-8, or UTF-16 with its byte order mark.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from raydub.errors import Code, InputError
+from manifests.fields import voice_file
+from raydub.errors import Code, InputError, RaydubError
 from raydub.regular import NotRegularError, read_regular
 from tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
 from tts.scripts.markup import plain_lines
@@ -20,7 +23,7 @@ from tts.scripts.records import is_jsonl, json_cues, jsonl_cues, why_not_json
 from tts.scripts.settle import settle
 from tts.scripts.substation import ass_cues
 from tts.scripts.subtitles import ARROW, looks_timed, srt_cues, vtt_cues
-from tts.types import Script
+from tts.types import Script, Segment
 
 SUFFIXES = {
     ".srt": "SRT",
@@ -45,7 +48,8 @@ def read_script(path: str) -> Script:
 
     A segment's number is its place in the file, from 1: cues of SRT and WebVTT (whatever number is printed above them),
     events of ASS (comments counted), segments of JSON, sentences of plain text (which has no times). Who speaks is told
-    by fields, by WebVTT's <v Name>, or by names before the text (tts.scripts.spoken has the rules).
+    by fields, by WebVTT's <v Name>, or by names before the text (tts.scripts.spoken has the rules). A voice that is a
+    file gets an absolute path; relative ones start at the script's folder.
 
     Raises InputError, with field "script": INPUT_MISSING; SCRIPT_UNREADABLE, also for what is no text or beyond the
     limits of tts.scripts.cue; SCRIPT_EMPTY; SCRIPT_CUE, which names the cue by its number, and by its line in the file
@@ -54,7 +58,30 @@ def read_script(path: str) -> Script:
     text = _decode(_bytes(Path(path)), Path(path).name)
     if not text.strip():
         raise InputError(Code.SCRIPT_EMPTY, f"script {path} is empty", hint="write some text", field="script")
-    return settle(_cues(text, Path(path), notes), notes)
+    script = settle(_cues(text, Path(path), notes), notes)
+    folder = os.path.dirname(os.path.abspath(path))
+    return replace(script, segments=tuple(_placed(segment, folder) for segment in script.segments))
+
+
+def voice_files(path: str) -> tuple[str, ...]:
+    """The files of voices that segments of a script name, each with the configuration beside it, whether or not they
+    exist; () for a script that cannot be read. Never raises."""
+    try:
+        written = read_regular(path, MAX_BYTES).replace(b"\0", b"").lower()
+        # Few scripts name a file, in letters or as JSON escapes them, and many scripts are asked.
+        if b"onnx" not in written and b"\\u00" not in written:
+            return ()
+        named = dict.fromkeys(voice_file(segment.voice) for segment in read_script(path).segments)
+    except (OSError, ValueError, RaydubError):
+        return ()
+    return tuple(f"{file[0]}{end}" for file in named if file is not None for end in ("", ".json"))
+
+
+def _placed(segment: Segment, folder: str) -> Segment:
+    file = voice_file(segment.voice)
+    return (
+        segment if file is None else replace(segment, voice=os.path.normpath(os.path.join(folder, file[0])) + file[1])
+    )
 
 
 def _bytes(path: Path) -> bytes:

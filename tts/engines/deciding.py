@@ -1,0 +1,68 @@
+"""What decides how a voice sounds, told without its engine: for whoever asks whether it would sound the same again.
+
+Engine.identity, which goes into the keys of what is spoken, is made of the same things; but it takes a process.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Sequence
+
+from manifests.fields import split_voice, voice_file
+from raydub.identity import Cache, identify
+from raydub.store import key_of
+from tts.engines.find import COMMAND_VARIABLE, release
+
+UNNAMED = ""
+"""In the place of a voice's name: what decides which voice a language means."""
+
+
+def decided_by(engine: str, voice: str, cache: Cache | None = None) -> str:
+    """The engine's release and the digests of all files by which `voice` speaks; of engines that raydub does not bring
+    the release alone. voice: its name, or UNNAMED. Loads no package of an engine.
+
+    Raises what find.release raises, DependencyError WEIGHTS_MISSING, InputError INPUT_CHANGED, and OSError for files
+    that are not there."""
+    from models.catalogue import custom_entries
+    from tts.engines.files import is_piper, known_digest, weights_of
+
+    said = [release(engine)]
+    if engine == "piper" and voice == UNNAMED:
+        return key_of([*said, *((entry.name, known_digest(entry)) for entry in custom_entries() if is_piper(entry))])
+    entry = weights_of(engine, voice)
+    if entry is not None:
+        return key_of([*said, known_digest(entry)])
+    files = own_files(engine, voice)
+    # By their real paths, as models.load.sha256_of knows them: who speaks afterwards reads nothing twice.
+    return key_of([*said, *(identify(os.path.realpath(path), cache, what="voice").sha256 for path in files)])
+
+
+def own_files(engine: str, voice: str) -> tuple[str, ...]:
+    """Paths of the files by which a voice speaks that is in no catalogue, whether or not they exist; () for voices
+    without files. Raises DependencyError WEIGHTS_MISSING."""
+    if engine == "piper":
+        return piper_files(voice)
+    if engine == "kokoro":
+        from tts.engines.files import own_kokoro
+
+        return own_kokoro() or ()
+    if engine == "command":
+        words = shlex.split(os.environ.get(COMMAND_VARIABLE, ""))
+        return command_files([shutil.which(words[0]) or words[0], *words[1:]], voice)
+    return ()
+
+
+def piper_files(voice: str) -> tuple[str, ...]:
+    """The two files of a voice that is named by path: the graph, and the configuration beside it."""
+    model, _ = split_voice(voice)
+    return (model, f"{model}.json")
+
+
+def command_files(words: Sequence[str], voice: str) -> tuple[str, ...]:
+    """The files that a command line names, its program first: as words, behind a "=", and as the voice."""
+    file = voice_file(voice)
+    named = [word.replace("{voice}", voice if file is None else file[0]) for word in words]
+    paths = (path for word in named for path in (word, word.partition("=")[2]))
+    return tuple(path for path in dict.fromkeys(paths) if path and os.path.isfile(path))
