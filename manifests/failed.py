@@ -57,12 +57,21 @@ def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
     for name, value in placed.items():
         if isinstance(value, str) and value.strip() and has_utf8(value):
             placed[name] = _value(name, value, folder)
-    if isinstance(placed.get("speakers"), Mapping):
-        speakers: Mapping[Any, Any] = placed["speakers"]
-        placed["speakers"] = {
-            name: _face(face, folder) if isinstance(face, str) else face for name, face in speakers.items()
-        }
+    for name, place in (("speakers", _face), ("voice", _voice)):
+        said = placed.get(name)
+        if isinstance(said, Mapping):
+            placed[name] = {who: place(what, folder) if isinstance(what, str) else what for who, what in said.items()}
+        elif isinstance(said, (list, tuple)):
+            # A map column of Parquet.
+            placed[name] = [
+                (pair[0], place(pair[1], folder)) if _is_pair(pair) and isinstance(pair[1], str) else pair
+                for pair in said
+            ]
     return placed
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2
 
 
 def _value(name: str, value: str, folder: str) -> str:

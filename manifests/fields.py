@@ -5,12 +5,15 @@ Each parser raises ValueError for what it cannot read; what was expected is said
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer
+
+from raydub.texts import has_utf8
 
 Sides = tuple[int, int, int, int]
 
@@ -139,8 +142,12 @@ def _face(value: Any) -> str:
 
 def by_speaker(text: str) -> dict[str, str]:
     """What a canonical per-speaker value says: "anna=left; ben=right" as {"anna": "left", "ben": "right"}, a value
-    without names as {"": value}. Raises ValueError for a name that is empty, too long or twice there."""
-    pieces = _pieces(text.strip().rstrip(";,"))
+    without names as {"": value}; a JSON object says the same of values that hold separators. Raises ValueError for a
+    name that is empty, too long or twice there."""
+    text = text.strip()
+    if text.startswith("{") and (said := _object(text)) is not None:
+        return said
+    pieces = _pieces(text.rstrip(";,"))
     if "=" not in pieces[0]:
         if len(pieces) > 1:
             raise ValueError("some values have a speaker and some have none")
@@ -153,6 +160,25 @@ def by_speaker(text: str) -> dict[str, str]:
         found[name] = value
     if len(found) > _MAX_SPEAKERS:
         raise ValueError("too many speakers")
+    return found
+
+
+def _object(text: str) -> dict[str, str] | None:
+    """A per-speaker value that is written as a JSON object; None for text that is none. Raises ValueError."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if not isinstance(value, str) or not value.strip() or not has_utf8(value) or any(ord(c) < 32 for c in value):
+            raise ValueError("not speaker: value")
+        everybody = not name and len(pairs) == 1
+        if not everybody and (not _NAME.fullmatch(name) or name != name.strip() or name in found):
+            raise ValueError("not the name of a speaker")
+        found[name] = value
+    if not 1 <= len(found) <= _MAX_SPEAKERS:
+        raise ValueError("no speaker, or too many")
     return found
 
 
@@ -186,8 +212,13 @@ def _pieces(text: str) -> list[str]:
 
 
 def words_of(values: Mapping[str, str]) -> str:
-    """The text that by_speaker reads back as `values`."""
-    return "; ".join(f"{name}={value}" if name else value for name, value in values.items())
+    """The text that by_speaker reads back as `values`, whatever is in them: the path of a folder can hold anything."""
+    text = "; ".join(f"{name}={value}" if name else value for name, value in values.items())
+    try:
+        plain = by_speaker(text) == values
+    except ValueError:
+        plain = False
+    return text if plain else json.dumps(dict(values), ensure_ascii=False)
 
 
 def _per_speaker(value: Any) -> str:
@@ -206,8 +237,6 @@ def _per_speaker(value: Any) -> str:
         if not pairs or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
             raise ValueError("not speaker: value")
         value = words_of({name.strip(): text.strip() for name, text in pairs.items()})
-        if by_speaker(value) != {name.strip(): text.strip() for name, text in pairs.items()}:
-            raise ValueError("a name or value holds a separator")
     if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 for c in value):
         raise ValueError("not text")
     return words_of(by_speaker(value))

@@ -13,6 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +44,8 @@ _MAX_DEPTH = 4
 _MAX_LINES = 2 * MAX_ROWS
 """Blank ones counted."""
 _BATCH = 256
+UNREADABLE = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError, pa.ArrowException)
+"""What Arrow raises where a value of a file has no Python value, or is not of the kind that the file says."""
 
 
 def raw_rows(path: Path) -> list[RawRow]:
@@ -152,7 +155,8 @@ def _parquet(file: BinaryIO) -> Iterator[RawRow]:
     # Text is read as numbers into a list of the distinct ones: one long text in every row stays one text in memory.
     with pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False) as found:
         number, text = 0, 0
-        for batch in found.iter_batches(batch_size=_BATCH):
+        # In this thread alone: see manifests.results.read_results.
+        for batch in found.iter_batches(batch_size=_BATCH, use_threads=False):
             text += _check_cells(batch, number)
             if text > MAX_BYTES:
                 raise RefusedError(f"it holds more than {MAX_BYTES} bytes of text")
@@ -162,21 +166,27 @@ def _parquet(file: BinaryIO) -> Iterator[RawRow]:
 
 
 def _python_rows(batch: Any) -> Iterator[Row | UsageError]:
-    """The rows of a batch. Arrow stores text that is no UTF-8 without a word: it costs its own row only."""
+    """The rows of a batch. What Arrow stores and Python cannot hold (text that is no UTF-8, a date after the year 9999,
+    an unknown time zone) costs its own row only."""
     try:
-        yield from batch.to_pylist()
-        return
-    except UnicodeDecodeError:
-        pass
-    for place in range(batch.num_rows):
-        row: Row = {}
-        wrong = None
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                row[name] = _python_value(column[place])
-            except UnicodeDecodeError:
-                wrong = syntax(f"the column {name[:80]!r} holds text that is no UTF-8", "write it as UTF-8")
-        yield wrong or row
+        rows = batch.to_pylist()
+    except UNREADABLE:
+        rows = map(partial(_python_row, batch), range(batch.num_rows))
+    yield from rows
+
+
+def _python_row(batch: Any, place: int) -> Row | UsageError:
+    row: Row = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            row[name] = _python_value(column[place])
+        except UnicodeDecodeError:
+            return syntax(f"the column {name[:80]!r} holds text that is no UTF-8", "write it as UTF-8")
+        except UNREADABLE as error:
+            kind = str(column.type)[:80]
+            why = f"the column {name[:80]!r} holds a {kind} that cannot be read: {str(error)[:120]}"
+            return syntax(why, "write it as text or as a number")
+    return row
 
 
 def _python_value(cell: Any) -> Any:

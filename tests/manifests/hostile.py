@@ -27,8 +27,9 @@ def texts(n: int) -> list[str]:
         "https://u" + "@" * n + "x",
         "file://" + "/" * n + "%E9",
     ]
+    objects = ['{"a":' * (n // 5), "{" * n, '{"' + "a" * n + '": "b"}', '{"a": "' + ";b=" * (n // 3) + '"}']
     paths = ["/" * n + "x.mp4", "../" * (n // 3) + "x.mp4", "a/" * (n // 2) + "x.mp4", "x" * n + ".onnx"]
-    return [*blanks, *separators, *repeated, *odd, *faces, *addresses, *paths]
+    return [*blanks, *separators, *repeated, *odd, *faces, *addresses, *objects, *paths]
 
 
 def values(n: int) -> list[Any]:

@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifests.failed import write_failed
+from manifests.fields import words_of
+from manifests.job import Job
 from manifests.limits import MAX_LINE
 from manifests.read import ManifestResult, check_rows, read_manifest
 from manifests.results import JobResult, read_results, write_results
-from manifests.rows import KNOWN, NOTES
+from manifests.rows import KNOWN, NOTES, parse_row
 from raydub.errors import Code, InputError, StageError
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
@@ -128,6 +130,22 @@ def test_refused_rows_mean_the_same_from_another_folder(tmp_path: Path) -> None:
     assert (first["restore_model"], first["bed_audio"]) == (f"{place}/own.pth", f"{place}/bed.wav")
     assert (first["face"], first["voice"]) == (f"reference:{place}/r.png", f"anna={place}/es.onnx#3; ben=amy")
     assert (second["script"], second["speakers"]) == (f"{place}/s.srt", {"anna": f"reference:{place}/r.png"})
+
+
+@pytest.mark.parametrize("form", [str, dict, list])
+def test_refused_speakers_and_voices_mean_the_same_from_another_folder(tmp_path: Path, form: type) -> None:
+    folder = tmp_path / "run,lr=0.1"
+    said: dict[str, Any] = {}
+    for name, values in (("speakers", ["reference:r.png", "left"]), ("voice", ["es.onnx#3", "amy"])):
+        pairs = dict(zip(("anna", "ben"), values, strict=True))
+        said[name] = words_of(pairs) if form is str else form(pairs if form is dict else pairs.items())
+    row = {"video": "a.mp4", "script": "s.srt", "output": "p.mp4", **said}
+    (written,) = refused(tmp_path, check_rows([(1, {**row, "typo": 1})], folder, tmp_path))
+    made = parse_row({**written, "typo": None}, tmp_path / "elsewhere", tmp_path)
+    assert isinstance(made, Job), made
+    assert made.options == parse_row(row, folder, tmp_path).options
+    assert made.options.voices_of() == {"anna": f"{folder}/es.onnx#3", "ben": "amy"}
+    assert made.options.faces_of() == {"anna": f"reference:{folder}/r.png", "ben": "left"}
 
 
 def test_a_row_too_long_for_a_line_is_left_out(tmp_path: Path) -> None:

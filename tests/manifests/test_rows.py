@@ -165,6 +165,7 @@ def test_a_script_in_the_place_of_sound() -> None:
         [("Anna", "left"), ("Ben", "reference:ben, 2.png")],
         "Anna=left; Ben=reference:ben, 2.png",
         " Anna = LEFT ,Ben=reference:ben, 2.png;",
+        ' {"Anna": "left", "Ben": "reference: ben, 2.png"}',
     ],
 )
 def test_speakers_in_every_form_mean_the_same(said: Any) -> None:
@@ -207,6 +208,33 @@ def test_voices_are_one_or_one_per_speaker() -> None:
     assert made.options.voices_of() == {"Anna": "/in/sub/anna.ONNX#3", "Ben": "../../etc/passwd", "Cy": "amy#2"}
     assert {name for name in made.inputs() if name.startswith("voice")} == {"voice:Anna"}
     assert made.inputs()["voice:Anna"] == "/in/sub/anna.ONNX"
+
+
+FOLDERS = ["run,lr=0.1", "a; b=c", "x=1;y=2", "{a}", "k=v, w=z;", '{"a": "b"}', "a\\", "anna=", ";", "a , b = c"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("said", [{"Anna": "p.png", "Ben": "q/r.png"}, {"Anna": "p.png"}])
+def test_the_name_of_a_folder_says_nothing_of_speakers(folder: str, said: dict[str, str]) -> None:
+    row = {"video": "v.mp4", "script": "s.srt", "output": "o.mp4"}
+    models = {who: f"{path}.onnx#2" for who, path in said.items()}
+    faces = {who: f"reference:{path}" for who, path in said.items()}
+    place = Path("/in") / folder
+    made = parse_row({**row, "speakers": faces, "voice": models}, place, Path("/out"), 1)
+    assert isinstance(made, Job), made
+    assert made.options.faces_of() == {who: f"reference:{place}/{path}" for who, path in said.items()}
+    assert made.options.voices_of() == {who: f"{place}/{path}.onnx#2" for who, path in said.items()}
+    assert {path for name, path in made.inputs().items() if ":" in name} == {
+        *(f"{place}/{path}" for path in said.values()),
+        *(f"{place}/{path}.onnx" for path in said.values()),
+    }
+    assert parse_row(made.row(), Path("/elsewhere"), Path("/out"), 1) == made
+    moved = made.with_inputs({"speakers:Anna": f"/{folder}/x.png"})
+    assert moved.options.faces_of() == {**made.options.faces_of(), "Anna": f"reference:/{folder}/x.png"}
+    everybody = parse_row({**row, "voice": "plain.onnx"}, place, Path("/out"), 1)
+    assert isinstance(everybody, Job), everybody
+    assert everybody.options.voices_of() == {"": f"{place}/plain.onnx"}
+    assert parse_row(everybody.row(), Path("/elsewhere"), Path("/out"), 1) == everybody
 
 
 def test_what_a_job_does_not_use_changes_no_key() -> None:

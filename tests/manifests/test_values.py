@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from manifests.fields import by_speaker, split_voice, voice_file
+from manifests.fields import by_speaker, split_voice, voice_file, words_of
 from manifests.options import FIELDS
 from manifests.read import check_rows, read_manifest
 from manifests.rows import OWN
@@ -140,6 +143,50 @@ def test_every_field_has_a_length(tmp_path: Path, name: str) -> None:
 )
 def test_values_per_speaker_are_cut_at_names_only(text: str, values: dict[str, str]) -> None:
     assert by_speaker(text) == values
+
+
+PIECES = st.sampled_from(
+    [";", ",", "=", " ", "{", "}", '"', "\\", ":", "/", "reference:", "\u2028", "é"]
+) | st.characters(exclude_categories=["Cs", "Cc"])
+VALUES = st.lists(PIECES, min_size=1, max_size=12).map("".join).filter(str.strip)
+NAMES = VALUES.map(lambda text: re.sub("[=;,]", "", text).strip()).filter(lambda name: 0 < len(name) <= 80)
+
+
+@settings(deadline=None, max_examples=500)
+@given(said=st.dictionaries(NAMES, VALUES, min_size=1, max_size=4) | st.builds(lambda text: {"": text}, VALUES))
+@example({"": '{"anna": "ben"}'})
+@example({"anna": "reference:/run,lr=0.1/a.png", "ben": "x;"})
+def test_any_value_per_speaker_has_a_text(said: dict[str, str]) -> None:
+    text = words_of(said)
+    assert by_speaker(text) == said
+    assert words_of(by_speaker(text)) == text
+    assert said == {who: what.strip() for who, what in said.items()} or text.startswith("{")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"anna": "a", "anna": "b"}',
+        '{"": "a", "ben": "b"}',
+        '{"anna": 1}',
+        '{"anna": {"ben": "c"}}',
+        '{"anna": " "}',
+        '{"anna": "a\\nb"}',
+        '{"anna": "\\ud800"}',
+        '{"an=na": "a"}',
+        '{" anna": "a"}',
+        str({str(n): "x" for n in range(33)}).replace("'", '"'),
+    ],
+)
+def test_objects_that_say_nothing_of_speakers(text: str) -> None:
+    with pytest.raises(ValueError, match="speaker"):
+        by_speaker(text)
+
+
+def test_a_text_that_is_no_object_is_a_value() -> None:
+    assert by_speaker("{x") == {"": "{x"}
+    assert by_speaker("{anna=x; ben=y}") == {"{anna": "x", "ben": "y}"}
 
 
 BUDGET = 60
