@@ -19,7 +19,7 @@ from cluster.output import show_error, warn
 from cluster.request import RunReport, RunRequest
 from cluster.session import is_own
 from cluster.stopping import StopWatch
-from cluster.written import check_results, note_results
+from cluster.written import check_results
 from manifests.failed import write_failed
 from manifests.job import Job
 from manifests.naming import results_files
@@ -198,7 +198,6 @@ class _Run:
             return
         self._writing = True
         self._written = _write(self._request, self._results())
-        note_results(self._request)
         self._all_written.set()
 
 
@@ -231,5 +230,5 @@ def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...
     else:
         write_failed(failed, results, request.jobs, request.bad, request.folder)
         written.append(failed)
-    write_results(results, None, parquet)
+    write_results(results, None, parquet, request.manifest)
     return tuple(written)

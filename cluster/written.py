@@ -1,70 +1,78 @@
 """Whether the files that a command is to write can be written there, asked before any work: they are no inputs, not in
-a work folder, and the system allows it."""
+a work folder, in nobody else's place, and the system allows it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cluster.request import RunRequest
 from manifests.job import Job
-from manifests.naming import results_files, results_name
+from manifests.naming import ResultsFiles, results_files, results_name
+from manifests.ours import manifest_of, stranger_of
 from manifests.paths import is_remote
 from manifests.reads import add_inputs
-from media.writable import check_folder, check_writable
+from media.writable import check_folder, check_replaceable, check_writable
 from raydub.errors import Code, StageError, UsageError
 from raydub.places import Inputs, overwrites, refuse_overwriting, refuse_work_folder
-from raydub.store import Store, key_of
 
 
 def check_results(request: RunRequest) -> None:
     """Raises UsageError: FIELD_CONFLICT where the results would overwrite the manifest or an input of a job,
-    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where they cannot be written, OUTPUT_EXISTS where they are
-    another manifest's, which has the same name in another folder."""
-    if request.results is None:
-        return
+    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where they cannot be written, OUTPUT_EXISTS where other files
+    stand in their place, or the results of another manifest, which has the same name in another folder."""
     inputs = inputs_of(request.jobs)
     if request.manifest is not None:
         inputs.add("the manifest", request.manifest)
-    for path in results_files(request.results):
-        check_written({"results": path}, inputs)
-    other = _whose(request)
+    if request.results is not None:
+        files = results_files(request.results)
+        for path in files:
+            check_written({"results": path}, inputs, request.work_dir)
+        _check_replaced(files, request)
+    elif request.record is not None:
+        found = inputs.at(request.record)
+        if found is not None:
+            raise overwrites(request.record, "output", found)
+        with _of_option("output"):
+            check_replaceable(request.record)
+
+
+def _check_replaced(files: ResultsFiles, request: RunRequest) -> None:
+    """Only results are replaced by results, and under the name that a manifest gives them only its own."""
+    try:
+        stranger, other = stranger_of(files), _other_manifest(files, request)
+    except OSError as error:
+        raise UsageError(
+            Code.STORAGE,
+            f"cannot read what stands at {error.filename or files.jsonl}: {error.strerror or error}",
+            hint="name this run's results with --results",
+            field="results",
+        ) from error
+    if stranger is not None:
+        message = f"{stranger} is there already, and does not hold results that raydub wrote"
+        hint = "move it, or name this run's results with --results"
+        raise UsageError(Code.OUTPUT_EXISTS, message, hint=hint, field="results")
     if other is not None:
         raise UsageError(
             Code.OUTPUT_EXISTS,
-            f"{results_files(request.results).jsonl} holds the results of another manifest, {other}",
+            f"{files.jsonl} holds the results of another manifest, {other}",
             hint="name this run's own with --results, or give each manifest an output root of its own",
             field="results",
         )
 
 
-def note_results(request: RunRequest) -> None:
-    """Note in the work folder which manifest the results that were written belong to. Never raises."""
-    if request.results is not None and request.manifest is not None and request.work_dir.is_dir():
-        with contextlib.suppress(StageError):
-            said = {"manifest": os.path.abspath(request.manifest)}
-            Store(request.work_dir).put_record(_name_of(request.results), said)
-
-
-def _whose(request: RunRequest) -> str | None:
+def _other_manifest(files: ResultsFiles, request: RunRequest) -> str | None:
     """The other manifest of the same name whose results would be lost; None where there is none, or where the user
     has chosen the name."""
-    if request.results is None or request.manifest is None:
+    if request.manifest is None or files.jsonl.name != f"{results_name(request.manifest)}.jsonl":
         return None
-    if request.results.name != results_name(request.manifest) or not results_files(request.results).jsonl.exists():
-        return None
-    said = Store(request.work_dir).record(_name_of(request.results)) or {}
-    other = str(said.get("manifest", ""))
+    other = manifest_of(files.parquet)
     try:
-        return None if os.path.samefile(other, request.manifest) else other
+        return None if other is None or os.path.samefile(other, request.manifest) else other
     except OSError:
         return None  # it was moved or removed: nobody asks for its results by that name
-
-
-def _name_of(results: Path) -> str:
-    return f"results/{key_of(os.path.realpath(results))}"
 
 
 def inputs_of(jobs: Iterable[Job]) -> Inputs:
@@ -83,16 +91,15 @@ def inputs_of(jobs: Iterable[Job]) -> Inputs:
     return inputs
 
 
-def check_written(written: Mapping[str, Path | None], inputs: Inputs) -> None:
-    """Check what a command writes, by the option that names it; None is left out. Raises UsageError: FIELD_CONFLICT for
-    an input or a file named twice, OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where it cannot be written."""
-    refuse_overwriting(written, inputs)
+def check_written(written: Mapping[str, Path | None], inputs: Inputs, work_dir: Path | None = None) -> None:
+    """Check what a command writes, by the option that names it; None is left out. work_dir: the work folder, where it
+    has a name of its own. Raises UsageError: FIELD_CONFLICT for an input or a file named twice, OUTPUT_ESCAPES in a
+    work folder, STORAGE or DISK_FULL where it cannot be written."""
+    refuse_overwriting(written, inputs, work_dir)
     for option, path in written.items():
         if path is not None:
-            try:
+            with _of_option(option):
                 check_writable(path)
-            except StageError as error:
-                raise UsageError(error.code, error.message, hint=error.hint, field=option) from error
 
 
 def check_folder_written(option: str, folder: Path, suffixes: Collection[str], inputs: Inputs) -> None:
@@ -101,8 +108,14 @@ def check_folder_written(option: str, folder: Path, suffixes: Collection[str], i
     if found is not None:
         raise overwrites(folder, option, found)
     refuse_work_folder(folder / "file", option)
-    try:
+    with _of_option(option):
         check_folder(folder)
+
+
+@contextlib.contextmanager
+def _of_option(option: str) -> Iterator[None]:
+    try:
+        yield
     except StageError as error:
         raise UsageError(error.code, error.message, hint=error.hint, field=option) from error
 

@@ -7,6 +7,8 @@ manifest, and a failed write leaves the former one as it was.
 from __future__ import annotations
 
 import io
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -147,15 +149,27 @@ SCHEMA = pa.schema(
 )
 
 
-def write_results(results: Sequence[JobResult], jsonl: str | Path | None, parquet: str | Path | None) -> None:
-    """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out).
+NOTE_KEY = b"raydub"
+"""The note of a Parquet file, a JSON object in ASCII: "manifest", whose results it holds, is an absolute path."""
+
+
+def write_results(
+    results: Sequence[JobResult],
+    jsonl: str | Path | None,
+    parquet: str | Path | None,
+    manifest: str | Path | None = None,
+) -> None:
+    """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out). manifest: the one that they are
+    the results of, which the Parquet file notes.
 
     Raises StageError STORAGE or DISK_FULL where a file cannot be written."""
     rows = [result.model_dump(mode="json") for result in results]
     if jsonl is not None:
         write_jsonl(rows, jsonl)
     if parquet is not None:
+        said = None if manifest is None else {NOTE_KEY: json.dumps({"manifest": os.path.abspath(manifest)})}
         table = pa.Table.from_pylist([{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=SCHEMA)
+        table = table.replace_schema_metadata(said)
         content = io.BytesIO()
         pq.write_table(table, content)
         write_atomic(parquet, content.getvalue())

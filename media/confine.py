@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raydub.errors import Code, StageError
-from raydub.files import discard, storage_error
+from raydub.files import discard, refuse_special, storage_error
 
 # A handle for walking needs no leave to list the folder; only Linux has it.
 _WALK = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
@@ -35,7 +35,7 @@ def publish_inside(
 
     mine: may the file that stands at this path be replaced? Asked only where there is one.
     Raises StageError: OUTPUT_ESCAPES (a folder on the way is a symlink now, or another one than `temp` lies in),
-    OUTPUT_EXISTS, STORAGE, DISK_FULL; `temp` is removed then."""
+    OUTPUT_EXISTS, STORAGE (also for a pipe, device, .. at `goal`), DISK_FULL; `temp` is removed then."""
     name, source = Path(goal).name, Path(temp).name
     try:
         with _folder(goal, root) as folder:
@@ -44,6 +44,7 @@ def publish_inside(
                 there, here = os.fstat(stream.fileno()), _look(source, folder)
             if here is None or (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
                 raise _escapes(str(goal), str(Path(goal).parent))
+            refuse_special(goal, folder)
             if _look(name, folder) is None:
                 _move_to_free_name(source, name, folder, str(goal))
             elif mine(str(goal)):

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 from raydub.errors import Code, StageError
+from raydub.files import refuse_special
 
 _WORDS = {
     errno.EACCES: "you may not write there",
@@ -40,13 +41,12 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Is there no file at `path`, or one that may be replaced? Not a folder, and not, in a sticky folder (/tmp), the
-    file of somebody else. Raises StageError STORAGE."""
+    """Is there no file at `path`, or one that may be replaced? Not a folder, pipe, socket or device, nor a link to one,
+    and not, in a sticky folder (/tmp), the file of somebody else. Raises StageError STORAGE."""
     goal = Path(os.path.abspath(path))
+    refuse_special(goal)
     try:
         there, above, me = os.lstat(goal), os.stat(goal.parent), os.geteuid()
-        if stat.S_ISDIR(there.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if above.st_mode & stat.S_ISVTX and me not in (0, there.st_uid, above.st_uid):
             raise PermissionError(errno.EPERM, "it belongs to another user")
     except FileNotFoundError:

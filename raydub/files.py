@@ -18,6 +18,7 @@ from pathlib import Path
 
 from raydub.errors import Code, StageError
 from raydub.process import born, place
+from raydub.regular import in_the_way
 
 _TEMPORARY = re.compile(r"\.([0-9a-f]{12})_(\d+)_(\d*)_[0-9a-f]{8}\.tmp")
 _LEFT_BEHIND = 86400.0
@@ -43,9 +44,11 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
     """fsync `temp`, rename it to `final` (same folder) and sync the folder where the file system can; without the syncs
     where durable is False.
 
-    Raises StageError STORAGE or DISK_FULL; `temp` is removed then.
+    Raises StageError STORAGE (also where something other than a file stands at `final`) or DISK_FULL; `temp` is removed
+    then.
     """
     try:
+        refuse_special(final)
         if durable:
             # Some systems refuse to sync what is open for reading only.
             handle = os.open(temp, os.O_RDWR)
@@ -54,6 +57,9 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
             finally:
                 os.close(handle)
         os.replace(temp, final)
+    except StageError:
+        discard(temp)
+        raise
     except OSError as error:
         discard(temp)
         raise storage_error(error, str(final)) from error
@@ -66,6 +72,15 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def refuse_special(path: str | Path, folder: int | None = None) -> None:
+    """Raise StageError STORAGE where a folder, pipe, socket or device stands at `path` (in the folder of the handle
+    `folder`), itself or at the end of a link: a rename would put a file in its place."""
+    found = in_the_way(path if folder is None else os.path.basename(path), folder)
+    if found is not None:
+        message = f"cannot write {os.fspath(path)}: it is {found}, not a file"
+        raise StageError(Code.STORAGE, message, hint="choose another name")
 
 
 def write_atomic(path: str | Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:

@@ -87,14 +87,17 @@ class Inputs:
         return None
 
 
-def refuse_overwriting(written: Mapping[str, PathLike | None], inputs: Inputs) -> None:
+def refuse_overwriting(
+    written: Mapping[str, PathLike | None], inputs: Inputs, work_dir: PathLike | None = None
+) -> None:
     """Raise UsageError FIELD_CONFLICT where a file to be written (by the option that names it; None is left out) is one
-    of the inputs, or where two of them are one file; OUTPUT_ESCAPES for one in raydub's own work folder."""
+    of the inputs, or where two of them are one file; OUTPUT_ESCAPES for one in raydub's own work folder: .raydub or
+    `work_dir`."""
     goals: dict[str, str] = {}
     for option, path in written.items():
         if path is None:
             continue
-        refuse_work_folder(path, option)
+        refuse_work_folder(path, option, work_dir)
         found = inputs.at(path)
         if found is not None:
             raise overwrites(path, option, found)

@@ -1,4 +1,5 @@
-"""The one way to open an input for reading: regular files only, without waiting for anybody.
+"""The one way to open an input for reading: regular files only, without waiting for anybody. And what no output takes
+the place of: anything else.
 
 open() on a named pipe waits until somebody writes into it, and on a device it reads without end (/dev/zero), waits for
 keys (a terminal) or has effects of its own (a tape). So the kind of file is looked at first, and once more on the open
@@ -32,6 +33,17 @@ class NotRegularError(OSError):
 def kind_of(mode: int) -> str:
     """What a file of `mode` (stat's st_mode) is, in words: "a file", "a folder", "a named pipe", "a socket", .."""
     return _KINDS.get(stat.S_IFMT(mode), "a file" if stat.S_ISREG(mode) else "something else")
+
+
+def in_the_way(path: str | os.PathLike[str], folder: int | None = None) -> str | None:
+    """What stands at `path` (in the folder of the handle `folder`) and is no file that another could take the place of:
+    "a folder", "a named pipe", "a device", .. Links are followed. None for a regular file, and where nothing is or a
+    link leads nowhere."""
+    try:
+        mode = os.stat(path, dir_fd=folder).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else kind_of(mode)
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:

@@ -65,7 +65,7 @@ def tts(
         }
         job = _job(row, Path(scratch))
         report = report or output.with_suffix(".timing.json")
-        _check_written(job, output, report, video is not None)
+        _check_written(job, output, report, video is not None, work_dir)
         made = _speak(job, video is not None, str(work_dir.absolute() if work_dir else scratch))
         said = _published(made, output, report, None if text else str(script))
     _show(said, made.warnings, output, as_json)
@@ -86,11 +86,11 @@ def _job(row: dict[str, Any], scratch: Path) -> Any:
     return asked.jobs[0].model_copy(update={"line": None})
 
 
-def _check_written(job: Any, output: Path, report: Path, with_video: bool) -> None:
+def _check_written(job: Any, output: Path, report: Path, with_video: bool, work_dir: Path | None) -> None:
     from cluster.written import check_written, inputs_of
 
     read = job if with_video else job.model_copy(update={"video": job.script})
-    check_written({"output": output, "report": report}, inputs_of([read]))
+    check_written({"output": output, "report": report}, inputs_of([read]), work_dir)
 
 
 def _speak(job: Any, with_video: bool, work_dir: str) -> Any:

@@ -38,8 +38,9 @@ def import_file(source: str | Path, *, as_name: str | None = None, to_name: str 
     """Bring a file into the folder of the weights; returns what it is there, and where.
 
     as_name: it must be this file of the catalogue. to_name: what a custom file will be called; its own stem otherwise.
-    Raises UsageError FIELD_VALUE, FIELD_CONFLICT (names), DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED,
-    WEIGHTS_HASH (not what as_name says), WEIGHTS_LAYOUT, DISK_FULL, STORAGE.
+    Raises UsageError FIELD_VALUE, FIELD_CONFLICT (names), OUTPUT_EXISTS (a file of that name was put there by hand),
+    DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_HASH (not what as_name says), WEIGHTS_LAYOUT, DISK_FULL,
+    STORAGE.
     """
     from filelock import FileLock
 
@@ -67,6 +68,7 @@ def import_file(source: str | Path, *, as_name: str | None = None, to_name: str 
     with storage_errors(folder), FileLock(folder / f".{target.name}.lock", mode=0o666):
         if not (custom_note(target).get("source_sha256") == digest and _is_intact(target)):
             _refuse_itself(path, target)
+            _refuse_foreign(target, target, digest)
             _convert(path, digest, target, name)
         note = custom_note(target)
     return catalogue.custom_entry(name, target, note), target
@@ -98,10 +100,10 @@ def _import_voice(source: Path, digest: str, target: Path, name: str) -> tuple[E
         if not (custom_note(target).get("companion_sha256") == found and _is_intact(target)):
             _refuse_itself(source, target)
             _refuse_itself(beside, config)
+            _refuse_foreign(target, target, digest)
+            _refuse_foreign(config, target, found)
         _put(beside, config, found)
         more = {"companion_sha256": found, "companion_bytes": str(config.stat().st_size)}
-        if {key: custom_note(target).get(key) for key in more} != more or not _is_intact(target):
-            target.unlink(missing_ok=True)  # so that its note is written anew
         _put(source, target, digest, licence=CUSTOM, name=name, origin=source.name, source_sha256=digest, **more)
         return catalogue.custom_entry(name, target, custom_note(target)), target
 
@@ -136,6 +138,19 @@ def _refuse_itself(source: Path, target: Path) -> None:
         )
 
 
+def _refuse_foreign(path: Path, owner: Path, sha256: str) -> None:
+    """A file that was put into the folder by hand is not replaced by an import, unless it is the very same. owner: the
+    file with whose note it was imported, if it was."""
+    if not os.path.lexists(path) or custom_note(owner):
+        return
+    if not path.is_file() or digest_of(path) != sha256:
+        raise UsageError(
+            Code.OUTPUT_EXISTS,
+            f"{path} is there already, and no import made it",
+            hint="move it, or choose another name with --to NAME",
+        )
+
+
 def _custom_name(name: str, given: bool) -> str:
     if NAME.fullmatch(name) is None:
         hint = "letters, digits, dots, dashes and underscores" if given else "choose one with --to NAME"
@@ -155,8 +170,8 @@ def _is_intact(path: Path) -> bool:
 
 
 def _put(source: Path, target: Path, sha256: str, **more: str) -> Path:
-    """A verified copy at `target`."""
-    if target.is_file() and digest_of(target) == sha256:
+    """A verified copy at `target`, whose note says `more`."""
+    if target.is_file() and digest_of(target) == sha256 and custom_note(target).items() >= more.items():
         return target
 
     def copy(temp: Path) -> None:

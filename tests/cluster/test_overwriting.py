@@ -294,6 +294,39 @@ def test_nor_into_a_work_folder_of_another_name(here: Path) -> None:
     assert found[1]["error_code"] != "E_OUTPUT_ESCAPES"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["dub", "--video", "video.mp4", "--audio", "speech.wav", "--overwrite", "-o", "o.mp4", "--no-ray"], "o.mp4"),
+        (["dub", "--video", "video.mp4", "--audio", "speech.wav", "-o", "new.mp4", "--results", "r"], "r.parquet"),
+        (["run", "m.jsonl"], "m.results.jsonl"),
+        (["run", "m.jsonl", "--results", "r"], "r.failed.jsonl"),
+        (["frames", "clean", "video.mp4", "-o", "o.mp4"], "o.mp4"),
+        (["frames", "extract", "video.mp4", "-o", "pics"], "pics"),
+        (["timeline", "face.png", "-o", "t.png"], "t.png"),
+        (["tts", "lines.srt", "-o", "o.wav"], "o.wav"),
+        (["tts", "lines.srt", "-o", "o.wav"], "o.timing.json"),
+        (["tts", "--text", "hi", "--language", "en", "-o", "o.wav", "--report", "n"], "n"),
+        (["train", "clips", "-o", "o.safetensors"], "o.safetensors"),
+        (["train", "clips", "--report", "n"], "n"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_pipe_is_not_replaced_by_a_file(arguments: list[str], name: str, here: Path) -> None:
+    """Told before any work: none of the inputs is what it says it is, and nobody looks."""
+    manifest(here, ROW)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(name)
+    before = contents(here)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code != 0
+    said = ("is a named pipe", "cannot write in the folder") if name == "pics" else ("is a named pipe",)
+    assert "[E_" in result.stderr
+    assert any(text in result.stderr for text in said)
+    assert Path(name).is_fifo()
+    assert {path: digest for path, digest in contents(here).items() if path in before} == before
+
+
 def test_the_two_that_were_found(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "t.mp4", 0.4)
     manifest(tmp_path, {**ROW, "video": "t.mp4"})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,28 @@ import pytest
 from media import confine
 from media.confine import make_folder, publish_inside
 from raydub.errors import Code, StageError
+from raydub.files import publish, write_atomic
+
+SPECIAL = ["pipe", "socket", "device", "folder", "link to a pipe", "link to a folder"]
+
+
+def special(path: Path, kind: str) -> Path:
+    """Something at `path` that is no file. Skips where the system makes none."""
+    if kind.startswith("link"):
+        path.symlink_to(special(path.with_name("far"), kind.rpartition(" ")[2]))
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(os.path.relpath(path))  # a socket's name has a hundred bytes
+    elif kind == "device":
+        try:
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        except OSError:
+            pytest.skip("no leave to make a device")
+    else:
+        path.mkdir()
+    return path
 
 
 def temp_in(folder: Path) -> Path:
@@ -26,6 +51,35 @@ def test_missing_folders_are_made_and_the_file_appears(tmp_path: Path) -> None:
     publish_inside(temp_in(goal.parent), goal, tmp_path / "root")
     assert goal.read_bytes() == b"film"
     assert os.listdir(goal.parent) == ["o.mp4"]
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda goal: publish_inside(temp_in(goal.parent), goal, goal.parent),
+        lambda goal: publish(temp_in(goal.parent), goal),
+        lambda goal: write_atomic(goal, b"film"),
+    ],
+    ids=["inside", "plainly", "whole"],
+)
+def test_what_is_no_file_is_not_replaced_in_the_last_moment(
+    kind: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    goal = special(tmp_path / "o.mp4", kind)
+    before = os.lstat(goal)
+    with pytest.raises(StageError, match=f"{goal}: it is a .*, not a file") as refused:
+        write(goal)
+    assert refused.value.code is Code.STORAGE
+    assert (os.lstat(goal).st_mode, os.lstat(goal).st_ino) == (before.st_mode, before.st_ino)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_link_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
+    goal = tmp_path / "o.mp4"
+    goal.symlink_to("nowhere")
+    publish(temp_in(tmp_path), goal)
+    assert goal.read_bytes() == b"film"
 
 
 @pytest.mark.parametrize("swapped", ["a", "a/b"])

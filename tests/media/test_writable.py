@@ -15,6 +15,7 @@ import pytest
 from media import writable
 from media.writable import check_folder, check_writable
 from raydub.errors import Code, StageError
+from tests.media.test_confine import SPECIAL, special
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -36,6 +37,16 @@ def test_places_where_no_file_can_be(name: str, why: str, tmp_path: Path) -> Non
     assert found.value.code is Code.STORAGE
     assert not found.value.retryable
     assert found.value.hint
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_is_no_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    goal = special(tmp_path / "o.wav", kind)
+    before = os.lstat(goal).st_mode
+    with pytest.raises(StageError, match=f"{goal}: it is a .*, not a file") as found:
+        check_writable(goal)
+    assert (found.value.code, found.value.retryable) == (Code.STORAGE, False)
+    assert os.lstat(goal).st_mode == before
 
 
 @pytest.mark.parametrize(

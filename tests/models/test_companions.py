@@ -15,7 +15,7 @@ from models.store.importing import import_file
 from models.store.locate import locate, present
 from models.store.pull import pull
 from models.store.seen import look
-from raydub.errors import Code, DependencyError
+from raydub.errors import Code, DependencyError, UsageError
 from tests.models.weights_server import QUICK, Shelf, entry_for, open_shop, own_folder, weights
 
 CONTENT, CONFIG = weights(50_000), b'{"audio": {"sample_rate": 22050}}'
@@ -134,3 +134,24 @@ def test_import_of_an_own_voice(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(DependencyError) as caught:
             import_file(source, to_name="mine")
         assert caught.value.code == Code.WEIGHTS_REFUSED
+
+
+@pytest.mark.parametrize("name", ["vo.onnx", "vo.onnx.json"])
+def test_a_voice_is_not_imported_over_files_put_there_by_hand(folder: Path, tmp_path: Path, name: str) -> None:
+    source = tmp_path / "cust.onnx"
+    source.write_bytes(CONTENT)
+    source.with_name("cust.onnx.json").write_bytes(CONFIG)
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"{name} is there already") as refused:
+        import_file(source, to_name="vo")
+    assert refused.value.code is Code.OUTPUT_EXISTS
+    assert (folder / name).read_text() == "mine"
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == [name]
+    # what an import that was killed half way left behind is the same as what it would bring
+    (folder / name).write_bytes(CONFIG if name.endswith(".json") else CONTENT)
+    entry, _ = import_file(source, to_name="vo")
+    assert find("vo") == entry
+    source.with_name("cust.onnx.json").write_bytes(CONFIG + b" ")
+    import_file(source, to_name="vo")
+    assert (folder / "vo.onnx.json").read_bytes() == CONFIG + b" "

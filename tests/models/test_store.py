@@ -243,6 +243,33 @@ def test_conversion_happens_once(folder: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.undo()
 
 
+@pytest.mark.parametrize("form", ["x.safetensors", "x.pth"])
+@pytest.mark.parametrize("there", ["another", "folder", "link"])
+def test_files_put_there_by_hand_are_not_imported_over(folder: Path, tmp_path: Path, form: str, there: str) -> None:
+    source, own = tmp_path / form, folder / "mine.safetensors"
+    save_file(TENSORS, source) if form.endswith("s") else torch.save(TENSORS, source)
+    if there == "folder":
+        own.mkdir()
+    elif there == "link":
+        own.symlink_to("nowhere")
+    else:
+        save_file({"a": torch.ones(5)}, own)
+    before = os.lstat(own)
+    assert code_of(lambda: import_file(source, to_name="mine")) == Code.OUTPUT_EXISTS
+    assert (os.lstat(own).st_ino, os.lstat(own).st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    entry, _ = import_file(source, to_name="other")
+    assert find("other") == entry
+
+
+def test_the_same_file_put_there_by_hand_becomes_an_import(folder: Path, tmp_path: Path) -> None:
+    """So does what an import that was killed before its note left behind."""
+    source, own = tmp_path / "x.safetensors", folder / "mine.safetensors"
+    save_file(TENSORS, source)
+    own.write_bytes(source.read_bytes())
+    entry, place = import_file(source, to_name="mine")
+    assert (place, own.read_bytes(), find("mine")) == (own, source.read_bytes(), entry)
+
+
 def test_tied_weights_and_numpy_leftovers(folder: Path, tmp_path: Path) -> None:
     shared = torch.arange(6.0)
     whole = {

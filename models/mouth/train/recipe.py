@@ -26,6 +26,7 @@ from models.mouth.train.fit import FitConfig, fit
 from models.mouth.train.material import SPEEDS, Lesson, lesson_of, z_scored
 from models.mouth.train.screen import screen
 from raydub.errors import Code, InputError
+from raydub.files import discard, publish, temp_beside
 
 SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".mpg", ".webm"})
 
@@ -229,8 +230,10 @@ def _save(path: Path, config: MouthConfig, members: Sequence[MouthNetwork]) -> N
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in Ensemble(list(members)).state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(state, str(draft), metadata={"config": config.model_dump_json()})
-    draft.chmod(0o644)
-    os.replace(draft, path)
+    draft = temp_beside(path)
+    try:
+        save_file(state, draft, metadata={"config": config.model_dump_json()})
+        os.chmod(draft, 0o644)
+        publish(draft, path)
+    finally:
+        discard(draft)

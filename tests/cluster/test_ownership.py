@@ -1,0 +1,111 @@
+"""What stands where a command writes of its own accord is replaced where raydub made it, and stays where it did not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from cluster.cli import app
+from manifests.results import read_results
+
+MINE = "my own notes\n"
+ROW = {"video": "none.mp4", "audio": "none.wav", "output": "o.mp4"}
+OWN_ROWS = json.dumps({"id": "a", "status": "ok", "mine": 1}) + "\n"
+
+
+def raydub(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def manifest(path: Path) -> Path:
+    """A manifest of which no job can begin, so that there is no work folder."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(ROW) + "\n")
+    return path
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert "E_OUTPUT_EXISTS" in result.stderr
+    for word in words:
+        assert word in result.stderr.replace("\n", "")
+
+
+@pytest.mark.parametrize("content", [MINE, json.dumps(ROW) + "\n", OWN_ROWS, "\n"])
+@pytest.mark.parametrize("end", ["jsonl", "parquet", "failed.jsonl"])
+@pytest.mark.parametrize("name", ["m.results", "other"])
+def test_a_file_of_the_users_is_not_replaced_by_results(name: str, end: str, content: str, tmp_path: Path) -> None:
+    own = tmp_path / f"{name}.{end}"
+    own.write_text(content)
+    result = raydub("run", manifest(tmp_path / "m.jsonl"), "--no-ray", "--results", tmp_path / name)
+    refused(result, str(own), "--results")
+    assert own.read_text() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["m.jsonl", own.name])
+
+
+@pytest.mark.parametrize("lost", [(), ("parquet",), ("parquet", "failed.jsonl"), ("jsonl",), ("failed.jsonl",)])
+def test_own_results_are_replaced_also_those_of_a_run_that_was_killed(lost: tuple[str, ...], tmp_path: Path) -> None:
+    asked = ["run", manifest(tmp_path / "m.jsonl"), "--no-ray"]
+    assert raydub(*asked).exit_code == 1
+    (tmp_path / "m.jsonl").write_text(json.dumps(ROW) + "\n" + json.dumps({**ROW, "output": "p.mp4"}) + "\n")
+    for end in lost:
+        (tmp_path / f"m.results.{end}").unlink()
+    assert raydub(*asked).exit_code == 1
+    for end in ("jsonl", "parquet"):
+        assert len(read_results(tmp_path / f"m.results.{end}")) == 2
+    assert len((tmp_path / "m.results.failed.jsonl").read_text().splitlines()) == 2
+
+
+def test_results_of_another_manifest_are_kept_whatever_the_work_folder_is(tmp_path: Path) -> None:
+    """No job of either can begin: nothing but the results themselves says whose they are."""
+    first, second = manifest(tmp_path / "de" / "m.jsonl"), manifest(tmp_path / "es" / "m.jsonl")
+    out = ["--no-ray", "--output-root", tmp_path / "out"]
+    assert raydub("run", first, *out, "--work-dir", tmp_path / "w1").exit_code == 1
+    before = (tmp_path / "out" / "m.results.jsonl").read_bytes()
+    for folder in ("w1", "w2"):
+        refused(raydub("run", second, *out, "--work-dir", tmp_path / folder), str(first))
+    assert (tmp_path / "out" / "m.results.jsonl").read_bytes() == before
+    # by its own name, by a link, by a name that the user chose, and once the other manifest is gone
+    (tmp_path / "linked").symlink_to(first.parent)
+    assert raydub("run", tmp_path / "linked" / "m.jsonl", *out).exit_code == 1
+    for manifest_of_both in (first, second):
+        assert raydub("run", manifest_of_both, *out, "--results", tmp_path / "both").exit_code == 1
+    shutil.rmtree(first.parent)
+    assert raydub("run", second, *out).exit_code == 1
+    refused(raydub("run", manifest(tmp_path / "fr" / "m.jsonl"), *out), str(second))
+
+
+def test_the_record_of_a_single_job_is_no_input_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "w" / "results" / "talk.mp4.jsonl"
+    script.parent.mkdir(parents=True)
+    script.write_text('{"text": "Hello."}\n')
+    asked = ["dub", "--video", "none.mp4", "-o", "talk.mp4", "--work-dir", "w"]
+    result = raydub(*asked, "--script", script, "--tts", "command")
+    assert (result.exit_code, "E_FIELD_CONFLICT" in result.stderr) == (2, True), result.stderr
+    assert script.read_text() == '{"text": "Hello."}\n'
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["run", "m.jsonl", "--no-ray", "--work-dir", "w", "--results", "w/x"],
+        ["dub", "--video", "m.jsonl", "--audio", "m.jsonl", "-o", "o.mp4", "--work-dir", "w", "--results", "w/x"],
+        ["tts", "--text", "hi", "--language", "en", "--work-dir", "w", "-o", "w/blobs/a.wav"],
+        ["tts", "--text", "hi", "--language", "en", "--work-dir", "w", "-o", "a.wav", "--report", "w/a.json"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_written_into_a_work_folder_of_another_name(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest(tmp_path / "m.jsonl")
+    result = raydub(*asked)
+    assert (result.exit_code, "E_OUTPUT_ESCAPES" in result.stderr) == (2, True), result.stderr
+    assert not (tmp_path / "w").exists()
