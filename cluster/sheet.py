@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from media.frames import Frame, open_frames
+from media.marked import marked
 from media.probe import probe_video
 from media.yuv import to_bgr
 from raydub.files import write_atomic
@@ -39,7 +40,7 @@ def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Seque
         column = np.concatenate([caption, *(_framed(_fit(tile)) for tile in tiles)])
         columns.append(np.pad(column, ((0, 0), (_MARGIN, 0), (0, 0)), constant_values=255))
     sheet = np.concatenate([_labels(columns[0].shape[0]), *columns], axis=1)
-    write_atomic(path, cv2.imencode(".png", sheet)[1].tobytes())
+    write_atomic(path, marked(cv2.imencode(".png", sheet)[1].tobytes()))
     return path
 
 

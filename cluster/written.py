@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cluster.request import RunRequest
@@ -14,9 +15,13 @@ from manifests.naming import ResultsFiles, results_files, results_name
 from manifests.ours import manifest_of, stranger_of
 from manifests.paths import is_remote
 from manifests.reads import add_inputs
+from media.marked import is_marked
 from media.writable import check_folder, check_replaceable, check_writable
 from raydub.errors import Code, StageError, UsageError
 from raydub.places import Inputs, overwrites, refuse_overwriting, refuse_work_folder
+
+_FRAME = re.compile(r"[0-9]{6,}")
+"""The name of a frame's picture, without its suffix."""
 
 
 def check_results(request: RunRequest) -> None:
@@ -103,13 +108,28 @@ def check_written(written: Mapping[str, Path | None], inputs: Inputs, work_dir: 
 
 
 def check_folder_written(option: str, folder: Path, suffixes: Collection[str], inputs: Inputs) -> None:
-    """The same for a folder of numbered files with one of these suffixes."""
+    """The same for a folder of pictures named by frame numbers, with one of these suffixes; also OUTPUT_EXISTS where it
+    holds one of that name that raydub did not write."""
     found = inputs.in_folder(folder, suffixes)
     if found is not None:
         raise overwrites(folder, option, found)
     refuse_work_folder(folder / "file", option)
     with _of_option(option):
         check_folder(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes and _FRAME.fullmatch(path.stem) and not is_marked(path):
+            raise _not_ours(path, option, "move it, or choose another folder")
+
+
+def check_own(option: str, path: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Raises UsageError OUTPUT_EXISTS where at a name that the command chose itself a file stands that is not ours."""
+    if os.path.lexists(path) and not is_ours(path):
+        raise _not_ours(path, option, "move it, or choose another name")
+
+
+def _not_ours(path: Path, option: str, hint: str) -> UsageError:
+    message = f"{path} is there already, and raydub did not write it, or it was changed since"
+    return UsageError(Code.OUTPUT_EXISTS, message, hint=hint, field=option)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 
 from media.frames import Frame, open_frames
 from media.info import VideoInfo
+from media.marked import marked
 from media.mux import assemble
 from media.probe import probe_video
 from media.writer import PartWriter, count_frames
@@ -113,4 +114,4 @@ def _write_picture(folder: Path, frame: Frame, form: str) -> None:
     written, data = cv2.imencode(f".{form}", to_bgr(frame), options)
     if not written:
         raise StageError(Code.ENCODE_FAILED, f"frame {frame.index} cannot be written as {form}")
-    write_atomic(folder / f"{frame.index:06d}.{form}", data.tobytes())
+    write_atomic(folder / f"{frame.index:06d}.{form}", marked(data.tobytes()))

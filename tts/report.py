@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from manifests.job import Job
+from raydub.regular import read_regular
 from tts.cast import Line
 from tts.mix import CURVE_RATE, MixReport
 from tts.shape import Shape
@@ -56,6 +59,15 @@ def timing_report(
         "curve_rate": CURVE_RATE,
         "bed_curve": [round(float(value), 2) for value in mixed.bed_curve],
     }
+
+
+def is_report(path: str | os.PathLike[str]) -> bool:
+    """Is the file at `path` a timing report, of any version? False for one that cannot be read."""
+    try:
+        said = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.keys() >= {"version", "engine", "overflow", "segments", "mix", "curve_rate"}
 
 
 def _rounded(value: float | None) -> float | None:

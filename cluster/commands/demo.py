@@ -12,6 +12,7 @@ import typer
 from cluster.commands import options
 from cluster.output import command, say, say_json, set_up_logging
 from raydub.errors import Code, DependencyError
+from raydub.places import WORK_FOLDER
 
 if TYPE_CHECKING:
     from manifests.job import Job
@@ -35,11 +36,8 @@ def demo(
     started = time.monotonic()
     asked = load_manifest(_sample() / "jobs.jsonl", output, {})
     _check_sheets(asked.jobs)
-    work_dir = output / ".raydub"
-    if fresh:
-        for job in asked.jobs:
-            Path(job.output).unlink(missing_ok=True)
-        work_dir = output / f".raydub-{int(time.time())}"
+    work_dir = output / (f"{WORK_FOLDER}-{int(time.time())}" if fresh else WORK_FOLDER)
+    _own_earlier(asked.jobs, work_dir)
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,
@@ -67,12 +65,28 @@ def demo(
     return report.exit_code()
 
 
+def _own_earlier(jobs: Sequence[Job], work_dir: Path) -> None:
+    """What the demo made with another work folder may be replaced with this one too."""
+    from raydub.identity import identify
+    from raydub.store import Store
+    from stages.output import may_replace, note_made
+
+    store = Store(work_dir)
+    earlier = [Store(folder) for folder in work_dir.parent.glob(f"{WORK_FOLDER}*") if folder != work_dir]
+    for job in jobs:
+        if not may_replace(job, store) and any(may_replace(job, other) for other in earlier):
+            note_made(job, store, identify(job.output).sha256)
+
+
 def _check_sheets(jobs: Sequence[Job]) -> None:
-    from cluster.written import check_written, inputs_of
+    from cluster.written import check_own, check_written, inputs_of
+    from media.marked import is_marked
 
     inputs = inputs_of(jobs)
     for job in jobs:
-        check_written({"output": Path(job.output).with_suffix(".png")}, inputs)
+        sheet = Path(job.output).with_suffix(".png")
+        check_written({"output": sheet}, inputs)
+        check_own("output", sheet, is_marked)
 
 
 def _sample() -> Path:

@@ -35,7 +35,7 @@ def extract(
     from cluster.written import check_folder_written, source
     from stages.clean import extract_frames
 
-    check_folder_written("output", output, (".png", ".jpg"), source("the video", video))
+    check_folder_written("output", output, (f".{form}",), source("the video", video))
     found = extract_frames(video, str(output), start=start, stop=stop, every=every, form=form)
     if as_json:
         say_json({"folder": str(output), "frames": found})

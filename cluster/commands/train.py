@@ -13,11 +13,13 @@ from cluster.commands import options
 from cluster.output import command, say, say_json, set_up_logging, warn
 from raydub.errors import Code, InputError, UsageError
 
+_OUTPUT = Path("mouth.safetensors")
+
 
 @command
 def train(
     clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of talking heads with their own sound.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")] = Path("mouth.safetensors"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")] = _OUTPUT,
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Folder for measured clips; default: measured anew each time.")
     ] = None,
@@ -76,13 +78,25 @@ def train(
 
 
 def _check_written(clips: Path, output: Path, report: Path | None) -> None:
-    from cluster.written import check_written
+    from cluster.written import check_own, check_written
     from raydub.places import Inputs
 
     inputs = Inputs()
     for clip in clips.iterdir():
         inputs.add(f"the clip {clip.name!r}", clip)
     check_written({"output": output, "report": report}, inputs)
+    if output == _OUTPUT:
+        check_own("output", output, _is_trained)
+
+
+def _is_trained(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            return "config" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def _tell(step: str, done: int, total: int, note: str) -> None:

@@ -64,8 +64,11 @@ def tts(
             **fields,
         }
         job = _job(row, Path(scratch))
-        report = report or output.with_suffix(".timing.json")
-        _check_written(job, output, report, video is not None, work_dir)
+        beside = output.with_suffix(".timing.json")
+        _check_written(job, output, report or beside, video is not None, work_dir)
+        if report is None:
+            _check_beside(beside)
+        report = report or beside
         made = _speak(job, video is not None, str(work_dir.absolute() if work_dir else scratch))
         said = _published(made, output, report, None if text else str(script))
     _show(said, made.warnings, output, as_json)
@@ -91,6 +94,13 @@ def _check_written(job: Any, output: Path, report: Path, with_video: bool, work_
 
     read = job if with_video else job.model_copy(update={"video": job.script})
     check_written({"output": output, "report": report}, inputs_of([read]), work_dir)
+
+
+def _check_beside(report: Path) -> None:
+    from cluster.written import check_own
+    from tts.report import is_report
+
+    check_own("report", report, is_report)
 
 
 def _speak(job: Any, with_video: bool, work_dir: str) -> Any:

@@ -6,12 +6,21 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import Result
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from cluster.cli import app
+from cluster.commands import demo
+from cluster.manifest import load_manifest
 from manifests.results import read_results
+from raydub.identity import identify
+from raydub.store import Store
+from stages.output import may_replace, note_made
+from tests.cluster.clips import make_clip
 
 MINE = "my own notes\n"
 ROW = {"video": "none.mp4", "audio": "none.wav", "output": "o.mp4"}
@@ -109,3 +118,96 @@ def test_nothing_is_written_into_a_work_folder_of_another_name(
     result = raydub(*asked)
     assert (result.exit_code, "E_OUTPUT_ESCAPES" in result.stderr) == (2, True), result.stderr
     assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused_for(own: Path, *asked: str | Path) -> None:
+    """The command refuses to write over `own`, a file of the user's, and writes nothing at all."""
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text(MINE)
+    before = sorted(Path().rglob("*"))
+    refused(raydub(*asked), own.name, "move it")
+    assert own.read_text() == MINE
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_timing_report_beside_a_sound_takes_only_the_place_of_one(here: Path) -> None:
+    beside = here / "x.timing.json"
+    asked = ["tts", "--text", "Hello.", "--language", "en", "-o", "x.wav"]
+    for content in (MINE, "[]", '{"segments": [], "mix": {}}'):
+        refused_for(beside, *asked)
+        beside.write_text(content)
+        refused(raydub(*asked), "x.timing.json")
+        assert beside.read_text() == content
+    assert raydub(*asked, "--report", "x.timing.json").exit_code == 0  # it was told to
+    assert raydub(*asked).exit_code == 0
+    assert json.loads(beside.read_text())["engine"] == "espeak"
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
+def test_pictures_take_only_the_place_of_pictures_of_ours(form: str, here: Path) -> None:
+    clip = make_clip(here / "c.mp4", 0.2)
+    first, asked = here / "pics" / f"000000.{form}", ["frames", "extract", clip, "-o", "pics", "--format", form]
+    for name in ("000001", "000777", "1000000"):
+        refused_for(here / "pics" / f"{name}.{form}", *asked)
+        (here / "pics" / f"{name}.{form}").rename(here / "pics" / f"my-{name}.{form}")
+    refused_for(here / "pics" / "000000.PNG", "frames", "clean", clip, "-o", "pics")
+    (here / "pics" / "000000.PNG").unlink()
+    assert raydub(*asked).exit_code == 0
+    made = first.read_bytes()
+    decoded = cv2.imread(str(first))
+    assert raydub(*asked).exit_code == 0
+    assert first.read_bytes() == made
+    # whoever has worked on a picture has one of his own
+    cv2.imwrite(str(first), decoded)
+    refused(raydub(*asked), first.name)
+    first.write_bytes(made[:-20] + b"x" + made[-19:])
+    refused(raydub(*asked), first.name)
+
+
+def test_trained_weights_of_no_chosen_name_take_only_the_place_of_such(here: Path) -> None:
+    (here / "clips").mkdir()
+    refused_for(here / "mouth.safetensors", "train", "clips")
+    save_file({"a": np.zeros(3)}, "mouth.safetensors", {"config": "{}"})
+    assert "E_OUTPUT_EXISTS" not in raydub("train", "clips").stderr
+
+
+@pytest.fixture
+def sample(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A demo of one job, which fails at once, and its output folder."""
+    (here / "sample").mkdir()
+    (here / "sample" / "v.mp4").write_text("video")
+    (here / "sample" / "a.wav").write_text("speech")
+    row = {"id": "d", "video": "v.mp4", "audio": "a.wav", "output": "d.mp4"}
+    (here / "sample" / "jobs.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr(demo, "_sample", lambda: here / "sample")
+    (here / "out").mkdir()
+    return here / "out"
+
+
+@pytest.mark.parametrize("fresh", [["--fresh"], []])
+def test_the_demo_replaces_only_what_it_made(sample: Path, fresh: list[str]) -> None:
+    asked = ["demo", "--no-ray", "-o", "out", "--json", *fresh]
+    for name in ("d.png", "results.jsonl", "results.parquet"):
+        refused_for(sample / name, *asked)
+        (sample / name).unlink()
+    (sample / "d.mp4").write_text(MINE)
+    assert raydub(*asked).exit_code == 1
+    assert (sample / "d.mp4").read_text() == MINE
+
+
+def test_the_demo_knows_what_it_made_with_any_work_folder(sample: Path) -> None:
+    [job] = load_manifest(sample.parent / "sample" / "jobs.jsonl", sample, {}).jobs
+    new = sample / ".raydub-2"
+    for content in ("made", MINE):
+        Path(job.output).write_text(content)
+        if content == "made":
+            note_made(job, Store(sample / ".raydub-1"), identify(job.output).sha256)
+        demo._own_earlier([job], new)
+        assert may_replace(job, Store(new)) == (content == "made")
+        assert Path(job.output).read_text() == content
