@@ -134,7 +134,7 @@ ROWS = st.dictionaries(st.sampled_from([*JobResult.model_fields, "other"]), CELL
 FULL = JobResult(id="a", status="ok").model_dump(mode="json")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(row=ROWS | ROWS.map(lambda row: {**FULL, **row}))
 def test_what_is_no_results_manifest_is_a_value_error(tmp_path: Path, row: dict[str, Any]) -> None:
     text = json.dumps(row, default=str)
