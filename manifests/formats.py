@@ -44,7 +44,7 @@ _MAX_DEPTH = 4
 _MAX_LINES = 2 * MAX_ROWS
 """Blank ones counted."""
 _BATCH = 256
-UNREADABLE = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError, pa.ArrowException)
+UNREADABLE = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, pa.ArrowException)
 """What Arrow raises where a value of a file has no Python value, or is not of the kind that the file says."""
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from manifests.formats import UNREADABLE
 from manifests.job import Job
 from manifests.rows import BadRow
 from media.fetch_uri import redact
@@ -176,13 +177,17 @@ def write_results(
 
 
 def read_results(path: str | Path) -> list[JobResult]:
-    """Read back what write_results wrote, either form."""
-    if str(path).endswith(".parquet"):
-        with open_regular(path) as file:
-            rows = pq.read_table(file).to_pylist()
+    """Read back what write_results wrote, either form. Raises ValueError for anything else, OSError."""
+    if not str(path).endswith(".parquet"):
+        with open_regular(path) as lines:
+            return [JobResult.model_validate_json(line) for line in lines]
+    try:
+        # In this thread alone. One of Arrow's that still holds a Python file while Python ends aborts the process.
+        with open_regular(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
+            rows = found.read(use_threads=False).to_pylist()
         return [JobResult.model_validate({**row, "seconds": dict(row["seconds"])}) for row in rows]
-    with open_regular(path) as lines:
-        return [JobResult.model_validate_json(line) for line in lines]
+    except UNREADABLE as error:
+        raise ValueError(f"{type(error).__name__}: {str(error)[:300]}") from error
 
 
 def write_jsonl(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:

@@ -151,20 +151,20 @@ def load_plan(job_dir: str) -> JobPlan:
     path = os.path.join(job_dir, "plan.json")
     try:
         state = os.stat(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _lost(path, error) from error
     return _load_plan(job_dir, state.st_mtime_ns, state.st_ino)
 
 
 @functools.lru_cache(maxsize=32)
 def _load_plan(job_dir: str, changed: int, inode: int) -> JobPlan:
-    folder = Path(job_dir)
-    said = Store(folder.parents[2]).record(f"jobs/{folder.name}/plan")
+    folder = Path(os.path.abspath(job_dir))
     try:
+        said = Store(folder.parents[2]).record(f"jobs/{folder.name}/plan")
         if said is None:
             raise ValueError("it is damaged")
         return JobPlan.model_validate(said)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise _lost(f"{job_dir}/plan.json", error) from error
 
 

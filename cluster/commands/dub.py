@@ -59,6 +59,7 @@ def dub(
     options.allow_fetching(allow_scheme, allow_private)
     options.use_command(tts_command)
     from cluster.runner import RunRequest, run_jobs
+    from manifests.naming import check_stem
     from manifests.read import check_rows
     from pipeline.progress import lines_of
 
@@ -76,6 +77,8 @@ def dub(
             say_json({"error": asked.errors[0].to_dict()})
         return EXIT_USAGE
     job = asked.jobs[0].model_copy(update={"line": None})
+    if results is not None:
+        check_stem(results, (job.output,))
     folder = options.work_dir_for(work_dir, root)
     report = run_jobs(
         RunRequest(

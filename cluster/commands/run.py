@@ -58,18 +58,20 @@ def run(
     options.use_command(tts_command)
     from cluster.manifest import load_manifest
     from cluster.runner import RunRequest, run_jobs
-    from manifests.naming import results_name
+    from manifests.naming import check_stem, results_name
 
     speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
     asked = load_manifest(
         manifest, output_root, options.chosen(engine, model, more, restore, upscale, overwrite, **speech)
     )
+    stem = results or Path(asked.output_root) / results_name(manifest)
+    check_stem(stem, (job.output for job in asked.jobs))
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,
             bad=asked.bad,
             work_dir=options.work_dir_for(work_dir, asked.output_root),
-            results=results or Path(asked.output_root) / results_name(manifest),
+            results=stem,
             folder=asked.folder,
             use_ray=not no_ray,
             address=address,

@@ -78,7 +78,9 @@ def _folder(results: Path, job: str | None) -> str:
     try:
         found = [row for row in read_results(results) if row.job_dir and (job is None or row.id == job)]
     except (OSError, ValueError) as error:
-        raise UsageError(Code.MANIFEST_UNREADABLE, f"{results} is no results manifest: {error}") from error
+        why = " ".join(str(error).split())[:300]
+        hint = "name the results that a run has written (.results.jsonl or .results.parquet), or a job's folder"
+        raise UsageError(Code.MANIFEST_UNREADABLE, f"{results} is no results manifest: {why}", hint=hint) from error
     if len(found) != 1:
         ids = ", ".join(row.id for row in found[:10]) or "no finished job"
         raise UsageError(Code.FIELD_MISSING, f"{results} has {ids}", hint="name one with --job", field="job")

@@ -362,3 +362,16 @@ def test_the_sheet_of_the_demo_is_no_input_of_it(tmp_path: Path, monkeypatch: py
     assert result.exit_code == 2
     assert "would be overwritten" in result.stderr
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("results", ["", ".", "/", "..", "./..", "new.mp4/x", "new.mp4/a/x", "video.mp4/x"])
+@pytest.mark.parametrize(
+    "call", [["run", "m.jsonl"], ["dub", "--video", "video.mp4", "--audio", "speech.wav", "-o", "new.mp4"]]
+)
+def test_results_have_a_name_and_no_file_for_a_folder(results: str, call: list[str], here: Path) -> None:
+    manifest(here, ROW)
+    before = contents(here)
+    said = CliRunner().invoke(app, [*call, "--results", results])
+    assert said.exit_code == 2, said.stderr
+    assert "'results'" in said.stderr
+    assert contents(here) == before

@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -256,3 +258,30 @@ def test_a_job_without_a_script_and_one_whose_parts_are_gone(two: str, tmp_path:
     none = invoke(two)
     assert none.exit_code == EXIT_SOME_FAILED
     assert "only jobs with a script" in none.stderr
+
+
+@pytest.mark.parametrize(
+    "folder", ["\0", "a\0b", "x" * 5000, "/", ".", "..", "a", "", "caf\udce9", "/dev/null", "plan"]
+)
+def test_a_folder_that_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan").mkdir()
+    for path in (tmp_path / "plan.json", tmp_path / "plan" / "plan.json"):
+        path.write_text("{}")
+    said = invoke(results(tmp_path / "r.jsonl", ("j", folder)))
+    assert said.exit_code == (EXIT_SOME_FAILED if folder else EXIT_USAGE)
+    assert ("[E_STORAGE]" if folder else "[E_FIELD_MISSING]") in said.stderr
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_manifest_is_no_results(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"m.{form}"
+    row = {"video": "a.mp4", "audio": "a.wav", "output": "o.mp4"}
+    if form == "jsonl":
+        path.write_text(json.dumps(row) + "\n")
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    said = invoke(path)
+    assert said.exit_code == EXIT_USAGE
+    assert "[E_MANIFEST_UNREADABLE]" in said.stderr
+    assert "is no results manifest" in said.stderr

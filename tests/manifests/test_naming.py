@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.naming import FAILED, results_files, results_name
+from manifests.naming import FAILED, check_stem, results_files, results_name
+from raydub.errors import Code, UsageError
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,33 @@ def test_tries_neither_pile_up_nor_write_over_each_other(manifest: tuple[list[st
         seen |= written
         assert len(stem) <= longest
         name = stem + FAILED
+
+
+@given(st.lists(st.sampled_from(["/", ".", "..", "a", " ", "b.mp4", "~"]), max_size=6).map("".join))
+def test_a_stem_is_refused_or_has_files_of_its_name(text: str) -> None:
+    try:
+        check_stem(Path(text), ["/out/o.mp4"])
+    except UsageError as error:
+        assert (error.code, error.field) == (Code.FIELD_VALUE, "results")
+        assert Path(text).name in ("", "..")
+    else:
+        assert str(results_files(Path(text)).jsonl) == f"{Path(text)}.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("stem", "output"),
+    [
+        ("o.mp4/x", "o.mp4"),
+        ("O.MP4/a/b", "o.mp4"),
+        ("link/x", "o.mp4"),
+        ("x", "x.jsonl/o.mp4"),
+        ("x", "x.parquet/a/o.mp4"),
+        ("link/x", "o.mp4/X.failed.jsonl/o.mp4"),
+    ],
+)
+def test_no_file_stands_where_a_folder_is_needed(tmp_path: Path, stem: str, output: str) -> None:
+    (tmp_path / "link").symlink_to("o.mp4")
+    with pytest.raises(UsageError) as caught:
+        check_stem(tmp_path / stem, [str(tmp_path / "other.mp4"), str(tmp_path / output)])
+    assert (caught.value.code, caught.value.field) == (Code.FIELD_CONFLICT, "results")
+    check_stem(tmp_path / "results", [str(tmp_path / "results" / "o.mp4"), str(tmp_path / "o.mp4")])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifests.failed import write_failed
+from manifests.formats import raw_rows
 from manifests.job import Job
 from manifests.options import Options
 from manifests.read import read_manifest
@@ -117,3 +122,60 @@ def test_a_refused_parquet_row_with_nan_is_fed_back_as_absent(tmp_path: Path) ->
         "every job needs 'output'",
     )
     assert row == {"video": str(tmp_path / "a.mp4"), "crf": None}
+
+
+CELL = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | TEXT | st.binary(max_size=4)
+    | st.sampled_from(["ok", "a", "https://[", "http://u:p@x?y#z", "\0"]) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+ROWS = st.dictionaries(st.sampled_from([*JobResult.model_fields, "other"]), CELL, max_size=8)
+FULL = JobResult(id="a", status="ok").model_dump(mode="json")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(row=ROWS | ROWS.map(lambda row: {**FULL, **row}))
+def test_what_is_no_results_manifest_is_a_value_error(tmp_path: Path, row: dict[str, Any]) -> None:
+    text = json.dumps(row, default=str)
+    (tmp_path / "r.jsonl").write_text(text)
+    try:
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "r.parquet")
+    except (pa.ArrowException, OverflowError):
+        (tmp_path / "r.parquet").write_text(text)
+    for name in ("r.jsonl", "r.parquet"):
+        with contextlib.suppress(ValueError):
+            assert len(read_results(tmp_path / name)) <= 1
+
+
+@pytest.mark.parametrize("seconds", [None, 1, "xy", ["a"], [["a"]], [{"a": 1}], [[1, 2]], {"lipsync": "x"}])
+def test_seconds_of_another_shape(tmp_path: Path, seconds: Any) -> None:
+    pq.write_table(pa.Table.from_pylist([{**FULL, "seconds": seconds}]), tmp_path / "r.parquet")
+    with contextlib.suppress(ValueError):
+        read_results(tmp_path / "r.parquet")
+    pq.write_table(pa.table({"id": ["a"], "seconds": pa.array([2**60], pa.timestamp("us"))}), tmp_path / "r.parquet")
+    with pytest.raises(ValueError, match="OverflowError"):
+        read_results(tmp_path / "r.parquet")
+
+
+@pytest.mark.parametrize("module", ["results", "formats"])
+def test_parquet_is_read_in_the_thread_that_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """A thread of Arrow's that lets go of a Python file while the process ends aborts it."""
+    threads = set()
+
+    class Watched(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            threads.add(threading.get_ident())
+            return super().readinto(buffer) or 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            threads.add(threading.get_ident())
+            return super().read(size) or b""
+
+    monkeypatch.setattr(f"manifests.{module}.open_regular", lambda path: Watched(path))
+    write_results([JobResult(id=str(n), status="ok") for n in range(2000)], None, tmp_path / "r.parquet")
+    if module == "results":
+        assert len(read_results(tmp_path / "r.parquet")) == 2000
+    else:
+        assert len(raw_rows(tmp_path / "r.parquet")) == 2000
+    assert threads == {threading.get_ident()}
