@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 BENCH_OUT ?= bench-out
+# Processes that share the test files of `make test`; each has at most one Ray of its own.
+WORKERS ?= 2
 # Clips of real people for benches and tests, never part of the repository; without them benches use the demo's sample.
 MEDIA ?= $(or $(RAYDUB_TEST_MEDIA),../shared/media)
 CLIP ?= $(firstword $(wildcard $(MEDIA)/video/webcam_en_720p30.mp4) examples/demo/clip.mp4)
@@ -23,7 +25,7 @@ demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the vi
 	$(BIN)/raydub demo --output demo-out
 
 test: $(VENV)/.dev       ## the test suite without what takes minutes or needs a GPU
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --dist loadfile --durations 20
 
 test-all: $(VENV)/.dev   ## everything; what needs a GPU or the real clips says why it skips
 	$(BIN)/python -m pytest

@@ -38,7 +38,7 @@ def media_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
-    """One local Ray of two CPUs for all tests that need one; commands under test find and use it."""
+    """One local Ray of two CPUs for all tests of this process that need one; commands under test find and use it."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
