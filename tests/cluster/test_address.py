@@ -50,7 +50,7 @@ def test_run_on_a_running_cluster(two_nodes: str, tmp_path: Path) -> None:
         "--json",
     ]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540, env=environment)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]
     assert [row["status"] for row in results] == ["ok", "ok"]
