@@ -24,7 +24,7 @@ from pipeline.rows import pack
 from pipeline.steps import WorkSettings
 from raydub import errors
 from raydub.errors import Code, DependencyError, RaydubError, StageError
-from raydub.process import born
+from raydub.process import born, place
 from stages.types import Part
 
 # Loading Ray takes 2 to 4 s, on a busy machine 15; the address itself was looked at before.
@@ -167,7 +167,8 @@ class RayProcess:
 
     def _check_daemons(self, child: Offspring) -> None:
         for name, (pid, birth) in self._daemons.items():
-            if birth and born(pid) != birth:
+            # Without a birth it was dead when it was told of, off Linux aside.
+            if place() and (not birth or born(pid) != birth):
                 time.sleep(_LOOK_EVERY)
                 if not child.lives():  # they end with whoever started them
                     raise self._lost(child)

@@ -44,6 +44,7 @@ gcs = daemon(); stray = daemon()
 subprocess.run([sys.executable, "-c", "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], stdout=2).pid)"], stdout=open(os.path.join(here, "orphan"), "w"))
 note("gcs", gcs.pid); note("stray", stray.pid)
 line.send(joined={"gcs_server": gcs.pid}); line.send(ready=True)
+while not os.path.exists(os.path.join(here, "started")): time.sleep(0.01)
 """  # noqa: E501
 
 
@@ -70,6 +71,7 @@ def run(
         folder = executor._folder
         assert folder is not None
         assert folder.path.is_dir()
+        (tmp_path / "work" / "started").touch()
         started = time.monotonic()
         results, _ = Driver(executor).run(jobs)
         took = time.monotonic() - started
@@ -105,6 +107,17 @@ class TestDeaths:
         body = RUNS + "gcs.kill()\nwhile True:\n    line.send(alive=True, store_mb=3.0); time.sleep(0.01)"
         results, _, _ = run(tmp_path, monkeypatch, body)
         check(results, Code.WORKER_LOST, "Ray's gcs_server")
+
+    def test_one_that_was_dead_before_it_was_told_of(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        body = """
+        gcs = daemon(); gcs.kill(); gcs.wait()
+        line.send(joined={"gcs_server": gcs.pid}); line.send(ready=True)
+        while True: line.send(alive=True); time.sleep(0.01)
+        """
+        with pytest.raises(DependencyError) as caught:
+            run(tmp_path, monkeypatch, body)
+        assert caught.value.code is Code.CLUSTER_UNREACHABLE
+        assert "Ray's gcs_server" in caught.value.message
 
     @pytest.mark.parametrize(
         ("end", "how"),

@@ -107,7 +107,10 @@ def test_a_run_without_failures_leaves_no_list_of_them(inputs: Path, tmp_path: P
     path = tmp_path / "one.jsonl"
     row = {"video": str(inputs / "clip0.mp4"), "audio": str(inputs / "es.wav"), "output": "o.mp4"}
     path.write_text(json.dumps(row) + "\n")
-    (tmp_path / "one.results.failed.jsonl").write_text("old\n")
+    path.write_text(json.dumps({**row, "video": "none.mp4"}) + "\n")
+    assert run(path, tmp_path, "--no-ray").exit_code == 1
+    assert (tmp_path / "one.results.failed.jsonl").exists()
+    path.write_text(json.dumps(row) + "\n")
     result = run(path, tmp_path, "--no-ray")
     assert result.exit_code == 0, result.stderr
     assert not (tmp_path / "one.results.failed.jsonl").exists()
