@@ -157,8 +157,9 @@ class Steps:
         if said is not None:
             spent["speak"] = said.seconds
             weights = (*planned.weights, *(one.model_dump() for one in said.weights))
-            planned = dataclasses.replace(planned, weights=weights, voiced=said.voiced)
-            planned = dataclasses.replace(planned, segments=said.segments, spoken=said.spoken)
+            planned = dataclasses.replace(
+                planned, segments=said.segments, spoken=said.spoken, voiced=said.voiced, weights=weights
+            )
         yield dataclasses.replace(planned, finished=finished, seconds=spent, attempt=attempt)
         if finished is None:
             for chunk in chunks:

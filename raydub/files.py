@@ -57,12 +57,12 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
             finally:
                 os.close(handle)
         os.replace(temp, final)
-    except StageError:
-        discard(temp)
-        raise
     except OSError as error:
         discard(temp)
         raise storage_error(error, str(final)) from error
+    except BaseException:  # a signal may come as one
+        discard(temp)
+        raise
     if not durable:
         return
     # Some network file systems refuse fsync on a folder; the rename itself stands.
@@ -94,7 +94,7 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True, mode
     try:
         write_new(temp, content, mode)
         publish(temp, path, durable=durable)
-    except BaseException:  # a signal may come as one
+    except BaseException:
         discard(temp)
         raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,30 +60,29 @@ def kill_below(pid: int) -> list[int]:
 def kill_rest(seconds: float = 2.0) -> list[int]:
     """SIGKILL to all that this process has started, until nothing of it is left: what dies hands its own children on to
     whoever adopts orphans (raydub.bound.adopt_orphans). Returns their ids."""
-    killed: list[int] = []
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        table = processes()
-        found = [pid for pid in below([os.getpid()], table) if table[pid].lives]
-        if not found:
-            break
-        _kill(found)
-        killed += found
-        time.sleep(0.02)
-    return sorted(set(killed))
+    return _kill_all(lambda table: below([os.getpid()], table), seconds)
 
 
 def kill_session(session: int, seconds: float = 5.0) -> list[int]:
     """SIGKILL to every process of a session but this one, and to what they started, wherever it was moved since; waits
     for the end of them. Returns their ids. Call it before the session's leader is waited for: afterwards its id may be
     somebody else's."""
+
+    def chosen(table: dict[int, Entry]) -> set[int]:
+        members = [pid for pid, entry in table.items() if entry.session == session]
+        return {*members, *below(members, table)} - {os.getpid()}
+
+    return _kill_all(chosen, seconds)
+
+
+def _kill_all(chosen: Callable[[dict[int, Entry]], Iterable[int]], seconds: float) -> list[int]:
+    """SIGKILL to what is chosen, again and again until nothing of it lives; returns their ids."""
     killed: list[int] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         table = processes()
-        members = [pid for pid, entry in table.items() if entry.session == session]
-        # The leader's remains stay until they are asked for.
-        found = [pid for pid in {*members, *below(members, table)} if table[pid].lives and pid != os.getpid()]
+        # The remains of a process stay until they are asked for.
+        found = [pid for pid in chosen(table) if table[pid].lives]
         if not found:
             break
         _kill(found)

@@ -161,13 +161,10 @@ main()
 )
 
 
-def stopped_there(manifest: Path, code: str, signum: signal.Signals) -> list[dict[str, object]]:
-    """Results of a run that gets a signal where `code` makes it wait."""
-    reached = manifest.with_name("reached")
-    command = [sys.executable, "-c", code, str(reached), "run", str(manifest), "--no-ray"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+def signalled(process: subprocess.Popen[str], there: Callable[[], object], signum: signal.Signals) -> None:
+    """Send the signal once the process is there: it ends soon, in order, and is gone in any case."""
     try:
-        wait_for(reached.exists, process)
+        wait_for(there, process)
         process.send_signal(signum)
         _, said = process.communicate(timeout=SOON)
     finally:
@@ -175,6 +172,14 @@ def stopped_there(manifest: Path, code: str, signum: signal.Signals) -> list[dic
         process.wait()
     assert process.returncode == 128 + signum, said
     assert "Traceback" not in said
+
+
+def stopped_there(manifest: Path, code: str, signum: signal.Signals) -> list[dict[str, object]]:
+    """Results of a run that gets a signal where `code` makes it wait."""
+    reached = manifest.with_name("reached")
+    command = [sys.executable, "-c", code, str(reached), "run", str(manifest), "--no-ray"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    signalled(process, reached.exists, signum)
     return ended_well(manifest, set())
 
 
@@ -219,15 +224,7 @@ def test_what_a_speech_program_has_started_ends_too(tmp_path: Path, command: str
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        wait_for(lambda: started.exists() and started.read_text().endswith("\n"), process)
-        process.send_signal(signum)
-        _, said = process.communicate(timeout=SOON)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 128 + signum, said
-    assert "Traceback" not in said
+    signalled(process, lambda: started.exists() and started.read_text().endswith("\n"), signum)
     assert not runs(int(started.read_text()))
 
 
