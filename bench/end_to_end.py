@@ -70,7 +70,7 @@ def random_checkpoint(width: float, out: Path) -> str:
     """A Wav2Lip checkpoint of random weights in the published layout."""
     import torch
 
-    from models.wav2lip import Wav2Lip
+    from raydub.models.wav2lip import Wav2Lip
 
     torch.manual_seed(0)
     torch.save({"state_dict": Wav2Lip(width=width).state_dict()}, out)
@@ -81,9 +81,9 @@ def bare_network(job: Any, faces: int, rate: Fraction) -> float:
     """Seconds that the engine's network alone takes for `faces` faces (measured on up to 256 and scaled)."""
     import numpy as np
 
-    from pipeline.engines import make_job_engine, pick_device
-    from stages.engine import Speech
-    from stages.types import FaceItems
+    from raydub.pipeline.engines import make_job_engine, pick_device
+    from raydub.stages.engine import Speech
+    from raydub.stages.types import FaceItems
 
     if not faces:
         return 0.0
@@ -108,10 +108,10 @@ def bare_network(job: Any, faces: int, rate: Fraction) -> float:
 
 def inner(options: argparse.Namespace) -> dict[str, Any]:
     """Run one way and describe it."""
-    from cluster.commands.options import chosen
-    from cluster.runner import RunRequest, run_jobs
-    from manifests.read import check_rows
-    from media.probe import probe_video
+    from raydub.cluster.commands.options import chosen
+    from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.read import check_rows
+    from raydub.media.probe import probe_video
 
     folder = Path(options.folder)
     row = {"video": options.clip, "audio": options.speech, "output": f"{options.inner}.mp4", "length": "video"}

@@ -29,19 +29,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from media.audio import decode_speech
-from media.frames import Frame, FrameReader, open_frames
-from media.info import VideoInfo
-from media.probe import probe_video
-from media.yuv import blend_bgr, to_bgr
-from models.mel import mel_spectrogram
-from stages.engine import DrawItem, LipEngine, Speech
-from stages.lipsync.warp import WarpEngine
-from stages.lipsync.warp_shape import Axes, axes_of, curves_of, openness_of
-from stages.track.config import FaceChoice, TrackConfig
-from stages.track.decide import decide
-from stages.track.tracker import Tracker
-from stages.types import F32, FaceItems, FaceTrack, Span
+from raydub.media.audio import decode_speech
+from raydub.media.frames import Frame, FrameReader, open_frames
+from raydub.media.info import VideoInfo
+from raydub.media.probe import probe_video
+from raydub.media.yuv import blend_bgr, to_bgr
+from raydub.models.mel import mel_spectrogram
+from raydub.stages.engine import DrawItem, LipEngine, Speech
+from raydub.stages.lipsync.warp import WarpEngine
+from raydub.stages.lipsync.warp_shape import Axes, axes_of, curves_of, openness_of
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.track.decide import decide
+from raydub.stages.track.tracker import Tracker
+from raydub.stages.types import F32, FaceItems, FaceTrack, Span
 
 # Kept out of training (models/mouth/MODEL_CARD.md). expressive_d9 and source_s18 lend only faces: nobody speaks there.
 PAIRS = (

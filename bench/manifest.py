@@ -70,7 +70,7 @@ def make_manifest(folder: Path, jobs: int, videos: int, speeches: int) -> Path:
 def run(manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One `raydub run` of the manifest: seconds, outcomes, memory."""
     folder = manifest.parent
-    command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--output-root", str(folder), "--json"]
+    command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(manifest), "--output-root", str(folder), "--json"]
     command += ["--workers", str(options.workers)] if options.workers else []
     command += ["--no-ray"] if options.no_ray else []
     with open(folder / "said.json", "w+") as said, open(folder / "said.err", "w") as errors:

@@ -49,7 +49,7 @@ def measure(mode: str, clip: str, speech: str, folder: Path, options: list[str])
     command = [
         sys.executable,
         "-m",
-        "cluster.cli",
+        "raydub.cluster.cli",
         "run",
         "job.jsonl",
         "--json",

@@ -27,10 +27,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.report import report
-from models.backends.base import has_bf16, make_backend, resolve
-from models.backends.torch_any import two_pictures
-from models.wav2lip import Wav2Lip
 from raydub.errors import RaydubError
+from raydub.models.backends.base import has_bf16, make_backend, resolve
+from raydub.models.backends.torch_any import two_pictures
+from raydub.models.wav2lip import Wav2Lip
 
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 BASE = ("eager fp32", 16)

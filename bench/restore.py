@@ -29,14 +29,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.report import report
-from media.yuv import add_bgr, to_bgr
-from models.backends.base import resolve
-from models.restore.load import load_restorer, macs_per_face
-from stages.restore.align import align
-from stages.restore.area import area_alpha, area_box
-from stages.restore.network import TorchRestorer
-from stages.restore.steady import Look, steadied
-from stages.restore.warp import make_warper
+from raydub.media.yuv import add_bgr, to_bgr
+from raydub.models.backends.base import resolve
+from raydub.models.restore.load import load_restorer, macs_per_face
+from raydub.stages.restore.align import align
+from raydub.stages.restore.area import area_alpha, area_box
+from raydub.stages.restore.network import TorchRestorer
+from raydub.stages.restore.steady import Look, steadied
+from raydub.stages.restore.warp import make_warper
 from tests.models.restore_states import random_restorer_state
 from tests.stages.restore_fakes import face_at, picture
 

@@ -23,13 +23,13 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from scipy import signal
 
-from media.probe import probe_video
-from media.sound import resample, sound_blocks
-from tts.engines.host import HostedEngine
-from tts.level import levelled
-from tts.stretch import stretch
-from tts.trim import trimmed
-from tts.voices import find_voice
+from raydub.media.probe import probe_video
+from raydub.media.sound import resample, sound_blocks
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.level import levelled
+from raydub.tts.stretch import stretch
+from raydub.tts.trim import trimmed
+from raydub.tts.voices import find_voice
 
 RATE = 48000
 SEARCH = 0.5
@@ -41,7 +41,7 @@ def dub(folder: Path, clip: str, script: str, language: str, bed: str) -> dict[s
     row = {"id": "speech", "video": clip, "script": script, "language": language, "bed": bed, "output": "out.mp4"}
     manifest = folder / "jobs.jsonl"
     manifest.write_text(json.dumps(row) + "\n")
-    command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--no-ray", "--json"]
+    command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(manifest), "--no-ray", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     result: dict[str, Any] = json.loads(done.stdout)["results"][0]
     if result["status"] != "ok":

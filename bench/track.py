@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from media.frames import Frame, FrameReader, open_frames
-from media.probe import probe_video
-from stages.track.config import FaceChoice, TrackConfig
-from stages.track.decide import decide
-from stages.track.detect import Detector, Found, make_detector
-from stages.track.landmarks import fit
-from stages.track.raw import pack, see
-from stages.types import Span
+from raydub.media.frames import Frame, FrameReader, open_frames
+from raydub.media.probe import probe_video
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.track.decide import decide
+from raydub.stages.track.detect import Detector, Found, make_detector
+from raydub.stages.track.landmarks import fit
+from raydub.stages.track.raw import pack, see
+from raydub.stages.types import Span
 
 
 class TimedSource:

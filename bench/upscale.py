@@ -32,17 +32,17 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.report import report
-from media.frames import Frame
-from media.info import Colour
-from media.yuv import from_bgr, to_bgr
-from models.backends.base import has_bf16, resolve
-from models.load import load_state
-from models.upscale.cost import macs_per_pixel
-from models.upscale.load import load_upscaler
-from models.upscale.rrdb import RRDBNet, RrdbSize
-from models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from stages.upscale.faces import resized
-from stages.upscale.network import UpscaleNetwork
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
+from raydub.media.yuv import from_bgr, to_bgr
+from raydub.models.backends.base import has_bf16, resolve
+from raydub.models.load import load_state
+from raydub.models.upscale.cost import macs_per_pixel
+from raydub.models.upscale.load import load_upscaler
+from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
+from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
+from raydub.stages.upscale.faces import resized
+from raydub.stages.upscale.network import UpscaleNetwork
 
 ROOT = Path(__file__).resolve().parent.parent
 WHOLE = 1 << 14

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cluster.downloads import fetch_absent
-from cluster.glance import Glance
-from manifests.job import Job
-from manifests.options import job_weights
-from manifests.results import JobResult
-from media.confine import exists
-from pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
-from pipeline.finished import Finished
-from pipeline.locks import RunLock
-from pipeline.strict import strictly
+from raydub.cluster.downloads import fetch_absent
+from raydub.cluster.glance import Glance
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.files import storage_error
+from raydub.manifests.job import Job
+from raydub.manifests.options import job_weights
+from raydub.manifests.results import JobResult
+from raydub.media.confine import exists
+from raydub.pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.locks import RunLock
+from raydub.pipeline.strict import strictly
+from raydub.stages.output import may_replace
 from raydub.store import Store
-from stages.output import may_replace
-from tts.engines.find import check_engine
+from raydub.tts.engines.find import check_engine
 
 
 @dataclass
@@ -144,7 +144,7 @@ def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
 
 def _voice_weights(job: Job) -> list[str]:
     """Names of the catalogue's files that the voices named by a job need."""
-    from tts.engines.files import weights_of
+    from raydub.tts.engines.files import weights_of
 
     entries = (weights_of(job.options.tts, voice) for voice in job.options.voices_of().values())
     return [entry.name for entry in entries if entry is not None]

@@ -68,7 +68,7 @@ def _raydub() -> Check:
 def _ffmpeg() -> Check:
     import av
 
-    from media.trial import trial
+    from raydub.media.trial import trial
 
     versions = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in _FFMPEG_PARTS)
     found = f"FFmpeg {av.ffmpeg_version_info} inside PyAV {av.__version__} ({versions}); no ffmpeg program is used"
@@ -147,7 +147,7 @@ def _openvino() -> Check:
 
 
 def _detector() -> Check:
-    from models.faces import best_detector
+    from raydub.models.faces import best_detector
 
     name = str(best_detector())
     if name == "yunet":
@@ -156,14 +156,14 @@ def _detector() -> Check:
 
 
 def _landmarks() -> Check:
-    from models.faces import PREDICTOR_FILE, dlib_file
+    from raydub.models.faces import PREDICTOR_FILE, dlib_file
 
     return Check("landmarks", "ok", f"{dlib_file(PREDICTOR_FILE).name} (trained on iBUG 300-W: non-commercial use)")
 
 
 def _embedded() -> Check:
-    from manifests.options import Options
-    from pipeline.engines import make_job_engine
+    from raydub.manifests.options import Options
+    from raydub.pipeline.engines import make_job_engine
 
     engine = make_job_engine(Options())
     weights = ", ".join(f"{record.name} {record.sha256[:12]} ({record.licence})" for record in engine.weights())
@@ -171,8 +171,8 @@ def _embedded() -> Check:
 
 
 def _quality() -> Check:
-    from models.catalogue import get
-    from models.store.folders import find_file, weights_folders
+    from raydub.models.catalogue import get
+    from raydub.models.store.folders import find_file, weights_folders
 
     chosen = next((name for name in ("wav2lip_gan", "wav2lip") if find_file(get(name).file)), None)
     found = sorted(path for folder in weights_folders() for path in folder.glob("wav2lip*") if path.is_file())
@@ -192,9 +192,9 @@ def _quality() -> Check:
 
 
 def _weights() -> Check:
-    from models.catalogue import ENTRIES, custom_entries
-    from models.store.folders import offline, weights_folders
-    from models.store.seen import look
+    from raydub.models.catalogue import ENTRIES, custom_entries
+    from raydub.models.store.folders import offline, weights_folders
+    from raydub.models.store.seen import look
 
     states = {entry.name: look(entry) for entry in (*ENTRIES, *custom_entries())}
     here = [name for name, state in states.items() if state in ("here", "unverified", "custom")]
@@ -209,7 +209,7 @@ def _weights() -> Check:
 
 
 def _speech() -> Check:
-    from tts.engines.find import check_engine, engine_names, release
+    from raydub.tts.engines.find import check_engine, engine_names, release
 
     here, absent = [], []
     for name in engine_names():
@@ -232,7 +232,7 @@ def _ray() -> Check:
 
 
 def _ray_session() -> Check:
-    from cluster.session import ray_session
+    from raydub.cluster.session import ray_session
 
     with ray_session() as nodes:
         import ray

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands import (
+from raydub import __version__
+from raydub.bound import adopt_orphans
+from raydub.cluster.commands import (
     demo,
     doctor,
     dub,
@@ -21,10 +23,8 @@ from cluster.commands import (
     validate,
     voices,
 )
-from cluster.output import StdoutLost, lost, say
-from cluster.stopping import leave_in_order
-from raydub import __version__
-from raydub.bound import adopt_orphans
+from raydub.cluster.output import StdoutLost, lost, say
+from raydub.cluster.stopping import leave_in_order
 from raydub.tree import kill_rest
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from cluster.output import warn
+from raydub.cluster.output import warn
 
 _EVERY = 5.0
 """Seconds between two lines."""
@@ -16,9 +16,9 @@ _EVERY = 5.0
 def fetch_absent(models: Iterable[str]) -> None:
     """Download those of the named weights that are in the catalogue and not on this machine; paths are left alone.
     Raises DependencyError as models.store.pull.pull does, and WEIGHTS_HASH for a damaged file in their place."""
-    from models.catalogue import find
-    from models.store.locate import is_path, present
-    from models.store.pull import pull
+    from raydub.models.catalogue import find
+    from raydub.models.store.locate import is_path, present
+    from raydub.models.store.pull import pull
 
     for model in models:
         entry = None if is_path(model) else find(model)

@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from manifests.job import Job
-from manifests.paths import is_remote
-from media.writable import check_folder, check_replaceable
 from raydub.errors import Code, InputError, RaydubError, StageError, UsageError
+from raydub.manifests.job import Job
+from raydub.manifests.paths import is_remote
+from raydub.media.writable import check_folder, check_replaceable
 from raydub.places import refuse_work_folder
 
 _SCRIPTS = frozenset({".srt", ".vtt", ".ass", ".ssa", ".txt"})
@@ -76,15 +76,15 @@ class Glance:
             if suffix in _SOUND and os.path.isfile(path):
                 hint = "name a sound file in 'audio'"
                 raise InputError(Code.SCRIPT_UNREADABLE, f"script {path} is no text: {suffix}", hint=hint)
-            from tts.scripts.read import read_script
+            from raydub.tts.scripts.read import read_script
 
             read_script(path)
             return
         if kind == "video" and os.path.isdir(path):
             _check_images(path)
             return
-        from media.info import ProbeLimits
-        from media.opening import check_file
+        from raydub.media.info import ProbeLimits
+        from raydub.media.opening import check_file
 
         what = {"audio": "speech", "face": "reference picture", "speakers": "reference picture"}.get(kind, kind)
         check_file(path, ProbeLimits(), what)
@@ -108,8 +108,8 @@ class Glance:
 
 
 def _check_images(path: str) -> None:
-    from media.images import list_images
-    from media.info import ProbeLimits
+    from raydub.media.images import list_images
+    from raydub.media.info import ProbeLimits
 
     try:
         list_images(path, ProbeLimits())

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cluster.commands.options import with_defaults
-from manifests.formats import raw_rows
-from manifests.read import ManifestResult, check_rows
+from raydub.cluster.commands.options import with_defaults
 from raydub.errors import UsageError
+from raydub.manifests.formats import raw_rows
+from raydub.manifests.read import ManifestResult, check_rows
 
 
 def load_manifest(path: Path, output_root: Path | None, defaults: Mapping[str, str]) -> ManifestResult:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.sound import sound_blocks
-from pipeline.timeline import JobTimeline
 from raydub.errors import Code, UsageError
 from raydub.files import write_atomic
+from raydub.media.sound import sound_blocks
+from raydub.pipeline.timeline import JobTimeline
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -18,19 +18,19 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from manifests.job import Job
-from pipeline.child import Line, settings_of, with_blob
-from pipeline.lazy import find
 from raydub.bound import end_with_parent
 from raydub.errors import RaydubError
+from raydub.manifests.job import Job
+from raydub.pipeline.child import Line, settings_of, with_blob
+from raydub.pipeline.lazy import find
+from raydub.stages.types import Part
 from raydub.tree import kill_below
-from stages.types import Part
 
 if TYPE_CHECKING:
-    from cluster.request import RunRequest
-    from pipeline.graph import RayExecutor
+    from raydub.cluster.request import RunRequest
+    from raydub.pipeline.graph import RayExecutor
 
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from cluster.ray_child import main; main()"
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from raydub.cluster.ray_child import main; main()"
 
 LEAVE_SECONDS = 3.0
 """For leaving Ray in order, once the parent has hung up."""
@@ -77,10 +77,10 @@ def _listen(connection: Connection, orders: queue.SimpleQueue[dict[str, Any]]) -
 
 
 def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
-    from cluster.output import set_up_logging
-    from cluster.request import RunRequest
-    from cluster.session import is_own, ray_session
-    from cluster.where import ray_executor
+    from raydub.cluster.output import set_up_logging
+    from raydub.cluster.request import RunRequest
+    from raydub.cluster.session import is_own, ray_session
+    from raydub.cluster.where import ray_executor
 
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))
@@ -113,7 +113,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
 def _known(error: Exception, stall: float) -> RaydubError:
     if isinstance(error, RaydubError):
         return error
-    from pipeline.trouble import as_run_error
+    from raydub.pipeline.trouble import as_run_error
 
     _log.debug("what Ray's process ended with", exc_info=True)
     return as_run_error(error, "run", stall)

@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from cluster.address import no_cluster, reachable
-from cluster.private import PrivateFolder
-from cluster.ray_child import BOOT, LEAVE_SECONDS
-from cluster.request import RunRequest
-from cluster.session import asked_address
-from manifests.job import Job
-from pipeline.child import with_blob, without_blob
-from pipeline.events import Assembled, Failed, Item, Note, Reporter
-from pipeline.failures import stalled
-from pipeline.offspring import Offspring
-from pipeline.rows import pack
-from pipeline.steps import WorkSettings
 from raydub import errors
+from raydub.cluster.address import no_cluster, reachable
+from raydub.cluster.private import PrivateFolder
+from raydub.cluster.ray_child import BOOT, LEAVE_SECONDS
+from raydub.cluster.request import RunRequest
+from raydub.cluster.session import asked_address
 from raydub.errors import Code, DependencyError, RaydubError, StageError
+from raydub.manifests.job import Job
+from raydub.pipeline.child import with_blob, without_blob
+from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter
+from raydub.pipeline.failures import stalled
+from raydub.pipeline.offspring import Offspring
+from raydub.pipeline.rows import pack
+from raydub.pipeline.steps import WorkSettings
 from raydub.process import born, place
-from stages.types import Part
+from raydub.stages.types import Part
 
 # Loading Ray takes 2 to 4 s, on a busy machine 15; the address itself was looked at before.
 _ANSWER_SECONDS = 30.0

@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
-from manifests.job import Job
-from manifests.results import JobResult
-from manifests.rows import BadRow
-from pipeline.strict import kind_of
+from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
+from raydub.manifests.rows import BadRow
+from raydub.pipeline.strict import kind_of
 
 
 @dataclass(frozen=True)

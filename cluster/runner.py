@@ -13,29 +13,29 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cluster.admission import Admission, admit
-from cluster.glance import Glance
-from cluster.output import show_error, warn
-from cluster.request import RunReport, RunRequest
-from cluster.session import is_own
-from cluster.stopping import StopWatch
-from cluster.written import check_results
-from manifests.failed import write_failed
-from manifests.job import Job
-from manifests.naming import results_files
-from manifests.results import JobResult, write_results
-from pipeline.claims import end_run, start_run
-from pipeline.driver import Driver, stopped_job
-from pipeline.events import Planned
-from pipeline.finished import Finished
-from pipeline.locks import RunLock
+from raydub.cluster.admission import Admission, admit
+from raydub.cluster.glance import Glance
+from raydub.cluster.output import show_error, warn
+from raydub.cluster.request import RunReport, RunRequest
+from raydub.cluster.session import is_own
+from raydub.cluster.stopping import StopWatch
+from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
+from raydub.manifests.failed import write_failed
+from raydub.manifests.job import Job
+from raydub.manifests.naming import results_files
+from raydub.manifests.results import JobResult, write_results
+from raydub.pipeline.claims import end_run, start_run
+from raydub.pipeline.driver import Driver, stopped_job
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.locks import RunLock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.progress import Progress
-    from pipeline.steps import WorkSettings
+    from raydub.pipeline.progress import Progress
+    from raydub.pipeline.steps import WorkSettings
 
 __all__ = ["RunReport", "RunRequest", "run_jobs"]
 
@@ -130,7 +130,7 @@ class _Run:
 
     def _work(self, stop: StopWatch) -> None:
         """Run the open jobs."""
-        from cluster.where import executor_for
+        from raydub.cluster.where import executor_for
 
         settings, progress = self._settings(), self._shown()
         jobs = self._admitted.open
@@ -152,9 +152,9 @@ class _Run:
             end_run(settings.work_dir, settings.run_id)
 
     def _settings(self) -> WorkSettings:
-        from models.store.consent import words
-        from pipeline.limits import StepLimits
-        from pipeline.steps import WorkSettings
+        from raydub.models.store.consent import words
+        from raydub.pipeline.limits import StepLimits
+        from raydub.pipeline.steps import WorkSettings
 
         return WorkSettings(
             os.path.realpath(self._request.work_dir),
@@ -202,7 +202,7 @@ class _Run:
 
 
 def _progress(request: RunRequest, jobs: int, earlier: int) -> Progress:
-    from pipeline.progress import PlainProgress, QuietProgress, RichProgress
+    from raydub.pipeline.progress import PlainProgress, QuietProgress, RichProgress
 
     if request.show == "quiet":
         return QuietProgress(jobs, earlier)

@@ -17,10 +17,10 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from cluster.address import HEAD, START, SUBMIT, is_loopback, no_cluster, reachable
-from cluster.private import private_folder
-from pipeline.pools import Node
+from raydub.cluster.address import HEAD, START, SUBMIT, is_loopback, no_cluster, reachable
+from raydub.cluster.private import private_folder
 from raydub.errors import Code, DependencyError
+from raydub.pipeline.pools import Node
 
 # A chunk's crops are a few MB and at most a few chunks wait between two stages.
 _OBJECT_STORE_MB = 512
@@ -276,6 +276,6 @@ def _quiet_data_log(level: int) -> None:
 
 
 def _nodes() -> list[Node]:
-    from pipeline.nodes import nodes_now
+    from raydub.pipeline.nodes import nodes_now
 
     return list(nodes_now().values())

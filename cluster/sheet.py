@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.frames import Frame, open_frames
-from media.marked import marked
-from media.probe import probe_video
-from media.yuv import to_bgr
 from raydub.files import write_atomic
+from raydub.media.frames import Frame, open_frames
+from raydub.media.marked import marked
+from raydub.media.probe import probe_video
+from raydub.media.yuv import to_bgr
 
 Image = npt.NDArray[np.uint8]
 _TILE = 240

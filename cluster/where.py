@@ -8,21 +8,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cluster.request import RunRequest
-from cluster.stopping import StopWatch
-from manifests.job import Job
-from pipeline.lazy import MakeToolbox, find
+from raydub.cluster.request import RunRequest
+from raydub.cluster.stopping import StopWatch
 from raydub.errors import Code, DependencyError
+from raydub.manifests.job import Job
+from raydub.pipeline.lazy import MakeToolbox, find
 
 if TYPE_CHECKING:
-    from pipeline.driver import Executor
-    from pipeline.events import Note
-    from pipeline.graph import RayExecutor
-    from pipeline.pools import Node, Pools
-    from pipeline.progress import Progress
-    from pipeline.steps import WorkSettings
+    from raydub.pipeline.driver import Executor
+    from raydub.pipeline.events import Note
+    from raydub.pipeline.graph import RayExecutor
+    from raydub.pipeline.pools import Node, Pools
+    from raydub.pipeline.progress import Progress
+    from raydub.pipeline.steps import WorkSettings
 
-TOOLBOX = "pipeline.toolbox:StageToolbox"
+TOOLBOX = "raydub.pipeline.toolbox:StageToolbox"
 _POLL = 1.0
 
 
@@ -32,7 +32,7 @@ def executor_for(
 ) -> Iterator[Executor]:
     """The executor of a run of `jobs`. What flies at its end is abandoned, and everything that was started for it is
     ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
-    from cluster.session import is_connected
+    from raydub.cluster.session import is_connected
 
     with ExitStack() as stack:
         if not request.use_ray:
@@ -45,7 +45,7 @@ def executor_for(
 
 
 def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: Progress) -> Executor:
-    from pipeline.supervised import SupervisedExecutor
+    from raydub.pipeline.supervised import SupervisedExecutor
 
     if request.device == "cuda":
         import torch
@@ -60,7 +60,7 @@ def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progr
 def _on_ray(
     stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress
 ) -> Executor:
-    from cluster.ray_process import RayProcess
+    from raydub.cluster.ray_process import RayProcess
 
     executor = RayProcess(request, settings, jobs, TOOLBOX, progress)
     stack.callback(executor.close)
@@ -80,8 +80,8 @@ def ray_executor(
 ) -> RayExecutor:
     """The executor of a process that is connected to Ray, which ends with the stack. own: no node can come later.
     Raises DependencyError NO_GPU."""
-    from pipeline.graph import Patience, RayExecutor
-    from pipeline.progress import Poller
+    from raydub.pipeline.graph import Patience, RayExecutor
+    from raydub.pipeline.progress import Poller
 
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
     plan = planner(request)
@@ -94,9 +94,9 @@ def ray_executor(
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
     """From the nodes that there are, and how many jobs, to the worker pools for what this run's jobs ask for."""
-    from manifests.speech import needs_sound
-    from pipeline.engines import finishes, resolved_engine
-    from pipeline.pools import plan_pools
+    from raydub.manifests.speech import needs_sound
+    from raydub.pipeline.engines import finishes, resolved_engine
+    from raydub.pipeline.pools import plan_pools
 
     asked = [job.options for job in request.jobs]
     speak = any(map(needs_sound, request.jobs))
@@ -112,7 +112,7 @@ def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
 def _nodes(request: RunRequest, wait: float) -> list[Node]:
     """The nodes of the cluster; with device "cuda" at least one of them offers a GPU. Raises DependencyError NO_GPU
     when none does within `wait` seconds."""
-    from pipeline.nodes import nodes_now
+    from raydub.pipeline.nodes import nodes_now
 
     until = time.monotonic() + wait
     while True:

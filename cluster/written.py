@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from cluster.request import RunRequest
-from manifests.job import Job
-from manifests.naming import ResultsFiles, results_files, results_name
-from manifests.ours import manifest_of, stranger_of
-from manifests.paths import is_remote
-from manifests.reads import add_inputs
-from media.marked import is_marked
-from media.writable import check_folder, check_replaceable, check_writable
+from raydub.cluster.request import RunRequest
 from raydub.errors import Code, StageError, UsageError
+from raydub.manifests.job import Job
+from raydub.manifests.naming import ResultsFiles, results_files, results_name
+from raydub.manifests.ours import manifest_of, stranger_of
+from raydub.manifests.paths import is_remote
+from raydub.manifests.reads import add_inputs
+from raydub.media.marked import is_marked
+from raydub.media.writable import check_folder, check_replaceable, check_writable
 from raydub.places import Inputs, overwrites, refuse_overwriting, refuse_work_folder
 
 _FRAME = re.compile(r"[0-9]{6,}")
@@ -87,7 +87,7 @@ def inputs_of(jobs: Iterable[Job]) -> Inputs:
     for job in jobs:
         add_inputs(inputs, job)
         if job.script is not None and job.script not in scripts and not is_remote(job.script):
-            from tts.scripts.read import voice_files
+            from raydub.tts.scripts.read import voice_files
 
             scripts.add(job.script)
             place = "" if job.line is None else f" of line {job.line}"
@@ -144,7 +144,7 @@ def source(what: str, path: str | Path) -> Inputs:
     """The one input of a tool: a file, or a folder of pictures."""
     inputs = Inputs()
     if os.path.isdir(path):
-        from media.images import IMAGE_SUFFIXES
+        from raydub.media.images import IMAGE_SUFFIXES
 
         inputs.add_folder(what, path, IMAGE_SUFFIXES)
     else:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
-from manifests.job import Job
-from manifests.limits import MAX_LINE
-from manifests.paths import scheme_of
-from manifests.results import JobResult
-from manifests.rows import NOTES, BadRow
-from manifests.weights import is_path
 from raydub.files import write_atomic
+from raydub.manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
+from raydub.manifests.job import Job
+from raydub.manifests.limits import MAX_LINE
+from raydub.manifests.paths import scheme_of
+from raydub.manifests.results import JobResult
+from raydub.manifests.rows import NOTES, BadRow
+from raydub.manifests.weights import is_path
 from raydub.texts import has_utf8, strict_json
 
 _FILES = ("video", "audio", "script", "bed_audio")

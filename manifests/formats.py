@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.footer import Column, columns_of
-from manifests.limits import (
+from raydub.errors import Code, UsageError
+from raydub.manifests.footer import Column, columns_of
+from raydub.manifests.limits import (
     MAX_BYTES,
     MAX_CELL,
     MAX_FIELDS,
@@ -35,8 +36,7 @@ from manifests.limits import (
     check_columns,
     syntax,
 )
-from manifests.separated import csv_rows
-from raydub.errors import Code, UsageError
+from raydub.manifests.separated import csv_rows
 from raydub.regular import NotRegularError, open_regular
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from manifests.fields import REFERENCE, voice_file, words_of
-from manifests.options import Options
-from manifests.speech import SpeechTracks
+from raydub.manifests.fields import REFERENCE, voice_file, words_of
+from raydub.manifests.options import Options
+from raydub.manifests.speech import SpeechTracks
 
 
 class Job(BaseModel):

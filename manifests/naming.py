@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from manifests.formats import SUFFIXES
 from raydub.errors import Code, UsageError
+from raydub.manifests.formats import SUFFIXES
 from raydub.places import folded
 
 FAILED = ".failed.jsonl"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from manifests.fields import (
+from raydub.manifests.fields import (
     FaceChoice,
     FourSides,
     PathText,

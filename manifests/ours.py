@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.naming import ResultsFiles
-from manifests.results import NOTE_KEY
-from manifests.rows import NOTES
+from raydub.manifests.naming import ResultsFiles
+from raydub.manifests.results import NOTE_KEY
+from raydub.manifests.rows import NOTES
 from raydub.regular import open_regular
 
 _TELLING = frozenset({"id", "status", "error_code", "output", "attempts"})

@@ -9,10 +9,10 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from manifests.values import no_utf8
-from media.fetch_policy import FetchPolicy, store_hint
-from media.fetch_uri import parse_uri
 from raydub.errors import Code, InputError, UsageError
+from raydub.manifests.values import no_utf8
+from raydub.media.fetch_policy import FetchPolicy, store_hint
+from raydub.media.fetch_uri import parse_uri
 from raydub.places import folded, refuse_work_folder
 from raydub.regular import kind_of
 from raydub.texts import has_utf8

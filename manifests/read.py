@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.formats import raw_rows
-from manifests.job import Job
-from manifests.limits import RawRow
-from manifests.paths import folded
-from manifests.reads import add_inputs
-from manifests.rows import BadRow, parse_row
-from manifests.values import no_utf8
 from raydub.errors import Code, UsageError
+from raydub.manifests.formats import raw_rows
+from raydub.manifests.job import Job
+from raydub.manifests.limits import RawRow
+from raydub.manifests.paths import folded
+from raydub.manifests.reads import add_inputs
+from raydub.manifests.rows import BadRow, parse_row
+from raydub.manifests.values import no_utf8
 from raydub.places import Inputs, overwrites
 from raydub.texts import has_utf8
 

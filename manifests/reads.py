@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from manifests.job import Job
-from manifests.paths import is_remote
+from raydub.manifests.job import Job
+from raydub.manifests.paths import is_remote
 from raydub.places import Inputs
 
 _WEIGHTS = ("model", "restore_model", "upscale_model")
@@ -28,7 +28,7 @@ def add_inputs(inputs: Inputs, job: Job) -> None:
             continue
         words = f"the {field.partition(':')[0]}{place}"
         if os.path.isdir(path):
-            from media.images import IMAGE_SUFFIXES
+            from raydub.media.images import IMAGE_SUFFIXES
 
             inputs.add_folder(words, path, IMAGE_SUFFIXES)
         else:

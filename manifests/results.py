@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from manifests.formats import UNREADABLE
-from manifests.job import Job
-from manifests.rows import BadRow
-from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError
 from raydub.files import write_atomic
+from raydub.manifests.formats import UNREADABLE
+from raydub.manifests.job import Job
+from raydub.manifests.rows import BadRow
+from raydub.media.fetch_uri import redact
 from raydub.regular import open_regular
 from raydub.texts import escaped, strict_json
 

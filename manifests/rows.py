@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
-from manifests.job import Job
-from manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options, choices, lip_engine
-from manifests.paths import confine_output, folded, resolve_input, resolve_media
-from manifests.values import MAX_TEXT, refused
-from manifests.weights import resolve_weights
 from raydub.errors import Code, UsageError
+from raydub.manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
+from raydub.manifests.job import Job
+from raydub.manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options, choices, lip_engine
+from raydub.manifests.paths import confine_output, folded, resolve_input, resolve_media
+from raydub.manifests.values import MAX_TEXT, refused
+from raydub.manifests.weights import resolve_weights
 from raydub.texts import escaped
 
 OWN = ("id", "video", "audio", "script", "output")

@@ -11,7 +11,16 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from manifests.limits import MAX_CELL, MAX_FIELDS, MAX_LINE, MAX_ROWS, RawRow, RefusedError, check_columns, syntax
+from raydub.manifests.limits import (
+    MAX_CELL,
+    MAX_FIELDS,
+    MAX_LINE,
+    MAX_ROWS,
+    RawRow,
+    RefusedError,
+    check_columns,
+    syntax,
+)
 from raydub.texts import has_utf8
 
 _QUOTES = "put values that hold a comma, a quote or a line end in quotes, and double the quotes in them"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from manifests.job import Job
+    from raydub.manifests.job import Job
 
 
 SPEECH_VERSION = 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from manifests.paths import resolve_input, scheme_of
 from raydub.errors import Code, UsageError
+from raydub.manifests.paths import resolve_input, scheme_of
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".bin", ".model", ".dat")
 _PURPOSES = {
@@ -23,7 +23,7 @@ def is_path(text: str, folder: Path) -> bool:
     are files that are not there yet."""
     if os.sep in text or scheme_of(text) is not None or os.path.lexists(folder / text):
         return True
-    from models.catalogue import find
+    from raydub.models.catalogue import find
 
     return find(text) is None and text.strip().casefold().endswith(_SUFFIXES)
 
@@ -36,7 +36,7 @@ def resolve_weights(text: str, folder: Path, field: str) -> str:
     manifests.paths.local_path raises."""
     if is_path(text, folder):
         return resolve_input(text, folder, field)
-    from models.catalogue import find, way_out
+    from raydub.models.catalogue import find, way_out
 
     entry = find(text)
     if entry is None:

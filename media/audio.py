@@ -11,12 +11,12 @@ import av
 import av.error
 import numpy as np
 
-from media.info import ProbeLimits
-from media.opening import open_input, packets_of, unreadable
-from media.probe import probe_speech
-from media.samples import F32, Samples, channel_names, mono
-from media.sound import regrouped
 from raydub.errors import Code, InputError
+from raydub.media.info import ProbeLimits
+from raydub.media.opening import open_input, packets_of, unreadable
+from raydub.media.probe import probe_speech
+from raydub.media.samples import F32, Samples, channel_names, mono
+from raydub.media.sound import regrouped
 
 BLOCK_SAMPLES = 1 << 18
 """Samples that speech_blocks() gives at once: 16 s at 16 kHz, 1 MiB."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.info import Matrix
+from raydub.media.info import Matrix
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]

@@ -12,15 +12,15 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from media.headers import cut_off
-from media.info import ProbeLimits
-from media.iso import check_tables
-from media.joined import joined
-from media.matroska import check_matroska
-from media.mpeg import check_program_stream, check_transport_stream
-from media.riff import check_riff
-from media.seams import check_single
 from raydub.errors import Code, InputError
+from raydub.media.headers import cut_off
+from raydub.media.info import ProbeLimits
+from raydub.media.iso import check_tables
+from raydub.media.joined import joined
+from raydub.media.matroska import check_matroska
+from raydub.media.mpeg import check_program_stream, check_transport_stream
+from raydub.media.riff import check_riff
+from raydub.media.seams import check_single
 
 _MAX_BOXES = 1_000_000
 

@@ -15,11 +15,11 @@ import av
 import av.error
 import numpy as np
 
-from media.index import FrameIndex
-from media.info import ProbeLimits
-from media.joined import joined
-from media.opening import open_input, packets_of, strictly, unreadable, video_stream
 from raydub.errors import Code, InputError
+from raydub.media.index import FrameIndex
+from raydub.media.info import ProbeLimits
+from raydub.media.joined import joined
+from raydub.media.opening import open_input, packets_of, strictly, unreadable, video_stream
 
 _PREROLL_SECONDS = (0.0, 1.0, 4.0, 16.0)
 

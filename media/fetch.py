@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from media.fetch_http import Reply, Trouble, ask
-from media.fetch_policy import FetchPolicy
-from media.fetch_store import Copy, Marks, Store
-from media.fetch_uri import Uri, parse_uri
 from raydub.errors import Code, InputError
+from raydub.media.fetch_http import Reply, Trouble, ask
+from raydub.media.fetch_policy import FetchPolicy
+from raydub.media.fetch_store import Copy, Marks, Store
+from raydub.media.fetch_uri import Uri, parse_uri
 
 _log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")

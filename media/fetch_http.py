@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
-from media.fetch_address import resolve
-from media.fetch_policy import FetchPolicy
-from media.fetch_uri import Uri, follow
 from raydub import __version__
 from raydub.errors import Code, InputError
+from raydub.media.fetch_address import resolve
+from raydub.media.fetch_policy import FetchPolicy
+from raydub.media.fetch_uri import Uri, follow
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE = 1 << 18

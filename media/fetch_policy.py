@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from media.info import ProbeLimits
 from raydub.errors import Code, UsageError
+from raydub.media.info import ProbeLimits
 
 KNOWN_SCHEMES = ("https", "http")
 DEFAULT_SCHEMES = ("https",)

@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from media.fetch_uri import Uri
 from raydub.errors import Code, StageError
 from raydub.files import discard, storage_error, write_atomic
 from raydub.identity import identify
+from raydub.media.fetch_uri import Uri
 from raydub.store import Store as Artefacts
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})

@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
-from media.fetch_address import check_literal
-from media.fetch_policy import KNOWN_SCHEMES, FetchPolicy, store_hint
 from raydub.errors import Code, InputError
+from raydub.media.fetch_address import check_literal
+from raydub.media.fetch_policy import KNOWN_SCHEMES, FetchPolicy, store_hint
 
 _PORTS = {"https": 443, "http": 80}
 _MAX_URI, _SHOWN = 8000, 200

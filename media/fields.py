@@ -14,8 +14,8 @@ from typing import Any
 
 from av.filter import Graph
 
-from media.decode import Decoder
 from raydub.errors import Code, InputError
+from raydub.media.decode import Decoder
 
 _SMALLEST = (3, 4)
 """Columns and lines below which there is nothing to interpolate from."""

@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from media.decode import Decoder
-from media.fields import is_interlaced, progressive
-from media.hdr import ToneMapper
-from media.images import list_images, read_image
-from media.index import index_of
-from media.info import Colour, ProbeLimits, VideoInfo
-from media.opening import open_made, unreadable
-from media.planes import Planes, arrange, to_planes
-from media.watch import Input, Watch
 from raydub.errors import Code, InputError
 from raydub.identity import Cache
+from raydub.media.decode import Decoder
+from raydub.media.fields import is_interlaced, progressive
+from raydub.media.hdr import ToneMapper
+from raydub.media.images import list_images, read_image
+from raydub.media.index import index_of
+from raydub.media.info import Colour, ProbeLimits, VideoInfo
+from raydub.media.opening import open_made, unreadable
+from raydub.media.planes import Planes, arrange, to_planes
+from raydub.media.watch import Input, Watch
 
 U8 = npt.NDArray[np.uint8]
 READING_VERSION = 2

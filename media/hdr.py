@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
-from media.info import Colour
-from media.planes import Planes, reformatted
+from raydub.media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
+from raydub.media.info import Colour
+from raydub.media.planes import Planes, reformatted
 
 F64 = npt.NDArray[np.float64]
 PQ, HLG = 16, 18

@@ -19,10 +19,10 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from media.info import ProbeLimits, Rotation
-from media.opening import check_file, decodable, decoder_pixels, unreadable
-from media.orientation import exif_orientation
 from raydub.errors import Code, InputError
+from raydub.media.info import ProbeLimits, Rotation
+from raydub.media.opening import check_file, decodable, decoder_pixels, unreadable
+from raydub.media.orientation import exif_orientation
 from raydub.regular import open_regular
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})

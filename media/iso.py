@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from media.headers import Headers, damaged
+from raydub.media.headers import Headers, damaged
 
 _FOLDERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _MAX_BOXES = 100_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from media.joined import WRAP, Joined, Seam, payload_of, pids_of, stamps_of
+from raydub.media.joined import WRAP, Joined, Seam, payload_of, pids_of, stamps_of
 
 
 class View:

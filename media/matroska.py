@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
-from media.headers import Headers, cut_off, damaged
 from raydub.errors import Code, InputError
+from raydub.media.headers import Headers, cut_off, damaged
 
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from media.headers import Headers, cut_off, damaged
-from media.joined import joined, layout_of
-from media.joined_view import View
+from raydub.media.headers import Headers, cut_off, damaged
+from raydub.media.joined import joined, layout_of
+from raydub.media.joined_view import View
 
 _WINDOW = 1 << 20
 _PACK, _END = 0xBA, 0xB9

@@ -17,12 +17,12 @@ import av
 import av.error
 import numpy as np
 
-from media.encoder import AAC_BLOCK, SoundEncoder, ending, exactly, fit, sound_form
-from media.opening import open_made
-from media.sound import SoundShape, sound_blocks, sound_shape
-from media.writer import fine_time_base
 from raydub.errors import Code, InputError, StageError
 from raydub.files import storage_error
+from raydub.media.encoder import AAC_BLOCK, SoundEncoder, ending, exactly, fit, sound_form
+from raydub.media.opening import open_made
+from raydub.media.sound import SoundShape, sound_blocks, sound_shape
+from raydub.media.writer import fine_time_base
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 

@@ -14,10 +14,10 @@ import av
 import av.container
 import av.error
 
-from media.info import ProbeLimits
-from media.joined import joined
-from media.joined_view import View
 from raydub.errors import Code, InputError
+from raydub.media.info import ProbeLimits
+from raydub.media.joined import joined
+from raydub.media.joined_view import View
 from raydub.regular import NotRegularError, open_regular
 
 CONTAINERS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Literal
 
-from media.info import Rotation
+from raydub.media.info import Rotation
 
 
 def orientation(frame: Any) -> tuple[Rotation, bool]:

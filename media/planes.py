@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.info import Colour
+from raydub.media.info import Colour
 
 U8 = npt.NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]

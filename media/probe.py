@@ -10,19 +10,19 @@ from typing import Any
 import av
 import av.error
 
-from media.complete import Condition, check_complete, check_header, looks_truncated
-from media.fields import is_interlaced
-from media.hdr import HLG, PQ
-from media.images import IMAGE_SUFFIXES, image_size, list_images
-from media.index import FrameIndex, build_index, first_frame, store_index
-from media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
-from media.numbering import doubts
-from media.opening import check_file, open_input, video_stream
-from media.orientation import orientation
-from media.probe_speech import probe_speech
-from media.watch import Input, Watch, identify_source
 from raydub.errors import Code, InputError
 from raydub.identity import Cache
+from raydub.media.complete import Condition, check_complete, check_header, looks_truncated
+from raydub.media.fields import is_interlaced
+from raydub.media.hdr import HLG, PQ
+from raydub.media.images import IMAGE_SUFFIXES, image_size, list_images
+from raydub.media.index import FrameIndex, build_index, first_frame, store_index
+from raydub.media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
+from raydub.media.numbering import doubts
+from raydub.media.opening import check_file, open_input, video_stream
+from raydub.media.orientation import orientation
+from raydub.media.probe_speech import probe_speech
+from raydub.media.watch import Input, Watch, identify_source
 from raydub.store import Store
 
 __all__ = ["Colour", "ProbeLimits", "SpeechInfo", "VideoInfo", "probe_speech", "probe_video"]

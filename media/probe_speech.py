@@ -14,11 +14,11 @@ from typing import Any
 
 import av
 
-from media.complete import check_complete, check_header, looks_truncated
-from media.info import ProbeLimits, SpeechInfo
-from media.opening import check_file, decodable, open_input
-from media.samples import channel_names
 from raydub.errors import Code, InputError
+from raydub.media.complete import check_complete, check_header, looks_truncated
+from raydub.media.info import ProbeLimits, SpeechInfo
+from raydub.media.opening import check_file, decodable, open_input
+from raydub.media.samples import channel_names
 
 _COUNTING = {"flac", "wav", "w64", "aiff", "caf", "mov"}
 _DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)")

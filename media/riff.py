@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from media.headers import Headers, cut_off, damaged
+from raydub.media.headers import Headers, cut_off, damaged
 
 _MAX_CHUNKS = 10_000
 _MAX_INDEX = 1 << 28

@@ -11,10 +11,10 @@ from fractions import Fraction
 import av
 import av.error
 
-from media.encoder import SoundEncoder, exactly, fit, sound_form
-from media.sound import sound_blocks, sound_shape
 from raydub.errors import Code, InputError, StageError
 from raydub.files import storage_error
+from raydub.media.encoder import SoundEncoder, exactly, fit, sound_form
+from raydub.media.sound import sound_blocks, sound_shape
 
 FORMS: Mapping[str, tuple[str, str]] = {
     ".wav": ("wav", "pcm_s16le"),

@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from media.flac import SoundWriter
-from media.frames import Frame
-from media.info import Colour
-from media.mux import assemble, check_output
-from media.writer import PartWriter
 from raydub.errors import RaydubError
+from raydub.media.flac import SoundWriter
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
+from raydub.media.mux import assemble, check_output
+from raydub.media.writer import PartWriter
 
 _RATE = Fraction(30000, 1001)
 _PARTS = (7, 5)

@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from media.images import list_images
-from media.info import ProbeLimits
 from raydub.errors import Code, InputError
 from raydub.identity import Cache, Seen, changed, identify, look_of
+from raydub.media.images import list_images
+from raydub.media.info import ProbeLimits
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import av
 import av.error
 import numpy as np
 
-from media.frames import Frame, count_decoded
-from media.info import Colour
 from raydub.errors import Code, StageError
 from raydub.files import storage_error
+from raydub.media.frames import Frame, count_decoded
+from raydub.media.info import Colour
 
 CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
 """Encoders on offer, with the codec that each writes."""

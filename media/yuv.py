@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
-from media.frames import Frame
-from media.info import Colour
+from raydub.media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.store.consent import ACCEPT_VARIABLE as ACCEPT_VARIABLE
-from models.store.consent import consent_for
-from models.store.state import CUSTOM as CUSTOM_LICENCE
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.models.store.consent import ACCEPT_VARIABLE as ACCEPT_VARIABLE
+from raydub.models.store.consent import consent_for
+from raydub.models.store.state import CUSTOM as CUSTOM_LICENCE
 
 WAV2LIP_LICENCE = "wav2lip-noncommercial"
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".model")
@@ -161,7 +161,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def custom_entries() -> list[Entry]:
     """Files of their own that users imported on this machine."""
-    from models.store.state import imported
+    from raydub.models.store.state import imported
 
     return [custom_entry(name, path, note) for name, path, note in imported()]
 

@@ -16,11 +16,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models.catalogue import get
-from models.load import sha256_of
-from models.store.folders import find_file
-from models.store.folders import weights_folders as weights_folders
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.models.catalogue import get
+from raydub.models.load import sha256_of
+from raydub.models.store.folders import find_file
+from raydub.models.store.folders import weights_folders as weights_folders
 
 DetectorName = Literal["hog", "mmod", "yunet"]
 DETECTORS: tuple[DetectorName, ...] = ("hog", "mmod", "yunet")

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.verdict import AGAIN, no_weights, refused
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
+from raydub.models.verdict import AGAIN, no_weights, refused
 from raydub.regular import NotRegularError, read_regular
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.load import layout_error
+from raydub.models.load import layout_error
 
 FACE = 96
 """Side of the square face crop in pixels."""

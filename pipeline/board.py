@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.events import Note
+from raydub.pipeline.events import Note
 
 _KEPT_NOTES = 100_000
 _log = logging.getLogger(__name__)

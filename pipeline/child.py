@@ -16,18 +16,18 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from manifests.job import Job
-from pipeline.claims import this_worker
-from pipeline.events import Item, Note
-from pipeline.lazy import LazyToolbox
-from pipeline.limits import StepLimits
-from pipeline.local import through_stages
-from pipeline.rows import Row, pack, unpack
-from pipeline.steps import Steps, WorkSettings
 from raydub.bound import die_with_parent
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.pipeline.claims import this_worker
+from raydub.pipeline.events import Item, Note
+from raydub.pipeline.lazy import LazyToolbox
+from raydub.pipeline.limits import StepLimits
+from raydub.pipeline.local import through_stages
+from raydub.pipeline.rows import Row, pack, unpack
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.stages.types import Part
 
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from pipeline.child import main; main()"
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from raydub.pipeline.child import main; main()"
 """What `python -c` runs: argv is the number of the socket and the import path as JSON."""
 
 

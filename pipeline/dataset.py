@@ -16,17 +16,17 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources, TaskPoolStrategy
 
-from manifests.job import Job
-from pipeline.board import BoardReporter
-from pipeline.claims import this_worker
-from pipeline.lazy import LazyToolbox, MakeToolbox
-from pipeline.nodes import LivingNodes, this_node
-from pipeline.pools import Pool, Pools
-from pipeline.rows import Row, is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
-from pipeline.steps import Steps, WorkSettings
-from pipeline.threads import limit_threads
-from stages.types import Part
-from tts.ahead import script_length
+from raydub.manifests.job import Job
+from raydub.pipeline.board import BoardReporter
+from raydub.pipeline.claims import this_worker
+from raydub.pipeline.lazy import LazyToolbox, MakeToolbox
+from raydub.pipeline.nodes import LivingNodes, this_node
+from raydub.pipeline.pools import Pool, Pools
+from raydub.pipeline.rows import Row, is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.threads import limit_threads
+from raydub.stages.types import Part
+from raydub.tts.ahead import script_length
 
 STORE_MB_PER_NODE = 256
 """What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from manifests.job import Job
-from manifests.results import JobResult, WeightsUse
-from pipeline.events import Assembled, Failed, Item, Planned
-from pipeline.failures import as_raydub_error
-from pipeline.jobstate import JobState
-from pipeline.strict import strictly, unasked
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult, WeightsUse
+from raydub.pipeline.events import Assembled, Failed, Item, Planned
+from raydub.pipeline.failures import as_raydub_error
+from raydub.pipeline.jobstate import JobState
+from raydub.pipeline.strict import strictly, unasked
+from raydub.stages.types import Part
 
 _log = logging.getLogger(__name__)
 

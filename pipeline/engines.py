@@ -6,11 +6,11 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from manifests.options import FINISH_FIELDS, Options, job_weights, lip_engine, restore_weights, upscale_weights
+from raydub.manifests.options import FINISH_FIELDS, Options, job_weights, lip_engine, restore_weights, upscale_weights
 
 if TYPE_CHECKING:
-    from stages.engine import LipEngine
-    from stages.finish import Finisher
+    from raydub.stages.engine import LipEngine
+    from raydub.stages.finish import Finisher
 
 LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 _FIELDS = {"engine", "model", "precision", "paste", "mel_offset_frames"}
@@ -35,7 +35,7 @@ def finish_key(options: Options) -> str:
 
 def make_job_engine(options: Options) -> LipEngine:
     """The engine that a job asks for, not loaded yet. Raises DependencyError WEIGHTS_* or LICENCE."""
-    from stages.lipsync.select import make_engine
+    from raydub.stages.lipsync.select import make_engine
 
     engine: LipEngine = make_engine(
         options.engine,
@@ -52,7 +52,7 @@ def make_finishers(options: Options) -> tuple[Finisher, ...]:
     contradict each other."""
     if not finishes(options):
         return ()
-    from stages import finishers
+    from raydub.stages import finishers
 
     return finishers.make_finishers(options)
 
@@ -75,7 +75,7 @@ def weights_digests(options: Options) -> tuple[str, ...]:
     """sha256 of each weights file that the job's engine and finishers would use, as their records will say, without
     fetching one, without loading anything or any heavy package. Raises DependencyError WEIGHTS_MISSING,
     WEIGHTS_REFUSED."""
-    from models.store.locate import known_digest
+    from raydub.models.store.locate import known_digest
 
     embedded = (_embedded_digest(),) if options.model is None else ()
     return (*embedded, *map(known_digest, job_weights(options)))
@@ -83,7 +83,7 @@ def weights_digests(options: Options) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _embedded_digest() -> str:
-    from models.load import sha256_of
-    from models.mouth.embedded import EMBEDDED
+    from raydub.models.load import sha256_of
+    from raydub.models.mouth.embedded import EMBEDDED
 
     return sha256_of(EMBEDDED)

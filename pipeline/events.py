@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from raydub.errors import Code, RaydubError, StageError
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
 CHUNK_STAGES: tuple[str, ...] = ("track", "lipsync", "render")
 STAGES: tuple[str, ...] = ("speak", "prepare", *CHUNK_STAGES, "stitch")

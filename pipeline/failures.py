@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.events import Failed
 from raydub.errors import Code, RaydubError, StageError
-from stages.batching import is_out_of_memory
+from raydub.pipeline.events import Failed
+from raydub.stages.batching import is_out_of_memory
 
 # Errors of the file system that no second try will mend. ENOENT is none of them: a file that another node has just
 # written can take seconds to appear on a network file system.

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.job import Job
-from manifests.paths import is_remote
-from manifests.speech import SPEECH_VERSION
-from media.fetch import known_copy
-from pipeline.events import Planned
-from pipeline.ledger import PART_FORMAT
 from raydub import __version__
 from raydub.errors import RaydubError
 from raydub.identity import identify, known_identity
+from raydub.manifests.job import Job
+from raydub.manifests.paths import is_remote
+from raydub.manifests.speech import SPEECH_VERSION
+from raydub.media.fetch import known_copy
+from raydub.pipeline.events import Planned
+from raydub.pipeline.ledger import PART_FORMAT
+from raydub.stages.types import PLAN_VERSION, STAGE_VERSION
 from raydub.store import Store, key_of
-from stages.types import PLAN_VERSION, STAGE_VERSION
 
 _QUICK = 64 << 20
 """Bytes of a file that the short cut reads at most, where its look says nothing."""
@@ -86,7 +86,7 @@ class Finished:
             return None if copy is None else copy.sha256
         cache = self._store.identities
         if os.path.isdir(path):
-            from media.watch import identify_source
+            from raydub.media.watch import identify_source
 
             return identify_source(path, cache).sha256
         known = known_identity(path, cache)
@@ -111,7 +111,7 @@ class Finished:
         """What decides how a voice sounds now: programs, files of models, voices that were imported anew."""
         known = self._voices.get((engine, voice))
         if known is None:
-            from tts.engines.deciding import decided_by
+            from raydub.tts.engines.deciding import decided_by
 
             known = self._voices[engine, voice] = decided_by(engine, voice, self._store.identities)
         return known
@@ -139,7 +139,7 @@ def _speech(job: Job) -> str:
     the record by itself: only who has spoken knows which they were."""
     if job.script is None:
         return ""
-    from tts.engines.find import release
+    from raydub.tts.engines.find import release
 
     try:
         return f"{job.options.tts} {release(job.options.tts)}"
@@ -148,8 +148,8 @@ def _speech(job: Job) -> str:
 
 
 def _face_models(name: str, with_reference: bool) -> str:
-    from models.faces import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
-    from stages.track.config import TRACK_VERSION
+    from raydub.models.faces import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
+    from raydub.stages.track.config import TRACK_VERSION
 
     try:
         files = [dlib_file(PREDICTOR_FILE), *([dlib_file(EMBEDDING_FILE)] if with_reference else [])]

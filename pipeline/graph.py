@@ -18,21 +18,21 @@ from typing import Any
 
 import ray
 
-from manifests.job import Job
-from pipeline.board import end_workers, start_board
-from pipeline.claims import Claims
-from pipeline.dataset import blocks, build, stitch
-from pipeline.events import Assembled, Failed, Item, Note, Planned
-from pipeline.failures import failed, stalled
-from pipeline.feed import Feed
-from pipeline.lazy import MakeToolbox
-from pipeline.nodes import LivingNodes, nodes_now, store_used_mb
-from pipeline.pools import Node, Pools, plan_pools
-from pipeline.rows import Row, pack, pack_job, unpack
-from pipeline.steps import WorkSettings
-from pipeline.trouble import as_run_error, is_loss
 from raydub.errors import Code, StageError
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.pipeline.board import end_workers, start_board
+from raydub.pipeline.claims import Claims
+from raydub.pipeline.dataset import blocks, build, stitch
+from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
+from raydub.pipeline.failures import failed, stalled
+from raydub.pipeline.feed import Feed
+from raydub.pipeline.lazy import MakeToolbox
+from raydub.pipeline.nodes import LivingNodes, nodes_now, store_used_mb
+from raydub.pipeline.pools import Node, Pools, plan_pools
+from raydub.pipeline.rows import Row, pack, pack_job, unpack
+from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.trouble import as_run_error, is_loss
+from raydub.stages.types import Part
 
 _log = logging.getLogger(__name__)
 _TICK = 0.2

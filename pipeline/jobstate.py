@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from manifests.job import Job
-from pipeline.events import Planned
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.pipeline.events import Planned
+from raydub.stages.types import Part
 
 
 @dataclass

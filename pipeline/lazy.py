@@ -7,13 +7,13 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from manifests.job import Job
-from pipeline.events import Planned
-from pipeline.failures import while_loading
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.pipeline.events import Planned
+from raydub.pipeline.failures import while_loading
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
 if TYPE_CHECKING:
-    from pipeline.steps import Toolbox, WorkSettings
+    from raydub.pipeline.steps import Toolbox, WorkSettings
 
 MakeToolbox = Callable[["WorkSettings"], "Toolbox"]
 

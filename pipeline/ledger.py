@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raydub.stages.types import STAGE_VERSION, Chunk, Gate, Part
 from raydub.store import Store, key_of
-from stages.types import STAGE_VERSION, Chunk, Gate, Part
 
 PART_FORMAT = 4
 """Raised when parts and their records are written in another way than before, so that old ones are not read."""

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from manifests.job import Job
-from manifests.options import Options, job_weights
-from manifests.paths import is_remote
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options, job_weights
+from raydub.manifests.paths import is_remote
 
 _MIB = 1 << 20
 

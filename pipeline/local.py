@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from manifests.job import Job
-from pipeline.events import Assembled, Failed, Item, Reporter
-from pipeline.lazy import LazyToolbox, MakeToolbox
-from pipeline.steps import Steps, WorkSettings
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.pipeline.events import Assembled, Failed, Item, Reporter
+from raydub.pipeline.lazy import LazyToolbox, MakeToolbox
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.stages.types import Part
 
 
 def through_stages(steps: Steps, job: Job) -> Iterator[Item]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from pipeline.pools import Node
+from raydub.pipeline.pools import Node
 
 _FRESH_SECONDS = 3.0
 _RAY: Any = ray  # its functions have no types

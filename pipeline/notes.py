@@ -9,8 +9,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from pipeline.events import Note, Reporter
-from stages.types import Chunk
+from raydub.pipeline.events import Note, Reporter
+from raydub.stages.types import Chunk
 
 _BEAT_SECONDS = 1.0
 

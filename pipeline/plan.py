@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from manifests.job import Job
-from manifests.options import settled_length
-from manifests.speech import needs_sound
-from media.frames import Transform
-from media.probe import probe_speech, probe_video
-from pipeline.engines import resolved_engine
 from raydub.errors import Code, InputError
-from stages.finishers import expected_size, finish_costs
+from raydub.manifests.job import Job
+from raydub.manifests.options import settled_length
+from raydub.manifests.speech import needs_sound
+from raydub.media.frames import Transform
+from raydub.media.probe import probe_speech, probe_video
+from raydub.pipeline.engines import resolved_engine
+from raydub.stages.finishers import expected_size, finish_costs
 
 # stage: (ms per frame, ms per frame and megapixel) on one core
 _COST: Mapping[str, tuple[float, float]] = {
@@ -66,7 +66,7 @@ def _speech(job: Job) -> tuple[float, bool]:
     if job.script is None:
         assert job.audio is not None  # a job has one of the two
         return probe_speech(job.audio).seconds, False
-    from tts.scripts.read import read_script
+    from raydub.tts.scripts.read import read_script
 
     script = read_script(job.script)
     last = max((float(segment.end) for segment in script.segments if segment.end is not None), default=0.0)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from manifests.results import JobResult
-from pipeline.events import Note
-from pipeline.tally import Tally
+from raydub.manifests.results import JobResult
+from raydub.pipeline.events import Note
+from raydub.pipeline.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.claims import MAX_DEATHS
-from pipeline.watchdog import overran
 from raydub.errors import Code, RaydubError, StageError
-from stages.types import Chunk
+from raydub.pipeline.claims import MAX_DEATHS
+from raydub.pipeline.watchdog import overran
+from raydub.stages.types import Chunk
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def place_of(chunk: Chunk) -> str:
 
 def _seconds(chunk: Chunk) -> str:
     """Where in the output that is, in seconds; "" where the plan cannot tell."""
-    from stages.plan import load_plan
+    from raydub.stages.plan import load_plan
 
     try:
         rate = load_plan(chunk.job_dir).rate

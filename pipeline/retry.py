@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipeline.failures import as_raydub_error
 from raydub.errors import Code, DependencyError, InputError, InterruptedRun, RaydubError, UsageError
+from raydub.pipeline.failures import as_raydub_error
 
 TRIES = 3
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 1.0, 2.0, 30.0

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from manifests.job import Job
-from pipeline.events import Assembled, Dropped, Failed, Item, Planned, job_of
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from stages.wire import from_row, to_row
+from raydub.manifests.job import Job
+from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned, job_of
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from raydub.stages.wire import from_row, to_row
 
 Row = dict[str, Any]
 _RECORDS: Mapping[str, type] = {"Planned": Planned, "Failed": Failed, "Dropped": Dropped, "Assembled": Assembled}

@@ -16,24 +16,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from manifests.job import Job
-from manifests.speech import needs_sound
-from media.fetch_policy import FetchPolicy
-from pipeline.claims import Claims, this_worker
-from pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Planned, Reporter, Silent, Work
-from pipeline.failures import failed
-from pipeline.finished import Finished
-from pipeline.ledger import Ledger
-from pipeline.limits import StepLimits
-from pipeline.memory import release_free_memory
-from pipeline.notes import beats_to, note_of
-from pipeline.quarantine import Piece, verdict
-from pipeline.retry import TRIES, with_retries
-from pipeline.watchdog import Watchdog
 from raydub.beat import listening
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from tts.engines.find import COMMAND_VARIABLE
+from raydub.manifests.job import Job
+from raydub.manifests.speech import needs_sound
+from raydub.media.fetch_policy import FetchPolicy
+from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Planned, Reporter, Silent, Work
+from raydub.pipeline.failures import failed
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.ledger import Ledger
+from raydub.pipeline.limits import StepLimits
+from raydub.pipeline.memory import release_free_memory
+from raydub.pipeline.notes import beats_to, note_of
+from raydub.pipeline.quarantine import Piece, verdict
+from raydub.pipeline.retry import TRIES, with_retries
+from raydub.pipeline.watchdog import Watchdog
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from raydub.tts.engines.find import COMMAND_VARIABLE
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from manifests.job import Job
-from manifests.results import JobResult
 from raydub.errors import Code, RaydubError, StageError
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
 
 HARMLESS = frozenset({"W_EXTENDED", "W_TIMING", "W_VARIABLE_RATE"})
 """Warnings about what raydub did as it was told to, by a field or its default; every other kind counts."""

@@ -12,17 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from manifests.job import Job
-from pipeline.child import BOOT, with_blob, without_blob
-from pipeline.claims import Claims
-from pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
-from pipeline.failures import stalled
-from pipeline.lazy import MakeToolbox, reference
-from pipeline.offspring import Offspring
-from pipeline.rows import pack
-from pipeline.steps import WorkSettings
 from raydub.errors import Code, RaydubError, StageError
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.pipeline.child import BOOT, with_blob, without_blob
+from raydub.pipeline.claims import Claims
+from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
+from raydub.pipeline.failures import stalled
+from raydub.pipeline.lazy import MakeToolbox, reference
+from raydub.pipeline.offspring import Offspring
+from raydub.pipeline.rows import pack
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Part
 
 UNCHARGED_DEATHS = 3
 """Processes in a row that may die without working on anything. It is then the machine's fault, not a chunk's."""

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from pipeline.events import CHUNK_STAGES, STAGES, Note
+from raydub.pipeline.events import CHUNK_STAGES, STAGES, Note
 
 
 class Tally:

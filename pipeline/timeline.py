@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.ledger import Ledger
 from raydub.errors import Code, StageError
+from raydub.pipeline.ledger import Ledger
+from raydub.stages.gate import RAMP
+from raydub.stages.plan import JobPlan, chunks_of, load_plan
+from raydub.stages.types import F32, Gate
 from raydub.store import verified
-from stages.gate import RAMP
-from stages.plan import JobPlan, chunks_of, load_plan
-from stages.types import F32, Gate
 
 
 @dataclass(frozen=True)

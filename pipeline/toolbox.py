@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from manifests.job import Job
-from manifests.options import Options
-from media.fetch_policy import FetchPolicy
-from pipeline.engines import (
+from raydub.errors import RaydubError
+from raydub.identity import changed
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.fetch_policy import FetchPolicy
+from raydub.pipeline.engines import (
     LICENCE_VARIABLE,
     engine_key,
     finish_key,
@@ -19,20 +21,18 @@ from pipeline.engines import (
     make_job_engine,
     pick_device,
 )
-from pipeline.events import Planned
-from pipeline.failures import while_loading
-from pipeline.steps import WorkSettings
-from raydub.errors import RaydubError
-from raydub.identity import changed
+from raydub.pipeline.events import Planned
+from raydub.pipeline.failures import while_loading
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.engine import LipEngine, WeightsRecord
+from raydub.stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from raydub.store import verified
-from stages.engine import LipEngine, WeightsRecord
-from stages.prepare import JobPlan, chunks_of, load_plan, prepare_job
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from tts.engines.find import COMMAND_VARIABLE
+from raydub.tts.engines.find import COMMAND_VARIABLE
 
 if TYPE_CHECKING:
-    from stages.render import RenderStage
-    from stages.synthesise import LipsyncStage
+    from raydub.stages.render import RenderStage
+    from raydub.stages.synthesise import LipsyncStage
 
 # Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.
 _KEPT_ENGINES = 2
@@ -52,8 +52,8 @@ class StageToolbox:
 
     def speak(self, job: Job) -> Job:
         """Speak the script, mix its speech with the bed; everything is written in the work folder."""
-        from stages.inputs import in_words_of, local_inputs
-        from tts.track import SpeechMaker
+        from raydub.stages.inputs import in_words_of, local_inputs
+        from raydub.tts.track import SpeechMaker
 
         maker: SpeechMaker = self._stage("speak", "", lambda: SpeechMaker(self._settings.run_id))
         local, doubts = local_inputs(job, self._settings.work_dir, FetchPolicy.from_words(self._settings.fetch))
@@ -66,8 +66,8 @@ class StageToolbox:
 
     def rehearse(self, job: Job, first: int, stop: int) -> None:
         """Speak the cues first .. stop - 1 of a script into the cache."""
-        from stages.inputs import local_inputs
-        from tts.track import SpeechMaker
+        from raydub.stages.inputs import local_inputs
+        from raydub.tts.track import SpeechMaker
 
         maker: SpeechMaker = self._stage("speak", "", lambda: SpeechMaker(self._settings.run_id))
         local, _ = local_inputs(job, self._settings.work_dir, FetchPolicy.from_words(self._settings.fetch))
@@ -94,13 +94,13 @@ class StageToolbox:
 
     def track(self, chunk: Chunk) -> TrackedChunk:
         """Find the faces of a chunk."""
-        from stages.chunk import TrackStage
+        from raydub.stages.chunk import TrackStage
 
         return self._stage("track", "", TrackStage).run(chunk)  # type: ignore[no-any-return]
 
     def lipsync(self, chunk: TrackedChunk) -> SynthesisedChunk:
         """Run the lip engine's network over a chunk."""
-        from stages.synthesise import LipsyncStage
+        from raydub.stages.synthesise import LipsyncStage
 
         plan = self._plan(chunk.chunk)
         options, digests = plan.job.options, _digests(plan)
@@ -116,7 +116,7 @@ class StageToolbox:
 
     def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
         """Draw the mouths, finish the frames, encode and publish the part."""
-        from stages.render import RenderStage
+        from raydub.stages.render import RenderStage
 
         plan = self._plan(chunk.chunk)
         options, digests = plan.job.options, _digests(plan)
@@ -133,7 +133,7 @@ class StageToolbox:
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
         """Join, add the sound, publish. Jobs that differ only in their output share a folder, hence the job's own
         path."""
-        from stages.stitch import stitch_job
+        from raydub.stages.stitch import stitch_job
 
         plan = load_plan(job_dir)
         for part in parts:

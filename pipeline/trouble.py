@@ -5,8 +5,8 @@ from __future__ import annotations
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError, RayTaskError, UserCodeException
 
-from pipeline.failures import as_raydub_error, stalled
 from raydub.errors import Code, RaydubError, StageError
+from raydub.pipeline.failures import as_raydub_error, stalled
 
 
 def as_run_error(error: BaseException, stage: str, stall_seconds: float) -> RaydubError:

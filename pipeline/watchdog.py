@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.claims import Claim, run_dir
+from raydub.pipeline.claims import Claim, run_dir
 
 LONGEST = 365 * 86400.0
 """Seconds of the longest limit that is kept: timers of the interpreter and the kernel refuse "inf"."""

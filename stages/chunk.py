@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from media.frames import FrameReader
 from raydub.errors import Code, InputError
-from stages.crop import CROP, face_crop
-from stages.faces import FaceFinder, Seen, clamp
-from stages.gate import RAMP, gates
-from stages.plan import JobPlan, load_plan, load_scope, load_voiced
-from stages.timeline import I64
-from stages.track.landmarks import overlap
-from stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
+from raydub.media.frames import FrameReader
+from raydub.stages.crop import CROP, face_crop
+from raydub.stages.faces import FaceFinder, Seen, clamp
+from raydub.stages.gate import RAMP, gates
+from raydub.stages.plan import JobPlan, load_plan, load_scope, load_voiced
+from raydub.stages.timeline import I64
+from raydub.stages.track.landmarks import overlap
+from raydub.stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
 
 _KEPT_FINDERS = 4
 _SAME_FACE = 0.5

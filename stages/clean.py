@@ -8,18 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from media.frames import Frame, open_frames
-from media.info import VideoInfo
-from media.marked import marked
-from media.mux import assemble
-from media.probe import probe_video
-from media.writer import PartWriter, count_frames
-from media.yuv import to_bgr
 from raydub.errors import Code, InputError, StageError, UsageError
 from raydub.files import discard, publish, temp_beside, write_atomic
-from stages.faces import FaceFinder, FacePlan, WantedFace
-from stages.track.config import FaceChoice, TrackConfig
-from stages.types import Bools, Span
+from raydub.media.frames import Frame, open_frames
+from raydub.media.info import VideoInfo
+from raydub.media.marked import marked
+from raydub.media.mux import assemble
+from raydub.media.probe import probe_video
+from raydub.media.writer import PartWriter, count_frames
+from raydub.media.yuv import to_bgr
+from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.types import Bools, Span
 
 PICTURES = ("png", "jpg")
 VIDEOS = (".mp4", ".mov", ".mkv")

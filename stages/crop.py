@@ -7,9 +7,9 @@ import math
 import cv2
 import numpy as np
 
-from media.frames import Frame
-from media.yuv import to_bgr
-from stages.types import F32, U8
+from raydub.media.frames import Frame
+from raydub.media.yuv import to_bgr
+from raydub.stages.types import F32, U8
 
 CROP = 96
 Box = tuple[int, int, int, int]

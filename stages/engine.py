@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from media.frames import Frame
-from stages.types import F32, U8, FaceItems
+from raydub.media.frames import Frame
+from raydub.stages.types import F32, U8, FaceItems
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from manifests.options import Options
-from media.frames import Frame, FrameReader
 from raydub.beat import beat
+from raydub.manifests.options import Options
+from raydub.media.frames import Frame, FrameReader
+from raydub.stages.lipstate import lips_open
+from raydub.stages.track import landmarks as lm
+from raydub.stages.track.cache import TrackCache
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.track.decide import decide, halo
+from raydub.stages.track.raw import CUT, shot_score, thumbnail
+from raydub.stages.track.tracker import Tracker
+from raydub.stages.types import F32, Bools, FaceTrack, Span
 from raydub.store import Store
-from stages.lipstate import lips_open
-from stages.track import landmarks as lm
-from stages.track.cache import TrackCache
-from stages.track.config import FaceChoice, TrackConfig
-from stages.track.decide import decide, halo
-from stages.track.raw import CUT, shot_score, thumbnail
-from stages.track.tracker import Tracker
-from stages.types import F32, Bools, FaceTrack, Span
 
 _SMOOTH = 2
 """Landmarks in a constant box are averaged over ±2 frames of the shot."""
@@ -139,7 +139,7 @@ class FaceFinder:
         if choice.kind == "index":
             return choice.index if choice.index < len(landmarks) else None
         if choice.kind == "reference" and reference is not None:
-            from stages.track.embed import SAME_PERSON
+            from raydub.stages.track.embed import SAME_PERSON
 
             away = np.linalg.norm(embedding - reference, axis=1)
             best = int(away.argmin())

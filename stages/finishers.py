@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from manifests.options import Options, restore_weights, upscale_partner, upscale_weights
-from stages.finish import Finisher
-from stages.upscale.options import enlarged
+from raydub.manifests.options import Options, restore_weights, upscale_partner, upscale_weights
+from raydub.stages.finish import Finisher
+from raydub.stages.upscale.options import enlarged
 
 _MMAC_PER_PIXEL: Mapping[str, float] = {"x2": 4.48, "x4": 17.93, "general": 1.21, "anime": 0.62}
 """Millions of multiply-adds per input pixel, counted from the published layers: RRDB with 23 blocks (x2 works on 2x2
@@ -43,8 +43,8 @@ def make_finishers(options: Options, accepted: Iterable[str] = ()) -> tuple[Fini
     found: list[Finisher] = []
     model = upscale_weights(options)
     if model is not None:
-        from stages.upscale.options import UpscaleOptions
-        from stages.upscale.upscaler import Upscaler
+        from raydub.stages.upscale.options import UpscaleOptions
+        from raydub.stages.upscale.upscaler import Upscaler
 
         upscaling = UpscaleOptions(
             model=model,
@@ -60,8 +60,8 @@ def make_finishers(options: Options, accepted: Iterable[str] = ()) -> tuple[Fini
         found.append(Upscaler(upscaling))
     model = restore_weights(options)
     if model is not None:
-        from stages.restore.options import RestoreOptions
-        from stages.restore.restorer import Restorer
+        from raydub.stages.restore.options import RestoreOptions
+        from raydub.stages.restore.restorer import Restorer
 
         restoring = RestoreOptions(
             model=model,

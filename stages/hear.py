@@ -10,17 +10,17 @@ from fractions import Fraction
 
 import numpy as np
 
-from manifests.job import Job
-from manifests.options import settled_length
-from media.activity import Loudness, voiced_frames
-from media.audio import speech_blocks
-from media.info import VideoInfo
-from models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
 from raydub.files import discard, storage_error
+from raydub.manifests.job import Job
+from raydub.manifests.options import settled_length
+from raydub.media.activity import Loudness, voiced_frames
+from raydub.media.audio import speech_blocks
+from raydub.media.info import VideoInfo
+from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
+from raydub.stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
+from raydub.stages.timeline import Timeline, plan_timeline
+from raydub.stages.types import F32, Bools, Span
 from raydub.store import Artefact, Store
-from stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
-from stages.timeline import Timeline, plan_timeline
-from stages.types import F32, Bools, Span
 
 _MARGIN_SECONDS = Fraction(2)
 """Silent sound features kept after the last frame, for engines that look ahead."""

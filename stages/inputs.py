@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.job import Job
-from manifests.paths import is_remote
-from media.fetch import fetch
-from media.fetch_policy import FetchPolicy
-from media.fetch_uri import redact
 from raydub.errors import Code, RaydubError, StageError
+from raydub.manifests.job import Job
+from raydub.manifests.paths import is_remote
+from raydub.media.fetch import fetch
+from raydub.media.fetch_policy import FetchPolicy
+from raydub.media.fetch_uri import redact
 
 _OWN_FOLDERS = frozenset({"blobs", "fetching", "refs", "runs", "tmp"})
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
-from stages.engine import LipEngine
-from stages.gate import RAMP
-from stages.plan import (
+from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
+from raydub.stages.engine import LipEngine
+from raydub.stages.gate import RAMP
+from raydub.stages.plan import (
     SOURCE_FILE,
     JobPlan,
     load_scope,
@@ -29,7 +29,7 @@ from stages.plan import (
     span_of,
     voice_file,
 )
-from stages.types import Span
+from raydub.stages.types import Span
 
 _ROOM = 16
 """Mel columns added on both sides: convolutions may be computed in tiles, whose last bits depend on neighbours."""

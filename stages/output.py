@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from manifests.job import Job
-from media.confine import publish_inside
 from raydub.identity import backdate, identify, look_of
+from raydub.manifests.job import Job
+from raydub.media.confine import publish_inside
 from raydub.store import Store, key_of
 
 _KEPT = 4

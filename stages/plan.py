@@ -14,17 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from manifests.job import Job
-from manifests.speech import VoiceTrack
-from media.frames import FrameReader, Transform, open_frames
-from media.info import ExactRate, VideoInfo
-from media.watch import Input
 from raydub.errors import Code, StageError
+from raydub.manifests.job import Job
+from raydub.manifests.speech import VoiceTrack
+from raydub.media.frames import FrameReader, Transform, open_frames
+from raydub.media.info import ExactRate, VideoInfo
+from raydub.media.watch import Input
+from raydub.stages.engine import Arrays, Speech, WeightsRecord
+from raydub.stages.faces import FacePlan
+from raydub.stages.timeline import Timeline
+from raydub.stages.types import Bools, Chunk, Span
 from raydub.store import Artefact, Store, verified
-from stages.engine import Arrays, Speech, WeightsRecord
-from stages.faces import FacePlan
-from stages.timeline import Timeline
-from stages.types import Bools, Chunk, Span
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
 """Of the first voice; see voice_file."""

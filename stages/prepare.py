@@ -19,25 +19,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manifests.job import Job
-from manifests.options import FINISH_FIELDS, SOUND_FIELDS, Options
-from media.fetch_policy import FetchPolicy
-from media.frames import READING_VERSION, Transform
-from media.hdr import HLG
-from media.info import VideoInfo
-from media.probe import probe_video
-from media.watch import Input, Watch, identify_source
 from raydub.errors import RaydubError
 from raydub.identity import Cache
-from raydub.store import Store, key_of
-from stages.engine import LipEngine
-from stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
-from stages.finish import Finisher
-from stages.finishers import finish_costs, plan_finishing
-from stages.hear import hear
-from stages.inputs import in_words_of, local_inputs
-from stages.keys import part_keys
-from stages.plan import (
+from raydub.manifests.job import Job
+from raydub.manifests.options import FINISH_FIELDS, SOUND_FIELDS, Options
+from raydub.media.fetch_policy import FetchPolicy
+from raydub.media.frames import READING_VERSION, Transform
+from raydub.media.hdr import HLG
+from raydub.media.info import VideoInfo
+from raydub.media.probe import probe_video
+from raydub.media.watch import Input, Watch, identify_source
+from raydub.stages.engine import LipEngine
+from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
+from raydub.stages.finish import Finisher
+from raydub.stages.finishers import finish_costs, plan_finishing
+from raydub.stages.hear import hear
+from raydub.stages.inputs import in_words_of, local_inputs
+from raydub.stages.keys import part_keys
+from raydub.stages.plan import (
     SOURCE_FILE,
     JobPlan,
     chunk_length,
@@ -52,10 +51,11 @@ from stages.plan import (
     voices_of,
     whole,
 )
-from stages.sample import learn
-from stages.timeline import Timeline
-from stages.track.config import FaceChoice, TrackConfig
-from stages.types import PLAN_VERSION, Span
+from raydub.stages.sample import learn
+from raydub.stages.timeline import Timeline
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.types import PLAN_VERSION, Span
+from raydub.store import Store, key_of
 
 __all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
 
@@ -226,7 +226,7 @@ def _face_plan(
 def _wanted(choice: FaceChoice, cache: Cache) -> WantedFace:
     if choice.kind != "reference":
         return WantedFace(choice=choice)
-    from stages.track.embed import reference_embedding
+    from raydub.stages.track.embed import reference_embedding
 
     reference = tuple(float(value) for value in reference_embedding(choice.image))
     # The picture is known by what it shows, not by where it lies.
@@ -236,7 +236,7 @@ def _wanted(choice: FaceChoice, cache: Cache) -> WantedFace:
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:
     """The source's frames in which the chosen face is there. One window in memory at a time; tracks go to the cache."""
-    from media.frames import open_frames
+    from raydub.media.frames import open_frames
 
     finder = FaceFinder(faces)
     edges: list[int] = []

@@ -10,17 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from media.frames import Frame
-from media.writer import PartWriter, count_frames
-from media.yuv import blend_bgr
 from raydub.beat import beat
 from raydub.errors import Code, StageError
 from raydub.files import discard, make_parent
-from stages.engine import Arrays, DrawItem, LipEngine, WeightsRecord
-from stages.finish import Finisher, Shown, ShownFace
-from stages.plan import JobPlan, load_plan, load_source
-from stages.timeline import read_shown
-from stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
+from raydub.media.frames import Frame
+from raydub.media.writer import PartWriter, count_frames
+from raydub.media.yuv import blend_bgr
+from raydub.stages.engine import Arrays, DrawItem, LipEngine, WeightsRecord
+from raydub.stages.finish import Finisher, Shown, ShownFace
+from raydub.stages.plan import JobPlan, load_plan, load_source
+from raydub.stages.timeline import read_shown
+from raydub.stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
 
 
 class RenderStage:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from media.frames import Frame
+from raydub.media.frames import Frame
+from raydub.stages.engine import LipEngine
+from raydub.stages.faces import FaceFinder
+from raydub.stages.plan import JobPlan, put_arrays
+from raydub.stages.types import F32
 from raydub.store import Store, key_of
-from stages.engine import LipEngine
-from stages.faces import FaceFinder
-from stages.plan import JobPlan, put_arrays
-from stages.types import F32
 
 
 def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:

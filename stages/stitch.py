@@ -6,17 +6,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from media.confine import make_folder
-from media.mux import assemble, check_output
-from media.watch import Input, Watch
-from media.writable import check_writable
 from raydub import __version__
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import discard, storage_error, temp_beside
+from raydub.media.confine import make_folder
+from raydub.media.mux import assemble, check_output
+from raydub.media.watch import Input, Watch
+from raydub.media.writable import check_writable
+from raydub.stages.output import publish_output
+from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.types import Part
 from raydub.store import Store
-from stages.output import publish_output
-from stages.plan import JobPlan, chunks_of
-from stages.types import Part
 
 
 @dataclass(frozen=True)

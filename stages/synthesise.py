@@ -7,9 +7,9 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from stages.engine import Arrays, LipEngine, Speech, WeightsRecord
-from stages.plan import load_plan, load_speech
-from stages.types import Bools, SynthesisedChunk, TrackedChunk, without_crops
+from raydub.stages.engine import Arrays, LipEngine, Speech, WeightsRecord
+from raydub.stages.plan import load_plan, load_speech
+from raydub.stages.types import Bools, SynthesisedChunk, TrackedChunk, without_crops
 
 
 class LipsyncStage:

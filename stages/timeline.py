@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from media.frames import Frame, FrameReader
 from raydub.errors import Code, InputError
-from stages.types import Span
+from raydub.media.frames import Frame, FrameReader
+from raydub.stages.types import Span
 
 I64 = npt.NDArray[np.int64]
 Length = Literal["audio", "video", "shortest"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.types import Chunk, FaceItems, Gate, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.stages.types import Chunk, FaceItems, Gate, Part, Span, SynthesisedChunk, TrackedChunk
 
 Array = npt.NDArray[np.generic]
 Row = dict[str, Array | str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,17 @@ for _signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+class _OneName:
+    """The repository's root is on the path of the tests, and the root folders would import under a second name."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if path is None and (REPOSITORY / "raydub" / name).is_symlink():
+            raise ModuleNotFoundError(f"{name} is imported as raydub.{name}", name=name)
+
+
+sys.meta_path.insert(0, _OneName())  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="session")
 def media_dir() -> Path:
     """Folder of real clips; they are never committed, so a test that needs them skips where they are absent."""
@@ -44,7 +56,7 @@ def ray_here() -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    from cluster.session import on_loopback
+    from raydub.cluster.session import on_loopback
 
     with on_loopback():
         ray.init(

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.audio import decode_speech
-from media.frames import open_frames
-from media.mux import check_output
-from media.probe import probe_video
-from media.writer import PartWriter
-from stages.chunk import TrackStage
-from stages.engine import LipEngine
-from stages.plan import JobPlan, chunks_of
-from stages.render import RenderStage
-from stages.stitch import stitch_job
-from stages.synthesise import LipsyncStage
+from raydub.media.audio import decode_speech
+from raydub.media.frames import open_frames
+from raydub.media.mux import check_output
+from raydub.media.probe import probe_video
+from raydub.media.writer import PartWriter
+from raydub.stages.chunk import TrackStage
+from raydub.stages.engine import LipEngine
+from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.render import RenderStage
+from raydub.stages.stitch import stitch_job
+from raydub.stages.synthesise import LipsyncStage
 from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, digest, make_plan, write_video, write_wav
 
 RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60"]
@@ -54,8 +54,8 @@ def wav2lip(folder: Path) -> LipEngine:
     """A narrow Wav2Lip with random weights."""
     import torch
 
-    from models.wav2lip import Wav2Lip
-    from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+    from raydub.models.wav2lip import Wav2Lip
+    from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
 
     torch.manual_seed(5)
     path = folder / "narrow.pth"
@@ -65,7 +65,7 @@ def wav2lip(folder: Path) -> LipEngine:
 
 def warp(folder: Path) -> LipEngine:
     """The embedded engine."""
-    from stages.lipsync.warp import WarpEngine
+    from raydub.stages.lipsync.warp import WarpEngine
 
     return WarpEngine()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from manifests.job import Job
-from manifests.paths import is_remote
 from raydub.errors import RaydubError
+from raydub.manifests.job import Job
+from raydub.manifests.paths import is_remote
 
 
 def script_length(job: Job) -> int:
@@ -12,7 +12,7 @@ def script_length(job: Job) -> int:
     readable: whoever speaks it says what is wrong)."""
     if job.script is None or is_remote(job.script):
         return 0
-    from tts.scripts.read import read_script
+    from raydub.tts.scripts.read import read_script
 
     try:
         return len(read_script(job.script).segments)

@@ -6,13 +6,13 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from manifests.fields import NOBODY
-from manifests.options import Options
 from raydub.errors import Code, InputError, RaydubError
-from tts.engines.base import Engine
-from tts.types import Segment, Voice
-from tts.utterances import at_segment
-from tts.voices import find_voice
+from raydub.manifests.fields import NOBODY
+from raydub.manifests.options import Options
+from raydub.tts.engines.base import Engine
+from raydub.tts.types import Segment, Voice
+from raydub.tts.utterances import at_segment
+from raydub.tts.voices import find_voice
 
 EVERYBODY = "*"
 """Stands for all speakers that are not named."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from manifests.fields import voice_file
-from manifests.speech import VoiceWeights
-from models.catalogue import licence_and_consent
-from models.load import sha256_of
-from tts.engines.files import weights_of
-from tts.types import Voice
+from raydub.manifests.fields import voice_file
+from raydub.manifests.speech import VoiceWeights
+from raydub.models.catalogue import licence_and_consent
+from raydub.models.load import sha256_of
+from raydub.tts.engines.files import weights_of
+from raydub.tts.types import Voice
 
 
 def weights_used(engine: str, voices: Iterable[Voice]) -> tuple[VoiceWeights, ...]:

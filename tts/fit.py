@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from tts.placement import Placement, Speak, TimingLimits
-from tts.types import Segment
+from raydub.tts.placement import Placement, Speak, TimingLimits
+from raydub.tts.types import Segment
 
 
 @dataclass(frozen=True)

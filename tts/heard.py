@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manifests.speech import SpeechTracks, VoiceTrack
-from media.activity import HOP, RATE, Loudness
-from media.audio import speech_blocks
-from tts.request import Request, merged
-from tts.sources import FileSpeech
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
+from raydub.media.activity import HOP, RATE, Loudness
+from raydub.media.audio import speech_blocks
+from raydub.tts.request import Request, merged
+from raydub.tts.sources import FileSpeech
 
 
 class HeardRequest(Request):

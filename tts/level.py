@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tts.types import F32
+from raydub.tts.types import F32
 
 LEVEL_DB = -20.0
 """RMS of an utterance's loud parts, dB re full scale."""

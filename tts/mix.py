@@ -16,14 +16,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from media.flac import SoundWriter
-from media.info import ProbeLimits
-from media.sound import BLOCK_FRAMES, sound_blocks
 from raydub.errors import Code, StageError
-from tts.duck import Duck, Ducking
-from tts.limiter import Limiter
-from tts.loudness import SHORTEST_SECONDS, Meter
-from tts.sources import SpeechSource
+from raydub.media.flac import SoundWriter
+from raydub.media.info import ProbeLimits
+from raydub.media.sound import BLOCK_FRAMES, sound_blocks
+from raydub.tts.duck import Duck, Ducking
+from raydub.tts.limiter import Limiter
+from raydub.tts.loudness import SHORTEST_SECONDS, Meter
+from raydub.tts.sources import SpeechSource
 
 F32 = npt.NDArray[np.float32]
 

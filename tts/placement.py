@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tts.types import Segment
+from raydub.tts.types import Segment
 
 Policy = Literal["squeeze", "shift", "trim", "fail"]
 Speak = Callable[[Segment, float], int]

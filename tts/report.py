@@ -7,12 +7,12 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from manifests.job import Job
+from raydub.manifests.job import Job
 from raydub.regular import read_regular
-from tts.cast import Line
-from tts.mix import CURVE_RATE, MixReport
-from tts.shape import Shape
-from tts.timing import Placement, summary
+from raydub.tts.cast import Line
+from raydub.tts.mix import CURVE_RATE, MixReport
+from raydub.tts.shape import Shape
+from raydub.tts.timing import Placement, summary
 
 REPORT_VERSION = 1
 

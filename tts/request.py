@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.job import Job
-from manifests.speech import SPEECH_VERSION, SpeechTracks
-from media.watch import Input, Watch
 from raydub.errors import StageError
 from raydub.files import discard
 from raydub.identity import identify
+from raydub.manifests.job import Job
+from raydub.manifests.speech import SPEECH_VERSION, SpeechTracks
+from raydub.media.watch import Input, Watch
 from raydub.store import Artefact, Store, key_of, verified
-from tts.duck import Duck, Ducking
-from tts.mix import TARGET_LUFS, MixReport, mix
-from tts.shape import Shape
-from tts.sources import SpeechSource
+from raydub.tts.duck import Duck, Ducking
+from raydub.tts.mix import TARGET_LUFS, MixReport, mix
+from raydub.tts.shape import Shape
+from raydub.tts.sources import SpeechSource
 
 
 class Request(ABC):

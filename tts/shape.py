@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
-from manifests.job import Job
-from manifests.options import settled_length
-from media.info import VideoInfo
-from media.sound import SoundShape, sound_shape
 from raydub.errors import Code, InputError
-from tts.mix import Bed
+from raydub.manifests.job import Job
+from raydub.manifests.options import settled_length
+from raydub.media.info import VideoInfo
+from raydub.media.sound import SoundShape, sound_shape
+from raydub.tts.mix import Bed
 
 _RATES = (44100, 48000)
 """What every container of ours carries; other rates are brought to the last."""

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from media.info import ProbeLimits
-from media.sound import BLOCK_FRAMES, sound_blocks
 from raydub.errors import Code, StageError
+from raydub.media.info import ProbeLimits
+from raydub.media.sound import BLOCK_FRAMES, sound_blocks
 
 F32 = npt.NDArray[np.float32]
 Interval = tuple[int, int]

@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from manifests.fields import NOBODY
-from manifests.job import Job
-from manifests.speech import SpeechTracks, VoiceTrack
-from media.watch import Input
 from raydub.errors import Code, InputError
 from raydub.identity import changed
+from raydub.manifests.fields import NOBODY
+from raydub.manifests.job import Job
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
+from raydub.media.watch import Input
 from raydub.store import Artefact, Store
-from tts.cast import Line, cast_of
-from tts.credits import weights_used
-from tts.engines.base import Engine
-from tts.engines.deciding import UNNAMED, decided_by
-from tts.level import LEVEL_DB
-from tts.report import timing_report
-from tts.request import Request, merged
-from tts.shape import Shape
-from tts.sources import PlacedSpeech
-from tts.sources import Placement as Placed
-from tts.stretch import stretch
-from tts.timing import Placement, TimingLimits, plan_timing
-from tts.types import F32, Script, Segment
-from tts.utterances import Speaker
+from raydub.tts.cast import Line, cast_of
+from raydub.tts.credits import weights_used
+from raydub.tts.engines.base import Engine
+from raydub.tts.engines.deciding import UNNAMED, decided_by
+from raydub.tts.level import LEVEL_DB
+from raydub.tts.report import timing_report
+from raydub.tts.request import Request, merged
+from raydub.tts.shape import Shape
+from raydub.tts.sources import PlacedSpeech
+from raydub.tts.sources import Placement as Placed
+from raydub.tts.stretch import stretch
+from raydub.tts.timing import Placement, TimingLimits, plan_timing
+from raydub.tts.types import F32, Script, Segment
+from raydub.tts.utterances import Speaker
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from fractions import Fraction
 from heapq import heappop, heappush
 
 from raydub.errors import Code, InputError
-from tts.fit import Fit, Fitter
-from tts.placement import ENDLESS, Placement, Policy, Speak, TimingLimits
-from tts.types import Segment
+from raydub.tts.fit import Fit, Fitter
+from raydub.tts.placement import ENDLESS, Placement, Policy, Speak, TimingLimits
+from raydub.tts.types import Segment
 
 _SHOWN = 40
 

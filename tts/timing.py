@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tts.placement import Placement, Policy, Speak, TimingLimits, summary
-from tts.timed import Timed
-from tts.types import Segment
-from tts.untimed import Untimed
+from raydub.tts.placement import Placement, Policy, Speak, TimingLimits, summary
+from raydub.tts.timed import Timed
+from raydub.tts.types import Segment
+from raydub.tts.untimed import Untimed
 
 __all__ = ["Placement", "Policy", "Speak", "TimingLimits", "plan_timing", "summary"]
 

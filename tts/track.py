@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manifests.job import Job
-from manifests.speech import SpeechTracks
-from media.probe import probe_video
-from media.watch import Input, identify_source
 from raydub.errors import Code, InputError
+from raydub.manifests.job import Job
+from raydub.manifests.speech import SpeechTracks
+from raydub.media.probe import probe_video
+from raydub.media.watch import Input, identify_source
 from raydub.store import Store
-from tts.engines.host import HostedEngine
-from tts.heard import HeardRequest
-from tts.scripts.read import read_script
-from tts.shape import Shape, shape_of
-from tts.spoken import SpokenRequest
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.heard import HeardRequest
+from raydub.tts.scripts.read import read_script
+from raydub.tts.shape import Shape, shape_of
+from raydub.tts.spoken import SpokenRequest
 
 
 class SpeechMaker:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raydub.errors import Code, InputError
-from tts.fit import Fit, Fitter
-from tts.placement import ENDLESS, Placement, Policy, Speak, TimingLimits
-from tts.types import Segment
+from raydub.tts.fit import Fit, Fitter
+from raydub.tts.placement import ENDLESS, Placement, Policy, Speak, TimingLimits
+from raydub.tts.types import Segment
 
 
 class Untimed:

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from raydub.errors import Code, InputError
-from tts.engines.base import Engine
-from tts.languages import Tag, distance, parse
-from tts.types import Voice
+from raydub.tts.engines.base import Engine
+from raydub.tts.languages import Tag, distance, parse
+from raydub.tts.types import Voice
 
 _SHOW = "`raydub voices` shows all"
 

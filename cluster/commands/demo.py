@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json, set_up_logging
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json, set_up_logging
 from raydub.errors import Code, DependencyError
 from raydub.places import WORK_FOLDER
 
 if TYPE_CHECKING:
-    from manifests.job import Job
+    from raydub.manifests.job import Job
 
 _COLUMNS = 6
 
@@ -30,8 +30,8 @@ def demo(
 ) -> int:
     """Dub a public-domain portrait into two languages and show where the videos and the before/after sheet are."""
     set_up_logging(verbose)
-    from cluster.manifest import load_manifest
-    from cluster.runner import RunRequest, run_jobs
+    from raydub.cluster.manifest import load_manifest
+    from raydub.cluster.runner import RunRequest, run_jobs
 
     started = time.monotonic()
     asked = load_manifest(_sample() / "jobs.jsonl", output, {})
@@ -68,8 +68,8 @@ def demo(
 def _own_earlier(jobs: Sequence[Job], work_dir: Path) -> None:
     """What the demo made with another work folder may be replaced with this one too."""
     from raydub.identity import identify
+    from raydub.stages.output import may_replace, note_made
     from raydub.store import Store
-    from stages.output import may_replace, note_made
 
     store = Store(work_dir)
     earlier = [Store(folder) for folder in work_dir.parent.glob(f"{WORK_FOLDER}*") if folder != work_dir]
@@ -79,8 +79,8 @@ def _own_earlier(jobs: Sequence[Job], work_dir: Path) -> None:
 
 
 def _check_sheets(jobs: Sequence[Job]) -> None:
-    from cluster.written import check_own, check_written, inputs_of
-    from media.marked import is_marked
+    from raydub.cluster.written import check_own, check_written, inputs_of
+    from raydub.media.marked import is_marked
 
     inputs = inputs_of(jobs)
     for job in jobs:
@@ -102,8 +102,8 @@ def _sample() -> Path:
 
 
 def _sheet(video: str, dubbed: Path) -> Path:
-    from cluster.sheet import contact_sheet, spread
-    from media.probe import probe_video
+    from raydub.cluster.sheet import contact_sheet, spread
+    from raydub.media.probe import probe_video
 
     source, made = probe_video(video), probe_video(str(dubbed))
     frames = spread(made.n_frames, _COLUMNS)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK
 
 
@@ -18,7 +18,7 @@ def doctor(
 ) -> int:
     """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 when something needed is
     missing."""
-    from cluster.checks import all_checks
+    from raydub.cluster.checks import all_checks
 
     found = []
     for check in all_checks(start_ray):

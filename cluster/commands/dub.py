@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
-from cluster.output import command, say, say_json, set_up_logging, show_error, warn
+from raydub.cluster.commands import options
+from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.output import command, say, say_json, set_up_logging, show_error, warn
 from raydub.errors import EXIT_USAGE
 
 
@@ -58,10 +58,10 @@ def dub(
     options.accept_licences(accept_license)
     options.allow_fetching(allow_scheme, allow_private)
     options.use_command(tts_command)
-    from cluster.runner import RunRequest, run_jobs
-    from manifests.naming import check_stem
-    from manifests.read import check_rows
-    from pipeline.progress import lines_of
+    from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.naming import check_stem
+    from raydub.manifests.read import check_rows
+    from raydub.pipeline.progress import lines_of
 
     root = output.absolute().parent
     row: dict[str, Any] = {"video": video, "audio": audio, "script": script, "output": output.name}

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json
 
 app = typer.Typer(
     help="Extract frames, or remove those without a face.",
@@ -32,8 +32,8 @@ def extract(
     as_json: options.AsJson = False,
 ) -> int:
     """Write frames of a video as numbered pictures."""
-    from cluster.written import check_folder_written, source
-    from stages.clean import extract_frames
+    from raydub.cluster.written import check_folder_written, source
+    from raydub.stages.clean import extract_frames
 
     check_folder_written("output", output, (f".{form}",), source("the video", video))
     found = extract_frames(video, str(output), start=start, stop=stop, every=every, form=form)
@@ -55,8 +55,8 @@ def clean(
     as_json: options.AsJson = False,
 ) -> int:
     """Remove the frames in which no face is seen. The sound is left out: it would not fit any more."""
-    from cluster.written import check_folder_written, check_written, source
-    from stages.clean import VIDEOS, clean_frames
+    from raydub.cluster.written import check_folder_written, check_written, source
+    from raydub.stages.clean import VIDEOS, clean_frames
 
     inputs = source("the video", video)
     if output.suffix.lower() in VIDEOS:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json, show_error, warn
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json, show_error, warn
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, Code, DependencyError, RaydubError, UsageError
 
 if TYPE_CHECKING:
-    from models.catalogue import Entry
+    from raydub.models.catalogue import Entry
 
 app = typer.Typer(
     help="Weights: list, download, verify, import.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -25,10 +25,10 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Na
 @command
 def list_weights(as_json: options.AsJson = False) -> int:
     """Show every file of the catalogue, those that were imported, and which of them are here."""
-    from models.catalogue import ENTRIES, LICENCES, custom_entries
-    from models.store.consent import consent_for
-    from models.store.folders import weights_folders
-    from models.store.seen import look
+    from raydub.models.catalogue import ENTRIES, LICENCES, custom_entries
+    from raydub.models.store.consent import consent_for
+    from raydub.models.store.folders import weights_folders
+    from raydub.models.store.seen import look
 
     rows: list[dict[str, Any]] = []
     for entry in (*ENTRIES, *custom_entries()):
@@ -86,9 +86,9 @@ def pull(
 ) -> int:
     """Download weights, resuming where an earlier download stopped. Proxies, RAYDUB_MIRROR (a server that is asked
     first) and RAYDUB_OFFLINE come from the environment. Exit code 3 when one could not be had."""
-    from cluster.downloads import showing
-    from models.store.consent import remember
-    from models.store.pull import pull as fetch
+    from raydub.cluster.downloads import showing
+    from raydub.models.store.consent import remember
+    from raydub.models.store.pull import pull as fetch
 
     asked = _asked(names, feature)
     if not asked:
@@ -117,9 +117,9 @@ def pull(
 def verify(names: Names = None, as_json: options.AsJson = False) -> int:
     """Hash the files that are here anew; without names, all of them. Exit code 3 when one is absent or not what it
     should be."""
-    from models.catalogue import ENTRIES, custom_entries
-    from models.store.folders import find_file
-    from models.store.state import digest_of
+    from raydub.models.catalogue import ENTRIES, custom_entries
+    from raydub.models.store.folders import find_file
+    from raydub.models.store.state import digest_of
 
     asked = _asked(names, None)
     done: list[dict[str, Any]] = []
@@ -146,8 +146,8 @@ def verify(names: Names = None, as_json: options.AsJson = False) -> int:
 @command
 def path(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of `raydub models list`.")]) -> int:
     """Print where a file is, after a check; nothing is downloaded. Exit code 3 when it is not here."""
-    from models.catalogue import get
-    from models.store.locate import present
+    from raydub.models.catalogue import get
+    from raydub.models.store.locate import present
 
     entry = get(name)
     found = present(entry)
@@ -172,7 +172,7 @@ def import_weights(
 ) -> int:
     """Bring in a file of your own: known by its digest, or kept as custom. Custom pickles become safetensors; nothing
     in them is run."""
-    from models.store.importing import import_file
+    from raydub.models.store.importing import import_file
 
     entry, place = import_file(file, as_name=as_name, to_name=to_name)
     if as_json:
@@ -190,8 +190,8 @@ def accept(
     licence: Annotated[str, typer.Argument(metavar="LICENCE", help="Name of a licence of `raydub models list`.")],
 ) -> int:
     """Accept a licence on this machine from now on."""
-    from models.catalogue import LICENCES
-    from models.store.consent import remember
+    from raydub.models.catalogue import LICENCES
+    from raydub.models.store.consent import remember
 
     terms = LICENCES[_licence(licence)]
     place = remember(terms.name)
@@ -201,7 +201,7 @@ def accept(
 
 
 def _asked(names: Sequence[str] | None, features: Sequence[str] | None) -> list[Entry]:
-    from models.catalogue import SETS, get, nearest
+    from raydub.models.catalogue import SETS, get, nearest
 
     wanted = list(names or ())
     for feature in features or ():
@@ -215,7 +215,7 @@ def _asked(names: Sequence[str] | None, features: Sequence[str] | None) -> list[
 
 
 def _licence(name: str) -> str:
-    from models.catalogue import LICENCES, nearest
+    from raydub.models.catalogue import LICENCES, nearest
 
     needed = [licence.name for licence in LICENCES.values() if licence.consent]
     if name in needed:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.output import JSON_HELP
-from media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
-from pipeline.engines import LICENCE_VARIABLE
+from raydub.cluster.output import JSON_HELP
 from raydub.errors import Code, UsageError
+from raydub.media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
+from raydub.pipeline.engines import LICENCE_VARIABLE
 from raydub.places import WORK_FOLDER
-from tts.engines.find import COMMAND_VARIABLE
+from raydub.tts.engines.find import COMMAND_VARIABLE
 
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV or Parquet file, one job per row.")]
 OutputRoot = Annotated[
@@ -158,7 +158,7 @@ def chosen(
     fields |= {"engine": engine} if engine is not None else {}
     fields |= {"overwrite": "true"} if overwrite else {}
     if model is not None:
-        from manifests.weights import is_path
+        from raydub.manifests.weights import is_path
 
         fields["model"] = os.path.abspath(model) if is_path(model, Path.cwd()) else model
     fields |= {"restore": restore} if restore is not None else {}

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json, show_error
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json, show_error
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, RaydubError
 
 
@@ -30,9 +30,9 @@ def plan(
 ) -> int:
     """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 when a row could not
     run. Inputs at web addresses are not fetched for it."""
-    from cluster.manifest import load_manifest
-    from manifests.paths import is_remote
-    from pipeline.plan import Estimate, estimate
+    from raydub.cluster.manifest import load_manifest
+    from raydub.manifests.paths import is_remote
+    from raydub.pipeline.plan import Estimate, estimate
 
     options.allow_fetching(allow_scheme, allow_private)
     asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
-from cluster.output import command, say, say_json, set_up_logging
+from raydub.cluster.commands import options
+from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.output import command, say, say_json, set_up_logging
 
 
 @command
@@ -56,9 +56,9 @@ def run(
     options.accept_licences(accept_license)
     options.allow_fetching(allow_scheme, allow_private)
     options.use_command(tts_command)
-    from cluster.manifest import load_manifest
-    from cluster.runner import RunRequest, run_jobs
-    from manifests.naming import check_stem, results_name
+    from raydub.cluster.manifest import load_manifest
+    from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.naming import check_stem, results_name
 
     speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
     asked = load_manifest(
@@ -135,7 +135,7 @@ def show_report(report: Any, as_json: bool) -> None:
 
 
 def _unchanged(report: Any) -> list[str]:
-    from pipeline.progress import unchanged
+    from raydub.pipeline.progress import unchanged
 
     return [result.id for result in report.results if unchanged(result)]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.output import JSON_HELP, command, say, say_json, warn
+from raydub.cluster.output import JSON_HELP, command, say, say_json, warn
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, Code, UsageError
 
 if TYPE_CHECKING:
-    from cluster.jobs import Outcome
+    from raydub.cluster.jobs import Outcome
 
 
 @command
@@ -36,9 +36,9 @@ def submit(
 ) -> int:
     """Run a manifest on a cluster through Ray Jobs."""
     if check and Path(manifest).exists():
-        from cluster.commands import options
-        from cluster.manifest import load_manifest
-        from cluster.output import show_error
+        from raydub.cluster.commands import options
+        from raydub.cluster.manifest import load_manifest
+        from raydub.cluster.output import show_error
 
         said = run_options([manifest, *(arguments or [])])
         options.allow_fetching(said["allow_scheme"], said["allow_private"])
@@ -53,7 +53,7 @@ def submit(
             if as_json:
                 say_json({"error": asked.errors[0].to_dict()})
             return EXIT_USAGE
-    from cluster import jobs
+    from raydub.cluster import jobs
 
     client = jobs.connect(address)
     path = str(Path(manifest).absolute()) if Path(manifest).exists() else manifest
@@ -95,7 +95,7 @@ def _tell(job_id: str, found: Outcome, logs: str) -> None:
 def run_options(arguments: Sequence[str]) -> Mapping[str, Any]:
     """What `raydub run` would understand by these arguments, by the names of its parameters. Raises UsageError
     FIELD_VALUE for what it would refuse."""
-    from cluster.commands.run import run
+    from raydub.cluster.commands.run import run
 
     app = typer.Typer(add_completion=False)
     app.command("run")(run)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_OK, Code, UsageError
 
 
@@ -22,17 +22,17 @@ def timeline(
     as_json: options.AsJson = False,
 ) -> int:
     """Show the frames that each line of a script changed on each face, from the records in the work folder."""
-    from pipeline.timeline import load_timeline
+    from raydub.pipeline.timeline import load_timeline
 
     if output is not None and output.suffix.lower() != ".png":
         raise UsageError(Code.OUTPUT_FORMAT, f"{output} is no .png", hint="name the picture something.png")
     if output is not None:
-        from cluster.written import check_written, source
+        from raydub.cluster.written import check_written, source
 
         check_written({"output": output}, source("the results manifest", results))
     found = load_timeline(_folder(results, job))
     if output is not None:
-        from cluster.plot import draw_timeline
+        from raydub.cluster.plot import draw_timeline
 
         draw_timeline(found, output, begin, end)
     speech = found.plan.job.speech
@@ -73,7 +73,7 @@ def _say_table(rows: list[dict[str, Any]], outside: dict[str, int], names: list[
 def _folder(results: Path, job: str | None) -> str:
     if results.is_dir():
         return str(results)
-    from manifests.results import read_results
+    from raydub.manifests.results import read_results
 
     try:
         found = [row for row in read_results(results) if row.job_dir and (job is None or row.id == job)]

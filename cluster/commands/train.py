@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json, set_up_logging, warn
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json, set_up_logging, warn
 from raydub.errors import Code, InputError, UsageError
 
 _OUTPUT = Path("mouth.safetensors")
@@ -45,8 +45,9 @@ def train(
         hint = "name it something.safetensors"
         raise UsageError(Code.FIELD_VALUE, f"{output.name!r} is no weights file", field="output", hint=hint)
     _check_written(clips, output, report)
-    from models.mouth.train.recipe import FitConfig, TrainConfig
-    from models.mouth.train.recipe import train as run_recipe
+    from raydub.models.mouth.train.fit import FitConfig
+    from raydub.models.mouth.train.recipe import TrainConfig
+    from raydub.models.mouth.train.recipe import train as run_recipe
 
     with tempfile.TemporaryDirectory(prefix="raydub-train-") as scratch:
         config = TrainConfig(
@@ -78,7 +79,7 @@ def train(
 
 
 def _check_written(clips: Path, output: Path, report: Path | None) -> None:
-    from cluster.written import check_own, check_written
+    from raydub.cluster.written import check_own, check_written
     from raydub.places import Inputs
 
     inputs = Inputs()

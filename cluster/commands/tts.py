@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json, set_up_logging, show_error, warn
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json, set_up_logging, show_error, warn
 from raydub.errors import EXIT_OK, Code, UsageError
 
 _SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus")
@@ -77,7 +77,7 @@ def tts(
 
 def _job(row: dict[str, Any], scratch: Path) -> Any:
     """The job of a row whose output nobody will write, hence in a folder where it is in nobody's way."""
-    from manifests.read import check_rows
+    from raydub.manifests.read import check_rows
 
     asked = check_rows([(1, row)], Path.cwd(), scratch)
     for problem in asked.errors:
@@ -90,23 +90,23 @@ def _job(row: dict[str, Any], scratch: Path) -> Any:
 
 
 def _check_written(job: Any, output: Path, report: Path, with_video: bool, work_dir: Path | None) -> None:
-    from cluster.written import check_written, inputs_of
+    from raydub.cluster.written import check_written, inputs_of
 
     read = job if with_video else job.model_copy(update={"video": job.script})
     check_written({"output": output, "report": report}, inputs_of([read]), work_dir)
 
 
 def _check_beside(report: Path) -> None:
-    from cluster.written import check_own
-    from tts.report import is_report
+    from raydub.cluster.written import check_own
+    from raydub.tts.report import is_report
 
     check_own("report", report, is_report)
 
 
 def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
-    from tts.engines.find import check_engine
-    from tts.shape import Shape
-    from tts.track import SpeechMaker
+    from raydub.tts.engines.find import check_engine
+    from raydub.tts.shape import Shape
+    from raydub.tts.track import SpeechMaker
 
     check_engine(job.options.tts)
     maker = SpeechMaker()
@@ -123,8 +123,8 @@ def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
 def _published(made: Any, output: Path, report: Path, script: str | None) -> dict[str, Any]:
     """The sound in the form that its name asks for, and the report beside it; returns what the report says. script:
     what the report is to name, None for a text."""
-    from media.sound_file import convert_sound
     from raydub.files import discard, publish, temp_beside, write_atomic
+    from raydub.media.sound_file import convert_sound
 
     temp = temp_beside(output)
     try:

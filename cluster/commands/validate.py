@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.commands import options
-from cluster.output import command, say, say_json, show_error
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json, show_error
 from raydub.errors import EXIT_OK, EXIT_USAGE, RaydubError
 
 if TYPE_CHECKING:
-    from manifests.job import Job
+    from raydub.manifests.job import Job
 
 
 @command
@@ -26,7 +26,7 @@ def validate(
     as_json: options.AsJson = False,
 ) -> int:
     """Check every row of a manifest, and its scripts, and report all that is wrong. Exit code 2 when a row is bad."""
-    from cluster.manifest import load_manifest
+    from raydub.cluster.manifest import load_manifest
 
     options.allow_fetching(allow_scheme, allow_private)
     asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
@@ -47,9 +47,9 @@ def _script_errors(job: Job) -> list[RaydubError]:
     """What is wrong with a job's script, or its speech engine; scripts at web addresses are not looked at."""
     if job.script is None:
         return []
-    from manifests.paths import is_remote
-    from tts.engines.find import check_engine
-    from tts.scripts.read import read_script
+    from raydub.manifests.paths import is_remote
+    from raydub.tts.engines.find import check_engine
+    from raydub.tts.scripts.read import read_script
 
     try:
         check_engine(job.options.tts)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import options
-from cluster.output import command, say, say_json
+from raydub.cluster.commands import options
+from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, DependencyError, RaydubError
 
 
@@ -23,8 +23,8 @@ def voices(
     as_json: options.AsJson = False,
 ) -> int:
     """List speech engines and their voices. Exit code 3 when the engine that was named cannot be used."""
-    from tts.engines.find import engine_names
-    from tts.voices import speaks
+    from raydub.tts.engines.find import engine_names
+    from raydub.tts.voices import speaks
 
     options.use_command(tts_command)
     rows: list[dict[str, Any]] = []
@@ -46,14 +46,14 @@ def voices(
             note = "  ".join(filter(None, (row["gender"], row["note"])))
             tags = ", ".join(row["languages"]) or "any language"
             say(f"{row['engine']:<9}{row['voice']:<28}{tags:<22}{note}".rstrip())
-        for error in absent:
-            say(f"{error.message}: {error.hint}")
+        for one in absent:
+            say(f"{one.message}: {one.hint}")
     return EXIT_DEPENDENCY if absent and tts is not None else EXIT_OK
 
 
 def _of(name: str) -> list[dict[str, Any]]:
-    from tts.engines.find import check_engine
-    from tts.engines.host import HostedEngine
+    from raydub.tts.engines.find import check_engine
+    from raydub.tts.engines.host import HostedEngine
 
     check_engine(name)
     engine = HostedEngine(name)

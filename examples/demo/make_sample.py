@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tts.engines.host import HostedEngine
-from tts.voices import find_voice
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.voices import find_voice
 
 HERE = Path(__file__).resolve().parent
 RATE = 25

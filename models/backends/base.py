@@ -13,7 +13,7 @@ import numpy.typing as npt
 from raydub.errors import Code, DependencyError, UsageError
 
 if TYPE_CHECKING:
-    from models.wav2lip import Wav2Lip
+    from raydub.models.wav2lip import Wav2Lip
 
 BackendName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -51,10 +51,10 @@ def make_backend(
     """
     name, kind = resolve(device, backend, precision)
     if name == "openvino":
-        from models.backends.openvino_cpu import OpenVinoBackend
+        from raydub.models.backends.openvino_cpu import OpenVinoBackend
 
         return OpenVinoBackend(network, kind, threads)
-    from models.backends.torch_any import TorchBackend
+    from raydub.models.backends.torch_any import TorchBackend
 
     return TorchBackend(network, device, kind, threads)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.wav2lip import FACE, Block, Wav2Lip
+from raydub.models.wav2lip import FACE, Block, Wav2Lip
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.wav2lip import FACE, Wav2Lip
+from raydub.models.wav2lip import FACE, Wav2Lip
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -16,9 +16,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from models.mouth.embedded import EMBEDDED, LICENCE
-from models.mouth.network import Ensemble, NetworkConfig, build
 from raydub.errors import Code, DependencyError
+from raydub.models.mouth.embedded import EMBEDDED, LICENCE
+from raydub.models.mouth.network import Ensemble, NetworkConfig, build
 
 F32 = npt.NDArray[np.float32]
 __all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics"]

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.load import layout_error
-from models.restore import vqgan
-from models.restore.keys import count
-from models.restore.rows import Rows
+from raydub.models.load import layout_error
+from raydub.models.restore import vqgan
+from raydub.models.restore.keys import count
+from raydub.models.restore.rows import Rows
 
 WANTED = "a CodeFormer for restoration"
 HEADS = 8

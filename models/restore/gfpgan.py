@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.load import layout_error
-from models.restore.keys import count
-from models.restore.rows import Rows
-from models.restore.stylegan import SLOPE, StyleDecoder, double
+from raydub.models.load import layout_error
+from raydub.models.restore.keys import count
+from raydub.models.restore.rows import Rows
+from raydub.models.restore.stylegan import SLOPE, StyleDecoder, double
 
 WANTED = "a GFPGAN of the clean architecture (v1.3, v1.4)"
 

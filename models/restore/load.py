@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.load import layout_error
-from models.restore import codeformer, gfpgan
+from raydub.models.load import layout_error
+from raydub.models.restore import codeformer, gfpgan
 
 _MARKS = {"stylegan_decoder.": "gfpgan", "fuse_convs_dict.": "codeformer", "quantize.": "codeformer"}
 

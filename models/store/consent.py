@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, cast
 
-from models.store.folders import read_json, storage_errors, weights_folders, write_json
 from raydub.errors import DependencyError
+from raydub.models.store.folders import read_json, storage_errors, weights_folders, write_json
 from raydub.regular import open_regular
 
 ACCEPT_VARIABLE = "RAYDUB_ACCEPT_LICENSE"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from models.store.folders import read_json, write_json
-from models.verdict import no_weights
 from raydub import __version__
+from raydub.models.store.folders import read_json, write_json
+from raydub.models.verdict import no_weights
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -17,14 +17,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models import catalogue
-from models.catalogue import Entry
-from models.load import check_file, is_safetensors, load_state
-from models.store.folders import own_folder, storage_errors
-from models.store.state import CUSTOM, NAME, custom_note, digest_of, write_note
-from models.verdict import no_weights
 from raydub.errors import Code, DependencyError, UsageError
 from raydub.files import publish, temp_beside
+from raydub.models import catalogue
+from raydub.models.catalogue import Entry
+from raydub.models.load import check_file, is_safetensors, load_state
+from raydub.models.store.folders import own_folder, storage_errors
+from raydub.models.store.state import CUSTOM, NAME, custom_note, digest_of, write_note
+from raydub.models.verdict import no_weights
 from raydub.places import same_place
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.catalogue import Entry, find, licence_and_consent, refuse_denied, way_out
-from models.load import check_file, sha256_of
-from models.store.folders import find_file
-from models.store.state import digest_of
 from raydub.errors import Code, DependencyError
+from raydub.models.catalogue import Entry, find, licence_and_consent, refuse_denied, way_out
+from raydub.models.load import check_file, sha256_of
+from raydub.models.store.folders import find_file
+from raydub.models.store.state import digest_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def locate(model: str | Path, *, accepted: Collection[str] = ()) -> Located:
     licence, consent = licence_and_consent(entry.sha256, accepted)
     here = present(entry)
     if here is None or any(present(companion) is None for companion in entry.companions):
-        from models.store.pull import pull
+        from raydub.models.store.pull import pull
 
         here = pull(entry, accepted=accepted)
     return Located(here, here.name, entry.sha256, licence, consent)

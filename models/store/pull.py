@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.catalogue import Entry, licence_of
-from models.store.fetch import Absent, Partial, Passing, Progress, Wrong, fetch
-from models.store.folders import OFFLINE_VARIABLE, find_file, offline, own_folder, storage_errors
-from models.store.state import digest_of, write_note
 from raydub.errors import Code, DependencyError
 from raydub.files import publish
+from raydub.models.catalogue import Entry, licence_of
+from raydub.models.store.fetch import Absent, Partial, Passing, Progress, Wrong, fetch
+from raydub.models.store.folders import OFFLINE_VARIABLE, find_file, offline, own_folder, storage_errors
+from raydub.models.store.state import digest_of, write_note
 
 if TYPE_CHECKING:
     from requests import Session

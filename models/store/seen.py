@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from models.catalogue import Entry
-from models.store.folders import find_file, weights_folders
-from models.store.state import custom_note, note_of
+from raydub.models.catalogue import Entry
+from raydub.models.store.folders import find_file, weights_folders
+from raydub.models.store.state import custom_note, note_of
 
 _USABLE = ("here", "unverified", "custom")
 

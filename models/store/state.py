@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.store.folders import read_json, weights_folders, write_json
 from raydub.errors import StageError
 from raydub.identity import Seen, backdate, identify, look_of
+from raydub.models.store.folders import read_json, weights_folders, write_json
 
 CUSTOM = "custom"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,79}")

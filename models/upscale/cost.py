@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.upscale.rrdb import UNSHUFFLE, todays_names
+from raydub.models.upscale.rrdb import UNSHUFFLE, todays_names
 
 _FOUR, _SIXTEEN = ("conv_up1.weight",), ("conv_up2.weight", "conv_hr.weight", "conv_last.weight")
 

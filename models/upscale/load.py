@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.load import layout_error
-from models.upscale.rrdb import RRDBNet, RrdbSize, rrdb_size, todays_names
-from models.upscale.srvgg import SRVGGNetCompact, SrvggSize, srvgg_size
+from raydub.models.load import layout_error
+from raydub.models.upscale.rrdb import RRDBNet, RrdbSize, rrdb_size, todays_names
+from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize, srvgg_size
 
 # Pixels of the body's resolution. The compact networks get their whole reach (34 and 18 pixels), which makes tiles
 # exact whatever is in the picture; with 24, stripes at the limit of resolution differed by 2/255 (bench/NOTES.md).

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.load import layout_error
+from raydub.models.load import layout_error
 
 Shapes = dict[str, tuple[int, ...]]
 

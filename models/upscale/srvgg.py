@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.load import layout_error
+from raydub.models.load import layout_error
 
 Shapes = dict[str, tuple[int, ...]]
 

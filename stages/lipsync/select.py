@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from manifests.options import lip_engine
 from raydub.errors import Code, UsageError
-from stages.engine import LipEngine
+from raydub.manifests.options import lip_engine
+from raydub.stages.engine import LipEngine
 
 EngineName = Literal["auto", "wav2lip", "warp"]
 
@@ -35,7 +35,7 @@ def make_engine(
     """
     chosen = lip_engine(name, model)
     if chosen == "warp":
-        from stages.lipsync.warp import WarpEngine
+        from raydub.stages.lipsync.warp import WarpEngine
 
         return WarpEngine(None if model is None else str(model), mel_offset_frames)
     if chosen != "wav2lip":
@@ -49,7 +49,7 @@ def make_engine(
             field="model",
             hint="--model PATH, or engine warp, which brings its own weights",
         )
-    from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+    from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
 
     return Wav2LipEngine(
         Wav2LipOptions(

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from media.frames import Frame
-from media.yuv import to_bgr
 from raydub.errors import Code, StageError
-from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
-from stages.lipsync.warp_edges import refine
-from stages.lipsync.warp_field import field_of, region_of, warp
-from stages.lipsync.warp_inside import Inside, best_inside, draw_inside, light_of, show_inside
-from stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
-from stages.types import F32, FaceItems
+from raydub.media.frames import Frame
+from raydub.media.yuv import to_bgr
+from raydub.stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
+from raydub.stages.lipsync.warp_edges import refine
+from raydub.stages.lipsync.warp_field import field_of, region_of, warp
+from raydub.stages.lipsync.warp_inside import Inside, best_inside, draw_inside, light_of, show_inside
+from raydub.stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
+from raydub.stages.types import F32, FaceItems
 
 if TYPE_CHECKING:
-    from models.mouth.infer import MouthShapes
+    from raydub.models.mouth.infer import MouthShapes
 
 SAMPLES = 24  # frames of the source looked at in prepare
 CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
@@ -54,7 +54,7 @@ class WarpEngine:
 
     def weights(self) -> tuple[WeightsRecord, ...]:
         """The mouth-shape network's record."""
-        from models.mouth.infer import EMBEDDED, LICENCE
+        from raydub.models.mouth.infer import EMBEDDED, LICENCE
 
         shapes = self._load()
         licence = LICENCE if self.model is None else "own weights"
@@ -66,7 +66,7 @@ class WarpEngine:
 
     def _load(self) -> MouthShapes:
         if self._shapes is None:
-            from models.mouth.infer import MouthShapes
+            from raydub.models.mouth.infer import MouthShapes
 
             self._shapes = MouthShapes.load(self.model)
         return self._shapes

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.lipsync.warp_shape import HALF_WIDTH, Axes, LipCurves, LipMove
-from stages.types import F32, U8
+from raydub.stages.lipsync.warp_shape import HALF_WIDTH, Axes, LipCurves, LipMove
+from raydub.stages.types import F32, U8
 
 BELOW_JAW = 0.45  # face units below the jaw line where the movement has died out
 SIDE_FADE = 0.22  # face units over which the region fades at its sides

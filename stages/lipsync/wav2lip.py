@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from media.frames import Frame
-from media.yuv import to_bgr
 from raydub.errors import Code, UsageError
-from stages.crop import CROP, even_box, pixel_box
-from stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
-from stages.mask import mouth_alpha
-from stages.types import F32, U8, FaceItems
+from raydub.media.frames import Frame
+from raydub.media.yuv import to_bgr
+from raydub.stages.crop import CROP, even_box, pixel_box
+from raydub.stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
+from raydub.stages.mask import mouth_alpha
+from raydub.stages.types import F32, U8, FaceItems
 
 if TYPE_CHECKING:
-    from models.store.locate import Located
-    from stages.batching import FixedBatches
+    from raydub.models.store.locate import Located
+    from raydub.stages.batching import FixedBatches
 
 # Measured with bench/network.py: larger batches gain nothing on a CPU and fill the last batch of a chunk with more
 # nothing; a GPU needs more rows to be busy.
@@ -71,7 +71,7 @@ class Wav2LipEngine:
         return (WeightsRecord(found.name, found.sha256, found.licence, found.consent),)
 
     def _located(self) -> Located:
-        from models.store.locate import locate
+        from raydub.models.store.locate import locate
 
         return locate(self.options.checkpoint, accepted=self.options.accepted)
 
@@ -80,10 +80,10 @@ class Wav2LipEngine:
         weights(), and as models.backends.base.make_backend."""
         if self._batches is not None and self._device == device:
             return
-        from models.backends.base import make_backend
-        from models.load import load_state
-        from models.wav2lip import from_state
-        from stages.batching import FixedBatches
+        from raydub.models.backends.base import make_backend
+        from raydub.models.load import load_state
+        from raydub.models.wav2lip import from_state
+        from raydub.stages.batching import FixedBatches
 
         found = self._located()
         network = from_state(load_state(found.path), found.name)
@@ -102,7 +102,7 @@ class Wav2LipEngine:
 
     def hears(self, rate: Fraction) -> tuple[int, int]:
         """See LipEngine: the published window, moved by mel_offset_frames."""
-        from models.mel import WINDOW
+        from raydub.models.mel import WINDOW
 
         return reach_of(0, WINDOW, self.options.mel_offset_frames, rate)
 
@@ -112,7 +112,7 @@ class Wav2LipEngine:
             raise RuntimeError("infer before load")
         if len(items) == 0:
             return {"patches": np.zeros((0, CROP, CROP, 3), np.uint8)}
-        from models.mel import mel_windows
+        from raydub.models.mel import mel_windows
 
         sounds = mel_windows(speech.mel, items.frame, speech.rate, self.options.mel_offset_frames)
         return {"patches": self._batches.map(items.crops, sounds)}
@@ -138,7 +138,7 @@ class Wav2LipEngine:
 @functools.lru_cache(maxsize=8)
 def _check_network(path: str, digest: str) -> float:
     """Width of the network in the file; raises where it is none. Once per process and content."""
-    from models.load import load_state
-    from models.wav2lip import check_layout
+    from raydub.models.load import load_state
+    from raydub.models.wav2lip import check_layout
 
     return check_layout(load_state(path), Path(path).name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stages.types import F32
+from raydub.stages.types import F32
 
 F64 = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.engine import WeightsRecord
-from stages.restore.options import RestoreOptions
-from stages.types import U8
+from raydub.stages.engine import WeightsRecord
+from raydub.stages.restore.options import RestoreOptions
+from raydub.stages.types import U8
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,9 +63,9 @@ def find_weights(options: RestoreOptions) -> WeightsRecord:
 def load_network(options: RestoreOptions, device: str) -> tuple[TorchRestorer, int]:
     """(network on the device, side of its squares). Raises as find_weights, UsageError (FIELD_VALUE) for a precision
     that the device does not have, DependencyError (DEPENDENCY_MISSING) for an absent device."""
-    from models.backends.base import resolve
-    from models.load import load_state
-    from models.restore.load import load_restorer
+    from raydub.models.backends.base import resolve
+    from raydub.models.load import load_state
+    from raydub.models.restore.load import load_restorer
 
     _, precision = resolve(device, "torch", options.precision)
     found = _located(options)
@@ -74,7 +74,7 @@ def load_network(options: RestoreOptions, device: str) -> tuple[TorchRestorer, i
 
 
 def _located(options: RestoreOptions) -> Any:
-    from models.store.locate import locate
+    from raydub.models.store.locate import locate
 
     return locate(options.model, accepted=options.accepted)
 
@@ -82,7 +82,7 @@ def _located(options: RestoreOptions) -> Any:
 @functools.lru_cache(maxsize=8)
 def _check_layout(path: str, digest: str, name: str) -> None:
     """Once per process and content (the digest is only there to tell contents apart)."""
-    from models.load import load_state
-    from models.restore.load import check_restorer
+    from raydub.models.load import load_state
+    from raydub.models.restore.load import check_restorer
 
     check_restorer(load_state(path), name)

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from media.frames import Frame
-from media.yuv import add_bgr, to_bgr
-from stages.batching import FixedBatches
-from stages.engine import WeightsRecord
-from stages.finish import Shown, ShownFace
-from stages.restore.align import Aligned, align
-from stages.restore.area import area_alpha, area_box
-from stages.restore.network import find_weights, load_network
-from stages.restore.options import RestoreOptions
-from stages.restore.steady import REACH, Look, linked, steadied
-from stages.restore.warp import Warper, make_warper
-from stages.types import F32, U8
+from raydub.media.frames import Frame
+from raydub.media.yuv import add_bgr, to_bgr
+from raydub.stages.batching import FixedBatches
+from raydub.stages.engine import WeightsRecord
+from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.restore.align import Aligned, align
+from raydub.stages.restore.area import area_alpha, area_box
+from raydub.stages.restore.network import find_weights, load_network
+from raydub.stages.restore.options import RestoreOptions
+from raydub.stages.restore.steady import REACH, Look, linked, steadied
+from raydub.stages.restore.warp import Warper, make_warper
+from raydub.stages.types import F32, U8
 
 # Measured with bench/restore.py: on a CPU several faces at once are no faster than one after the other, and each takes
 # half a gigabyte more. On CUDA not measured yet.

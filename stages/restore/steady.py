@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stages.restore.align import five_points
-from stages.types import F32, U8
+from raydub.stages.restore.align import five_points
+from raydub.stages.types import F32, U8
 
 REACH = 2
 """Frames before and after that take part."""
@@ -65,7 +65,7 @@ def steadied(now: Look, around: Sequence[tuple[int, Look]], steady: float, devic
     if not around or steady <= 0:
         return total
     if device != "cpu":
-        from stages.restore.steady_torch import steadied_on
+        from raydub.stages.restore.steady_torch import steadied_on
 
         return steadied_on(device, now, around, steady)
     height, width = total.shape[:2]

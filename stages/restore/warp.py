@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from stages.restore.align import F64
-from stages.types import F32, U8
+from raydub.stages.restore.align import F64
+from raydub.stages.types import F32, U8
 
 if TYPE_CHECKING:
     import torch

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raydub.stages.track.raw import RawTracks
+from raydub.stages.types import Span
 from raydub.store import Store
-from stages.track.raw import RawTracks
-from stages.types import Span
 
 BLOCK = 60
 """Frames in a block; which `TrackConfig.every` must divide."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stages.track.chains import Chain
-from stages.track.config import FaceChoice
-from stages.track.embed import SAME_PERSON
-from stages.types import F32, I32, Bools, Span
+from raydub.stages.track.chains import Chain
+from raydub.stages.track.config import FaceChoice
+from raydub.stages.track.embed import SAME_PERSON
+from raydub.stages.types import F32, I32, Bools, Span
 
 VOTE = 12
 DWELL = 4

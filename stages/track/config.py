@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.faces import DetectorSpec, predictor_sha256, resolve_detector
 from raydub.errors import Code, UsageError
+from raydub.models.faces import DetectorSpec, predictor_sha256, resolve_detector
 from raydub.store import key_of
 
 TRACK_VERSION = 1

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.track.chains import GAP, SUPPORT, Chain, chains_of
-from stages.track.choose import DWELL, VOTE, choose, dense
-from stages.track.config import FaceChoice
-from stages.track.raw import RawTracks
-from stages.types import F32, I32, FaceTrack, Span
+from raydub.stages.track.chains import GAP, SUPPORT, Chain, chains_of
+from raydub.stages.track.choose import DWELL, VOTE, choose, dense
+from raydub.stages.track.config import FaceChoice
+from raydub.stages.track.raw import RawTracks
+from raydub.stages.types import F32, I32, FaceTrack, Span
 
 LARGEST = FaceChoice()
 

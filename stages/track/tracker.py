@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from media.frames import Frame
 from raydub.errors import Code, StageError
-from stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out, join
-from stages.track.config import TrackConfig
-from stages.track.detect import Detector, make_detector
-from stages.track.raw import FrameSource, RawTracks, SeenFrame, pack, see
-from stages.types import Span
+from raydub.media.frames import Frame
+from raydub.stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out, join
+from raydub.stages.track.config import TrackConfig
+from raydub.stages.track.detect import Detector, make_detector
+from raydub.stages.track.raw import FrameSource, RawTracks, SeenFrame, pack, see
+from raydub.stages.types import Span
 
 
 class Tracker:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stages.mask import face_outline, feather, soft_shape
-from stages.types import F32, U8
+from raydub.stages.mask import face_outline, feather, soft_shape
+from raydub.stages.types import F32, U8
 
 Box = tuple[int, int, int, int]
 

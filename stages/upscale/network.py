@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from raydub.errors import Code, StageError
-from stages.batching import FixedBatches
-from stages.types import U8
-from stages.upscale.options import TILE
-from stages.upscale.tiles import Tile, Tiling, tiling
+from raydub.stages.batching import FixedBatches
+from raydub.stages.types import U8
+from raydub.stages.upscale.options import TILE
+from raydub.stages.upscale.tiles import Tile, Tiling, tiling
 
 if TYPE_CHECKING:
-    from models.upscale.load import UpscaleSpec
+    from raydub.models.upscale.load import UpscaleSpec
 
 _log = logging.getLogger(__name__)
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from media.frames import Frame
-from media.yuv import blend_bgr, from_bgr, to_bgr
 from raydub.errors import Code, InputError
-from stages.engine import WeightsRecord
-from stages.finish import Shown, ShownFace
-from stages.types import U8
-from stages.upscale.faces import face_alpha, face_box, mixed, placed, region_of, resized, scaled
-from stages.upscale.options import UpscaleOptions, conflict, enlarged
+from raydub.media.frames import Frame
+from raydub.media.yuv import blend_bgr, from_bgr, to_bgr
+from raydub.stages.engine import WeightsRecord
+from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.types import U8
+from raydub.stages.upscale.faces import face_alpha, face_box, mixed, placed, region_of, resized, scaled
+from raydub.stages.upscale.options import UpscaleOptions, conflict, enlarged
 
 if TYPE_CHECKING:
-    from models.store.locate import Located
-    from models.upscale.load import UpscaleSpec
-    from stages.upscale.network import UpscaleNetwork
+    from raydub.models.store.locate import Located
+    from raydub.models.upscale.load import UpscaleSpec
+    from raydub.stages.upscale.network import UpscaleNetwork
 
 SIDES = (64, 8192)
 """Least and greatest side of what may be made, in pixels: H.264 ends at the greatest."""
@@ -63,10 +63,10 @@ class Upscaler:
         as models.backends.base.resolve for a device or a precision that is not there."""
         if self._network is not None and self._device == device:
             return
-        from models.backends.base import resolve
-        from models.load import load_state
-        from models.upscale.load import load_upscaler
-        from stages.upscale.network import UpscaleNetwork
+        from raydub.models.backends.base import resolve
+        from raydub.models.load import load_state
+        from raydub.models.upscale.load import load_upscaler
+        from raydub.stages.upscale.network import UpscaleNetwork
 
         _, precision = resolve(device, "torch", self.options.precision)
         model, *partner = self._files()
@@ -154,7 +154,7 @@ class Upscaler:
 
     def _files(self) -> list[Located]:
         """The model's file and, where it is mixed in, the partner's."""
-        from models.store.locate import locate
+        from raydub.models.store.locate import locate
 
         names = [
             self.options.model,
@@ -176,8 +176,8 @@ class Upscaler:
 @functools.lru_cache(maxsize=8)
 def _checked(path: str, name: str, sha256: str) -> UpscaleSpec:
     """What network is in the file; raises where it is none. Once per process and content."""
-    from models.load import load_state
-    from models.upscale.load import check_upscaler
+    from raydub.models.load import load_state
+    from raydub.models.upscale.load import check_upscaler
 
     return check_upscaler(load_state(path), name)
 

@@ -37,7 +37,7 @@ def make_clip(
 
 def make_speech(path: Path, seconds: float = 1.0, start: float = 1.0, language: str = "en") -> Path:
     """A piece of the sample's speech as a 16 kHz WAV."""
-    from media.audio import decode_speech
+    from raydub.media.audio import decode_speech
 
     samples = decode_speech(str(SAMPLE / f"speech_{language}.flac"))
     piece = samples[round(16000 * start) : round(16000 * (start + seconds))]

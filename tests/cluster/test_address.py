@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.session import on_loopback
-from media.writer import count_frames
+from raydub.cluster.session import on_loopback
+from raydub.media.writer import count_frames
 from tests.cluster.clips import make_clip, make_speech
 
 
@@ -42,7 +42,7 @@ def test_run_on_a_running_cluster(two_nodes: str, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "cluster.cli",
+        "raydub.cluster.cli",
         "run",
         str(tmp_path / "jobs.jsonl"),
         "--address",

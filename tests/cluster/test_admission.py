@@ -12,22 +12,22 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from cluster import where
-from cluster.admission import Admission, admit
-from cluster.cli import app
-from cluster.commands.run import show_report
-from cluster.request import RunReport, RunRequest
-from manifests.job import Job
-from manifests.options import Options
-from manifests.results import JobResult
-from pipeline.events import Planned
-from pipeline.finished import Finished
-from pipeline.locks import RunLock
-from pipeline.pools import Node
+from raydub.cluster import where
+from raydub.cluster.admission import Admission, admit
+from raydub.cluster.cli import app
+from raydub.cluster.commands.run import show_report
+from raydub.cluster.request import RunReport, RunRequest
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.results import JobResult
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.locks import RunLock
+from raydub.pipeline.pools import Node
+from raydub.stages.output import note_made
 from raydub.store import Store
-from stages.output import note_made
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -67,7 +67,7 @@ def finished_manifest(folder: Path, rows: int = 3) -> Path:
 def test_a_finished_manifest_loads_nothing_heavy_and_says_so(tmp_path: Path) -> None:
     manifest = finished_manifest(tmp_path)
     code = (
-        "import sys\nfrom cluster.cli import main\n"
+        "import sys\nfrom raydub.cluster.cli import main\n"
         f"sys.argv = ['raydub', 'run', {str(manifest)!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print('LOADED', [n for n in ('torch', 'ray', 'cv2', 'librosa', 'scipy', 'dlib') if n in sys.modules])\n"
@@ -86,7 +86,7 @@ def test_a_finished_manifest_loads_nothing_heavy_and_says_so(tmp_path: Path) -> 
 
 def test_without_a_standard_error_the_work_goes_on(tmp_path: Path) -> None:
     manifest = finished_manifest(tmp_path)
-    command = ["sh", "-c", 'exec "$0" -m cluster.cli run "$1" 2>&-', sys.executable, str(manifest)]
+    command = ["sh", "-c", 'exec "$0" -m raydub.cluster.cli run "$1" 2>&-', sys.executable, str(manifest)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing to do: 3 rows were finished before")
 
@@ -130,7 +130,7 @@ def test_outputs_of_another_run_are_left_alone(tmp_path: Path) -> None:
     """The other run is another process: to the kernel a process never disturbs itself."""
     output = tmp_path / "o.mp4"
     code = (
-        "import sys\nfrom pipeline.locks import RunLock\n"
+        "import sys\nfrom raydub.pipeline.locks import RunLock\n"
         f"lock = RunLock()\nlock.lock([{str(output)!r}])\n"
         "print('held', flush=True)\nsys.stdin.read()\n"
     )
@@ -192,7 +192,7 @@ def test_a_gpu_is_waited_for_and_then_missed(monkeypatch: pytest.MonkeyPatch) ->
     naps: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: float(sum(naps)), sleep=naps.append)
     monkeypatch.setattr(where, "time", clock)
-    monkeypatch.setattr("pipeline.nodes.nodes_now", lambda: {"a": Node(4.0, 1.0 if sum(naps) > 3 else 0.0)})
+    monkeypatch.setattr("raydub.pipeline.nodes.nodes_now", lambda: {"a": Node(4.0, 1.0 if sum(naps) > 3 else 0.0)})
     assert where._nodes(request(device="auto"), 0.0) == [Node(4.0)]
     assert where._nodes(request(device="cuda"), 30.0) == [Node(4.0, 1.0)]
     assert sum(naps) == 4.0

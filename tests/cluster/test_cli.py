@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
 from raydub import __version__
+from raydub.cluster.cli import app
 from raydub.errors import EXIT_DEPENDENCY, EXIT_SOME_FAILED, EXIT_USAGE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def write_manifest(path: Path, *rows: object) -> Path:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["doctor", "--help"]])
 def test_start_up_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys\nfrom cluster.cli import main\n"
+        "import sys\nfrom raydub.cluster.cli import main\n"
         f"sys.argv = ['raydub', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])\n"
@@ -89,7 +89,7 @@ def test_flags_fill_in_what_rows_leave_out(tmp_path: Path) -> None:
         {"video": "v.mp4", "audio": "a.wav", "output": "p.mp4", "crf": 30, "masking": ""},
     ]
     manifest = write_manifest(tmp_path / "m.jsonl", *rows)
-    from cluster.manifest import load_manifest
+    from raydub.cluster.manifest import load_manifest
 
     asked = load_manifest(manifest, tmp_path / "root", {"crf": "20", "masking": "always"})
     assert [(job.options.crf, job.options.masking) for job in asked.jobs] == [(20, "always"), (30, "always")]
@@ -121,12 +121,10 @@ def test_dub_with_a_bad_flag_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_bugs_show_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import cluster.manifest
-
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(cluster.manifest, "load_manifest", broken)
+    monkeypatch.setattr("raydub.cluster.manifest.load_manifest", broken)
     monkeypatch.delenv("RAYDUB_DEBUG", raising=False)
     result = invoke("validate", tmp_path / "m.jsonl")
     assert result.exit_code == EXIT_SOME_FAILED
@@ -148,7 +146,7 @@ def test_cluster_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no sound")
     manifest = write_manifest(tmp_path / "m.jsonl", {"video": "v.mp4", "audio": "a.wav", "output": "o.mp4"})
     # A process of its own: this one may be connected to a Ray already.
-    command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--address", "127.0.0.1:1"]
+    command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(manifest), "--address", "127.0.0.1:1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120, env=os.environ.copy())
     assert done.returncode == EXIT_DEPENDENCY
     assert "[E_CLUSTER_UNREACHABLE]" in done.stderr

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster import jobs
-from cluster.cli import app
-from cluster.commands.options import chosen
-from cluster.commands.submit import run_options
+from raydub.cluster import jobs
+from raydub.cluster.cli import app
+from raydub.cluster.commands.options import chosen
+from raydub.cluster.commands.submit import run_options
 from raydub.errors import Code, UsageError
 from tests.cluster.test_submit import Client
 

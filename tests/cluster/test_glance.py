@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from cluster.glance import Glance
-from manifests.job import Job
+from raydub.cluster.cli import app
+from raydub.cluster.glance import Glance
 from raydub.errors import Code
+from raydub.manifests.job import Job
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "ray", "cv2", "librosa", "scipy", "dlib", "openvino")
@@ -98,7 +98,7 @@ def test_when_all_are_wrong_nothing_is_started(how: list[str], files: Path) -> N
     ]
     (files / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code = (
-        "import sys\nfrom cluster.cli import main\n"
+        "import sys\nfrom raydub.cluster.cli import main\n"
         f"sys.argv = ['raydub', 'run', {str(files / 'm.jsonl')!r}, *{how!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 1, end.code\n"
         f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])\n"
@@ -148,7 +148,7 @@ def test_an_output_folder_without_leave_is_told_at_once(files: Path) -> None:
     drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
     more = ["dub", "--video", "v.mp4", "--audio", "a.wav", "-o", "shut/o.mp4", "--work-dir", "work"]
     done = subprocess.run(
-        [*(drop if os.geteuid() == 0 else []), sys.executable, "-m", "cluster.cli", *more],
+        [*(drop if os.geteuid() == 0 else []), sys.executable, "-m", "raydub.cluster.cli", *more],
         capture_output=True,
         text=True,
         cwd=files,

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 HEAD = """
 import json, sys
 import ray
-from cluster.session import on_loopback
+from raydub.cluster.session import on_loopback
 with on_loopback():
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
 from ray._private.worker import _global_node
@@ -65,7 +65,7 @@ def run(tmp_path: Path, address: str, **more: str) -> tuple[int, str, list[dict[
     (tmp_path / "a.mp4").write_bytes(b"x")
     (tmp_path / "a.wav").write_bytes(b"x")
     (tmp_path / "m.jsonl").write_text(json.dumps({"video": "a.mp4", "audio": "a.wav", "output": "o.mp4"}))
-    command = [sys.executable, "-m", "cluster.cli", "run", str(tmp_path / "m.jsonl"), "--address", address]
+    command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(tmp_path / "m.jsonl"), "--address", address]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=closed_environment(**more), capture_output=True, text=True, timeout=280
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from cluster.output import unforeseen
+from raydub.cluster.cli import app
+from raydub.cluster.output import unforeseen
 from raydub.errors import Code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ FULL = Path("/dev/full")
 def raydub(*arguments: str, cwd: Path = REPOSITORY, **more: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-m", "cluster.cli", *arguments],
+        [sys.executable, "-m", "raydub.cluster.cli", *arguments],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
         text=True,
         cwd=cwd,
@@ -92,7 +92,7 @@ def test_a_deleted_current_folder(arguments: list[str], tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     code = (
-        "import os, sys\nfrom cluster.cli import main\n"
+        "import os, sys\nfrom raydub.cluster.cli import main\n"
         f"os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})\nsys.argv = ['raydub', *{arguments!r}]\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120)

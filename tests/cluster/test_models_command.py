@@ -14,10 +14,10 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from models import catalogue
-from models.catalogue import Entry
+from raydub.cluster.cli import app
 from raydub.errors import Code, DependencyError
+from raydub.models import catalogue
+from raydub.models.catalogue import Entry
 from tests.kept import at_rest
 from tests.models.weights_server import Shelf, Shop, entry_for, open_shop, own_folder, weights
 
@@ -177,7 +177,7 @@ def test_import(folder: Path, tmp_path: Path, net: Entry) -> None:
 
 
 def test_doctor_says_what_is_here(folder: Path, tmp_path: Path, net: Entry) -> None:
-    from cluster import checks
+    from raydub.cluster import checks
 
     assert checks._weights().state == "note"
     (tmp_path / "download").write_bytes(CONTENT)
@@ -189,7 +189,7 @@ def test_doctor_says_what_is_here(folder: Path, tmp_path: Path, net: Entry) -> N
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from cluster.downloads import showing
+    from raydub.cluster.downloads import showing
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -206,7 +206,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_the_list_is_light(tmp_path: Path) -> None:
     heavy = ("torch", "ray", "cv2", "requests", "av", "numpy", "pyarrow")
     code = (
-        "import sys\nfrom cluster.cli import main\nsys.argv = ['raydub', 'models', 'list', '--json']\n"
+        "import sys\nfrom raydub.cluster.cli import main\nsys.argv = ['raydub', 'models', 'list', '--json']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
     )
@@ -221,7 +221,7 @@ def test_the_list_is_light(tmp_path: Path) -> None:
 def test_a_run_fetches_what_it_names_with_the_user_looking_on(
     folder: Path, shop: Shop, net: Entry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from cluster.downloads import fetch_absent
+    from raydub.cluster.downloads import fetch_absent
 
     with pytest.raises(DependencyError) as refused:
         fetch_absent(["net"])

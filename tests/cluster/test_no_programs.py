@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from media.mux import check_output
-from media.sound import sound_shape
+from raydub.media.mux import check_output
+from raydub.media.sound import sound_shape
 from tests.cluster.clips import make_clip, make_speech
 from tests.conftest import REPOSITORY
 
@@ -30,7 +30,7 @@ def hostile(folder: Path, then: str) -> Path:
 
 def raydub(path: str, *words: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", "cluster.cli", *map(str, words)]
+    command = [sys.executable, "-m", "raydub.cluster.cli", *map(str, words)]
     return subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=280)
 
 

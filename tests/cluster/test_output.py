@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.output import harmless, show_error
+from raydub.cluster.output import harmless, show_error
 from raydub.errors import Code, InputError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
+from raydub.cluster.cli import app
 from tests.cluster.clips import make_clip
 
 FILES = (
@@ -351,7 +351,7 @@ def test_weights_in_their_own_folder_are_not_imported_over_themselves(
 
 
 def test_the_sheet_of_the_demo_is_no_input_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cluster.commands import demo
+    from raydub.cluster.commands import demo
 
     (tmp_path / "d.png").write_text("a picture")
     (tmp_path / "s.wav").write_text("a sound")

@@ -13,13 +13,13 @@ from click.testing import Result
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from cluster.commands import demo
-from cluster.manifest import load_manifest
-from manifests.results import read_results
+from raydub.cluster.cli import app
+from raydub.cluster.commands import demo
+from raydub.cluster.manifest import load_manifest
 from raydub.identity import identify
+from raydub.manifests.results import read_results
+from raydub.stages.output import may_replace, note_made
 from raydub.store import Store
-from stages.output import may_replace, note_made
 from tests.cluster.clips import make_clip
 
 MINE = "my own notes\n"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster import ray_process
-from cluster.ray_process import RayProcess
-from cluster.request import RunRequest
-from manifests.results import JobResult
-from pipeline.driver import Driver
-from pipeline.steps import WorkSettings
+from raydub.cluster import ray_process
+from raydub.cluster.ray_process import RayProcess
+from raydub.cluster.request import RunRequest
 from raydub.errors import Code, DependencyError
+from raydub.manifests.results import JobResult
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.steps import WorkSettings
 from raydub.process import born
 from tests.pipeline.test_driver import make_job
 
@@ -25,9 +25,9 @@ HEAD = """
 import json, os, signal, subprocess, sys, time
 sys.path[:] = json.loads(sys.argv[2])
 from multiprocessing.connection import Connection
-from pipeline.child import Line, without_blob
-from pipeline.events import Assembled, Planned
-from pipeline.rows import pack
+from raydub.pipeline.child import Line, without_blob
+from raydub.pipeline.events import Assembled, Planned
+from raydub.pipeline.rows import pack
 connection = Connection(int(sys.argv[1]))
 hello = json.loads(connection.recv_bytes())
 line = Line(connection)

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import address
-from cluster.address import parsed, reachable
+from raydub.cluster import address
+from raydub.cluster.address import parsed, reachable
 from raydub.errors import EXIT_DEPENDENCY, Code, DependencyError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -251,7 +251,7 @@ def test_a_run_says_so_and_writes_results(tmp_path: Path, where: str) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"video": "a.mp4", "audio": "a.wav", "output": "o.mp4"}))
     with server(silent) as port:
         named = {"dead": f"127.0.0.1:{closed_port()}", "silent": f"127.0.0.1:{port}"}.get(where, where)
-        command = [sys.executable, "-m", "cluster.cli", "run", str(tmp_path / "m.jsonl"), "--address", named]
+        command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(tmp_path / "m.jsonl"), "--address", named]
         done = subprocess.run(
             command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
             timeout=60,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from manifests.results import read_results
-from media.probe import probe_speech, probe_video
-from media.writer import count_frames
+from raydub.cluster.cli import app
+from raydub.manifests.results import read_results
+from raydub.media.probe import probe_speech, probe_video
+from raydub.media.writer import count_frames
 from tests.cluster.clips import make_clip, make_speech
 
 RATES = [Fraction(25), Fraction(30000, 1001), Fraction(24)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cluster.commands.demo import _pingpong
-from cluster.sheet import changed_box, contact_sheet, spread
+from raydub.cluster.commands.demo import _pingpong
+from raydub.cluster.sheet import changed_box, contact_sheet, spread
 from tests.cluster.clips import make_clip
 
 

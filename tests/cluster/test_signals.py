@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.manifest import load_manifest
+from raydub.cluster.manifest import load_manifest
 from tests.cluster_faults.faults import write_script
 from tests.stages.fakes import write_video
 
@@ -139,9 +139,9 @@ def test_sigterm_while_the_child_works(manifest: Path, running: Callable[..., su
 
 WAITS = """
 import pathlib, sys, time
-import cluster.admission, cluster.runner
-from cluster.cli import main
-from cluster.glance import Glance
+import raydub.cluster.admission, raydub.cluster.runner
+from raydub.cluster.cli import main
+from raydub.cluster.glance import Glance
 
 reached = pathlib.Path(sys.argv.pop(1))
 
@@ -153,7 +153,7 @@ def wait(*arguments):
 LOOKING = (
     WAITS
     + """
-cluster.admission.fetch_absent = wait
+raydub.cluster.admission.fetch_absent = wait
 first = Glance.problem
 Glance.problem = lambda self, job: None if job.id == "es" else first(self, job)
 main()
@@ -183,12 +183,12 @@ def stopped_there(manifest: Path, code: str, signum: signal.Signals) -> list[dic
     return ended_well(manifest, set())
 
 
-@pytest.mark.parametrize("waits", ["cluster.written.check_written", "cluster.runner.show_error"])
+@pytest.mark.parametrize("waits", ["raydub.cluster.written.check_written", "raydub.cluster.runner.show_error"])
 def test_a_signal_before_anything_is_looked_at(manifest: Path, waits: str) -> None:
     """While it is asked where results may be written, and while bad rows are told (to somebody who does not read)."""
     row = json.loads(manifest.read_text().splitlines()[0])
     manifest.write_text(json.dumps({**row, "id": "en", "odd": 1}) + "\n" + manifest.read_text().splitlines()[1] + "\n")
-    code = f"{WAITS}\nimport cluster.written\n{waits} = wait\nmain()\n"
+    code = f"{WAITS}\nimport raydub.cluster.written\n{waits} = wait\nmain()\n"
     rows = stopped_there(manifest, code, signal.SIGTERM)
     assert [row["status"] for row in rows] == ["failed", "skipped"]
 
@@ -218,7 +218,7 @@ def test_what_a_speech_program_has_started_ends_too(tmp_path: Path, command: str
     environment = {**os.environ, "RAYDUB_TTS_COMMAND": f"{program} {{text_file}} {{out_wav}}", "TMPDIR": str(tmp_path)}
     started = tmp_path / "program.pid"
     process = subprocess.Popen(
-        [sys.executable, "-m", "cluster.cli", *asked],
+        [sys.executable, "-m", "raydub.cluster.cli", *asked],
         cwd=REPOSITORY,
         env=environment,
         stderr=subprocess.PIPE,

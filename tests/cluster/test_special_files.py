@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from manifests.results import read_results
+from raydub.manifests.results import read_results
 from tests.cluster.clips import make_clip, make_speech
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def raydub(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "cluster.cli", *arguments]
+    call = [sys.executable, "-m", "raydub.cluster.cli", *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         call, cwd=cwd, env=env, capture_output=True, text=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL

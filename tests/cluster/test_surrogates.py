@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from manifests.read import read_manifest
-from manifests.results import read_results
+from raydub.cluster.cli import app
+from raydub.manifests.read import read_manifest
+from raydub.manifests.results import read_results
 from tests.cluster.clips import make_clip, make_speech
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def test_as_the_shell_gives_it(tmp_path: Path) -> None:
     odd.mkdir()
     make_clip(odd / "a.mp4", 0.2)
     make_speech(odd / "b.wav", 0.2)
-    call = [sys.executable, "-m", "cluster.cli", "dub", "--audio", "b.wav", "-o"]
+    call = [sys.executable, "-m", "raydub.cluster.cli", "dub", "--audio", "b.wav", "-o"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     for folder, last in ((odd, ["o.mp4", "--video", "a.mp4"]), (tmp_path, ["o.mp4", "--video", b"caf\xe9/a.mp4"])):
         done = subprocess.run([*call, *last], cwd=folder, env=env, capture_output=True, timeout=120, check=False)

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from cluster import plot
-from cluster.cli import app
-from manifests.results import JobResult, write_results
+from raydub.cluster import plot
+from raydub.cluster.cli import app
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
-from stages.plan import load_plan, save_plan
-from stages.types import Gate
+from raydub.manifests.results import JobResult, write_results
+from raydub.stages.plan import load_plan, save_plan
+from raydub.stages.types import Gate
 from tests.kept import blobs_below
 from tests.pipeline.test_timeline import cue, finished
 

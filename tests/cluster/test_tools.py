@@ -16,10 +16,10 @@ import av
 import pytest
 from typer.testing import CliRunner
 
-import media.mux
-from cluster import checks
-from cluster.cli import app
+from raydub.cluster import checks
+from raydub.cluster.cli import app
 from raydub.errors import Code, DependencyError
+from raydub.media import mux
 from tests.cluster.clips import SAMPLE, make_clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -70,14 +70,14 @@ def test_doctor_tries_the_ffmpeg_that_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert good.state == "ok"
     assert f"inside PyAV {av.__version__}" in good.found
     assert "no ffmpeg program is used" in good.found
-    pictures = media.mux._pictures
+    pictures = mux._pictures
 
     def late(*arguments: Any) -> Iterator[Any]:
         for packet in pictures(*arguments):
             packet.pts += 999
             yield packet
 
-    monkeypatch.setattr("media.mux._pictures", late)
+    monkeypatch.setattr(mux, "_pictures", late)
     bad = checks._ffmpeg()
     assert bad.state == "missing"
     assert "off its time" in bad.hint
@@ -104,7 +104,7 @@ def test_train_refuses_nonsense(tmp_path: Path) -> None:
 
 def test_demo_says_where_its_results_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One second of speech instead of two sentences: the demo itself is run by `make demo`.
-    from cluster.commands import demo
+    from raydub.cluster.commands import demo
     from tests.cluster.clips import make_speech
 
     sample = tmp_path / "sample"
@@ -122,7 +122,7 @@ def test_demo_says_where_its_results_are(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_sample_of_the_repository_is_found() -> None:
-    from cluster.commands.demo import _sample
+    from raydub.cluster.commands.demo import _sample
 
     assert (_sample() / "jobs.jsonl").is_file()
 
@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_finished_parts_and_exits_130(tmp_path: Path) -> None:
     row = {"video": str(SAMPLE / "clip.mp4"), "audio": str(SAMPLE / "speech_en.flac"), "output": "o.mp4"}
     manifest = tmp_path / "m.jsonl"
     manifest.write_text(json.dumps({**row, "chunk_seconds": 0.5}) + "\n")
-    command = [sys.executable, "-m", "cluster.cli", "run", str(manifest), "--no-ray"]
+    command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(manifest), "--no-ray"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

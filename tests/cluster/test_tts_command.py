@@ -15,16 +15,16 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from cluster import jobs
-from cluster.cli import app
-from media.probe import probe_speech, probe_video
-from media.sound import sound_shape
+from raydub.cluster import jobs
+from raydub.cluster.cli import app
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
+from raydub.media.probe import probe_speech, probe_video
+from raydub.media.sound import sound_shape
+from raydub.tts.engines.find import COMMAND_VARIABLE
 from tests.cluster.clips import make_clip
 from tests.cluster.test_submit import Client
 from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_wav
-from tts.engines.find import COMMAND_VARIABLE
 
 CUES = [(0.5, 1.4, "Hola a todos."), (2.0, 2.9, "¿Qué tal estáis?")]
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_spoken(
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("tts.engines.find").engines.find._NEEDS, "espeak", ("no_such_package",))
+    monkeypatch.setitem(__import__("raydub.tts.engines.find").engines.find._NEEDS, "espeak", ("no_such_package",))
     said = invoke("tts", "--text", "Hola.", "--language", "es", "-o", tmp_path / "a.wav")
     assert said.exit_code == EXIT_DEPENDENCY
     assert said.stderr.startswith("[E_DEPENDENCY_MISSING]")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli import app
-from cluster.commands.run import show_report
-from cluster.commands.submit import run_options
-from cluster.request import RunReport
-from manifests.results import JobResult, read_results
-from pipeline.strict import HARMLESS, kind_of, strictly, unasked
+from raydub.cluster.cli import app
+from raydub.cluster.commands.run import show_report
+from raydub.cluster.commands.submit import run_options
+from raydub.cluster.request import RunReport
 from raydub.errors import Code
+from raydub.manifests.results import JobResult, read_results
+from raydub.pipeline.strict import HARMLESS, kind_of, strictly, unasked
 from tests.cluster.clips import make_clip, make_speech
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import cluster.where
-    from cluster.cli import main
+    from raydub.cluster import where
+    from raydub.cluster.cli import main
 
-    cluster.where.TOOLBOX = "tests.cluster_faults.faults:FaultToolbox"
+    where.TOOLBOX = "tests.cluster_faults.faults:FaultToolbox"
     main()

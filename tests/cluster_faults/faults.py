@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from manifests.job import Job
-from pipeline.events import Planned
-from pipeline.steps import Toolbox, WorkSettings
-from pipeline.toolbox import StageToolbox
 from raydub.files import write_atomic
 from raydub.identity import identify
-from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.pipeline.events import Planned
+from raydub.pipeline.steps import Toolbox, WorkSettings
+from raydub.pipeline.toolbox import StageToolbox
+from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.hazards import hang_in_libav
 
 FRAMES = 10

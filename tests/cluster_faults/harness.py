@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.session import on_loopback
-from manifests.results import JobResult, read_results
+from raydub.cluster.session import on_loopback
+from raydub.manifests.results import JobResult, read_results
 from raydub.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from models.restore.load import load_restorer
+from raydub.models.restore.load import load_restorer
 from tests.equivalence.compare import Compare, reference
 from tests.models.restore_states import FULL, SMALL, face, random_restorer_state
 

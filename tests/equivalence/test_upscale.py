@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.load import load_state
-from models.upscale.load import load_upscaler
-from models.upscale.rrdb import RRDBNet, RrdbSize
+from raydub.models.load import load_state
+from raydub.models.upscale.load import load_upscaler
+from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from tests.equivalence.compare import Compare, lively, picture, reference
 
 SRVGG = ("spandrel.architectures.Compact.__arch.SRVGG", "SRVGGNetCompact")

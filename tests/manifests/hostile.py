@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from manifests.read import check_rows
+from raydub.manifests.read import check_rows
 
 
 def texts(n: int) -> list[str]:

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.failed import write_failed
-from manifests.formats import _python_rows
-from manifests.read import read_manifest
-from manifests.results import JobResult, read_results, write_results
-from manifests.rows import KNOWN
 from raydub.errors import Code, UsageError
+from raydub.manifests.failed import write_failed
+from raydub.manifests.formats import _python_rows
+from raydub.manifests.read import read_manifest
+from raydub.manifests.results import JobResult, read_results, write_results
+from raydub.manifests.rows import KNOWN
 
 
 def units(kind: str) -> dict[str, Any]:

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests import formats
-from manifests.failed import write_failed
-from manifests.read import read_manifest
-from manifests.results import JobResult, write_results
 from raydub.errors import Code, RaydubError
+from raydub.manifests import formats
+from raydub.manifests.failed import write_failed
+from raydub.manifests.read import read_manifest
+from raydub.manifests.results import JobResult, write_results
 from tests.manifests.bombs import GOOD, csv_bombs, line_bombs, parquet_bombs, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +30,8 @@ MAY_COST_MB = 450
 
 CHILD = """
 import json, sys
-from manifests.read import read_manifest
-from manifests.results import JobResult, write_results
+from raydub.manifests.read import read_manifest
+from raydub.manifests.results import JobResult, write_results
 from raydub.errors import RaydubError
 def peak():
     return next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))

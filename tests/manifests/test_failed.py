@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifests.failed import write_failed
-from manifests.fields import words_of
-from manifests.job import Job
-from manifests.limits import MAX_LINE
-from manifests.read import ManifestResult, check_rows, read_manifest
-from manifests.results import JobResult, read_results, write_results
-from manifests.rows import KNOWN, NOTES, parse_row
 from raydub.errors import Code, InputError, StageError
+from raydub.manifests.failed import write_failed
+from raydub.manifests.fields import words_of
+from raydub.manifests.job import Job
+from raydub.manifests.limits import MAX_LINE
+from raydub.manifests.read import ManifestResult, check_rows, read_manifest
+from raydub.manifests.results import JobResult, read_results, write_results
+from raydub.manifests.rows import KNOWN, NOTES, parse_row
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
 WORDS = st.text(st.characters(), max_size=10) | st.sampled_from(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manifests.footer import columns_of
+from raydub.manifests.footer import columns_of
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd", "snappy"])

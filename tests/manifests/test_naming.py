@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.naming import FAILED, check_stem, results_files, results_name
 from raydub.errors import Code, UsageError
+from raydub.manifests.naming import FAILED, check_stem, results_files, results_name
 
 
 @pytest.mark.parametrize(

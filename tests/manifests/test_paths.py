@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from manifests.failed import write_failed
-from manifests.job import Job
-from manifests.paths import confine_output, is_remote, resolve_media
-from manifests.read import check_rows, read_manifest
-from manifests.results import JobResult
-from manifests.rows import BadRow
-from media.fetch_policy import FetchPolicy
 from raydub.errors import Code, RaydubError, UsageError
+from raydub.manifests.failed import write_failed
+from raydub.manifests.job import Job
+from raydub.manifests.paths import confine_output, is_remote, resolve_media
+from raydub.manifests.read import check_rows, read_manifest
+from raydub.manifests.results import JobResult
+from raydub.manifests.rows import BadRow
+from raydub.media.fetch_policy import FetchPolicy
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRICKS = st.sampled_from(

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifests import formats
-from manifests.job import Job
-from manifests.options import Options
-from manifests.read import ManifestResult, read_manifest
 from raydub.errors import Code, RaydubError, UsageError
+from raydub.manifests import formats
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.read import ManifestResult, read_manifest
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
 RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifests.failed import write_failed
-from manifests.formats import raw_rows
-from manifests.job import Job
-from manifests.options import Options
-from manifests.read import read_manifest
-from manifests.results import SCHEMA, JobResult, WeightsUse, read_results, write_results
 from raydub.errors import Code, InputError, StageError
+from raydub.manifests.failed import write_failed
+from raydub.manifests.formats import raw_rows
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.read import read_manifest
+from raydub.manifests.results import SCHEMA, JobResult, WeightsUse, read_results, write_results
 
 JOB = Job(id="a", video="/in/a.mp4", audio="/in/a.wav", output="/out/a.mp4", options=Options(crf=20), line=1)
 TEXT = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -172,7 +172,7 @@ def test_parquet_is_read_in_the_thread_that_asks(tmp_path: Path, monkeypatch: py
             threads.add(threading.get_ident())
             return super().read(size) or b""
 
-    monkeypatch.setattr(f"manifests.{module}.open_regular", lambda path: Watched(path))
+    monkeypatch.setattr(f"raydub.manifests.{module}.open_regular", lambda path: Watched(path))
     write_results([JobResult(id=str(n), status="ok") for n in range(2000)], None, tmp_path / "r.parquet")
     if module == "results":
         assert len(read_results(tmp_path / "r.parquet")) == 2000

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.job import Job
-from manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options
-from manifests.paths import confine_output, folded
-from manifests.rows import parse_options, parse_row
 from raydub.errors import Code, RaydubError, UsageError
+from raydub.manifests.job import Job
+from raydub.manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options
+from raydub.manifests.paths import confine_output, folded
+from raydub.manifests.rows import parse_options, parse_row
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifests.limits import MAX_CELL
-from manifests.read import ManifestResult, read_manifest
 from raydub.errors import Code, UsageError
+from raydub.manifests.limits import MAX_CELL
+from raydub.manifests.read import ManifestResult, read_manifest
 
 HEAD = b"video,audio,output\n"
 
@@ -71,7 +71,7 @@ def test_an_encoding_of_one_value_costs_its_row(tmp_path: Path) -> None:
 
 
 def test_blank_lines_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("manifests.separated.MAX_ROWS", 50)
+    monkeypatch.setattr("raydub.manifests.separated.MAX_ROWS", 50)
     for end in (b"\n", b"\r", b"\r\n"):
         with pytest.raises(UsageError, match="more than 50 rows"):
             read(tmp_path, HEAD + end * 60)

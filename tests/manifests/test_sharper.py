@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.job import Job
-from manifests.options import Options, restore_weights, upscale_partner, upscale_weights
-from manifests.rows import parse_options, parse_row
 from raydub.errors import Code, UsageError
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options, restore_weights, upscale_partner, upscale_weights
+from raydub.manifests.rows import parse_options, parse_row
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
 

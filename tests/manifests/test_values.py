@@ -17,12 +17,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manifests.fields import by_speaker, split_voice, voice_file, words_of
-from manifests.options import FIELDS
-from manifests.read import check_rows, read_manifest
-from manifests.rows import OWN
-from manifests.values import MAX_PARTS, MAX_TEXT, refused
 from raydub.errors import Code, UsageError
+from raydub.manifests.fields import by_speaker, split_voice, voice_file, words_of
+from raydub.manifests.options import FIELDS
+from raydub.manifests.read import check_rows, read_manifest
+from raydub.manifests.rows import OWN
+from raydub.manifests.values import MAX_PARTS, MAX_TEXT, refused
 from raydub.texts import has_utf8
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ import sys
 
 import numpy as np
 
-from media.audio import decode_speech
-from media.sound import sound_blocks, sound_shape
+from raydub.media.audio import decode_speech
+from raydub.media.sound import sound_blocks, sound_shape
 
 
 def _means(path: str) -> dict[str, object]:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from media import writer
-from media.frames import Frame
-from media.info import Colour
+from raydub.media import writer
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
 
 
 def frame(number: int, width: int, height: int) -> Frame:

@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from media.frames import Frame
-from media.info import Colour
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
 
 
 def picture(number: int, width: int = 96, height: int = 64, colour: Colour | None = None) -> Frame:

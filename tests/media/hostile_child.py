@@ -31,17 +31,17 @@ def cost_of(role: str, path: str, timeout: float = 60.0) -> dict[str, Any]:
 def use(role: str, path: str) -> int:
     """Read all of an input, in the way of its role; how many frames or samples it had. Raises RaydubError."""
     if role == "video":
-        from media.frames import open_frames
-        from media.probe import probe_video
+        from raydub.media.frames import open_frames
+        from raydub.media.probe import probe_video
 
         info = probe_video(path)
         with open_frames(info) as reader:
             return sum(1 for _ in reader.frames(0, info.n_frames))
     if role == "audio":
-        from media.audio import decode_speech
+        from raydub.media.audio import decode_speech
 
         return len(decode_speech(path))
-    from media.images import read_upright
+    from raydub.media.images import read_upright
 
     return int(read_upright(path).size)
 
@@ -57,8 +57,8 @@ def _peak_mb() -> float:
 
 def main() -> None:
     """See the module."""
-    import media.audio
-    import media.frames  # noqa: F401
+    import raydub.media.audio
+    import raydub.media.frames  # noqa: F401
     from raydub.errors import RaydubError
 
     role, path = sys.argv[1:]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.activity import RATE, activity, voiced
+from raydub.media.activity import RATE, activity, voiced
 
 
 def babble(seconds: float, level: float = 0.2, seed: int = 0) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_shapes_for_any_length(n: int, n_frames: int, rate: Fraction) -> None:
     ],
 )
 def test_real_speech(media_dir: Path, name: str, low: float, high: float) -> None:
-    audio = pytest.importorskip("media.audio")
+    audio = pytest.importorskip("raydub.media.audio")
     samples = audio.decode_speech(str(media_dir / "audio" / name))
     n = len(samples) * 25 // RATE
     assert low <= voiced(samples, Fraction(25), n).mean() <= high

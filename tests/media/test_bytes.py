@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.frames import open_frames
-from media.hdr import PQ
-from media.probe import probe_video
+from raydub.media.frames import open_frames
+from raydub.media.hdr import PQ
+from raydub.media.probe import probe_video
 from tests.media.encode_child import encode
 from tests.media.films import film
 from tests.media.test_fields import fields_film
@@ -95,8 +95,8 @@ def test_nothing_in_a_part_names_the_processor(tmp_path: Path) -> None:
 
 READ = """
 import hashlib, sys
-from media.frames import open_frames
-from media.probe import probe_video
+from raydub.media.frames import open_frames
+from raydub.media.probe import probe_video
 for path in sys.argv[1:]:
     digest = hashlib.sha256()
     info = probe_video(path)

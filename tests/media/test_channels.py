@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.samples import Samples, Stereo, channel_names, mono, plain_layout
+from raydub.media.samples import Samples, Stereo, channel_names, mono, plain_layout
 from tests.ffmpeg import ffmpeg_program, is_pinned
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from media import confine
-from media.confine import make_folder, publish_inside
 from raydub.errors import Code, StageError
 from raydub.files import publish, write_atomic
+from raydub.media import confine
+from raydub.media.confine import make_folder, publish_inside
 
 SPECIAL = ["pipe", "socket", "device", "folder", "link to a pipe", "link to a folder"]
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.frames import open_frames
-from media.info import ProbeLimits, VideoInfo
-from media.matroska import check_matroska
-from media.mpeg import check_transport_stream
-from media.pictures import pauses
-from media.probe import probe_video
-from media.riff import check_riff
 from raydub.errors import Code, InputError
-from stages.prepare import _warnings
-from stages.timeline import Timeline
+from raydub.media.frames import open_frames
+from raydub.media.info import ProbeLimits, VideoInfo
+from raydub.media.matroska import check_matroska
+from raydub.media.mpeg import check_transport_stream
+from raydub.media.pictures import pauses
+from raydub.media.probe import probe_video
+from raydub.media.riff import check_riff
+from raydub.stages.prepare import _warnings
+from raydub.stages.timeline import Timeline
 from tests.media.films import film
 
 FILMS = {

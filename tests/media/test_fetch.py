@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from media import fetch_store
-from media.fetch import fetch, known_copy
-from media.fetch_policy import FetchPolicy
 from raydub.errors import Code, RaydubError
+from raydub.media import fetch_store
+from raydub.media.fetch import fetch, known_copy
+from raydub.media.fetch_policy import FetchPolicy
 from raydub.store import Store
 from tests.kept import record_of
 from tests.media.web import OWN, Request, Shelf, serving
@@ -86,7 +86,7 @@ def test_without_marks_of_versions_a_young_copy_is_used(tmp_path: Path, monkeypa
         assert [got(web.url(), tmp_path) for _ in range(3)] == [CONTENT] * 3
         assert len(web.hits) == 1
         later = time.time() + 3600
-        monkeypatch.setattr("media.fetch.time.time", lambda: later)
+        monkeypatch.setattr("raydub.media.fetch.time.time", lambda: later)
         assert got(web.url(), tmp_path) == CONTENT
         assert len(web.hits) == 2
 

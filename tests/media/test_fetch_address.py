@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media import fetch_http
-from media.fetch import fetch
-from media.fetch_address import refused
-from media.fetch_policy import FetchPolicy, allowed_schemes
-from media.fetch_uri import parse_uri, redact
 from raydub.errors import Code, InputError, RaydubError, UsageError
+from raydub.media import fetch_http
+from raydub.media.fetch import fetch
+from raydub.media.fetch_address import refused
+from raydub.media.fetch_policy import FetchPolicy, allowed_schemes
+from raydub.media.fetch_uri import parse_uri, redact
 from tests.media.web import OPEN, OWN, Request, Web, serving
 
 PUBLIC = "93.184.215.14"

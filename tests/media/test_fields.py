@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from av.filter import Graph
 
-from media.frames import Frame, Transform, open_frames
-from media.probe import probe_video
+from raydub.media.frames import Frame, Transform, open_frames
+from raydub.media.probe import probe_video
 
 WIDTH, HEIGHT = 160, 96
 INTERLACED = {

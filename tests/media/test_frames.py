@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from media.frames import Frame, Transform, open_frames
-from media.images import natural_key
-from media.index import FrameIndex, index_of
-from media.probe import probe_video
-from media.yuv import to_bgr
 from raydub.errors import Code, InputError
+from raydub.media.frames import Frame, Transform, open_frames
+from raydub.media.images import natural_key
+from raydub.media.index import FrameIndex, index_of
+from raydub.media.probe import probe_video
+from raydub.media.yuv import to_bgr
 from raydub.store import Store
 from tests.media.films import film, number_of, picture
 

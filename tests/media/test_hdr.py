@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 
-from media.frames import open_frames
-from media.hdr import HLG, PQ, compressed, hlg_to_light, light_to_pq, pq_to_light, to_sdr
-from media.info import Colour
-from media.probe import probe_video
-from media.yuv import to_bgr
+from raydub.media.frames import open_frames
+from raydub.media.hdr import HLG, PQ, compressed, hlg_to_light, light_to_pq, pq_to_light, to_sdr
+from raydub.media.info import Colour
+from raydub.media.probe import probe_video
+from raydub.media.yuv import to_bgr
 
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593])
 # ITU-R BT.2407, equation 5 of section 2 (BT.2020 to BT.709, linear), inverted here.

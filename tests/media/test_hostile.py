@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from media.images import read_upright
-from media.info import ProbeLimits
-from media.orientation import orientation
-from media.probe import probe_video
-from media.rate import space_frames
 from raydub.errors import Code, InputError, RaydubError
+from raydub.media.images import read_upright
+from raydub.media.info import ProbeLimits
+from raydub.media.orientation import orientation
+from raydub.media.probe import probe_video
+from raydub.media.rate import space_frames
 from tests.media.films import film
 from tests.media.hostile_bombs import bombs
 from tests.media.hostile_child import cost_of, use
@@ -74,7 +74,7 @@ def test_a_frame_may_be_held_but_not_for_ever(tmp_path: Path) -> None:
 
 def test_repeats_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slides = film(tmp_path / "slides.mp4", range(4), pts=[0, 2000, 2501, 9000])
-    monkeypatch.setattr("media.index._FREE_FRAMES", 0)
+    monkeypatch.setattr("raydub.media.index._FREE_FRAMES", 0)
     frames = probe_video(str(slides)).n_frames
     assert frames >= 9000
     assert code_of(slides, ProbeLimits(max_repeats=frames // 4 - 1)) is Code.INPUT_LIMIT

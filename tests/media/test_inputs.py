@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.audio import decode_speech
-from media.frames import open_frames
-from media.info import ProbeLimits
-from media.probe import probe_speech, probe_video
 from raydub.errors import Code, InputError
+from raydub.media.audio import decode_speech
+from raydub.media.frames import open_frames
+from raydub.media.info import ProbeLimits
+from raydub.media.probe import probe_speech, probe_video
 from tests.media.films import film, sound, tone
 
 

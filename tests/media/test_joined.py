@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.audio import decode_speech
-from media.frames import open_frames
-from media.info import VideoInfo
-from media.joined import joined
-from media.joined_view import View
-from media.probe import probe_video
-from media.sound import sound_blocks
 from raydub.errors import Code, InputError
-from stages.prepare import _warnings
-from stages.timeline import Timeline
+from raydub.media.audio import decode_speech
+from raydub.media.frames import open_frames
+from raydub.media.info import VideoInfo
+from raydub.media.joined import joined
+from raydub.media.joined_view import View
+from raydub.media.probe import probe_video
+from raydub.media.sound import sound_blocks
+from raydub.stages.prepare import _warnings
+from raydub.stages.timeline import Timeline
 from tests.ffmpeg import ffmpeg_program
 from tests.media.films import film, number_of
 

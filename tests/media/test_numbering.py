@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.images import natural_key
-from media.numbering import doubts
-from media.probe import probe_video
-from stages.prepare import _warnings
-from stages.timeline import Timeline
+from raydub.media.images import natural_key
+from raydub.media.numbering import doubts
+from raydub.media.probe import probe_video
+from raydub.stages.prepare import _warnings
+from raydub.stages.timeline import Timeline
 from tests.media.films import film
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.audio import decode_speech
-from media.frames import open_frames
-from media.info import Colour
-from media.mux import _furthest, assemble, check_output
-from media.probe import probe_video
-from media.writer import PartWriter, count_frames, fine_time_base
 from raydub.errors import Code, StageError
+from raydub.media.audio import decode_speech
+from raydub.media.frames import open_frames
+from raydub.media.info import Colour
+from raydub.media.mux import _furthest, assemble, check_output
+from raydub.media.probe import probe_video
+from raydub.media.writer import PartWriter, count_frames, fine_time_base
 from tests.media.films import film, number_of, picture, sound, tone
 
 RATES = [Fraction(*r) for r in [(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60, 1)]]

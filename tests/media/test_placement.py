@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from media.encoder import AAC_BLOCK, Fit, fit, sound_form
-from media.flac import SoundWriter
-from media.mux import assemble, check_output, sound_off
-from media.sound import resample
-from media.sound_file import FORMS, convert_sound
 from raydub.errors import Code, InputError, StageError
+from raydub.media.encoder import AAC_BLOCK, Fit, fit, sound_form
+from raydub.media.flac import SoundWriter
+from raydub.media.mux import assemble, check_output, sound_off
+from raydub.media.sound import resample
+from raydub.media.sound_file import FORMS, convert_sound
 from tests.ffmpeg import ffmpeg_program
 from tests.media.test_output import parts_at
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.audio import decode_speech
-from media.sound import sound_blocks
 from raydub.errors import InputError
-from stages.stitch import stitch_job
+from raydub.media.audio import decode_speech
+from raydub.media.sound import sound_blocks
+from raydub.stages.stitch import stitch_job
 from tests.media.films import sound
 from tests.media.watching import opened
 from tests.stages.fakes import PaintEngine, make_plan, write_video

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.rate import STANDARD, space_frames
+from raydub.media.rate import STANDARD, space_frames
 
 RATES = st.sampled_from([rate for rate in STANDARD if 10 <= rate <= 60])
 BASES = st.sampled_from([Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 15360), Fraction(1, 30000)])

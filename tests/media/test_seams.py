@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from media.audio import decode_speech
-from media.sound import sound_blocks
 from raydub.errors import Code, InputError
+from raydub.media.audio import decode_speech
+from raydub.media.sound import sound_blocks
 from tests.ffmpeg import ffmpeg_program
 
 SOUNDS = {

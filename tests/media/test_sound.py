@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.flac import SoundWriter
-from media.info import ProbeLimits
-from media.probe import probe_video
-from media.sound import BLOCK_FRAMES, SoundShape, resample, sound_blocks, sound_shape
 from raydub.errors import Code, InputError, StageError
+from raydub.media.flac import SoundWriter
+from raydub.media.info import ProbeLimits
+from raydub.media.probe import probe_video
+from raydub.media.sound import BLOCK_FRAMES, SoundShape, resample, sound_blocks, sound_shape
 from tests.ffmpeg import ffmpeg_program, is_pinned
 from tests.media.films import film
 from tests.tts.measuring import babble, read, tone, write

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.frames import Transform, open_frames
-from media.images import read_upright
-from media.orientation import exif_orientation
-from media.probe import probe_video
-from media.yuv import to_bgr
 from raydub.errors import Code, InputError
+from raydub.media.frames import Transform, open_frames
+from raydub.media.images import read_upright
+from raydub.media.orientation import exif_orientation
+from raydub.media.probe import probe_video
+from raydub.media.yuv import to_bgr
 
 # How a picture lies in a file whose tag turns it upright (Exif 2.3, 4.6.4 A: which sides row 0 and column 0 are).
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from media.frames import open_frames
-from media.probe import probe_video
-from media.watch import Input, Watch, identify_source, look_of_source
 from raydub.errors import Code, InputError
+from raydub.media.frames import open_frames
+from raydub.media.probe import probe_video
+from raydub.media.watch import Input, Watch, identify_source, look_of_source
 from raydub.store import Store
 from tests.media.films import film
 
@@ -108,7 +108,7 @@ def test_frames_come_from_the_film_that_was_probed(tmp_path: Path) -> None:
 def test_a_film_that_changes_while_it_is_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "a.mp4", range(20))
     other = film(tmp_path / "b.mp4", range(100, 130))
-    import media.probe as probe
+    import raydub.media.probe as probe
 
     real = probe.build_index
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from media import writable
-from media.writable import check_folder, check_writable
 from raydub.errors import Code, StageError
+from raydub.media import writable
+from raydub.media.writable import check_folder, check_writable
 from tests.media.test_confine import SPECIAL, special
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def open_folder() -> Iterator[Path]:
 def test_another_user(open_folder: Path) -> None:
     """A folder without leave, and somebody else's file in a folder such as /tmp."""
     code = (
-        "import os, sys\nfrom media.writable import check_writable\nfrom raydub.errors import StageError\n"
+        "import os, sys\nfrom raydub.media.writable import check_writable\nfrom raydub.errors import StageError\n"
         f"os.setuid({NOBODY})\n"
         "for path in sys.argv[1:]:\n"
         "    try:\n        check_writable(path)\n        print('ok')\n"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.frames import Frame
-from media.info import Colour, Matrix
-from media.yuv import blend_bgr, from_bgr, to_bgr
+from raydub.media.frames import Frame
+from raydub.media.info import Colour, Matrix
+from raydub.media.yuv import blend_bgr, from_bgr, to_bgr
 
 COLOURS = st.builds(Colour, matrix=st.sampled_from(["bt601", "bt709", "bt2020"]), full_range=st.booleans())
 

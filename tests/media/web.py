@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from media.fetch_policy import FetchPolicy
+from raydub.media.fetch_policy import FetchPolicy
 
 OWN = FetchPolicy(schemes=("https", "http"), allow_private=True, first_wait=0.0, tries=3)
 """For servers of the test itself."""

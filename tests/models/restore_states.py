@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.restore.codeformer import CodeFormer
-from models.restore.codeformer import Shape as CodeFormerShape
-from models.restore.gfpgan import GFPGAN, published_shape
-from models.restore.gfpgan import Shape as GFPGANShape
+from raydub.models.restore.codeformer import CodeFormer
+from raydub.models.restore.codeformer import Shape as CodeFormerShape
+from raydub.models.restore.gfpgan import GFPGAN, published_shape
+from raydub.models.restore.gfpgan import Shape as GFPGANShape
 
 Architecture = Literal["gfpgan", "codeformer"]
 

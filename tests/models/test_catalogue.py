@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import catalogue
-from models.catalogue import ENTRIES, LICENCES, SETS, find, get, licence_and_consent, licence_of, suggest
-from models.store import consent
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.models import catalogue
+from raydub.models.catalogue import ENTRIES, LICENCES, SETS, find, get, licence_and_consent, licence_of, suggest
+from raydub.models.store import consent
 
 GFPGAN = "e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from models import catalogue
-from models.catalogue import ENTRIES, Entry, by_digest, custom_entries, find, licence_of
-from models.store.importing import import_file
-from models.store.locate import locate, present
-from models.store.pull import pull
-from models.store.seen import look
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.models import catalogue
+from raydub.models.catalogue import ENTRIES, Entry, by_digest, custom_entries, find, licence_of
+from raydub.models.store.importing import import_file
+from raydub.models.store.locate import locate, present
+from raydub.models.store.pull import pull
+from raydub.models.store.seen import look
 from tests.models.weights_server import QUICK, Shelf, entry_for, open_shop, own_folder, weights
 
 CONTENT, CONFIG = weights(50_000), b'{"audio": {"sample_rate": 22050}}'

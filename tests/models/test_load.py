@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import catalogue
-from models.catalogue import ACCEPT_VARIABLE, WAV2LIP_LICENCE, Published, licence_of
-from models.load import load_state, sha256_of
 from raydub.errors import EXIT_DEPENDENCY, Code, DependencyError
+from raydub.models import catalogue
+from raydub.models.catalogue import ACCEPT_VARIABLE, WAV2LIP_LICENCE, Published, licence_of
+from raydub.models.load import load_state, sha256_of
 
 TENSORS = {"a.weight": torch.arange(600, dtype=torch.float32), "a.bias": torch.ones(3)}
 

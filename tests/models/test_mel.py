@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import get_window, lfilter
 
-from models import mel as mel_module
-from models.mel import mel_spectrogram, mel_windows
 from raydub.errors import Code, InputError
+from raydub.models import mel as mel_module
+from raydub.models.mel import mel_spectrogram, mel_windows
 
 
 def slaney_hz_to_mel(hz: float) -> float:

@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from models.mel import mel_spectrogram
-from models.mouth.infer import EMBEDDED, MouthShapes
-from models.mouth.network import MouthNetwork, NetworkConfig, build
-from models.mouth.train.clips import RATE, Clip, prepare_clips, read_sound
-from models.mouth.train.evaluate import correlation, evaluate, log_energy
-from models.mouth.train.fit import FitConfig, fit
-from models.mouth.train.material import Batches, distort, hush, lesson_of, z_scored
-from models.mouth.train.recipe import TrainConfig, train
-from models.mouth.train.screen import screen
-from models.mouth.train.shapes import mouth_shape, turned
 from raydub.errors import Code, DependencyError, InputError
+from raydub.models.mel import mel_spectrogram
+from raydub.models.mouth.infer import EMBEDDED, MouthShapes
+from raydub.models.mouth.network import MouthNetwork, NetworkConfig, build
+from raydub.models.mouth.train.clips import RATE, Clip, prepare_clips, read_sound
+from raydub.models.mouth.train.evaluate import correlation, evaluate, log_energy
+from raydub.models.mouth.train.fit import FitConfig, fit
+from raydub.models.mouth.train.material import Batches, distort, hush, lesson_of, z_scored
+from raydub.models.mouth.train.recipe import TrainConfig, train
+from raydub.models.mouth.train.screen import screen
+from raydub.models.mouth.train.shapes import mouth_shape, turned
 
 SMALL = NetworkConfig(channels=16, dilations=(1, 2), dropout=0.1)
 

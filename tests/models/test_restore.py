@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.load import load_state
-from models.restore import codeformer, gfpgan
-from models.restore.load import RestoreSpec, check_restorer, load_restorer, macs_per_face
 from raydub.errors import Code, DependencyError
+from raydub.models.load import load_state
+from raydub.models.restore import codeformer, gfpgan
+from raydub.models.restore.load import RestoreSpec, check_restorer, load_restorer, macs_per_face
 from tests.models.restore_reference import by_the_paper
 from tests.models.restore_states import FULL, Architecture, face, random_restorer_state, save_restorer
 

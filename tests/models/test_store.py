@@ -18,15 +18,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import catalogue
-from models.catalogue import Entry, custom_entries, find
-from models.load import load_state
-from models.store import state
-from models.store.importing import import_file
-from models.store.locate import is_catalogue_name, known_digest, locate, present
-from models.store.seen import look
 from raydub import identity
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.models import catalogue
+from raydub.models.catalogue import Entry, custom_entries, find
+from raydub.models.load import load_state
+from raydub.models.store import state
+from raydub.models.store.importing import import_file
+from raydub.models.store.locate import is_catalogue_name, known_digest, locate, present
+from raydub.models.store.seen import look
 from tests.kept import at_rest
 from tests.models.weights_server import Shelf, entry_for, open_shop, weights
 
@@ -173,7 +173,7 @@ def test_denied_files_are_refused_wherever_they_lie(tmp_path: Path, monkeypatch:
 def test_looking_names_up_is_light() -> None:
     heavy = ("torch", "requests", "filelock", "numpy", "ray", "cv2")
     script = (
-        "import sys\nfrom models.store.locate import is_catalogue_name, known_digest\n"
+        "import sys\nfrom raydub.models.store.locate import is_catalogue_name, known_digest\n"
         "assert is_catalogue_name('wav2lip_gan') and not is_catalogue_name('./wav2lip_gan')\n"
         f"assert known_digest('GFPGANv1.4').startswith('e2cd')\nprint([n for n in {heavy} if n in sys.modules])"
     )
@@ -233,7 +233,7 @@ def test_custom_files_become_safetensors(folder: Path, tmp_path: Path, form: str
 
 
 def test_conversion_happens_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.store import importing
+    from raydub.models.store import importing
 
     source = tmp_path / "net7.pth"
     torch.save(TENSORS, source)
@@ -370,7 +370,7 @@ def test_real_files(folder: Path, media_dir: Path) -> None:
     entry, place = import_file(detector)
     assert (entry.name, place.name) == ("face_detection_yunet_2023mar", detector.name)
     assert detector.stat().st_size == entry.size
-    from models.faces import best_detector, require_yunet
+    from raydub.models.faces import best_detector, require_yunet
 
     assert require_yunet() == place
     assert best_detector() == "yunet"

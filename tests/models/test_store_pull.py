@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.catalogue import Entry
-from models.store import pull as pulling
-from models.store.pull import pull
 from raydub.errors import Code, DependencyError
+from raydub.models.catalogue import Entry
+from raydub.models.store import pull as pulling
+from raydub.models.store.pull import pull
 from tests.models.weights_server import QUICK, Request, Shelf, Shop, entry_for, open_shop, own_folder, weights
 
 CONTENT = weights()
@@ -261,7 +261,7 @@ def test_redirects_are_followed_with_their_range(shop: Shop, folder: Path) -> No
 def test_no_redirect_from_https_to_http(monkeypatch: pytest.MonkeyPatch) -> None:
     import requests
 
-    from models.store import fetch
+    from raydub.models.store import fetch
 
     class Session:
         def get(self, url: str, **_: object) -> requests.Response:
@@ -317,7 +317,7 @@ def test_no_space(shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_disk_that_fills_up_on_the_way(shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.store.fetch import Partial
+    from raydub.models.store.fetch import Partial
 
     def full(self: Partial, block: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -327,7 +327,7 @@ def test_disk_that_fills_up_on_the_way(shop: Shop, folder: Path, monkeypatch: py
 
 
 def test_consent_comes_before_the_download(shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models import catalogue
+    from raydub.models import catalogue
 
     entry = entry_for(CONTENT, shop.put("/net.pth", Shelf(CONTENT)), licence="gfpgan-mixed")
     monkeypatch.setitem(catalogue.PUBLISHED, entry.sha256, catalogue.Published(entry.file, entry.licence, True))
@@ -345,8 +345,8 @@ def test_a_wrong_file_in_the_folder_is_replaced(shop: Shop, folder: Path) -> Non
 
 _CHILD = """
 import json, sys
-from models.catalogue import Entry
-from models.store.pull import Patience, pull
+from raydub.models.catalogue import Entry
+from raydub.models.store.pull import Patience, pull
 said = json.loads(sys.argv[1])
 print(pull(Entry(**{**said, "urls": tuple(said["urls"]), "aliases": ()}), patience=Patience(first_wait=0.0)))
 """

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.load import load_state
-from models.upscale.cost import macs_per_pixel
-from models.upscale.load import check_upscaler, load_upscaler
-from models.upscale.rrdb import RRDBNet, RrdbSize
-from models.upscale.srvgg import SRVGGNetCompact, SrvggSize
 from raydub.errors import Code, DependencyError
+from raydub.models.load import load_state
+from raydub.models.upscale.cost import macs_per_pixel
+from raydub.models.upscale.load import check_upscaler, load_upscaler
+from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
+from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
 from tests.equivalence.compare import lively, picture
 
 RRDB, SRVGG = RrdbSize(features=8, growth=4, blocks=2), SrvggSize(features=8, convs=3)

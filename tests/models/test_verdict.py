@@ -20,9 +20,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.load import load_state
-from models.store.importing import read_pickle
 from raydub.errors import Code, DependencyError
+from raydub.models.load import load_state
+from raydub.models.store.importing import read_pickle
 
 TENSORS = {"a": torch.ones(300)}
 CODE = "objects other than tensors"

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.backends.base import Backend, has_bf16, make_backend, resolve
-from models.load import load_state
-from models.wav2lip import Wav2Lip, check_layout, from_state, width_of
 from raydub.errors import Code, DependencyError, RaydubError, UsageError
+from raydub.models.backends.base import Backend, has_bf16, make_backend, resolve
+from raydub.models.load import load_state
+from raydub.models.wav2lip import Wav2Lip, check_layout, from_state, width_of
 from tests.models.reference import generator, lively, published_floats
 
 LAYOUTS = ["nested", "nested module.", "flat", "flat module.", "safetensors", "safetensors module."]
@@ -173,14 +173,14 @@ def test_devices_and_precisions_that_do_not_exist(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(UsageError) as error:
             resolve("cpu", backend, precision)
         assert error.value.code == Code.FIELD_VALUE
-    monkeypatch.setattr("models.backends.base.has_bf16", lambda: False)
+    monkeypatch.setattr("raydub.models.backends.base.has_bf16", lambda: False)
     with pytest.raises(UsageError, match="bf16"):
         resolve("cpu", "torch", "bf16")
-    monkeypatch.setattr("models.backends.base._has_cuda", lambda: True)
+    monkeypatch.setattr("raydub.models.backends.base._has_cuda", lambda: True)
     assert resolve("cuda:0") == ("torch", "fp16")
     with pytest.raises(UsageError, match="CPU"):
         resolve("cuda", "openvino")
-    monkeypatch.setattr("models.backends.base._has_cuda", lambda: False)
+    monkeypatch.setattr("raydub.models.backends.base._has_cuda", lambda: False)
     with pytest.raises(DependencyError, match="CUDA"):
         resolve("cuda")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

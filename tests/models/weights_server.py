@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from models.catalogue import Entry
-from models.store.pull import Patience
+from raydub.models.catalogue import Entry
+from raydub.models.store.pull import Patience
 from tests.media import web
 
 QUICK = Patience(tries=3, first_wait=0.0, connect=5.0, read=5.0)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.job import Job
-from manifests.results import JobResult
-from pipeline.events import Planned
-from pipeline.finished import Finished
-from pipeline.steps import WorkSettings
 from raydub.errors import Code, InputError, StageError
-from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 
 FRAMES = 25
 

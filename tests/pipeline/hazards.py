@@ -28,11 +28,11 @@ from pathlib import Path
 
 import av
 
-from manifests.job import Job
-from pipeline.events import STAGES, Planned
-from pipeline.steps import WorkSettings
 from raydub.errors import Code, StageError
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.pipeline.events import STAGES, Planned
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from tests.pipeline.fakes import FakeToolbox
 
 FOREVER = 1 << 30

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.job import Job
-from manifests.results import JobResult
-from pipeline.events import Assembled, Failed, Item, Planned
-from pipeline.ledger import part_name
-from pipeline.local import through_stages
-from pipeline.steps import Steps, WorkSettings
 from raydub.files import discard, publish, temp_beside, write_atomic
 from raydub.identity import identify
-from stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
+from raydub.pipeline.events import Assembled, Failed, Item, Planned
+from raydub.pipeline.ledger import part_name
+from raydub.pipeline.local import through_stages
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.chaos import Driver, WorkerEnded
 from tests.pipeline.fakes import faces
 

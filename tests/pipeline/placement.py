@@ -11,15 +11,15 @@ from pathlib import Path
 
 import ray
 
-from cluster.session import on_loopback
-from manifests.job import Job
-from pipeline.driver import Driver
-from pipeline.events import Planned
-from pipeline.graph import RayExecutor
-from pipeline.nodes import nodes_now
-from pipeline.pools import plan_pools
-from pipeline.steps import WorkSettings
-from stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
+from raydub.cluster.session import on_loopback
+from raydub.manifests.job import Job
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.events import Planned
+from raydub.pipeline.graph import RayExecutor
+from raydub.pipeline.nodes import nodes_now
+from raydub.pipeline.pools import plan_pools
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from tests.pipeline.fakes import FakeToolbox
 from tests.pipeline.test_driver import make_job
 

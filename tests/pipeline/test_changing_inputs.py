@@ -12,20 +12,20 @@ import av
 import numpy as np
 import pytest
 
-from cluster.request import RunReport, RunRequest
-from cluster.runner import run_jobs
-from manifests.job import Job
-from manifests.options import Options
-from media.audio import decode_speech
-from pipeline.events import Failed, Item
-from pipeline.ledger import Ledger
-from pipeline.local import through_stages
-from pipeline.steps import Steps, WorkSettings
-from pipeline.toolbox import StageToolbox
+from raydub.cluster.request import RunReport, RunRequest
+from raydub.cluster.runner import run_jobs
 from raydub.errors import Code
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.audio import decode_speech
+from raydub.pipeline.events import Failed, Item
+from raydub.pipeline.ledger import Ledger
+from raydub.pipeline.local import through_stages
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.toolbox import StageToolbox
+from raydub.stages.plan import chunks_of, load_plan
+from raydub.stages.types import Part, SynthesisedChunk, TrackedChunk
 from raydub.store import Store
-from stages.plan import chunks_of, load_plan
-from stages.types import Part, SynthesisedChunk, TrackedChunk
 from tests.stages.fakes import babble, write_video, write_wav
 
 N = 30  # frames, in three chunks
@@ -125,7 +125,7 @@ def test_a_film_that_is_exchanged_and_put_back_while_it_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the part is published the first film is there again; what was read is not."""
-    from stages.render import RenderStage
+    from raydub.stages.render import RenderStage
 
     job = job_in(tmp_path)
     (tmp_path / "first").write_bytes(Path(job.video).read_bytes())

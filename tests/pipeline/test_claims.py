@@ -16,8 +16,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.claims import DEAD_RUN_DAYS, Claims, end_run, process_lives, run_dir, start_run, sweep_runs, this_worker
 from raydub.errors import Code, StageError
+from raydub.pipeline.claims import (
+    DEAD_RUN_DAYS,
+    Claims,
+    end_run,
+    process_lives,
+    run_dir,
+    start_run,
+    sweep_runs,
+    this_worker,
+)
 
 WORK = "render.000003"
 GONE = {"host": "elsewhere", "pid": 1, "node": "n1"}
@@ -142,7 +151,7 @@ def test_no_number_is_given_twice(claims: Claims) -> None:
 
 DIES = """
 import json, os, sys, time
-from pipeline.claims import Claims, this_worker
+from raydub.pipeline.claims import Claims, this_worker
 claim = Claims(sys.argv[1], "run").claim("a", "render.000003", worker=this_worker("n"))
 print(claim.attempt, flush=True)
 time.sleep(60)

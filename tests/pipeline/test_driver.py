@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from manifests.job import Job
-from manifests.results import JobResult
-from pipeline.driver import Driver
-from pipeline.events import Assembled, Failed, Item, Note, Planned
-from pipeline.local import LocalExecutor
-from pipeline.steps import WorkSettings
 from raydub.errors import Code, StageError
-from stages.types import Chunk, Part, Span
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
+from raydub.pipeline.local import LocalExecutor
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Chunk, Part, Span
 from tests.kept import blobs_below
 from tests.pipeline.fakes import FakeToolbox, record_in
 

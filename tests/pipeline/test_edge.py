@@ -12,11 +12,11 @@ import pytest
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError, WorkerCrashedError
 
-from pipeline.claims import Claims, this_worker
-from pipeline.feed import Feed
-from pipeline.nodes import LivingNodes
-from pipeline.trouble import as_run_error, is_loss
 from raydub.errors import Code, InputError
+from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.feed import Feed
+from raydub.pipeline.nodes import LivingNodes
+from raydub.pipeline.trouble import as_run_error, is_loss
 
 
 class Block:

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-import pipeline.finished as finished_module
 import raydub.identity as identity_module
-from manifests.job import Job
-from manifests.options import Options
-from pipeline.events import Planned
-from pipeline.finished import Finished
+import raydub.pipeline.finished as finished_module
 from raydub.errors import Code, DependencyError, StageError
 from raydub.identity import COARSE_TICK_NS, identify, look_of
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
 from raydub.store import Store
+from raydub.tts.engines.deciding import decided_by
 from tests.kept import files_in, record_of
-from tts.engines.deciding import decided_by
 
 WEIGHTS = ["aa"]
 RESULT: dict[str, Any] = {
@@ -199,7 +199,7 @@ def test_the_reference_picture_is_an_input(tmp_path: Path, job: Job) -> None:
 @pytest.fixture
 def spoken(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
     """A job with a script, with a voice that is a file, with faces and a bed."""
-    monkeypatch.setattr("tts.engines.find.release", lambda name: f"{name} 1.0")
+    monkeypatch.setattr("raydub.tts.engines.find.release", lambda name: f"{name} 1.0")
     files = {name: str(make(tmp_path / "in" / name, b"content")) for name in ("s.srt", "v.onnx", "f.png", "m.wav")}
     options = Options(
         tts="piper",
@@ -240,7 +240,7 @@ def test_voices_that_only_the_speaker_knew_count(
     tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Those that the script's segments name, those that a language chose, a file beside the voice's own."""
-    monkeypatch.setattr("tts.engines.deciding.release", lambda name: f"{name} 1.0")
+    monkeypatch.setattr("raydub.tts.engines.deciding.release", lambda name: f"{name} 1.0")
     files = {name: make(tmp_path / "in" / name, b"content") for name in ("x.onnx", "x.onnx.json")}
     voice = str(files["x.onnx"])
     said = {name: decided_by("piper", name) for name in (f"{voice}#3", voice, "")}
@@ -254,13 +254,13 @@ def test_voices_that_only_the_speaker_knew_count(
     elif change == "gone":
         files["x.onnx.json"].unlink()
     else:
-        monkeypatch.setattr("tts.engines.deciding.release", lambda name: f"{name} 1.1")
+        monkeypatch.setattr("raydub.tts.engines.deciding.release", lambda name: f"{name} 1.1")
     assert (known(tmp_path, spoken) is not None) == (change == "nothing")
 
 
 def test_a_voice_of_many_jobs_is_looked_at_once(tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr("tts.engines.deciding.decided_by", lambda *said: asked.append(said[:2]) or "same")
+    monkeypatch.setattr("raydub.tts.engines.deciding.decided_by", lambda *said: asked.append(said[:2]) or "same")
     run(tmp_path, spoken, {"ana": "same", "ben": "same"})
     finished = Finished(tmp_path)
     assert all(finished.finished(spoken, WEIGHTS) is not None for _ in range(20))
@@ -292,7 +292,7 @@ def test_another_way_to_speak_has_another_answer(tmp_path: Path, spoken: Job, mo
 
     for release in (lambda name: f"{name} 1.1", absent):
         with monkeypatch.context() as patch:
-            patch.setattr("tts.engines.find.release", release)
+            patch.setattr("raydub.tts.engines.find.release", release)
             assert known(tmp_path, spoken) is None
     assert known(tmp_path, spoken) is not None
 
@@ -301,7 +301,7 @@ def test_without_a_script_no_engine_is_asked_for(tmp_path: Path, job: Job, monke
     def never(name: str) -> str:
         raise AssertionError(name)
 
-    monkeypatch.setattr("tts.engines.find.release", never)
+    monkeypatch.setattr("raydub.tts.engines.find.release", never)
     run(tmp_path, job)
     assert known(tmp_path, job) is not None
 

@@ -7,24 +7,24 @@ from typing import Any
 
 import pytest
 
-from cluster.admission import admit
-from manifests.job import Job
-from manifests.options import Options
-from manifests.results import WeightsUse
-from media.probe import probe_video
-from pipeline import engines, toolbox
-from pipeline.engines import engine_key, finish_key, finishes, make_finishers, weights_digests
-from pipeline.events import Planned
-from pipeline.finished import Finished
-from pipeline.ledger import Ledger
-from pipeline.locks import RunLock
-from pipeline.plan import estimate
-from pipeline.steps import WorkSettings
-from pipeline.toolbox import StageToolbox
+from raydub.cluster.admission import admit
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
-from stages import finishers
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.results import WeightsUse
+from raydub.media.probe import probe_video
+from raydub.pipeline import engines, toolbox
+from raydub.pipeline.engines import engine_key, finish_key, finishes, make_finishers, weights_digests
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.ledger import Ledger
+from raydub.pipeline.locks import RunLock
+from raydub.pipeline.plan import estimate
+from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.toolbox import StageToolbox
+from raydub.stages import finishers
+from raydub.stages.types import Part
 from tests.stages.fakes import PaintEngine, babble, write_video, write_wav
 from tests.stages.finish_fakes import Blur, Enlarge
 
@@ -59,7 +59,7 @@ def test_digests_name_all_weights_and_fetch_none(tmp_path: Path, monkeypatch: py
         asked.append(model)
         return f"digest of {model}"
 
-    monkeypatch.setattr("models.store.locate.known_digest", digest)
+    monkeypatch.setattr("raydub.models.store.locate.known_digest", digest)
     monkeypatch.setattr(engines, "_embedded_digest", lambda: "embedded")
     assert weights_digests(Options()) == ("embedded",)
     assert asked == []
@@ -132,7 +132,7 @@ def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
         return (Absent(),) if options.restore == "gfpgan" else (Blur(),)
 
     monkeypatch.setattr(finishers, "make_finishers", make)
-    monkeypatch.setattr("cluster.admission.fetch_absent", lambda models: None)
+    monkeypatch.setattr("raydub.cluster.admission.fetch_absent", lambda models: None)
     wanted = (("plain", "none"), ("bad", "gfpgan"), ("worse", "gfpgan"), ("good", "codeformer"))
     jobs = [
         Job(id=name, video="v", audio="a", output=str(tmp_path / f"{name}.mp4"), options=Options(restore=restore))

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import ray
 
-from manifests.job import Job
-from pipeline.driver import Driver
-from pipeline.events import Planned
-from pipeline.graph import RayExecutor
-from pipeline.local import LocalExecutor
-from pipeline.pools import Node, plan_pools
-from pipeline.steps import WorkSettings
 from raydub.errors import Code
-from stages.types import Chunk, Part, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.events import Planned
+from raydub.pipeline.graph import RayExecutor
+from raydub.pipeline.local import LocalExecutor
+from raydub.pipeline.pools import Node, plan_pools
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Chunk, Part, TrackedChunk
 from tests.pipeline.fakes import FakeToolbox, record_in
 from tests.pipeline.test_driver import make_job
 

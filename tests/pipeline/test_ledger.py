@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import pipeline.ledger as ledger_module
-from pipeline.ledger import Ledger, part_name
+import raydub.pipeline.ledger as ledger_module
 from raydub.errors import Code, StageError
-from stages.types import Chunk, Gate, Part, Span
+from raydub.pipeline.ledger import Ledger, part_name
+from raydub.stages.types import Chunk, Gate, Part, Span
 from tests.kept import blob_of, files_in, record_of
 
 FRAMES = 25

@@ -17,15 +17,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from manifests.job import Job
-from manifests.results import JobResult
-from pipeline.claims import end_run, start_run
-from pipeline.driver import Driver as JobDriver
-from pipeline.events import Planned
-from pipeline.finished import Finished
-from pipeline.ledger import Ledger, part_name
+from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
+from raydub.pipeline.claims import end_run, start_run
+from raydub.pipeline.driver import Driver as JobDriver
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.ledger import Ledger, part_name
+from raydub.stages.types import Chunk, Span
 from raydub.store import Store
-from stages.types import Chunk, Span
 from tests.pipeline.chaos import END_DRIVER, END_WORKER, FLAKY, FULL, GO, Chaos, Driver, WorkerEnded
 from tests.pipeline.ledger_world import CHUNKS, FILM, FRAMES, POISON, Run, Workers, picture
 
@@ -288,7 +288,7 @@ def _names_its_driver(folder: Path) -> bool:
 
 
 def _short(job_id: str) -> str:
-    from pipeline.claims import _short as short
+    from raydub.pipeline.claims import _short as short
 
     return short(job_id)
 

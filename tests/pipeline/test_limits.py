@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.job import Job
-from manifests.options import Options
-from manifests.speech import SpeechTracks, VoiceTrack
-from pipeline.limits import StepLimits
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
+from raydub.pipeline.limits import StepLimits
 
 
 def job(video: str, audio: str = "a.wav") -> Job:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.locks import FOLDER, RunLock, place_of
 from raydub.errors import Code
+from raydub.pipeline.locks import FOLDER, RunLock, place_of
 
 HOLDER = """
 import sys
-from pipeline.locks import RunLock
+from raydub.pipeline.locks import RunLock
 with RunLock() as lock:
     print(sorted(lock.lock(sys.argv[1:])), flush=True)
     sys.stdin.readline()

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from pipeline import memory
+from raydub.pipeline import memory
 
 HOLES = """
-from pipeline.memory import release_free_memory
+from raydub.pipeline.memory import release_free_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.pools import FINISHING, PLAIN, Node, Pools, Shares, plan_pools
-from pipeline.threads import limit_threads, thread_environment
+from raydub.pipeline.pools import FINISHING, PLAIN, Node, Pools, Shares, plan_pools
+from raydub.pipeline.threads import limit_threads, thread_environment
 
 NODES = st.lists(
     st.builds(Node, st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 16.0, 96.0]), st.sampled_from([0.0, 1.0, 2.0, 8.0]))

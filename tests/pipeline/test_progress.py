@@ -8,10 +8,19 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.results import JobResult
-from pipeline.events import Note
-from pipeline.progress import PlainProgress, Poller, QuietProgress, RichProgress, clock, lines_of, outcome, summary
-from pipeline.tally import Tally
+from raydub.manifests.results import JobResult
+from raydub.pipeline.events import Note
+from raydub.pipeline.progress import (
+    PlainProgress,
+    Poller,
+    QuietProgress,
+    RichProgress,
+    clock,
+    lines_of,
+    outcome,
+    summary,
+)
+from raydub.pipeline.tally import Tally
 
 
 def note(stage: str = "track", frames: int = 10, peak: float = 50.0) -> Note:

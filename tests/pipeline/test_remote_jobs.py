@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from manifests.job import Job
-from pipeline import toolbox
-from pipeline.events import Planned
-from pipeline.finished import Finished
-from pipeline.ledger import Ledger
-from pipeline.steps import WorkSettings
-from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, RaydubError
 from raydub.identity import identify
-from stages.inputs import local_inputs
-from stages.types import Part
+from raydub.manifests.job import Job
+from raydub.pipeline import toolbox
+from raydub.pipeline.events import Planned
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.ledger import Ledger
+from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.toolbox import StageToolbox
+from raydub.stages.inputs import local_inputs
+from raydub.stages.types import Part
 from tests.media.web import OWN, Shelf, Web, serving
 from tests.stages.fakes import PaintEngine, babble, write_video, write_wav
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError
 
-from manifests.job import Job
-from pipeline import graph
-from pipeline.claims import Claims, this_worker
-from pipeline.events import Item, Planned
-from pipeline.graph import Patience, RayExecutor
-from pipeline.pools import Node, Pools, plan_pools
-from pipeline.rows import pack
-from pipeline.steps import WorkSettings
 from raydub.errors import Code, RaydubError
-from stages.types import Chunk, Part, Span
+from raydub.manifests.job import Job
+from raydub.pipeline import graph
+from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.events import Item, Planned
+from raydub.pipeline.graph import Patience, RayExecutor
+from raydub.pipeline.pools import Node, Pools, plan_pools
+from raydub.pipeline.rows import pack
+from raydub.pipeline.steps import WorkSettings
+from raydub.stages.types import Chunk, Part, Span
 
 Play = Callable[[], Iterator[Any]]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.failures import as_raydub_error, failed, while_loading
-from pipeline.retry import LONGEST_PAUSE, may_pass, pause_before, with_retries
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError, UsageError
+from raydub.pipeline.failures import as_raydub_error, failed, while_loading
+from raydub.pipeline.retry import LONGEST_PAUSE, may_pass, pause_before, with_retries
 from tests.pipeline.hazards import OutOfMemoryError, Unpicklable
 
 

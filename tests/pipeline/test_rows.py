@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests.job import Job
-from manifests.options import Options
-from manifests.speech import SpeechTracks, VoiceTrack
-from pipeline.events import Assembled, Dropped, Failed, Item, Planned
-from pipeline.failures import as_raydub_error, failed
-from pipeline.rows import is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
 from raydub.errors import Code, InputError
-from stages.types import Chunk, Gate, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
+from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned
+from raydub.pipeline.failures import as_raydub_error, failed
+from raydub.pipeline.rows import is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
+from raydub.stages.types import Chunk, Gate, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.fakes import faces
 
 CHUNK = Chunk("jöb", "/w/jobs/k", 3, 9, Span(75, 100))

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.request import RunReport, RunRequest
-from cluster.runner import run_jobs
-from manifests.read import check_rows
-from media.frames import open_frames
-from media.probe import probe_video
-from media.writer import count_frames
-from pipeline.ledger import Ledger
+from raydub.cluster.request import RunReport, RunRequest
+from raydub.cluster.runner import run_jobs
+from raydub.manifests.read import check_rows
+from raydub.media.frames import open_frames
+from raydub.media.probe import probe_video
+from raydub.media.writer import count_frames
+from raydub.pipeline.ledger import Ledger
+from raydub.stages.plan import chunks_of, load_plan
+from raydub.stages.types import Part
 from raydub.store import Store
-from stages.plan import chunks_of, load_plan
-from stages.types import Part
 from tests.cluster.clips import make_clip
 from tests.cluster.test_tts_command import srt, with_sound
 from tests.conftest import REPOSITORY

@@ -14,23 +14,23 @@ from typing import Any
 
 import pytest
 
-from manifests.job import Job
-from manifests.options import Options
-from manifests.results import JobResult
-from manifests.speech import SpeechTracks, VoiceTrack, needs_sound
-from pipeline.claims import Claims, run_dir, this_worker
-from pipeline.dataset import CUES_AT_ONCE, _cues
-from pipeline.driver import Driver
-from pipeline.events import Assembled, Failed, Item, Note, Part, Planned
-from pipeline.graph import RayExecutor
-from pipeline.lazy import LazyToolbox
-from pipeline.local import LocalExecutor, through_stages
-from pipeline.pools import Node, Pool, Pools, plan_pools
-from pipeline.rows import is_job, pack, pack_job, unpack, unpack_cues, unpack_job
-from pipeline.steps import Steps, WorkSettings
-from pipeline.supervised import SupervisedExecutor
 from raydub.errors import Code, InputError, InterruptedRun, StageError
-from stages.types import Chunk
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.results import JobResult
+from raydub.manifests.speech import SpeechTracks, VoiceTrack, needs_sound
+from raydub.pipeline.claims import Claims, run_dir, this_worker
+from raydub.pipeline.dataset import CUES_AT_ONCE, _cues
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.events import Assembled, Failed, Item, Note, Part, Planned
+from raydub.pipeline.graph import RayExecutor
+from raydub.pipeline.lazy import LazyToolbox
+from raydub.pipeline.local import LocalExecutor, through_stages
+from raydub.pipeline.pools import Node, Pool, Pools, plan_pools
+from raydub.pipeline.rows import is_job, pack, pack_job, unpack, unpack_cues, unpack_job
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.supervised import SupervisedExecutor
+from raydub.stages.types import Chunk
 from tests.pipeline.fakes import FakeToolbox, record_in
 from tests.pipeline.hazards import FOREVER, do_harm
 from tests.pipeline.test_driver import make_job
@@ -93,7 +93,7 @@ class SpeakingToolbox(FakeToolbox):
     def _said(self, job: Job) -> tuple[int, set[int]]:
         if job.script is None:
             return 0, set()
-        from tts.scripts.read import read_script
+        from raydub.tts.scripts.read import read_script
 
         done = {int(path.suffix[1:]) for path in self._folder(job).glob("cue.*")}
         return len(read_script(job.script).segments), done

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from manifests.job import Job
-from pipeline.claims import Claims, run_dir, this_worker
-from pipeline.events import Assembled, Dropped, Failed, Item, Planned
-from pipeline.lazy import LazyToolbox
-from pipeline.ledger import Ledger, part_name
-from pipeline.limits import StepLimits
-from pipeline.local import through_stages
-from pipeline.rows import pack, unpack
-from pipeline.steps import Steps, WorkSettings
-from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, DependencyError, InterruptedRun
+from raydub.manifests.job import Job
+from raydub.pipeline.claims import Claims, run_dir, this_worker
+from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned
+from raydub.pipeline.lazy import LazyToolbox
+from raydub.pipeline.ledger import Ledger, part_name
+from raydub.pipeline.limits import StepLimits
+from raydub.pipeline.local import through_stages
+from raydub.pipeline.rows import pack, unpack
+from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.toolbox import StageToolbox
+from raydub.stages.engine import WeightsRecord
+from raydub.stages.types import Chunk, Part, TrackedChunk
 from raydub.store import Store
-from stages.engine import WeightsRecord
-from stages.types import Chunk, Part, TrackedChunk
 from tests.pipeline.fakes import FakeToolbox
 from tests.pipeline.hazards import FlakyConstructor, HazardToolbox
 from tests.pipeline.test_driver import make_job
@@ -120,7 +120,7 @@ def test_a_constructor_that_fails_once_is_called_again(tmp_path: Path) -> None:
 
 def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real toolbox, with an engine whose device does not answer the first time."""
-    from stages.synthesise import LipsyncStage
+    from raydub.stages.synthesise import LipsyncStage
 
     loads: list[int] = []
     planned = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r")).prepare(make_job(tmp_path, "ok:1", "j"))
@@ -158,7 +158,7 @@ def test_weights_that_are_others_than_the_plan_s_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """The file was replaced after the plan was made, or while it was loaded."""
-    from stages.synthesise import LipsyncStage
+    from raydub.stages.synthesise import LipsyncStage
 
     fakes = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r"))
     chunk = fakes.prepare(make_job(tmp_path, "ok:1", "j"))[1][0]
@@ -179,7 +179,7 @@ def test_weights_that_are_others_than_the_plan_s_are_refused(
             planned = (WeightsRecord("w.pth", "a" * 64, "test"),)
             return type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": planned})
 
-    monkeypatch.setattr("pipeline.toolbox.make_job_engine", lambda options: Engine())
+    monkeypatch.setattr("raydub.pipeline.toolbox.make_job_engine", lambda options: Engine())
     monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
     shop = Workshop(tmp_path, Tools)
     failed = shop.steps.advance("lipsync", fakes.track(chunk))

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from manifests.results import JobResult
-from pipeline.claims import run_dir
-from pipeline.driver import Driver
-from pipeline.events import Note
-from pipeline.lazy import MakeToolbox
-from pipeline.limits import StepLimits
-from pipeline.local import LocalExecutor
-from pipeline.steps import WorkSettings
-from pipeline.supervised import SupervisedExecutor
 from raydub.errors import Code, StageError
+from raydub.manifests.results import JobResult
+from raydub.pipeline.claims import run_dir
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.events import Note
+from raydub.pipeline.lazy import MakeToolbox
+from raydub.pipeline.limits import StepLimits
+from raydub.pipeline.local import LocalExecutor
+from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.supervised import SupervisedExecutor
 from tests.conftest import REPOSITORY
 from tests.pipeline.fakes import FakeToolbox
 from tests.pipeline.hazards import FlakyConstructor, HazardToolbox, gone
@@ -128,7 +128,7 @@ def test_a_constructor_that_fails_once_is_called_again(tmp_path: Path) -> None:
 
 
 def test_a_child_that_cannot_live_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.supervised.BOOT", "import sys; sys.exit(9)")
+    monkeypatch.setattr("raydub.pipeline.supervised.BOOT", "import sys; sys.exit(9)")
     results = run(tmp_path, ["ok:1", "ok:2"])
     assert [(result.status, result.error_code) for result in results] == [("failed", Code.WORKER_LOST)] * 2
     assert "exit 9" in (results[0].error_message or "")
@@ -196,7 +196,7 @@ def test_a_child_that_was_stopped_between_steps_is_noticed(tmp_path: Path) -> No
 def test_what_a_child_prints_does_not_reach_stdout(tmp_path: Path) -> None:
     code = """
     import sys
-    from pipeline.offspring import Offspring
+    from raydub.pipeline.offspring import Offspring
     child = Offspring("print('hello'); import os; os.write(1, b'there')", {})
     print(child.end(20))
     """
@@ -215,9 +215,9 @@ def test_tools_must_be_known_by_name(tmp_path: Path) -> None:
 
 DRIVER = """
     import sys
-    from manifests.job import Job
-    from pipeline.steps import WorkSettings
-    from pipeline.supervised import SupervisedExecutor
+    from raydub.manifests.job import Job
+    from raydub.pipeline.steps import WorkSettings
+    from raydub.pipeline.supervised import SupervisedExecutor
     work, video = sys.argv[1:]
     job = Job(id="j", video=video, audio="a.wav", output=work + "/out.mp4")
     executor = SupervisedExecutor(WorkSettings(work, "r"), "tests.pipeline.hazards:HazardToolbox")

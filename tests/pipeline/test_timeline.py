@@ -15,20 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.job import Job
-from manifests.speech import SpeechTracks, VoiceTrack
-from media.frames import Transform
-from media.info import VideoInfo
-from pipeline.ledger import Ledger
-from pipeline.timeline import cue_frames, load_timeline
 from raydub.errors import Code, StageError
+from raydub.manifests.job import Job
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
+from raydub.media.frames import Transform
+from raydub.media.info import VideoInfo
+from raydub.pipeline.ledger import Ledger
+from raydub.pipeline.timeline import cue_frames, load_timeline
+from raydub.stages.faces import FacePlan, WantedFace
+from raydub.stages.gate import RAMP
+from raydub.stages.plan import JobPlan, chunks_of, job_dir_of, save_plan
+from raydub.stages.timeline import Timeline
+from raydub.stages.track.config import FaceChoice
+from raydub.stages.types import Gate, Part
 from raydub.store import Store
-from stages.faces import FacePlan, WantedFace
-from stages.gate import RAMP
-from stages.plan import JobPlan, chunks_of, job_dir_of, save_plan
-from stages.timeline import Timeline
-from stages.track.config import FaceChoice
-from stages.types import Gate, Part
 from tests.kept import blob_of, blobs_below
 from tests.stages.fakes import write_wav
 
@@ -217,7 +217,7 @@ def test_frames_of_a_cue_hold_all_of_it(
 
 def test_a_folder_without_a_script_says_so(tmp_path: Path) -> None:
     folder = finished(tmp_path, [cue(1, 0.4, 1.2)], [])
-    from stages.plan import load_plan
+    from raydub.stages.plan import load_plan
 
     plan = load_plan(folder)
     job = plan.job.model_copy(update={"speech": None, "script": None, "audio": "a.wav"})

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claims import Claims
-from pipeline.watchdog import overran
+from raydub.pipeline.claims import Claims
+from raydub.pipeline.watchdog import overran
 from tests.conftest import REPOSITORY
 
 WORKER = """
     import sys, time
     from pathlib import Path
-    from pipeline.claims import Claims, this_worker
-    from pipeline.watchdog import Watchdog
+    from raydub.pipeline.claims import Claims, this_worker
+    from raydub.pipeline.watchdog import Watchdog
     from tests.pipeline.hazards import do_harm
     folder, hazard, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     worker = this_worker()

@@ -69,30 +69,30 @@ def identity():
     from raydub.identity import identify
     identify(path)
 def finished():
-    from manifests.job import Job
-    from pipeline.finished import Finished
+    from raydub.manifests.job import Job
+    from raydub.pipeline.finished import Finished
     job = Job(id="a", video=path, audio=path, output="/nowhere/a.mp4", line=1)
     assert Finished(sys.argv[2]).finished(job, ()) is None
 def results():
-    from manifests.results import read_results
+    from raydub.manifests.results import read_results
     read_results(path)
 def weights():
-    from models.load import load_state
+    from raydub.models.load import load_state
     load_state(path)
 def note():
-    from models.store.folders import read_json
+    from raydub.models.store.folders import read_json
     assert read_json(Path(path)) == {}
 def digest():
-    from models.load import sha256_of
+    from raydub.models.load import sha256_of
     sha256_of(path)
 def script():
-    from tts.scripts.read import read_script
+    from raydub.tts.scripts.read import read_script
     read_script(path)
 def picture():
-    from media.images import read_upright
+    from raydub.media.images import read_upright
     read_upright(path)
 def manifest():
-    from manifests.read import read_manifest
+    from raydub.manifests.read import read_manifest
     read_manifest(path)
 try:
     globals()[sys.argv[3]]()

@@ -19,20 +19,20 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.job import Job
-from manifests.options import Options
-from media.audio import decode_speech
-from media.frames import Frame, open_frames
-from media.probe import probe_video
-from models.backends import base
-from models.wav2lip import Wav2Lip
 from raydub.errors import RaydubError
-from stages.chunk import TrackStage
-from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
-from stages.plan import JobPlan, chunks_of, load_speech
-from stages.prepare import prepare_job
-from stages.render import RenderStage
-from stages.synthesise import LipsyncStage
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.audio import decode_speech
+from raydub.media.frames import Frame, open_frames
+from raydub.media.probe import probe_video
+from raydub.models.backends import base
+from raydub.models.wav2lip import Wav2Lip
+from raydub.stages.chunk import TrackStage
+from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+from raydub.stages.plan import JobPlan, chunks_of, load_speech
+from raydub.stages.prepare import prepare_job
+from raydub.stages.render import RenderStage
+from raydub.stages.synthesise import LipsyncStage
 from tests.models import reference
 from tests.models.reference import State, lively
 from tests.reference import published as statement

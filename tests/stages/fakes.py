@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from manifests.job import Job
-from manifests.options import Options
-from media.frames import Frame
-from media.info import Colour
-from media.writer import PartWriter
-from media.yuv import to_bgr
-from models.mel import WINDOW, mel_windows
-from stages.chunk import TrackStage
-from stages.engine import Arrays, DrawItem, LipEngine, Patch, SourceSampler, Speech, WeightsRecord
-from stages.mask import mouth_alpha
-from stages.plan import JobPlan, chunks_of
-from stages.prepare import prepare_job
-from stages.render import RenderStage
-from stages.synthesise import LipsyncStage
-from stages.types import FaceItems
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
+from raydub.media.writer import PartWriter
+from raydub.media.yuv import to_bgr
+from raydub.models.mel import WINDOW, mel_windows
+from raydub.stages.chunk import TrackStage
+from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, SourceSampler, Speech, WeightsRecord
+from raydub.stages.mask import mouth_alpha
+from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.prepare import prepare_job
+from raydub.stages.render import RenderStage
+from raydub.stages.synthesise import LipsyncStage
+from raydub.stages.types import FaceItems
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from media.frames import Frame
-from media.info import Colour
-from stages.finish import Shown, ShownFace
-from stages.restore.align import TEMPLATE
-from stages.restore.options import RestoreOptions
-from stages.restore.restorer import Restorer
-from stages.types import F32, U8
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
+from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.restore.align import TEMPLATE
+from raydub.stages.restore.options import RestoreOptions
+from raydub.stages.restore.restorer import Restorer
+from raydub.stages.types import F32, U8
 
 Network = Callable[[U8], U8]
 
@@ -75,7 +75,7 @@ def clip(count: int, faces: Callable[[int], tuple[ShownFace, ...]], size: tuple[
 
 def restorer(patch: pytest.MonkeyPatch, network: Network, side: int = 64, **options: Any) -> Restorer:
     """A loaded restorer with a network of squares of `side`."""
-    patch.setattr("stages.restore.restorer.load_network", lambda *_: (network, side))
+    patch.setattr("raydub.stages.restore.restorer.load_network", lambda *_: (network, side))
     made = Restorer(RestoreOptions("fake", **options))
     made.load("cpu")
     return made
@@ -99,6 +99,6 @@ def brighter(squares: U8) -> U8:
 
 def points_of(face: ShownFace) -> F32:
     """Eyes, nose tip, mouth corners (5, 2) in the frame."""
-    from stages.restore.align import five_points
+    from raydub.stages.restore.align import five_points
 
     return np.asarray(five_points(face.landmarks), np.float32)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydub.errors import Code, StageError
-from stages.batching import FixedBatches, is_out_of_memory
+from raydub.stages.batching import FixedBatches, is_out_of_memory
 
 
 class Fake:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from raydub.beat import beat, listening
-from stages.batching import FixedBatches
-from stages.chunk import TrackStage
-from stages.plan import chunks_of
-from stages.render import RenderStage
-from stages.synthesise import LipsyncStage
+from raydub.stages.batching import FixedBatches
+from raydub.stages.chunk import TrackStage
+from raydub.stages.plan import chunks_of
+from raydub.stages.render import RenderStage
+from raydub.stages.synthesise import LipsyncStage
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.options import FIELDS, FINISH_FIELDS, Options
 from raydub.errors import InputError
-from stages.finish import Finisher
-from stages.finishers import expected_size, finish_costs, make_finishers, plan_finishing
+from raydub.manifests.options import FIELDS, FINISH_FIELDS, Options
+from raydub.stages.finish import Finisher
+from raydub.stages.finishers import expected_size, finish_costs, make_finishers, plan_finishing
 from tests.stages.finish_fakes import Blur, Enlarge, Sign
 
 SIZES = st.tuples(st.integers(32, 2000), st.integers(32, 2000)).map(lambda size: (size[0] * 2, size[1] * 2))
@@ -24,7 +24,10 @@ SIZES = st.tuples(st.integers(32, 2000), st.integers(32, 2000)).map(lambda size:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the finishers are built with; the finishers themselves are words."""
     asked: list[Any] = []
-    for package, name in (("stages.upscale.upscaler", "Upscaler"), ("stages.restore.restorer", "Restorer")):
+    for package, name in (
+        ("raydub.stages.upscale.upscaler", "Upscaler"),
+        ("raydub.stages.restore.restorer", "Restorer"),
+    ):
         module = types.ModuleType(package)
         setattr(module, name, lambda options, name=name: asked.append(options) or name)
         monkeypatch.setitem(sys.modules, package, module)
@@ -105,8 +108,8 @@ def test_larger_frames_cost_more(size: tuple[int, int], upscale: Any, restore: A
 
 @given(SIZES, st.floats(0.25, 8.0))
 def test_expected_sizes_are_those_of_the_upscaler(size: tuple[int, int], outscale: float) -> None:
-    from stages.upscale.options import UpscaleOptions
-    from stages.upscale.upscaler import Upscaler
+    from raydub.stages.upscale.options import UpscaleOptions
+    from raydub.stages.upscale.upscaler import Upscaler
 
     try:
         made = Upscaler(UpscaleOptions(model="x", outscale=outscale)).out_size(size)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.gate import RAMP, gates, wanted
+from raydub.stages.gate import RAMP, gates, wanted
 
 
 def masks(data: st.DataObject, count: int) -> list[np.ndarray]:

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.job import Job
-from media import audio
-from media.activity import RATE, Loudness, activity, voiced
-from media.info import Colour, VideoInfo
-from media.sound import regrouped
-from models.mel import MelStream, mel_spectrogram
 from raydub.errors import Code, InputError, StageError
+from raydub.manifests.job import Job
+from raydub.media import audio
+from raydub.media.activity import RATE, Loudness, activity, voiced
+from raydub.media.info import Colour, VideoInfo
+from raydub.media.sound import regrouped
+from raydub.models.mel import MelStream, mel_spectrogram
+from raydub.stages.hear import MelFile, hear
+from raydub.stages.plan import MEL_FILE, VOICED_FILE
 from raydub.store import Store
-from stages.hear import MelFile, hear
-from stages.plan import MEL_FILE, VOICED_FILE
 from tests.kept import files_in
 
 BLOCK = 4096 * 200
@@ -88,7 +88,7 @@ def speak(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
         for start in range(0, samples, audio.BLOCK_SAMPLES):
             yield hum(min(audio.BLOCK_SAMPLES, samples - start), start)
 
-    monkeypatch.setattr("stages.hear.speech_blocks", blocks)
+    monkeypatch.setattr("raydub.stages.hear.speech_blocks", blocks)
 
 
 @pytest.mark.parametrize(("length", "video_seconds"), [("audio", 90.0), ("video", 130.0)])
@@ -128,7 +128,7 @@ def test_nothing_is_published_of_a_speech_that_ends_badly(tmp_path: Path, monkey
         yield hum(audio.BLOCK_SAMPLES)
         raise InputError(Code.INPUT_TRUNCATED, "the rest is missing")
 
-    monkeypatch.setattr("stages.hear.speech_blocks", broken)
+    monkeypatch.setattr("raydub.stages.hear.speech_blocks", broken)
     with pytest.raises(InputError, match="rest is missing"):
         hear(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
     assert files_in(tmp_path) == []

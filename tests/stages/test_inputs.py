@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from manifests.job import Job
-from manifests.options import Options
-from media.mux import check_output
 from raydub.errors import Code, RaydubError, StageError
-from stages.inputs import local_inputs
-from stages.plan import load_plan
-from stages.prepare import prepare_job
-from stages.stitch import stitch_job
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.mux import check_output
+from raydub.stages.inputs import local_inputs
+from raydub.stages.plan import load_plan
+from raydub.stages.prepare import prepare_job
+from raydub.stages.stitch import stitch_job
 from tests.media.web import OWN, Request, serving
 from tests.stages.fakes import PaintEngine, babble, make_plan, write_video, write_wav
 from tests.stages.test_job import parts_of

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from media.frames import open_frames
-from media.mux import check_output
-from media.probe import probe_video
 from raydub.errors import Code, InputError, StageError
-from stages.chunk import TrackStage
-from stages.clean import clean_frames, extract_frames
-from stages.plan import chunks_of, load_plan, load_source, load_speech, load_voiced
-from stages.render import RenderStage
-from stages.stitch import stitch_job
-from stages.synthesise import LipsyncStage
-from stages.types import Part
+from raydub.media.frames import open_frames
+from raydub.media.mux import check_output
+from raydub.media.probe import probe_video
+from raydub.stages.chunk import TrackStage
+from raydub.stages.clean import clean_frames, extract_frames
+from raydub.stages.plan import chunks_of, load_plan, load_source, load_speech, load_voiced
+from raydub.stages.render import RenderStage
+from raydub.stages.stitch import stitch_job
+from raydub.stages.synthesise import LipsyncStage
+from raydub.stages.types import Part
 from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, make_plan, write_video, write_wav
 
 CLIP = str(DEMO / "clip.mp4")
@@ -178,7 +178,7 @@ def test_crops_are_the_box_resized(portrait: Any) -> None:
     plan = portrait[0]
     tracked = TrackStage().run(chunks_of(plan)[0])
     assert tracked.items.crops.shape == (plan.n_frames, 96, 96, 3)
-    from media.yuv import to_bgr
+    from raydub.media.yuv import to_bgr
 
     with plan.open() as reader:
         frame = next(reader.frames(7, 8))
@@ -204,7 +204,7 @@ def test_a_constant_box_needs_no_detection(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def half_faceless(tmp_path_factory: pytest.TempPathFactory) -> str:
     """24 frames of the portrait, then 24 of nothing, then 12 of the portrait."""
-    from media.writer import PartWriter
+    from raydub.media.writer import PartWriter
 
     path = tmp_path_factory.mktemp("clip") / "half.mp4"
     info = probe_video(CLIP)
@@ -266,7 +266,7 @@ def test_extracting_frames(tmp_path: Path) -> None:
     assert extract_frames(video, str(tmp_path / "b")) == 20
     with open_frames(probe_video(video)) as reader:
         frame = next(reader.frames(5, 6))
-    from media.yuv import to_bgr
+    from raydub.media.yuv import to_bgr
 
     assert np.array_equal(cv2.imread(str(tmp_path / "b" / "000005.png")), to_bgr(frame))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.engine import LipEngine, Speech
-from stages.lipsync.warp import WarpEngine
-from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
-from stages.plan import JobPlan
-from stages.types import FaceItems
+from raydub.stages.engine import LipEngine, Speech
+from raydub.stages.lipsync.warp import WarpEngine
+from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+from raydub.stages.plan import JobPlan
+from raydub.stages.types import FaceItems
 from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, digest, make_plan, write_wav
 
 CLIP = str(DEMO / "clip.mp4")
@@ -87,7 +87,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> LipEngine:
         return WarpEngine(mel_offset_frames=frames)
     import torch
 
-    from models.wav2lip import Wav2Lip
+    from raydub.models.wav2lip import Wav2Lip
 
     torch.manual_seed(5)
     network = Wav2Lip(0.0625)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lipstate import CLOSED, MEMORY, OPEN, hysteresis, lips_open, openness
+from raydub.stages.lipstate import CLOSED, MEMORY, OPEN, hysteresis, lips_open, openness
 
 
 def mouths(ratios: list[float], scale: float = 40.0) -> np.ndarray:

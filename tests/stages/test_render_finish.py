@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests.job import Job
-from manifests.options import Options
-from media.frames import Frame
-from media.mux import check_output
-from media.probe import probe_video
 from raydub.errors import Code, InputError
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.frames import Frame
+from raydub.media.mux import check_output
+from raydub.media.probe import probe_video
+from raydub.stages.chunk import TrackStage
+from raydub.stages.finish import Finisher, Shown
+from raydub.stages.plan import JobPlan, chunks_of, load_plan
+from raydub.stages.prepare import prepare_job
+from raydub.stages.render import RenderStage
+from raydub.stages.stitch import stitch_job
+from raydub.stages.synthesise import LipsyncStage
+from raydub.stages.types import SynthesisedChunk
 from raydub.store import Store
-from stages.chunk import TrackStage
-from stages.finish import Finisher, Shown
-from stages.plan import JobPlan, chunks_of, load_plan
-from stages.prepare import prepare_job
-from stages.render import RenderStage
-from stages.stitch import stitch_job
-from stages.synthesise import LipsyncStage
-from stages.types import SynthesisedChunk
 from tests.stages.fakes import PaintEngine, babble, digest, write_video, write_wav
 from tests.stages.finish_fakes import Blur, Enlarge, Sign, portrait_with_gap
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, StageError, UsageError
-from stages.finish import Shown, ShownFace
-from stages.restore.align import TEMPLATE
-from stages.restore.options import RestoreOptions
-from stages.restore.restorer import Restorer
-from stages.types import U8
+from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.restore.align import TEMPLATE
+from raydub.stages.restore.options import RestoreOptions
+from raydub.stages.restore.restorer import Restorer
+from raydub.stages.types import U8
 from tests.stages.restore_fakes import brighter, clip, face_at, identity, picture, planes, points_of, restorer, same
 
 SIZE = (320, 240)
@@ -46,7 +46,7 @@ def test_a_network_that_changes_nothing_changes_nothing(
 def test_outside_the_mask_frames_stay_bit_for_bit(
     monkeypatch: pytest.MonkeyPatch, area: str, centre: tuple[float, float], side: float, tilt: float
 ) -> None:
-    from stages.restore.area import area_alpha
+    from raydub.stages.restore.area import area_alpha
 
     before, face = picture(SIZE, blur=0.8), face_at(centre, side, tilt)
     (after,) = restorer(monkeypatch, brighter, area=area).map([Shown(before.copy(), (face,))])
@@ -246,7 +246,7 @@ def test_loading_again_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(device)
         return brighter, 64
 
-    monkeypatch.setattr("stages.restore.restorer.load_network", load)
+    monkeypatch.setattr("raydub.stages.restore.restorer.load_network", load)
     one = Restorer(RestoreOptions("fake"))
     one.load("cpu")
     one.load("cpu")
@@ -296,11 +296,11 @@ def test_pasting_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_real_face(monkeypatch: pytest.MonkeyPatch, media_dir: Path, area: str) -> None:
     """Aligned on the track's own landmarks at full size: nothing changed leaves every sample; a change stays inside the
     mask, where it moves the face's mean and not its place."""
-    from media.frames import open_frames
-    from media.probe import probe_video
-    from stages.restore.area import area_alpha
-    from stages.track.config import FaceChoice, TrackConfig
-    from stages.track.tracker import Tracker
+    from raydub.media.frames import open_frames
+    from raydub.media.probe import probe_video
+    from raydub.stages.restore.area import area_alpha
+    from raydub.stages.track.config import FaceChoice, TrackConfig
+    from raydub.stages.track.tracker import Tracker
 
     with open_frames(probe_video(str(media_dir / "video" / "webcam_en_720p30.mp4"))) as reader:
         (before,) = reader.frames(60, 61)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.restore.align import TEMPLATE, align, five_points, similarity
-from stages.restore.area import area_alpha, area_box
-from stages.restore.options import Area
-from stages.restore.warp import CvWarper, TorchWarper, inverted
+from raydub.stages.restore.align import TEMPLATE, align, five_points, similarity
+from raydub.stages.restore.area import area_alpha, area_box
+from raydub.stages.restore.options import Area
+from raydub.stages.restore.warp import CvWarper, TorchWarper, inverted
 from tests.stages.restore_fakes import face_at, picture, template_face
 
 ANGLES = st.floats(-3.1, 3.1)

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests.job import Job
-from manifests.options import Options
-from media.frames import Frame
-from models.load import sha256_of
-from stages.chunk import TrackStage
-from stages.finishers import make_finishers
-from stages.plan import JobPlan, chunks_of
-from stages.prepare import prepare_job
-from stages.render import RenderStage
-from stages.synthesise import LipsyncStage
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.media.frames import Frame
+from raydub.models.load import sha256_of
+from raydub.stages.chunk import TrackStage
+from raydub.stages.finishers import make_finishers
+from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.prepare import prepare_job
+from raydub.stages.render import RenderStage
+from raydub.stages.synthesise import LipsyncStage
 from tests.models.restore_states import save_restorer
 from tests.stages.fakes import PaintEngine, babble, digest, write_wav
 from tests.stages.finish_fakes import portrait_with_gap

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from raydub.errors import Code, DependencyError, UsageError
-from stages.finish import Shown
-from stages.restore.area import area_alpha
-from stages.restore.network import TorchRestorer, find_weights
-from stages.restore.options import RestoreOptions
-from stages.restore.restorer import BATCH_CPU, Restorer
-from stages.types import U8
+from raydub.stages.finish import Shown
+from raydub.stages.restore.area import area_alpha
+from raydub.stages.restore.network import TorchRestorer, find_weights
+from raydub.stages.restore.options import RestoreOptions
+from raydub.stages.restore.restorer import BATCH_CPU, Restorer
+from raydub.stages.types import U8
 from tests.stages.restore_fakes import face_at, picture, same
 
 
@@ -117,11 +117,11 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         notes["fidelity"] = fidelity
         return Same().eval(), SimpleNamespace(architecture="gfpgan", size=64)
 
-    locating, loading = ModuleType("models.store.locate"), ModuleType("models.restore.load")
+    locating, loading = ModuleType("raydub.models.store.locate"), ModuleType("raydub.models.restore.load")
     locating.locate = locate  # type: ignore[attr-defined]
     loading.check_restorer, loading.load_restorer = check, load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "models.store.locate", locating)
-    monkeypatch.setitem(sys.modules, "models.restore.load", loading)
+    monkeypatch.setitem(sys.modules, "raydub.models.store.locate", locating)
+    monkeypatch.setitem(sys.modules, "raydub.models.restore.load", loading)
     return notes
 
 
@@ -167,7 +167,8 @@ def test_on_a_gpu_as_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("cpu", "cuda"):
         precision = "fp16" if device == "cuda" else "fp32"
         monkeypatch.setattr(
-            "stages.restore.restorer.load_network", lambda _, on, p=precision: (TorchRestorer(Redder(), on, p), 256)
+            "raydub.stages.restore.restorer.load_network",
+            lambda _, on, p=precision: (TorchRestorer(Redder(), on, p), 256),
         )
         one = Restorer(RestoreOptions("x", area="face"))
         one.load(device)
@@ -178,7 +179,7 @@ def test_on_a_gpu_as_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_starting_is_light() -> None:
     import subprocess
 
-    script = "import sys, stages.restore.restorer; print('torch' in sys.modules)"
+    script = "import sys, raydub.stages.restore.restorer; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -186,7 +187,7 @@ def test_starting_is_light() -> None:
 @pytest.mark.parametrize("architecture", ["gfpgan", "codeformer"])
 def test_a_file_of_each_network(architecture: Any, tmp_path: Path) -> None:
     """From a small file of the published layout to pixels, through the true store and loader."""
-    from models.load import sha256_of
+    from raydub.models.load import sha256_of
     from tests.models.restore_states import save_restorer
 
     path = save_restorer(tmp_path / "small.pth", architecture=architecture)
@@ -217,7 +218,7 @@ def test_a_file_of_another_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["gfpgan", "codeformer"])
 def test_a_square_s_answer_does_not_depend_on_its_company(architecture: Any) -> None:
     """Law 2 rests on this: in one batch shape, a row comes out the same in every place, whatever is beside it."""
-    from models.restore.load import load_restorer
+    from raydub.models.restore.load import load_restorer
     from tests.models.restore_states import random_restorer_state
 
     found, spec = load_restorer(random_restorer_state(architecture=architecture))

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.finish import Shown
-from stages.restore.area import area_alpha
-from stages.restore.restorer import Restorer
-from stages.restore.steady import Look, linked, steadied
-from stages.restore.steady_torch import steadied_on
-from stages.types import F32, U8
+from raydub.stages.finish import Shown
+from raydub.stages.restore.area import area_alpha
+from raydub.stages.restore.restorer import Restorer
+from raydub.stages.restore.steady import Look, linked, steadied
+from raydub.stages.restore.steady_torch import steadied_on
+from raydub.stages.types import F32, U8
 from tests.stages.restore_fakes import brighter, clip, face_at, picture, planes, restorer
 
 FACE = face_at((80, 60), 100)
@@ -130,7 +130,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> tuple[Restorer, list[list[tuple[int
         notes.append(sorted((int(look.square[0, 0, 0]), distance) for distance, look in around))
         return steadied(now, [], steady)
 
-    monkeypatch.setattr("stages.restore.restorer.steadied", spy)
+    monkeypatch.setattr("raydub.stages.restore.restorer.steadied", spy)
     return restorer(monkeypatch, brighter, steady=1.0), notes
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.frames import open_frames
-from media.hdr import PQ
-from stages import prepare
+from raydub.media.frames import open_frames
+from raydub.media.hdr import PQ
+from raydub.stages import prepare
 from tests.media.test_fields import fields_film
 from tests.media.test_hdr import deep_film, patches
 from tests.stages.fakes import PaintEngine, all_frames, babble, digest, make_plan, write_video, write_wav

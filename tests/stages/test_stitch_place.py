@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from raydub.errors import Code, StageError
-from stages import stitch
-from stages.stitch import stitch_job
+from raydub.stages import stitch
+from raydub.stages.stitch import stitch_job
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav
 
 

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.frames import Frame, FrameReader
-from media.info import Colour
-from media.probe import probe_video
-from media.yuv import from_bgr, to_bgr
-from models.load import load_state
-from models.upscale.load import load_upscaler
 from raydub.errors import Code, DependencyError, InputError, RaydubError, UsageError
-from stages.finish import Shown, ShownFace
-from stages.upscale.faces import face_alpha, face_box, placed, region_of, scaled
-from stages.upscale.network import UpscaleNetwork
-from stages.upscale.options import UpscaleOptions
-from stages.upscale.upscaler import Upscaler
+from raydub.media.frames import Frame, FrameReader
+from raydub.media.info import Colour
+from raydub.media.probe import probe_video
+from raydub.media.yuv import from_bgr, to_bgr
+from raydub.models.load import load_state
+from raydub.models.upscale.load import load_upscaler
+from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.upscale.faces import face_alpha, face_box, placed, region_of, scaled
+from raydub.stages.upscale.network import UpscaleNetwork
+from raydub.stages.upscale.options import UpscaleOptions
+from raydub.stages.upscale.upscaler import Upscaler
 from tests.stages.test_mask import face
 from tests.stages.upscale_fakes import frame, network, plain_state, random_state, same, smooth, stream, weights_file
 
@@ -375,7 +375,7 @@ def test_precisions_of_a_cpu(net: str) -> None:
 
 
 def test_bf16_is_close(net: str) -> None:
-    from models.backends.base import has_bf16
+    from raydub.models.backends.base import has_bf16
 
     if not has_bf16():
         pytest.skip("this CPU has no bf16 instructions")

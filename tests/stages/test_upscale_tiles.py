@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.upscale.load import UpscaleSpec
 from raydub.errors import Code, StageError
-from stages.upscale import network as module
-from stages.upscale.network import room
-from stages.upscale.tiles import tiling
+from raydub.models.upscale.load import UpscaleSpec
+from raydub.stages.upscale import network as module
+from raydub.stages.upscale.network import room
+from raydub.stages.upscale.tiles import tiling
 from tests.stages.upscale_fakes import network, of_module, smooth
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.frames import open_frames
-from stages.chunk import TrackStage
-from stages.gate import RAMP, gates
-from stages.hear import frames_within
-from stages.plan import JobPlan, chunks_of, load_scope, load_source, load_speech, load_voiced
-from stages.prepare import prepare_job
-from stages.render import RenderStage, runs_of
-from stages.synthesise import LipsyncStage
-from stages.types import Gate, SynthesisedChunk
+from raydub.media.frames import open_frames
+from raydub.stages.chunk import TrackStage
+from raydub.stages.gate import RAMP, gates
+from raydub.stages.hear import frames_within
+from raydub.stages.plan import JobPlan, chunks_of, load_scope, load_source, load_speech, load_voiced
+from raydub.stages.prepare import prepare_job
+from raydub.stages.render import RenderStage, runs_of
+from raydub.stages.synthesise import LipsyncStage
+from raydub.stages.types import Gate, SynthesisedChunk
 from tests.stages.fakes import PaintEngine, all_frames, digest
 from tests.stages.two_people import RATE, SIDE, spoken_job, write_two
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
-from stages.wire import from_row, to_row
+from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.stages.wire import from_row, to_row
 
 CHUNK = Chunk("job é", "/jobs/k", 2, 5, Span(50, 75), 2.5)
 

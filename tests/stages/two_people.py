@@ -7,14 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from manifests.job import Job
-from manifests.options import Options
-from manifests.speech import SpeechTracks, VoiceTrack
-from media.frames import Frame, Transform, open_frames
-from media.info import Colour
-from media.probe import probe_video
-from media.writer import PartWriter
 from raydub.identity import identify
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
+from raydub.media.frames import Frame, Transform, open_frames
+from raydub.media.info import Colour
+from raydub.media.probe import probe_video
+from raydub.media.writer import PartWriter
 from tests.stages.fakes import DEMO, babble, write_wav
 
 SIDE = 320

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from media.frames import Frame
-from media.info import Colour
-from models.upscale.load import UpscaleSpec, load_upscaler
-from models.upscale.rrdb import RRDBNet, RrdbSize
-from models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from stages.finish import Shown, ShownFace
-from stages.types import U8
-from stages.upscale.network import UpscaleNetwork
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
+from raydub.models.upscale.load import UpscaleSpec, load_upscaler
+from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
+from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
+from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.types import U8
+from raydub.stages.upscale.network import UpscaleNetwork
 
 SIZES = {
     "srvgg": SrvggSize(features=6, convs=2, scale=4),

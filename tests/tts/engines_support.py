@@ -12,7 +12,7 @@ import pytest
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, source: str, **engines: str) -> None:
-    """A package `module` whose dist-info names `engines` (name → "module:class") for raydub.tts, on the search path."""
+    """A package `module` whose dist-info names `engines` (name → "module:class") for tts, on the search path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{module}.py").write_text(source, encoding="utf-8")
     info = folder / f"{module}-1.0.dist-info"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from raydub.errors import InputError
-from tts.scripts.read import read_script
+from raydub.tts.scripts.read import read_script
 
 _SPAN = "00:00:00.000 --> 00:00:02.000"
 _EVENTS = "[Events]\nFormat: Layer, Start, End, Style, Name, Text\nDialogue: 0,"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from media.flac import SoundWriter
-from media.sound import sound_blocks
+from raydub.media.flac import SoundWriter
+from raydub.media.sound import sound_blocks
 from tests.ffmpeg import ffmpeg_program
 
 F32 = np.ndarray

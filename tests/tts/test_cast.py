@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.options import Options
 from raydub.errors import Code, InputError, StageError
-from tts.cast import Line, cast_of, folded
-from tts.types import Segment, Utterance, Voice
+from raydub.manifests.options import Options
+from raydub.tts.cast import Line, cast_of, folded
+from raydub.tts.types import Segment, Utterance, Voice
 
 VOICES = (
     Voice("lola", ("es", "es-419"), "female"),

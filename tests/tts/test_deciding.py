@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 
 import raydub.identity as identity_module
-from manifests.speech import SpeechTracks
-from models.store.importing import import_file
 from raydub.errors import Code, InputError
 from raydub.identity import COARSE_TICK_NS
+from raydub.manifests.speech import SpeechTracks
+from raydub.models.store.importing import import_file
 from raydub.store import Store
+from raydub.tts.engines.deciding import UNNAMED, decided_by
+from raydub.tts.shape import Shape
+from raydub.tts.track import SpeechMaker
+from raydub.tts.types import Utterance
+from raydub.tts.utterances import Speaker
 from tests.tts.engines_support import piper_voice
 from tests.tts.test_utterances import ES, HOLA, Counting
 from tests.tts.track_support import job_of, write_json
-from tts.engines.deciding import UNNAMED, decided_by
-from tts.shape import Shape
-from tts.track import SpeechMaker
-from tts.types import Utterance
-from tts.utterances import Speaker
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = b"\x08\x07\x12\x07pytorch"
@@ -52,7 +52,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAYDUB_TTS_COMMAND", shlex.join([*words, "{out_wav}"]))
     monkeypatch.setenv("RAYDUB_KOKORO_MODEL", str(tmp_path / "kokoro.onnx"))
     monkeypatch.setenv("RAYDUB_KOKORO_VOICES", str(tmp_path / "kokoro.bin"))
-    monkeypatch.setattr("tts.engines.find.check_engine", lambda name: None)  # packages are not what this is about
+    monkeypatch.setattr(
+        "raydub.tts.engines.find.check_engine", lambda name: None
+    )  # packages are not what this is about
     return tmp_path
 
 
@@ -108,7 +110,7 @@ def test_every_file_by_which_a_voice_speaks_decides(
 @pytest.mark.parametrize("engine", ["piper", "command", "espeak"])
 def test_a_release_decides(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     before = decided_by(engine, "my-own")
-    monkeypatch.setattr("tts.engines.deciding.release", lambda name: f"{name} next")
+    monkeypatch.setattr("raydub.tts.engines.deciding.release", lambda name: f"{name} next")
     assert decided_by(engine, "my-own") != before
 
 
@@ -129,7 +131,7 @@ def test_files_that_were_seen_are_not_read(folder: Path, monkeypatch: pytest.Mon
 
 def test_it_is_told_without_an_engine() -> None:
     code = (
-        "import sys\nfrom tts.engines import find\nfrom tts.engines.deciding import decided_by\n"
+        "import sys\nfrom raydub.tts.engines import find\nfrom raydub.tts.engines.deciding import decided_by\n"
         "find.check_engine = lambda name: None\n"
         "for engine in ('piper', 'kokoro', 'command', 'espeak'):\n"
         "    decided_by(engine, 'my-own')\n    decided_by(engine, '')\n"

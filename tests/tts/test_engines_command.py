@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError, UsageError
+from raydub.tts.engines import command
+from raydub.tts.engines.command import Command
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.types import Utterance, Voice
+from raydub.tts.voices import find_voice
 from tests.tts.engines_support import is_running
-from tts.engines import command
-from tts.engines.command import Command
-from tts.engines.host import HostedEngine
-from tts.types import Utterance, Voice
-from tts.voices import find_voice
 
 PROGRAM = """
 import json, os, sys, time

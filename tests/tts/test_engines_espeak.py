@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from raydub.errors import Code, InputError, StageError
+from raydub.tts.engines.espeak import Espeak
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.types import Mark, Utterance, Voice
+from raydub.tts.voices import find_voice
 from tests.tts.engines_support import is_running
-from tts.engines.espeak import Espeak
-from tts.engines.host import HostedEngine
-from tts.types import Mark, Utterance, Voice
-from tts.voices import find_voice
 
 pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed")
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError, UsageError
+from raydub.tts.engines import find, host
+from raydub.tts.engines.find import check_engine, engine_names, make_engine
+from raydub.tts.engines.host import HostedEngine, checked
+from raydub.tts.types import Mark, Utterance, Voice
 from tests.tts.engines_support import install, is_running
-from tts.engines import find, host
-from tts.engines.find import check_engine, engine_names, make_engine
-from tts.engines.host import HostedEngine, checked
-from tts.types import Mark, Utterance, Voice
 
 ODD = """
 import ctypes, os, sys, threading, time
 import numpy as np
 from raydub.errors import Code, InputError
-from tts.types import Mark, Utterance, Voice
+from raydub.tts.types import Mark, Utterance, Voice
 
 print("printed at import")
 
@@ -295,12 +295,12 @@ def test_two_packages_with_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DependencyError, match="voices_a, voices_b"):
         check_engine("same")
     # What raydub brings itself is not replaced.
-    assert find._point("espeak").value == "tts.engines.espeak:Espeak"
+    assert find._point("espeak").value == "raydub.tts.engines.espeak:Espeak"
 
 
 def test_looking_engines_up_is_light(odd_path: Path) -> None:
     script = (
-        "import sys\nfrom tts.engines.find import check_engine, engine_names\nengine_names()\n"
+        "import sys\nfrom raydub.tts.engines.find import check_engine, engine_names\nengine_names()\n"
         "check_engine('odd')\ncheck_engine('espeak')\n"
         "heavy = ('oddvoices', 'espeakng_loader', 'onnxruntime', 'torch', 'soundfile', 'numpy')\n"
         "print([n for n in heavy if n in sys.modules])"
@@ -320,7 +320,7 @@ def test_looking_engines_up_is_light(odd_path: Path) -> None:
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "pass"])
 def test_the_child_ends_with_its_parent(odd_path: Path, end: str) -> None:
     script = (
-        "import os, sys\nfrom tts.engines.host import HostedEngine\n"
+        "import os, sys\nfrom raydub.tts.engines.host import HostedEngine\n"
         f"engine = HostedEngine('odd')\nengine.voices()\nprint(engine.pid, flush=True)\n{end}\n"
     )
     path = os.pathsep.join([str(odd_path), *filter(None, sys.path)])

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests.job import Job
-from manifests.options import Options
-from models.store.importing import import_file
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.models.store.importing import import_file
+from raydub.tts.credits import weights_used
+from raydub.tts.engines.files import piper_entry, weights_of
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.types import Utterance, Voice
+from raydub.tts.voices import find_voice
 from tests.tts.engines_support import is_running, kokoro_voice, piper_voice
-from tts.credits import weights_used
-from tts.engines.files import piper_entry, weights_of
-from tts.engines.host import HostedEngine
-from tts.types import Utterance, Voice
-from tts.voices import find_voice
 
 pytest.importorskip("onnx", reason="onnx, which builds the tiny networks, is not installed")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.tts.level import LEVEL_DB, PEAK, levelled
 from tests.tts.measuring import F32, babble, read, tone
-from tts.level import LEVEL_DB, PEAK, levelled
 
 RATE = 24000
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raydub.tts.loudness import Meter
 from tests.tts.measuring import babble, by_ffmpeg, read, tone, write
-from tts.loudness import Meter
 
 
 def measured(samples: np.ndarray, rate: int, step: int = 65536) -> tuple[float | None, float]:

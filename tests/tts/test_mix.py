@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.sound import resample, sound_shape
 from raydub.errors import Code, InputError, StageError
+from raydub.media.sound import resample, sound_shape
+from raydub.tts.duck import Ducking
+from raydub.tts.mix import Bed, MixReport, mix
+from raydub.tts.sources import FileSpeech, PlacedSpeech, Placement
 from tests.tts.measuring import babble, by_ffmpeg, encoded, read, tone, write
-from tts.duck import Ducking
-from tts.mix import Bed, MixReport, mix
-from tts.sources import FileSpeech, PlacedSpeech, Placement
 
 RATE = 48000
 CUES = [(0.8, 1.1), (2.5, 0.7), (3.6, 1.6), (7.01, 2.2)]
@@ -261,8 +261,8 @@ def test_a_voice_file_that_changes_under_the_mix_is_told(tmp_path: Path) -> None
 _CHILD = """
 import re, sys
 from tests.tts.measuring import babble
-from tts.mix import Bed, mix
-from tts.sources import PlacedSpeech, Placement
+from raydub.tts.mix import Bed, mix
+from raydub.tts.sources import PlacedSpeech, Placement
 folder, minutes, rate = sys.argv[1], int(sys.argv[2]), 16000
 one = babble(2, rate)
 cues = [Placement(n * 5 * rate, len(one), lambda: one.copy()) for n in range(minutes * 12)]

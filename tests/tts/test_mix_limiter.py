@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.tts.limiter import Limiter
+from raydub.tts.loudness import Meter
 from tests.tts.measuring import babble
-from tts.limiter import Limiter
-from tts.loudness import Meter
 
 RATE = 48000
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.sound import BLOCK_FRAMES
 from raydub.errors import Code, InputError, StageError
+from raydub.media.sound import BLOCK_FRAMES
+from raydub.tts.sources import FileSpeech, PlacedSpeech, Placement
 from tests.tts.measuring import babble, write
-from tts.sources import FileSpeech, PlacedSpeech, Placement
 
 RATE = 48000
 FADE = 144

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from raydub.errors import Code, InputError
-from tts.scripts.read import read_script, voice_files
-from tts.types import Script
+from raydub.tts.scripts.read import read_script, voice_files
+from raydub.tts.types import Script
 
 HEAD = """[Script Info]
 ; a comment

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError
-from tts.scripts.prose import LONGEST
-from tts.scripts.read import SUFFIXES, read_script
-from tts.types import Script, Segment
+from raydub.tts.scripts.prose import LONGEST
+from raydub.tts.scripts.read import SUFFIXES, read_script
+from raydub.tts.types import Script, Segment
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzñéüßдж語你ابक", min_size=1, max_size=12)
 TEXT = st.lists(WORD, min_size=1, max_size=8).map(" ".join)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from raydub.errors import Code, InputError
-from tts.scripts import cue as limits
-from tts.scripts.read import read_script
-from tts.types import Script
+from raydub.tts.scripts import cue as limits
+from raydub.tts.scripts.read import read_script
+from raydub.tts.types import Script
 
 Write = Callable[[str, str | bytes], str]
 SRT = "1\n00:00:01,000 --> 00:00:02,500\nHola a todos.\n"
@@ -130,11 +130,11 @@ def test_a_binary_file(write: Write) -> None:
 def test_limits(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     times = [f"00:00:{n:02}" for n in range(9)]
     many = "\n".join(f"1\n{time},000 --> {time},900\nword\n" for time in times)
-    monkeypatch.setattr("tts.scripts.settle.MAX_CUES", 9)
+    monkeypatch.setattr("raydub.tts.scripts.settle.MAX_CUES", 9)
     assert len(read_script(write("a.srt", many)).segments) == 9
-    monkeypatch.setattr("tts.scripts.settle.MAX_CUES", 8)
+    monkeypatch.setattr("raydub.tts.scripts.settle.MAX_CUES", 8)
     assert "8 cues" in refused(write("a.srt", many), Code.SCRIPT_UNREADABLE).message
-    monkeypatch.setattr("tts.scripts.read.MAX_LINES", 20)
+    monkeypatch.setattr("raydub.tts.scripts.read.MAX_LINES", 20)
     assert "lines" in refused(write("a.srt", many), Code.SCRIPT_UNREADABLE).message
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tts.scripts.prose import LONGEST
-from tts.scripts.read import read_script
-from tts.scripts.spoken import say
-from tts.types import Script
+from raydub.tts.scripts.prose import LONGEST
+from raydub.tts.scripts.read import read_script
+from raydub.tts.scripts.spoken import say
+from raydub.tts.types import Script
 
 
 @pytest.mark.parametrize(

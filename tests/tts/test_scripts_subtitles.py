@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from raydub.errors import Code, InputError
-from tts.scripts.read import read_script
-from tts.types import Script
+from raydub.tts.scripts.read import read_script
+from raydub.tts.types import Script
 
 
 def script(folder: Path, text: str, suffix: str = "srt") -> Script:

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.job import Job
-from media.probe import probe_video
 from raydub.errors import Code, InputError
-from stages.timeline import plan_timeline
+from raydub.manifests.job import Job
+from raydub.media.probe import probe_video
+from raydub.stages.timeline import plan_timeline
+from raydub.tts.mix import Bed
+from raydub.tts.shape import Shape, shape_of
 from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_video, write_wav
 from tests.tts.measuring import babble, tone, write
 from tests.tts.track_support import job_of, sounding_video
-from tts.mix import Bed
-from tts.shape import Shape, shape_of
 
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(7)]
 

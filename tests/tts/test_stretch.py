@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.tts.stretch import FASTEST, SLOWEST, stretch
+from raydub.tts.trim import trimmed
 from tests.tts.measuring import F32, read, tone
-from tts.stretch import FASTEST, SLOWEST, stretch
-from tts.trim import trimmed
 
 RATE = 24000
 FACTORS = (0.8, 0.95, 1.05, 1.15, 1.3, 1.6, 2.0, 2.5, 3.0)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError
-from tts.timing import Placement, Policy, TimingLimits, plan_timing, summary
-from tts.types import Segment
+from raydub.tts.timing import Placement, Policy, TimingLimits, plan_timing, summary
+from raydub.tts.types import Segment
 
 RATE = 1000
 LIMITS = TimingLimits(speed=1.25, stretch=1.2, squeeze=2.5, gap=0.05, pause=0.2)

@@ -9,9 +9,9 @@ from time import perf_counter
 import pytest
 
 from raydub.errors import InputError
+from raydub.tts.timing import Policy, plan_timing
+from raydub.tts.types import Segment
 from tests.tts.test_timing import LIMITS, RATE, cue, plan
-from tts.timing import Policy, plan_timing
-from tts.types import Segment
 
 
 def test_a_backlog_takes_no_time_either() -> None:

@@ -12,10 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from manifests.job import Job
-from manifests.speech import SpeechTracks
 from raydub.identity import identify
+from raydub.manifests.job import Job
+from raydub.manifests.speech import SpeechTracks
 from raydub.store import Store
+from raydub.tts.ahead import script_length
+from raydub.tts.engines.host import HostedEngine
+from raydub.tts.level import LEVEL_DB, levelled
+from raydub.tts.stretch import stretch
+from raydub.tts.track import SpeechMaker
+from raydub.tts.trim import trimmed
+from raydub.tts.types import Voice
 from tests.kept import blobs_below, record_of
 from tests.stages.fakes import write_video
 from tests.tts.measuring import F32, babble, by_ffmpeg, read, tone, write
@@ -30,13 +37,6 @@ from tests.tts.track_support import (
     write_json,
     write_srt,
 )
-from tts.ahead import script_length
-from tts.engines.host import HostedEngine
-from tts.level import LEVEL_DB, levelled
-from tts.stretch import stretch
-from tts.track import SpeechMaker
-from tts.trim import trimmed
-from tts.types import Voice
 
 pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed")
 

@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 
-from manifests.speech import SpeechTracks
-from pipeline.driver import Driver
-from pipeline.local import LocalExecutor
-from pipeline.steps import WorkSettings
-from pipeline.toolbox import StageToolbox
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError, UsageError
+from raydub.manifests.speech import SpeechTracks
+from raydub.pipeline.driver import Driver
+from raydub.pipeline.local import LocalExecutor
+from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.toolbox import StageToolbox
+from raydub.tts.ahead import script_length
+from raydub.tts.track import SpeechMaker
 from tests.kept import blobs_below
 from tests.stages.fakes import write_video
 from tests.tts.engines_support import install
 from tests.tts.track_support import job_of, report_of, sound_of, write_json, write_srt
-from tts.ahead import script_length
-from tts.track import SpeechMaker
 
 CUES = [(0.1, 0.9, "hello there"), (1.0, 1.9, "how are you")]
 MOODY = """
 import os
 import time
 import numpy as np
-from tts.types import Utterance, Voice
+from raydub.tts.types import Utterance, Voice
 
 class Moody:
     name = "moody"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.tts.trim import trimmed
 from tests.tts.measuring import F32, babble, read, tone
-from tts.trim import trimmed
 
 RATE = 22050
 BEFORE, AFTER = 0.010, 0.030
@@ -120,8 +120,8 @@ def test_real_speech_in_silence(name: str, media_dir: Path) -> None:
 @pytest.mark.parametrize("text", ["Sixths.", "Fish and chips.", "Hush", "Ah", "pot"])
 def test_what_espeak_says_keeps_its_consonants(text: str) -> None:
     pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed")
-    from tts.engines.host import HostedEngine
-    from tts.voices import find_voice
+    from raydub.tts.engines.host import HostedEngine
+    from raydub.tts.voices import find_voice
 
     with HostedEngine("espeak") as engine:
         voice, language = find_voice(engine, "", "en")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError, StageError
 from raydub.store import Store
+from raydub.tts.level import LEVEL_DB
+from raydub.tts.types import Mark, Segment, Utterance, Voice
+from raydub.tts.utterances import Speaker, at_segment
 from tests.kept import blobs_below
-from tts.level import LEVEL_DB
-from tts.types import Mark, Segment, Utterance, Voice
-from tts.utterances import Speaker, at_segment
 
 ES, EN = Voice("es", ("es",)), Voice("en", ("en",))
 HOLA, ADIOS = Segment(1, "hola"), Segment(2, "adiós, ¡amigo!")

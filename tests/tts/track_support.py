@@ -11,9 +11,9 @@ from typing import Any
 import av
 import numpy as np
 
-from manifests.job import Job
-from manifests.options import Options
-from manifests.speech import SpeechTracks
+from raydub.manifests.job import Job
+from raydub.manifests.options import Options
+from raydub.manifests.speech import SpeechTracks
 from tests.stages.fakes import write_video
 from tests.tts.measuring import F32, read
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tts.types import Utterance, Voice
+    from raydub.tts.types import Utterance, Voice
 
 
 class Engine(Protocol):
-    """A speech engine. The class that an entry point of group "raydub.tts" names is called without arguments and gives
+    """A speech engine. The class that an entry point of group "tts" names is called without arguments and gives
     one.
 
     raydub runs it in a child process of its own (tts.engines.host), so it may crash, print and load what it likes; the

@@ -1,4 +1,4 @@
-"""The process in which an engine lives: `python -m tts.engines.child NAME PARENT`, started by tts.engines.process.
+"""The process in which an engine lives: `python -m raydub.tts.engines.child NAME PARENT`, see tts.engines.process.
 
 Requests are lines of JSON on standard input, answers lines of JSON on standard output, each followed by the samples
 that it announces (float32, little-endian). Both are taken away from whoever else would use them before an engine is
@@ -17,7 +17,7 @@ from raydub.bound import end_with_parent
 from raydub.errors import Code, RaydubError, StageError
 
 if TYPE_CHECKING:
-    from tts.engines.base import Engine
+    from raydub.tts.engines.base import Engine
 
 
 def main(name: str, parent: int) -> None:
@@ -25,7 +25,7 @@ def main(name: str, parent: int) -> None:
     end_with_parent(parent)
     requests, answers = _own_streams()
     try:
-        from tts.engines.find import make_engine
+        from raydub.tts.engines.find import make_engine
 
         engine = make_engine(name)
         _send(answers, {"name": engine.name, "max_speed": float(engine.max_speed)})
@@ -57,7 +57,7 @@ def _send(answers: IO[bytes], answer: dict[str, Any], samples: bytes = b"") -> N
 
 
 def _answer(engine: Engine, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    from tts.types import Voice
+    from raydub.tts.types import Voice
 
     ask = request["ask"]
     if ask == "voices":

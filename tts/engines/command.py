@@ -21,14 +21,14 @@ from typing import IO
 
 import numpy as np
 
-from models.load import sha256_of
 from raydub.bound import bound, kill_group
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
 from raydub.files import sweep, writer_tag
-from tts.engines.base import longest, time_limit
-from tts.engines.deciding import command_files
-from tts.engines.find import COMMAND_VARIABLE
-from tts.types import Utterance, Voice
+from raydub.models.load import sha256_of
+from raydub.tts.engines.base import longest, time_limit
+from raydub.tts.engines.deciding import command_files
+from raydub.tts.engines.find import COMMAND_VARIABLE
+from raydub.tts.types import Utterance, Voice
 
 _PLACES = ("text_file", "out_wav", "language", "voice", "speed")
 _PLACE = re.compile(r"\{(\w+)\}")

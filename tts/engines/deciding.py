@@ -10,10 +10,10 @@ import shlex
 import shutil
 from collections.abc import Sequence
 
-from manifests.fields import split_voice, voice_file
 from raydub.identity import Cache, identify
+from raydub.manifests.fields import split_voice, voice_file
 from raydub.store import key_of
-from tts.engines.find import COMMAND_VARIABLE, release
+from raydub.tts.engines.find import COMMAND_VARIABLE, release
 
 UNNAMED = ""
 """In the place of a voice's name: what decides which voice a language means."""
@@ -25,8 +25,8 @@ def decided_by(engine: str, voice: str, cache: Cache | None = None) -> str:
 
     Raises what find.release raises, DependencyError WEIGHTS_MISSING, InputError INPUT_CHANGED, and OSError for files
     that are not there."""
-    from models.catalogue import custom_entries
-    from tts.engines.files import is_piper, known_digest, weights_of
+    from raydub.models.catalogue import custom_entries
+    from raydub.tts.engines.files import is_piper, known_digest, weights_of
 
     said = [release(engine)]
     if engine == "piper" and voice == UNNAMED:
@@ -45,7 +45,7 @@ def own_files(engine: str, voice: str) -> tuple[str, ...]:
     if engine == "piper":
         return piper_files(voice)
     if engine == "kokoro":
-        from tts.engines.files import own_kokoro
+        from raydub.tts.engines.files import own_kokoro
 
         return own_kokoro() or ()
     if engine == "command":

@@ -10,13 +10,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.fields import split_voice
-from models.catalogue import Entry, find, licence_and_consent, refuse_denied
-from models.load import sha256_of
-from models.store.locate import is_path, locate, present
-from models.store.state import digest_of
-from models.verdict import no_weights
 from raydub.errors import Code, DependencyError, InputError
+from raydub.manifests.fields import split_voice
+from raydub.models.catalogue import Entry, find, licence_and_consent, refuse_denied
+from raydub.models.load import sha256_of
+from raydub.models.store.locate import is_path, locate, present
+from raydub.models.store.state import digest_of
+from raydub.models.verdict import no_weights
 
 PIPER_PURPOSE = "voice of Piper"
 KOKORO_MODEL = "kokoro-v1.0"

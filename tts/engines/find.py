@@ -1,4 +1,4 @@
-"""Engines by name: entry points of the group "raydub.tts", raydub's own and those of any package that is installed."""
+"""Engines by name: entry points of the group "tts", raydub's own and those of any package that is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from raydub.errors import Code, DependencyError, RaydubError, UsageError
 
 if TYPE_CHECKING:
-    from tts.engines.base import Engine
+    from raydub.tts.engines.base import Engine
 
 GROUP = "raydub.tts"
 COMMAND_VARIABLE = "RAYDUB_TTS_COMMAND"

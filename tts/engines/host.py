@@ -14,10 +14,10 @@ from typing import Any, Self, cast
 import numpy as np
 
 from raydub.errors import Code, StageError
-from tts.engines.base import longest, time_limit
-from tts.engines.find import check_engine
-from tts.engines.process import Child
-from tts.types import F32, Mark, Utterance, Voice
+from raydub.tts.engines.base import longest, time_limit
+from raydub.tts.engines.find import check_engine
+from raydub.tts.engines.process import Child
+from raydub.tts.types import F32, Mark, Utterance, Voice
 
 SILENCE = 1e-3
 """Peak below which a sound counts as silent: -60 dBFS."""
@@ -81,11 +81,11 @@ class HostedEngine:
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
         """Speech that was looked at: finite samples in [-1, 1], 4 to 192 kHz, neither silent nor shorter than 20 ms nor
         longer than anybody would need for this text, marks in order and within it."""
-        from tts.engines.files import weights_of
+        from raydub.tts.engines.files import weights_of
 
         entry = weights_of(self._name, voice.name)
         if entry is not None:
-            from models.store.locate import locate
+            from raydub.models.store.locate import locate
 
             # Here, because a download has its own patience, which is longer than ours with an engine.
             locate(entry.name)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from raydub.errors import Code, InputError, StageError
-from tts.engines.files import VoiceFiles, kokoro_digest, kokoro_files, kokoro_voices_file
-from tts.engines.find import release
-from tts.types import Mark, Utterance, Voice
+from raydub.tts.engines.files import VoiceFiles, kokoro_digest, kokoro_files, kokoro_voices_file
+from raydub.tts.engines.find import release
+from raydub.tts.types import Mark, Utterance, Voice
 
 _SEED = 1
 _LANGUAGES = {

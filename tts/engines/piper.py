@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from manifests.fields import split_voice
-from models.catalogue import ENTRIES, Entry, custom_entries
-from models.store.locate import is_path, present
 from raydub.errors import Code, DependencyError, InputError, StageError
-from tts.engines.files import VoiceFiles, by_path, from_catalogue, is_piper, known_digest, piper_entry
-from tts.engines.find import release
-from tts.types import F32, Mark, Utterance, Voice
+from raydub.manifests.fields import split_voice
+from raydub.models.catalogue import ENTRIES, Entry, custom_entries
+from raydub.models.store.locate import is_path, present
+from raydub.tts.engines.files import VoiceFiles, by_path, from_catalogue, is_piper, known_digest, piper_entry
+from raydub.tts.engines.find import release
+from raydub.tts.types import F32, Mark, Utterance, Voice
 
 _SEED = 1
 _SPOKEN = ("espeak", "text", "hebrew")

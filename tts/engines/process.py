@@ -22,6 +22,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import raydub
 from raydub import errors
 from raydub.bound import kill_group
 from raydub.errors import Code, RaydubError, StageError
@@ -123,7 +124,7 @@ class Child:
     def _start(self) -> subprocess.Popen[bytes]:
         """The kernel kills a child when the thread that started it is gone, and threads come and go: so each child has
         one of its own that waits for its end."""
-        command = [sys.executable, "-P", "-m", "tts.engines.child", self._engine, str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "raydub.tts.engines.child", self._engine, str(os.getpid())]
         started: list[subprocess.Popen[bytes] | OSError] = []
         ready = threading.Event()
         noise = self._noise
@@ -242,7 +243,7 @@ def _end_all() -> None:
 def _environment() -> dict[str, str]:
     """The parent's, and its search path: the child finds the same modules, whatever has changed that path. -P keeps the
     current folder out of it, unless it was in it."""
-    own = str(Path(__file__).resolve().parents[2])
+    own = str(Path(raydub.__file__).resolve().parents[1])
     path = [*(os.path.abspath(entry) for entry in sys.path), own]
     usable = [entry for entry in dict.fromkeys(path) if os.pathsep not in entry and os.path.exists(entry)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(usable), "PYTHONUNBUFFERED": "1"}

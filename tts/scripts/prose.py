@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tts.scripts.cue import Cue, Notes
-from tts.scripts.lexicon import ABBREVIATIONS, BEFORE_NUMBERS
-from tts.scripts.markup import from_html
-from tts.scripts.spoken import is_turn, say
+from raydub.tts.scripts.cue import Cue, Notes
+from raydub.tts.scripts.lexicon import ABBREVIATIONS, BEFORE_NUMBERS
+from raydub.tts.scripts.markup import from_html
+from raydub.tts.scripts.spoken import is_turn, say
 
 LONGEST = 300
 """Characters of a piece, where there are commas or spaces to cut at."""

@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from manifests.fields import voice_file
 from raydub.errors import Code, InputError, RaydubError
+from raydub.manifests.fields import voice_file
 from raydub.regular import NotRegularError, read_regular
-from tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
-from tts.scripts.markup import plain_lines
-from tts.scripts.prose import prose_cues
-from tts.scripts.records import is_jsonl, json_cues, jsonl_cues, why_not_json
-from tts.scripts.settle import settle
-from tts.scripts.substation import ass_cues
-from tts.scripts.subtitles import ARROW, looks_timed, srt_cues, vtt_cues
-from tts.types import Script, Segment
+from raydub.tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
+from raydub.tts.scripts.markup import plain_lines
+from raydub.tts.scripts.prose import prose_cues
+from raydub.tts.scripts.records import is_jsonl, json_cues, jsonl_cues, why_not_json
+from raydub.tts.scripts.settle import settle
+from raydub.tts.scripts.substation import ass_cues
+from raydub.tts.scripts.subtitles import ARROW, looks_timed, srt_cues, vtt_cues
+from raydub.tts.types import Script, Segment
 
 SUFFIXES = {
     ".srt": "SRT",

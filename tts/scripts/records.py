@@ -15,9 +15,9 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
-from tts.scripts.clock import seconds
-from tts.scripts.cue import Cue, bad_cue, shown, unreadable
-from tts.scripts.markup import from_html
+from raydub.tts.scripts.clock import seconds
+from raydub.tts.scripts.cue import Cue, bad_cue, shown, unreadable
+from raydub.tts.scripts.markup import from_html
 
 FIELDS = ("start", "end", "duration", "text", "speaker", "voice", "language")
 _HINT = 'write {"start": 1.0, "end": 2.5, "text": "words"}; speaker, voice and language may be given too'

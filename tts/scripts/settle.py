@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from raydub.errors import Code, InputError
-from tts.scripts.cue import (
+from raydub.tts.scripts.cue import (
     MAX_CUES,
     MAX_NAME,
     MAX_RAW,
@@ -17,9 +17,9 @@ from tts.scripts.cue import (
     bad_cue,
     unreadable,
 )
-from tts.scripts.markup import characters
-from tts.scripts.spoken import say, speakable
-from tts.types import Script, Segment
+from raydub.tts.scripts.markup import characters
+from raydub.tts.scripts.spoken import say, speakable
+from raydub.tts.types import Script, Segment
 
 FASTEST = 40
 """Characters a second; fast speakers reach 25."""

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from unicodedata import category
 
-from tts.scripts.cue import shown
-from tts.scripts.lexicon import PARTICLES, SOUNDS
+from raydub.tts.scripts.cue import shown
+from raydub.tts.scripts.lexicon import PARTICLES, SOUNDS
 
 _PAIRS = {"[": "]", "(": ")", "（": "）", "［": "］", "【": "】"}
 _ROUND = "(（"

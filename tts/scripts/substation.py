@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tts.scripts.clock import clock
-from tts.scripts.cue import Cue, Notes, bad_cue, shown
-from tts.scripts.markup import from_ass
+from raydub.tts.scripts.clock import clock
+from raydub.tts.scripts.cue import Cue, Notes, bad_cue, shown
+from raydub.tts.scripts.markup import from_ass
 
 _SECTION = re.compile(r"\[([^\[\]]+)\]")
 _EVENT = re.compile(r"(dialogue|comment)\s*:(.*)", re.IGNORECASE)

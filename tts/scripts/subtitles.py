@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from tts.scripts.clock import span
-from tts.scripts.cue import Cue, Notes, bad_cue, shown
-from tts.scripts.markup import breaks, from_html, from_vtt
+from raydub.tts.scripts.clock import span
+from raydub.tts.scripts.cue import Cue, Notes, bad_cue, shown
+from raydub.tts.scripts.markup import breaks, from_html, from_vtt
 
 ARROW = "-->"
 _NUMBER = re.compile(r"[0-9]{1,9}")

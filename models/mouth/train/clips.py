@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.mouth.train.shapes import ShapeReader, mouth_shape, turned
 from raydub.errors import Code, InputError
+from raydub.models.mouth.train.shapes import ShapeReader, mouth_shape, turned
 
 # Films and nothing that names other files.
 _LOCAL = {

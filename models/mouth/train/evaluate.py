@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from models.mel import mel_spectrogram
-from models.mouth.train.clips import Clip
-from models.mouth.train.material import COLUMNS, z_scored
+from raydub.models.mel import mel_spectrogram
+from raydub.models.mouth.train.clips import Clip
+from raydub.models.mouth.train.material import COLUMNS, z_scored
 
 F32 = npt.NDArray[np.float32]
 Predictor = Callable[[F32, npt.NDArray[np.float64]], F32]

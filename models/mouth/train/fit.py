@@ -8,8 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from models.mouth.network import MouthNetwork, NetworkConfig
-from models.mouth.train.material import Batches, Lesson
+from raydub.models.mouth.network import MouthNetwork, NetworkConfig
+from raydub.models.mouth.train.material import Batches, Lesson
 
 
 class FitConfig(BaseModel):

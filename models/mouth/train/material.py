@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter1d
 from scipy.signal import resample_poly
 
-from models.mel import mel_spectrogram
-from models.mouth.train.clips import Clip
+from raydub.models.mel import mel_spectrogram
+from raydub.models.mouth.train.clips import Clip
 
 F32 = npt.NDArray[np.float32]
 COLUMNS = 80

@@ -18,15 +18,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
 
-from models.mouth.infer import MouthConfig, MouthShapes, ShapeStatistics
-from models.mouth.network import Ensemble, MouthNetwork, NetworkConfig
-from models.mouth.train.clips import Clip, prepare_clips
-from models.mouth.train.evaluate import Predictor, Score, evaluate
-from models.mouth.train.fit import FitConfig, fit
-from models.mouth.train.material import SPEEDS, Lesson, lesson_of, z_scored
-from models.mouth.train.screen import screen
 from raydub.errors import Code, InputError
 from raydub.files import discard, publish, temp_beside
+from raydub.models.mouth.infer import MouthConfig, MouthShapes, ShapeStatistics
+from raydub.models.mouth.network import Ensemble, MouthNetwork, NetworkConfig
+from raydub.models.mouth.train.clips import Clip, prepare_clips
+from raydub.models.mouth.train.evaluate import Predictor, Score, evaluate
+from raydub.models.mouth.train.fit import FitConfig, fit
+from raydub.models.mouth.train.material import SPEEDS, Lesson, lesson_of, z_scored
+from raydub.models.mouth.train.screen import screen
 
 SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".mpg", ".webm"})
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.mouth.train.clips import Clip
-from models.mouth.train.evaluate import correlation
-from models.mouth.train.material import COLUMNS, Lesson, lesson_of
+from raydub.models.mouth.train.clips import Clip
+from raydub.models.mouth.train.evaluate import correlation
+from raydub.models.mouth.train.material import COLUMNS, Lesson, lesson_of
 
 _REACH = 16
 _RIDGE = 150.0

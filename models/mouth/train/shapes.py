@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-from models.faces import PREDICTOR_FILE, dlib_file, yunet_file
+from raydub.models.faces import PREDICTOR_FILE, dlib_file, yunet_file
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from media.frames import Frame
-from media.info import Colour
-from media.yuv import blend_bgr, to_bgr
-from models.load import sha256_of
-from models.mel import mel_windows
-from models.wav2lip import Wav2Lip
 from raydub.errors import Code, DependencyError, UsageError
-from stages.crop import face_crop
-from stages.engine import DrawItem, Speech
-from stages.lipsync.select import make_engine
-from stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
-from stages.types import FaceItems
+from raydub.media.frames import Frame
+from raydub.media.info import Colour
+from raydub.media.yuv import blend_bgr, to_bgr
+from raydub.models.load import sha256_of
+from raydub.models.mel import mel_windows
+from raydub.models.wav2lip import Wav2Lip
+from raydub.stages.crop import face_crop
+from raydub.stages.engine import DrawItem, Speech
+from raydub.stages.lipsync.select import make_engine
+from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
+from raydub.stages.types import FaceItems
 from tests.models.reference import lively, published_floats, published_paste
 
 BOX = np.array([61, 33, 172, 178], np.float32)  # odd sides on purpose
@@ -203,7 +203,7 @@ def test_a_checkpoint_is_found_by_its_name(
     checkpoint: Path, tmp_path: Path, speech: Speech, engine: Wav2LipEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name of the catalogue, or of a file that was imported."""
-    from models.store.importing import import_file
+    from raydub.models.store.importing import import_file
 
     monkeypatch.setenv("RAYDUB_WEIGHTS", str(tmp_path / "weights"))
     entry, path = import_file(checkpoint, to_name="mine")
@@ -233,7 +233,7 @@ def test_weights_of_another_network_and_none(tmp_path: Path) -> None:
 
 
 def test_published_files_need_consent(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models import catalogue
+    from raydub.models import catalogue
 
     known = catalogue.Published("wav2lip.pth", catalogue.WAV2LIP_LICENCE, True)
     monkeypatch.setitem(catalogue.PUBLISHED, sha256_of(checkpoint), known)
@@ -263,6 +263,7 @@ def test_selecting_imports_no_torch() -> None:
     import subprocess
     import sys
 
-    script = "import sys, stages.lipsync.select, models.load, models.catalogue; print('torch' in sys.modules)"
+    modules = "raydub.stages.lipsync.select, raydub.models.load, raydub.models.catalogue"
+    script = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, UsageError
-from stages.track import detect
-from stages.track.cache import cut_out
-from stages.track.chains import face_boxes, smoothed
-from stages.track.config import FaceChoice
-from stages.track.decide import HALO, HOLD, decide, halo
-from stages.track.raw import RawTracks
-from stages.types import FaceTrack, Span
+from raydub.stages.track import detect
+from raydub.stages.track.cache import cut_out
+from raydub.stages.track.chains import face_boxes, smoothed
+from raydub.stages.track.config import FaceChoice
+from raydub.stages.track.decide import HALO, HOLD, decide, halo
+from raydub.stages.track.raw import RawTracks
+from raydub.stages.types import FaceTrack, Span
 
 
 def template() -> np.ndarray:

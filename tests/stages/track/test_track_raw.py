@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.frames import Frame, open_frames
-from media.probe import probe_video
-from models import faces
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
+from raydub.media.frames import Frame, open_frames
+from raydub.media.probe import probe_video
+from raydub.models import faces
+from raydub.stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.track.decide import decide
+from raydub.stages.track.embed import SAME_PERSON, embedding, reference_embedding
+from raydub.stages.track.raw import CUT, RawTracks, shot_score, thumbnail
+from raydub.stages.track.tracker import Tracker
+from raydub.stages.types import Span
 from raydub.store import Store
-from stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out
-from stages.track.config import FaceChoice, TrackConfig
-from stages.track.decide import decide
-from stages.track.embed import SAME_PERSON, embedding, reference_embedding
-from stages.track.raw import CUT, RawTracks, shot_score, thumbnail
-from stages.track.tracker import Tracker
-from stages.types import Span
 from tests.kept import blob_of, files_in
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo" / "clip.mp4"
@@ -191,7 +191,7 @@ def test_one_frame_alone(portrait: Frame, hog: TrackConfig) -> None:
 
 def test_the_reference_person_is_recognised(portrait: Frame, tmp_path: Path, whole: RawTracks) -> None:
     cv2 = pytest.importorskip("cv2")
-    from media.yuv import to_bgr
+    from raydub.media.yuv import to_bgr
 
     path = tmp_path / "face.png"
     cv2.imwrite(str(path), to_bgr(portrait))
