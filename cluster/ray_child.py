@@ -22,7 +22,6 @@ from raydub.bound import end_with_parent
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import Line, settings_of, with_blob
-from raydub.pipeline.lazy import find
 from raydub.stages.types import Part
 from raydub.tree import kill_below
 
@@ -100,7 +99,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
             stack.enter_context(session)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray has a handler of its own, which takes its time
             line.send(joined=_daemons() if own else {})
-            executor = ray_executor(stack, request, settings, find(hello["tools"]), line.note, own=own, pulse=pulse)
+            executor = ray_executor(stack, request, settings, hello["stages"], line.note, own=own, pulse=pulse)
             pulse.weigh = lambda: executor.store_peak_mb
             line.send(ready=True)
             _follow(request, executor, line, orders, pulse)

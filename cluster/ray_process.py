@@ -19,11 +19,11 @@ from raydub.cluster.session import asked_address
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import with_blob, without_blob
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter
 from raydub.pipeline.failures import stalled
 from raydub.pipeline.offspring import Offspring
 from raydub.pipeline.rows import pack
-from raydub.pipeline.steps import WorkSettings
 from raydub.process import born, place
 from raydub.stages.types import Part
 
@@ -39,13 +39,13 @@ _KEPT = "run again: finished parts are kept"
 class RayProcess:
     """See pipeline.driver.Executor. start() it first and close() it at the end; one thread only.
 
-    jobs: all that items() will be asked for; tools: "package.module:Name" of the toolbox.
+    jobs: all that items() will be asked for; stages: "package.module:NAME" of their list.
     """
 
     def __init__(
-        self, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], tools: str, reporter: Reporter
+        self, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], stages: str, reporter: Reporter
     ) -> None:
-        self._request, self._settings, self._jobs, self._tools = request, settings, jobs, tools
+        self._request, self._settings, self._jobs, self._stages = request, settings, jobs, stages
         self._reporter = reporter
         self._address = asked_address(request.address)
         self._child: Offspring | None = None
@@ -73,7 +73,7 @@ class RayProcess:
             "request": {**request, "address": self._address},
             "jobs": [job.model_dump(mode="json") for job in self._jobs],
             "settings": dataclasses.asdict(self._settings),
-            "tools": self._tools,
+            "stages": self._stages,
         }
         self._child = Offspring(BOOT, hello, own_session=True)
         if not own:

@@ -34,8 +34,8 @@ from raydub.pipeline.locks import RunLock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.progress import Progress
-    from raydub.pipeline.steps import WorkSettings
 
 __all__ = ["RunReport", "RunRequest", "run_jobs"]
 
@@ -153,8 +153,8 @@ class _Run:
 
     def _settings(self) -> WorkSettings:
         from raydub.models.store.consent import words
+        from raydub.pipeline.context import WorkSettings
         from raydub.pipeline.limits import StepLimits
-        from raydub.pipeline.steps import WorkSettings
 
         return WorkSettings(
             os.path.realpath(self._request.work_dir),

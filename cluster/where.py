@@ -12,17 +12,16 @@ from raydub.cluster.request import RunRequest
 from raydub.cluster.stopping import StopWatch
 from raydub.errors import Code, DependencyError
 from raydub.manifests.job import Job
-from raydub.pipeline.lazy import MakeToolbox, find
 
 if TYPE_CHECKING:
+    from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.driver import Executor
     from raydub.pipeline.events import Note
     from raydub.pipeline.graph import RayExecutor
     from raydub.pipeline.pools import Node, Pools
     from raydub.pipeline.progress import Progress
-    from raydub.pipeline.steps import WorkSettings
 
-TOOLBOX = "raydub.pipeline.toolbox:StageToolbox"
+STAGES = "raydub.pipeline.registry:STAGES"
 _POLL = 1.0
 
 
@@ -39,7 +38,7 @@ def executor_for(
             yield _beside(stack, request, settings, progress)
         elif is_connected():
             stop.arm()  # Ray has a handler of its own
-            yield ray_executor(stack, replace(request, jobs=tuple(jobs)), settings, find(TOOLBOX), progress.note)
+            yield ray_executor(stack, replace(request, jobs=tuple(jobs)), settings, STAGES, progress.note)
         else:
             yield _on_ray(stack, request, settings, jobs, progress)
 
@@ -52,7 +51,7 @@ def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progr
 
         if not torch.cuda.is_available():
             raise _no_gpu("torch sees no GPU here that works", "leave out --device, or install a driver")
-    executor = SupervisedExecutor(settings, TOOLBOX, progress, stall=request.stall_timeout)
+    executor = SupervisedExecutor(settings, STAGES, progress, stall=request.stall_timeout)
     stack.callback(executor.close)
     return executor
 
@@ -62,7 +61,7 @@ def _on_ray(
 ) -> Executor:
     from raydub.cluster.ray_process import RayProcess
 
-    executor = RayProcess(request, settings, jobs, TOOLBOX, progress)
+    executor = RayProcess(request, settings, jobs, STAGES, progress)
     stack.callback(executor.close)
     executor.start()
     return executor
@@ -72,7 +71,7 @@ def ray_executor(
     stack: ExitStack,
     request: RunRequest,
     settings: WorkSettings,
-    tools: MakeToolbox,
+    stages: str,
     note: Callable[[Note], None],
     *,
     own: bool = False,
@@ -86,7 +85,7 @@ def ray_executor(
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
     plan = planner(request)
     patience = Patience(stall=request.stall_timeout)
-    executor = RayExecutor(settings, tools, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
+    executor = RayExecutor(settings, stages, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
     stack.callback(executor.close)
     stack.enter_context(Poller(executor.notes, note))
     return executor
@@ -94,17 +93,18 @@ def ray_executor(
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
     """From the nodes that there are, and how many jobs, to the worker pools for what this run's jobs ask for."""
-    from raydub.manifests.speech import needs_sound
     from raydub.pipeline.engines import finishes, resolved_engine
     from raydub.pipeline.pools import plan_pools
+    from raydub.pipeline.registry import find
+    from raydub.pipeline.stage import Demand
 
     asked = [job.options for job in request.jobs]
-    speak = any(map(needs_sound, request.jobs))
-    finish = any(map(finishes, asked))
     network = any(resolved_engine(options) != "warp" for options in asked)
+    demand = Demand(finish=any(map(finishes, asked)), network=network)
+    wanted = [stage for stage in find(STAGES) if stage.asked(request.jobs)]
 
     def plan(present: Sequence[Node], count: int) -> Pools:
-        return plan_pools(present, count, request.workers, request.device, finish=finish, network=network, speak=speak)
+        return plan_pools(present, count, request.workers, request.device, demand=demand, stages=wanted)
 
     return plan
 

@@ -19,12 +19,12 @@ from typing import Any
 from raydub.bound import die_with_parent
 from raydub.manifests.job import Job
 from raydub.pipeline.claims import this_worker
-from raydub.pipeline.events import Item, Note
-from raydub.pipeline.lazy import LazyToolbox
+from raydub.pipeline.context import WorkSettings
+from raydub.pipeline.events import Item, Note, Output
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.local import through_stages
 from raydub.pipeline.rows import Row, pack, unpack
-from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.steps import Steps
 from raydub.stages.types import Part
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from raydub.pipeline.child import main; main()"
@@ -70,7 +70,7 @@ def main() -> None:
         leave()
     settings = settings_of(hello["settings"])
     line = Line(connection)
-    steps = Steps(settings, LazyToolbox(hello["tools"], settings), line, worker=this_worker())
+    steps = Steps(settings, hello["stages"], line, worker=this_worker())
     line.send(ready=True)
     for order in _orders(connection):
         for item in _obey(steps, order):
@@ -89,7 +89,7 @@ def _obey(steps: Steps, order: Mapping[str, Any]) -> Iterator[Item]:
         yield from through_stages(steps, job)
         return
     found = [part for part in map(with_blob, order["parts"]) if isinstance(part, Part)]
-    yield steps.stitch(job, order["job_dir"], found)
+    yield steps.finish(Output(job, order["job_dir"], found))
 
 
 def _orders(connection: Connection) -> Iterator[dict[str, Any]]:

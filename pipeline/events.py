@@ -3,16 +3,13 @@ pickling."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from raydub.errors import Code, RaydubError, StageError
+from raydub.manifests.job import Job
 from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-
-CHUNK_STAGES: tuple[str, ...] = ("track", "lipsync", "render")
-STAGES: tuple[str, ...] = ("speak", "prepare", *CHUNK_STAGES, "stitch")
-"""In order; speak only for jobs that need it (manifests.speech.needs_sound)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,27 @@ class Planned:
     inputs: Mapping[str, str] = field(default_factory=dict)
     voiced: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the last stage per job gives: a plan, and the chunks that it means, in order."""
+
+    plan: Planned
+    chunks: Sequence[Chunk]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A job all of whose parts are there, ordered: what stages per output take and give. path, frames: of the file that
+    was published, "" and 0 before it was; warnings: for the job's result."""
+
+    job: Job
+    job_dir: str
+    parts: Sequence[Part]
+    path: str = ""
+    frames: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,13 +92,15 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A job's output was published. seconds: duration of the stitch; attempt: which try of it, from 1."""
+    """A job's output was published. seconds: of each stage per output; attempt: the most tries that one of them took;
+    warnings: theirs."""
 
     job_id: str
     output: str
     frames: int
-    seconds: float
+    seconds: Mapping[str, float]
     attempt: int = 1
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +119,7 @@ class Note:
 
 
 Work = Chunk | TrackedChunk | SynthesisedChunk
-Item = Work | Part | Planned | Failed | Dropped | Assembled
+Item = Job | Work | Part | Planned | Failed | Dropped | Assembled
 
 
 class Reporter(Protocol):
@@ -117,6 +137,8 @@ class Silent:
 
 def job_of(item: Item) -> str:
     """The id of the job that an item belongs to."""
+    if isinstance(item, Job):
+        return item.id
     if isinstance(item, Chunk):
         return item.job_id
     if isinstance(item, (TrackedChunk, SynthesisedChunk, Part)):

@@ -22,15 +22,15 @@ from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.board import end_workers, start_board
 from raydub.pipeline.claims import Claims
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.dataset import blocks, build, stitch
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
 from raydub.pipeline.failures import failed, stalled
 from raydub.pipeline.feed import Feed
-from raydub.pipeline.lazy import MakeToolbox
 from raydub.pipeline.nodes import LivingNodes, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
-from raydub.pipeline.rows import Row, pack, pack_job, unpack
-from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.registry import Stages, find
+from raydub.pipeline.rows import Row, pack, unpack
 from raydub.pipeline.trouble import as_run_error, is_loss
 from raydub.stages.types import Part
 
@@ -60,7 +60,7 @@ class RayExecutor:
     def __init__(
         self,
         settings: WorkSettings,
-        tools: MakeToolbox,
+        stages: Stages,
         pools: Pools,
         *,
         patience: Patience | None = None,
@@ -69,7 +69,8 @@ class RayExecutor:
         pulse: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._tools = tools
+        self._stages = stages
+        self._ends = [stage.name for stage in find(stages) if stage.per == "output"]
         self._pools = pools
         self._patience = patience or Patience()
         self._plan = plan
@@ -156,7 +157,7 @@ class RayExecutor:
         dataset = build(
             jobs,
             self._settings,
-            self._tools,
+            self._stages,
             self._pools,
             self._board,
             nodes=len(self._nodes),
@@ -239,10 +240,12 @@ class RayExecutor:
         return any(node.gpus >= 1 for node in usable) if self._settings.device == "cuda" else bool(usable)
 
     def _start_stitches(self) -> None:
-        while self._waiting and len(self._running) < self._pools.stitches:
+        # One task does all stages per output of a job, so it books what they book together.
+        pools = [self._pools[name] for name in self._ends]
+        while self._waiting and len(self._running) < max(pool.size for pool in pools):
             job, job_dir, parts = self._waiting.popleft()
-            task = stitch.options(num_cpus=self._pools.stitch_cpus)
-            reference = task.remote(pack_job(job), job_dir, parts, self._settings, self._tools, self._board)
+            task = stitch.options(num_cpus=sum(pool.cpus for pool in pools))
+            reference = task.remote(pack(job), job_dir, parts, self._settings, self._stages, self._board)
             self._running[reference] = job
 
 

@@ -3,33 +3,33 @@ graph. It survives no crash and knows no time limits; pipeline.supervised runs t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 
 from raydub.manifests.job import Job
-from raydub.pipeline.events import Assembled, Failed, Item, Reporter
-from raydub.pipeline.lazy import LazyToolbox, MakeToolbox
-from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.context import WorkSettings
+from raydub.pipeline.events import Assembled, Failed, Item, Output, Reporter
+from raydub.pipeline.registry import STAGES, Stages
+from raydub.pipeline.steps import Steps
 from raydub.stages.types import Part
 
 
 def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
     """One job up to its last part: its plan, then a part, a failure or a dropped chunk for every chunk."""
-    said = steps.speak(job)
-    if isinstance(said, Failed):
-        yield said
-        return
-    for item in steps.prepare(said):
-        done: Item = item
-        for stage in ("track", "lipsync", "render"):
-            done = steps.advance(stage, done)
-        yield done
+    items: Iterable[Item] = [job]
+    for stage in steps.stages:
+        if stage.per != "output":
+            # Each item goes through all stages before the next one begins: iterators pull from each other.
+            items = chain.from_iterable(map(partial(steps.advance, stage), items))
+    yield from items
 
 
 class LocalExecutor:
     """Runs jobs one after the other. See pipeline.driver.Executor."""
 
-    def __init__(self, settings: WorkSettings, tools: MakeToolbox, reporter: Reporter | None = None) -> None:
-        self._steps = Steps(settings, LazyToolbox(tools, settings), reporter)
+    def __init__(self, settings: WorkSettings, stages: Stages = STAGES, reporter: Reporter | None = None) -> None:
+        self._steps = Steps(settings, stages, reporter)
         self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
@@ -39,7 +39,7 @@ class LocalExecutor:
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Join a job's parts now."""
-        self._assembled.append(self._steps.stitch(job, job_dir, parts))
+        self._assembled.append(self._steps.finish(Output(job, job_dir, parts)))
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that have ended since the last call."""

@@ -16,25 +16,14 @@ from typing import Any
 from raydub.errors import Code, InputError
 from raydub.manifests.job import Job
 from raydub.manifests.options import settled_length
-from raydub.manifests.speech import needs_sound
 from raydub.media.frames import Transform
 from raydub.media.probe import probe_speech, probe_video
 from raydub.pipeline.engines import resolved_engine
+from raydub.pipeline.registry import STAGES
+from raydub.pipeline.stage import Workload
 from raydub.stages.finishers import expected_size, finish_costs
 
-# stage: (ms per frame, ms per frame and megapixel) on one core
-_COST: Mapping[str, tuple[float, float]] = {
-    "track": (4.0, 4.0),
-    "lipsync/warp": (0.3, 0.0),
-    "lipsync/wav2lip": (34.0, 0.0),
-    "render": (6.0, 8.0),
-    "stitch": (0.3, 0.1),
-}
-# Seconds for engine and mix (espeak-ng; neural voices take several times as much), and for a letter of a script
-# without times.
-_SPEAK_SECONDS, _SPEAK_PER_SECOND, _SECONDS_PER_CHARACTER = 1.0, 0.1, 0.07
-# Seconds for a job as such: probing, decoding the speech, sampling the source, muxing.
-_PREPARE_SECONDS, _PREPARE_PER_SPEECH_SECOND, _STITCH_SECONDS = 1.5, 0.02, 0.5
+_SECONDS_PER_CHARACTER = 0.07  # of speech, for a script without times
 
 
 @dataclass(frozen=True)
@@ -90,18 +79,9 @@ def estimate(job: Job) -> Estimate:
     size = transform.size(video.width, video.height)
     out = expected_size(options, size)
     work, made = (width * height / 1e6 for width, height in (size, out))
-    seconds = {"prepare": _PREPARE_SECONDS + _PREPARE_PER_SPEECH_SECOND * spoken}
-    if needs_sound(job):
-        seconds = {"speak": _SPEAK_SECONDS + _SPEAK_PER_SECOND * float(frames / video.rate), **seconds}
-    for stage, name, megapixels in (
-        ("track", "track", work),
-        ("lipsync", f"lipsync/{engine}", work),
-        ("render", "render", made),
-        ("stitch", "stitch", made),
-    ):
-        fixed, by_size = _COST[name]
-        seconds[stage] = frames * (fixed + by_size * megapixels) / 1000
-    seconds["stitch"] += _STITCH_SECONDS
+    length = float(frames / video.rate)
+    workload = Workload(frames, spoken, length, work, made, engine)
+    seconds = {stage.name: stage.cost(workload) for stage in STAGES if stage.asked([job])}
     seconds |= {name: frames * cost for name, cost in finish_costs(options, size).items()}
     return Estimate(
         job.id,
@@ -111,7 +91,7 @@ def estimate(job: Job) -> Estimate:
         str(video.rate),
         frames,
         math.ceil(frames / per_chunk),
-        float(frames / video.rate),
+        length,
         engine,
         {stage: round(value, 2) for stage, value in seconds.items()},
     )

@@ -22,6 +22,8 @@ _ALIGN = 64  # arrays start at multiples of this, so that a view on the blob is 
 
 def pack(item: Item) -> Row:
     """A row: kind and job_id (text), meta (JSON), blob (bytes of the arrays named in meta)."""
+    if isinstance(item, Job):
+        return {"kind": "job", "job_id": item.id, "meta": item.model_dump_json(), "blob": b""}
     if isinstance(item, (Chunk, TrackedChunk, SynthesisedChunk, Part)):
         fields, blob = _split(to_row(item))
         return {"kind": "work", "job_id": job_of(item), "meta": json.dumps(fields), "blob": blob}
@@ -35,6 +37,8 @@ def pack(item: Item) -> Row:
 
 def unpack(row: Mapping[str, Any]) -> Item:
     """The item of a row. Its arrays are read-only views on the row's blob."""
+    if row["kind"] == "job":
+        return Job.model_validate_json(row["meta"])
     meta = json.loads(row["meta"])
     if row["kind"] == "work":
         item: Item = from_row(_join(meta, row["blob"]))
@@ -46,33 +50,18 @@ def unpack(row: Mapping[str, Any]) -> Item:
     return record
 
 
-def pack_job(job: Job) -> Row:
-    """A job as a row of the same shape."""
-    return {"kind": "job", "job_id": job.id, "meta": job.model_dump_json(), "blob": b""}
-
-
-def unpack_job(row: Mapping[str, Any]) -> Job:
-    """The job of a row made by pack_job."""
-    return Job.model_validate_json(row["meta"])
-
-
-def pack_cues(job: Job, first: int, stop: int) -> Row:
-    """A request to speak some cues of a job's script ahead, as a row of the same shape."""
+def pack_ahead(job: Job, first: int, stop: int) -> Row:
+    """A request to do some units of a job ahead (pipeline.stage.Prefetch), as a row of the same shape."""
     meta = json.dumps({"job": job.model_dump(mode="json"), "first": first, "stop": stop})
-    return {"kind": "cues", "job_id": job.id, "meta": meta, "blob": b""}
+    return {"kind": "ahead", "job_id": job.id, "meta": meta, "blob": b""}
 
 
-def unpack_cues(row: Mapping[str, Any]) -> tuple[Job, int, int] | None:
-    """What pack_cues was given; None for any other row."""
-    if row["kind"] != "cues":
+def unpack_ahead(row: Mapping[str, Any]) -> tuple[Job, int, int] | None:
+    """What pack_ahead was given; None for any other row."""
+    if row["kind"] != "ahead":
         return None
     meta = json.loads(row["meta"])
     return Job.model_validate(meta["job"]), meta["first"], meta["stop"]
-
-
-def is_job(row: Mapping[str, Any]) -> bool:
-    """Was the row made by pack_job? Else it tells what became of a job."""
-    return bool(row["kind"] == "job")
 
 
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:

@@ -2,7 +2,7 @@
 again what may pass, keep the ledger, and turn whatever goes wrong into a `Failed` record. Items that a stage has no
 business with pass through it untouched.
 
-Every piece of work is claimed before it begins (pipeline.claims). Work that has ended two workers is not begun again:
+Every piece of work is booked before it begins (pipeline.attempts). Work that has ended two workers is not begun again:
 its job fails, the others go on.
 """
 
@@ -10,72 +10,29 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from raydub.beat import listening
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from raydub.manifests.job import Job
-from raydub.manifests.speech import needs_sound
-from raydub.media.fetch_policy import FetchPolicy
 from raydub.pipeline.claims import Claims, this_worker
-from raydub.pipeline.events import CHUNK_STAGES, Assembled, Dropped, Failed, Item, Planned, Reporter, Silent, Work
+from raydub.pipeline.context import WorkerContext, WorkSettings
+from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Output, Planned, Prepared, Reporter, Silent, Work
 from raydub.pipeline.failures import failed
-from raydub.pipeline.finished import Finished
-from raydub.pipeline.ledger import Ledger
-from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.memory import release_free_memory
 from raydub.pipeline.notes import beats_to, note_of
 from raydub.pipeline.quarantine import Piece, verdict
-from raydub.pipeline.retry import TRIES, with_retries
+from raydub.pipeline.registry import Stages, find
+from raydub.pipeline.retry import with_retries
+from raydub.pipeline.stage import Stage
 from raydub.pipeline.watchdog import Watchdog
-from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from raydub.tts.engines.find import COMMAND_VARIABLE
+from raydub.stages.types import Chunk, Part
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class WorkSettings:
-    """What every worker of a run must know. Small, because Ray sends it to each of them.
-
-    work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where networks
-    run, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
-    limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all;
-    fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says;
-    tts_command: the operator's speech program, by default likewise.
-    """
-
-    work_dir: str
-    run_id: str
-    device: str = "auto"
-    licences: str = ""
-    limits: StepLimits = field(default_factory=StepLimits)
-    tries: int = TRIES
-    fetch: str = field(default_factory=lambda: FetchPolicy.from_environment().words())
-    tts_command: str = field(default_factory=lambda: os.environ.get(COMMAND_VARIABLE, ""))
-
-
-class Toolbox(Protocol):
-    """The stages themselves; pipeline.toolbox has the real ones, tests have small ones."""
-
-    def speak(self, job: Job) -> Job: ...
-
-    def rehearse(self, job: Job, first: int, stop: int) -> None: ...
-
-    def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]: ...
-
-    def track(self, chunk: Chunk) -> TrackedChunk: ...
-
-    def lipsync(self, chunk: TrackedChunk) -> SynthesisedChunk: ...
-
-    def render(self, chunk: SynthesisedChunk, out_path: str) -> Part: ...
-
-    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]: ...
 
 
 def everywhere(_: Mapping[str, Any]) -> bool:
@@ -84,7 +41,7 @@ def everywhere(_: Mapping[str, Any]) -> bool:
 
 
 class Steps:
-    """Runs steps in one process. Not thread-safe; every worker has its own.
+    """Runs the steps of a list of stages in one process. Not thread-safe; every worker has its own.
 
     worker: this process (claims.this_worker), given by processes that exist to work and nothing else: only there are
     time limits kept, because whatever hangs is ended together with its process. alive: is the node of a claim's record
@@ -94,18 +51,18 @@ class Steps:
     def __init__(
         self,
         settings: WorkSettings,
-        tools: Toolbox,
+        stages: Stages,
         reporter: Reporter | None = None,
         *,
         worker: Mapping[str, Any] | None = None,
         alive: Callable[[Mapping[str, Any]], bool] = everywhere,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.stages = find(stages)
         self._settings = settings
-        self._tools = tools
+        self._context = WorkerContext(settings)
         self._reporter = reporter or Silent()
         self._claims = Claims(settings.work_dir, settings.run_id)
-        self._ledger = Ledger(settings.work_dir)
         self._worker = dict(worker) if worker is not None else this_worker()
         self._watchdog: Watchdog | None = None
         if worker is not None:
@@ -113,117 +70,100 @@ class Steps:
         self._alive = alive
         self._sleep = sleep
 
-    def speak(self, job: Job) -> Job | Failed:
-        """The job with its speech made (Job.speech); as it came when there is nothing to be made."""
-        if not needs_sound(job):
-            return job
-        piece, start = Piece.of_job(job.id, "speak"), time.perf_counter()
-        try:
-            made, _ = self._do(piece, self._settings.limits.for_speak(job), lambda: self._tools.speak(job))
-        except (Exception, SystemExit) as error:
-            return self._failed(piece, error, line=job.line)
-        seconds = time.perf_counter() - start
-        self._note("speak", job.id, 0, seconds)
-        assert made.speech is not None
-        return made.model_copy(update={"speech": made.speech.model_copy(update={"seconds": seconds})})
+    def named(self, name: str) -> Stage:
+        """The stage of this name."""
+        return next(stage for stage in self.stages if stage.name == name)
 
-    def rehearse(self, job: Job, first: int, stop: int) -> None:
-        """Speak some cues of a long script ahead of speak(), which then finds them done: so that several workers share
-        one script. What goes wrong is left for speak() to find and to tell."""
-        piece = Piece(job.id, "speak", f"speak.{first:06d}", f"the speech of cues {first + 1} to {stop}")
+    def advance(self, stage: Stage, item: Item) -> Iterator[Item]:
+        """What comes of an item in a stage per job or chunk: one item, or a plan and its chunks; the item itself where
+        it is not the stage's business."""
+        if isinstance(item, Failed) or not isinstance(item, stage.takes) or not stage.wanted(item):
+            yield item
+        elif isinstance(item, Job):
+            yield from self._job_step(stage, item)
+        else:
+            yield self._chunk_step(stage, cast(Work, item))
+
+    def prefetch(self, stage: Stage, job: Job, first: int, stop: int) -> None:
+        """Do some units of a long job ahead of the stage, which then finds them done: so that several workers share one
+        job. What goes wrong is left for the stage to find and to tell."""
+        ahead, name = stage.prefetch, stage.name
+        assert ahead is not None
+        piece = Piece(job.id, name, f"{name}.{first:06d}", f"the step {name} of units {first + 1} to {stop}")
         try:
-            self._do(piece, self._settings.limits.for_speak(job), lambda: self._tools.rehearse(job, first, stop))
+            self._do(piece, stage.limit(self._settings.limits, job), lambda: ahead.run(self._context, job, first, stop))
         except (Exception, SystemExit) as error:
             self._failed(piece, error)  # a line of the log; passes on only that the user stops the run
 
-    def prepare(self, job: Job) -> Iterator[Planned | Part | Chunk | Failed]:
-        """The job's plan, then its chunks in order; a finished part stands in the place of its chunk."""
+    def finish(self, output: Output) -> Assembled | Failed:
+        """All stages per output, one after the other: join the parts, publish the output."""
+        job, seconds, most = output.job, {}, 1
+        output = dataclasses.replace(output, parts=sorted(output.parts, key=lambda part: part.chunk.index))
+        for stage in self.stages:
+            if stage.per != "output" or not stage.wanted(output):
+                continue
+            piece, start = Piece.of_job(job.id, stage.name), time.perf_counter()
+            call = partial(stage.run, self._context, output)
+            try:
+                output, attempt = self._do(piece, stage.limit(self._settings.limits, output), call)
+            except (Exception, SystemExit) as error:
+                return self._failed(piece, error, line=job.line)
+            seconds[stage.name], most = time.perf_counter() - start, max(most, attempt)
+            self._note(stage.name, job.id, output.frames, seconds[stage.name])
+        return Assembled(job.id, output.path, output.frames, seconds, most, output.warnings)
 
-        def call() -> tuple[Planned, Sequence[Chunk], Any, Mapping[int, Part]]:
-            planned, chunks = self._tools.prepare(job)
-            finished = Finished(self._settings.work_dir).of(job, planned.key)
-            return planned, chunks, finished, self._ledger.finished_parts(chunks) if finished is None else {}
+    def _job_step(self, stage: Stage, job: Job) -> Iterator[Item]:
+        piece, start = Piece.of_job(job.id, stage.name), time.perf_counter()
 
-        piece, start = Piece.of_job(job.id, "prepare"), time.perf_counter()
+        def call() -> tuple[Job | Prepared, Mapping[int, Part]]:
+            made = stage.run(self._context, job)
+            known = isinstance(made, Job) or made.plan.finished is not None
+            return made, {} if known else self._context.ledger.finished_parts(made.chunks)
+
         try:
-            (planned, chunks, finished, parts), attempt = self._do(piece, self._settings.limits.for_prepare(job), call)
+            (made, parts), attempt = self._do(piece, stage.limit(self._settings.limits, job), call)
         except (Exception, SystemExit) as error:
             yield self._failed(piece, error, line=job.line)
             return
         seconds = time.perf_counter() - start
-        self._note("prepare", job.id, planned.n_frames, seconds)
-        spent = {**planned.seconds, "prepare": seconds}
-        said = job.speech
-        if said is not None:
-            spent["speak"] = said.seconds
-            weights = (*planned.weights, *(one.model_dump() for one in said.weights))
-            planned = dataclasses.replace(
-                planned, segments=said.segments, spoken=said.spoken, voiced=said.voiced, weights=weights
-            )
-        yield dataclasses.replace(planned, finished=finished, seconds=spent, attempt=attempt)
-        if finished is None:
-            for chunk in chunks:
+        if isinstance(made, Job):
+            self._note(stage.name, job.id, 0, seconds)
+            yield made
+            return
+        self._note(stage.name, job.id, made.plan.n_frames, seconds)
+        yield dataclasses.replace(_with_speech(made.plan, job, stage.name, seconds), attempt=attempt)
+        if made.plan.finished is None:
+            for chunk in made.chunks:
                 yield parts.get(chunk.index, chunk)
 
-    def advance(self, stage: str, item: Item) -> Item:
-        """The item after `stage` ("track", "lipsync" or "render"); as it came when it is none of the stage's input."""
-        if isinstance(item, Chunk) and stage == "track":
-            return self._run(stage, item, item)
-        if isinstance(item, TrackedChunk) and stage == "lipsync":
-            return self._run(stage, item, item.chunk)
-        if isinstance(item, SynthesisedChunk) and stage == "render":
-            return self._run(stage, item, item.chunk)
-        return item
-
-    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> Assembled | Failed:
-        """Join the parts, add the speech, publish the output."""
-        ordered = sorted(parts, key=lambda part: part.chunk.index)
-        limit = self._settings.limits.for_stitch([part.frames for part in parts])
-        piece, start = Piece.of_job(job.id, "stitch"), time.perf_counter()
-        try:
-            (output, frames), attempt = self._do(piece, limit, lambda: self._tools.stitch(job, job_dir, ordered))
-        except (Exception, SystemExit) as error:
-            return self._failed(piece, error, line=job.line)
-        seconds = time.perf_counter() - start
-        self._note("stitch", job.id, frames, seconds)
-        return Assembled(job.id, output, frames, seconds, attempt)
-
-    def _run(self, stage: str, item: Work, chunk: Chunk) -> Item:
+    def _chunk_step(self, stage: Stage, item: Work) -> Item:
+        chunk, name = item if isinstance(item, Chunk) else item.chunk, stage.name
         if self._claims.given_up(chunk.job_id):
             return Dropped(chunk.job_id, chunk.index)
-        piece, start = Piece.of_chunk(chunk, stage), time.perf_counter()
+        piece, start = Piece.of_chunk(chunk, name), time.perf_counter()
         # Ray does lost rows again from the start, and two jobs may share their parts: what is there is not made twice.
-        known = self._ledger.finished_part(chunk)
+        known = self._context.ledger.finished_part(chunk)
         if known is not None:
             return known
         before = {} if isinstance(item, Chunk) else item.seconds
 
-        def call() -> TrackedChunk | SynthesisedChunk | Part:
-            with listening(stage, beats_to(self._reporter, stage, chunk)):
-                done = self._call(stage, item)
-            seconds = {**before, **done.seconds, stage: time.perf_counter() - start}
+        def call() -> Any:
+            with listening(name, beats_to(self._reporter, name, chunk)):
+                done = stage.run(self._context, item)
+            seconds = {**before, **done.seconds, name: time.perf_counter() - start}
             if not isinstance(done, Part):
                 return dataclasses.replace(done, seconds=seconds)
             part = dataclasses.replace(done, seconds=seconds, attempt=self._attempts(chunk))
-            return self._ledger.publish_part(part, self._settings.run_id)
+            return self._context.ledger.publish_part(part, self._settings.run_id)
 
-        finishing = chunk.finish_seconds if stage == "render" else 0.0
-        limit = self._settings.limits.for_chunk(len(chunk.span), finishing)
         try:
-            made, _ = self._do(piece, limit, call, chunk)
+            made, _ = self._do(piece, stage.limit(self._settings.limits, item), call, chunk)
         except (Exception, SystemExit) as error:
             problem = self._failed(piece, error, chunk=chunk.index)
             self._give_up(chunk.job_id)
             return problem
-        self._note(stage, chunk.job_id, len(chunk.span), made.seconds[stage])
-        return made
-
-    def _call(self, stage: str, item: Any) -> TrackedChunk | SynthesisedChunk | Part:
-        if stage == "track":
-            return self._tools.track(item)
-        if stage == "lipsync":
-            return self._tools.lipsync(item)
-        return self._tools.render(item, str(self._ledger.store.temp(".mp4")))
+        self._note(name, chunk.job_id, len(chunk.span), made.seconds[name])
+        return made  # type: ignore[no-any-return]
 
     def _do(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None = None) -> tuple[T, int]:
         """(What `call` returns, number of the attempt that it took.) Raises its error, or the verdict on the piece."""
@@ -254,7 +194,7 @@ class Steps:
 
     def _attempts(self, chunk: Chunk) -> int:
         """The most attempts that any stage of the chunk took in this run."""
-        works = (Piece.of_chunk(chunk, stage).work for stage in CHUNK_STAGES)
+        works = (Piece.of_chunk(chunk, stage.name).work for stage in self.stages if stage.per == "chunk")
         return max(1, *(self._claims.attempts(chunk.job_id, work) for work in works))
 
     def _failed(
@@ -280,3 +220,19 @@ class Steps:
     def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
         self._reporter.note(note_of(stage, job_id, frames, seconds))
         release_free_memory()
+
+
+def _with_speech(plan: Planned, job: Job, stage: str, seconds: float) -> Planned:
+    """The plan with what was spoken for it, and how long it took."""
+    spent = {**plan.seconds, stage: seconds}
+    said = job.speech
+    if said is None:
+        return dataclasses.replace(plan, seconds=spent)
+    return dataclasses.replace(
+        plan,
+        seconds={**spent, "speak": said.seconds},
+        segments=said.segments,
+        spoken=said.spoken,
+        voiced=said.voiced,
+        weights=(*plan.weights, *(one.model_dump() for one in said.weights)),
+    )

@@ -16,12 +16,11 @@ from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import BOOT, with_blob, without_blob
 from raydub.pipeline.claims import Claims
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
 from raydub.pipeline.failures import stalled
-from raydub.pipeline.lazy import MakeToolbox, reference
 from raydub.pipeline.offspring import Offspring
 from raydub.pipeline.rows import pack
-from raydub.pipeline.steps import WorkSettings
 from raydub.stages.types import Part
 
 UNCHARGED_DEATHS = 3
@@ -36,7 +35,7 @@ _log = logging.getLogger(__name__)
 class SupervisedExecutor:
     """Runs jobs one after the other in a child process. See pipeline.driver.Executor; close() it at the end.
 
-    tools: a class or function at the top of a module, or "package.module:Name", which spares this process the import.
+    stages: where their list is found, "package.module:NAME".
     stall: seconds without any sign of progress, until the run is given up. A step that is under way within its own time
     limit is one; a child that was stopped cannot keep that limit itself, so it is counted here.
     All methods are for one thread: on Linux the child dies with the thread that started it.
@@ -45,14 +44,14 @@ class SupervisedExecutor:
     def __init__(
         self,
         settings: WorkSettings,
-        tools: MakeToolbox | str,
+        stages: str,
         reporter: Reporter | None = None,
         *,
         stall: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._tools = reference(tools)
+        self._stages = stages
         self._reporter = reporter or Silent()
         self._claims = Claims(settings.work_dir, settings.run_id)
         self._child: Offspring | None = None
@@ -128,7 +127,7 @@ class SupervisedExecutor:
 
     def _start(self) -> Offspring:
         self._patience = max(self._stall, _START_SECONDS)
-        hello = {"settings": dataclasses.asdict(self._settings), "tools": self._tools}
+        hello = {"settings": dataclasses.asdict(self._settings), "stages": self._stages}
         return Offspring(BOOT, hello)
 
     def _check_stall(self) -> None:

@@ -7,7 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from raydub.pipeline.events import CHUNK_STAGES, STAGES, Note
+from raydub.pipeline.events import Note
+from raydub.pipeline.registry import STAGES
+
+_PER_CHUNK = [stage.name for stage in STAGES if stage.per == "chunk"]
 
 
 class Tally:
@@ -49,7 +52,7 @@ class Tally:
             self._under_way.pop(worker, None)
             self.stage_frames[note.stage] += note.frames
             self.stage_seconds[note.stage] += note.seconds  # type: ignore[assignment]
-            if note.stage in CHUNK_STAGES:
+            if note.stage in _PER_CHUNK:
                 # On Ray the plan may come later than what is done of it.
                 self._worked[note.job_id] += note.frames
 
@@ -125,7 +128,7 @@ class Tally:
 
     def _reached(self, job_id: str) -> int:
         passed = self._worked.get(job_id, 0) + sum(n for job, n in self._under_way.values() if job == job_id)
-        return max(self._parts.get(job_id, 0), min(self._plans.get(job_id, 0), passed // len(CHUNK_STAGES)))
+        return max(self._parts.get(job_id, 0), min(self._plans.get(job_id, 0), passed // len(_PER_CHUNK)))
 
     def stages(self) -> str:
         """ "track 500  lipsync 250  render 250  stitch ..": frames by stage, and other stages that are under way."""
@@ -134,8 +137,8 @@ class Tally:
             for (stage, _, _), (_, frames) in self._under_way.items():
                 now[stage] += frames
             said = []
-            for stage in STAGES:
-                frames = (self.stage_frames[stage] if stage in CHUNK_STAGES else 0) + now[stage]
+            for stage in (known.name for known in STAGES):
+                frames = (self.stage_frames[stage] if stage in _PER_CHUNK else 0) + now[stage]
                 if frames or stage in now:
                     said.append(f"{stage} {frames or '..'}")
             return "  ".join(said)

@@ -185,7 +185,7 @@ def test_pools_suit_what_the_jobs_ask_for(rows: list[dict[str, str]], lips: floa
         for number, row in enumerate(rows)
     )
     pools = where.planner(RunRequest(jobs=jobs, bad=(), work_dir=Path("w"), results=None))([Node(8.0, 1.0)], len(jobs))
-    assert (pools.lipsync.gpus, pools.render.gpus) == (lips, render)
+    assert (pools["lipsync"].gpus, pools["render"].gpus) == (lips, render)
 
 
 def test_a_gpu_is_waited_for_and_then_missed(monkeypatch: pytest.MonkeyPatch) -> None:

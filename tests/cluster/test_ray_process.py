@@ -16,8 +16,8 @@ from raydub.cluster.ray_process import RayProcess
 from raydub.cluster.request import RunRequest
 from raydub.errors import Code, DependencyError
 from raydub.manifests.results import JobResult
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
-from raydub.pipeline.steps import WorkSettings
 from raydub.process import born
 from tests.pipeline.test_driver import make_job
 
@@ -149,7 +149,7 @@ class TestDeaths:
         line.send(alive=True, store_mb=3.0)
         line.send(through=True)
         order = json.loads(connection.recv_bytes())
-        line.item(Assembled(order["job"]["id"], order["job"]["output"], 0, 0.1))
+        line.item(Assembled(order["job"]["id"], order["job"]["output"], 0, {"stitch": 0.1}))
         time.sleep(0.5)
         gcs.kill()
         time.sleep(300)

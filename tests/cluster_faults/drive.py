@@ -6,5 +6,5 @@ if __name__ == "__main__":
     from raydub.cluster import where
     from raydub.cluster.cli import main
 
-    where.TOOLBOX = "tests.cluster_faults.faults:FaultToolbox"
+    where.STAGES = "tests.cluster_faults.faults:STAGES"
     main()

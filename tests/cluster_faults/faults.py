@@ -26,10 +26,10 @@ import numpy as np
 from raydub.files import write_atomic
 from raydub.identity import identify
 from raydub.manifests.job import Job
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Planned
-from raydub.pipeline.steps import Toolbox, WorkSettings
-from raydub.pipeline.toolbox import StageToolbox
 from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from tests.pipeline.fakes import RealToolbox, stages_of
 from tests.pipeline.hazards import hang_in_libav
 
 FRAMES = 10
@@ -58,14 +58,14 @@ def steps(work_dir: Path) -> list[tuple[str, str, int, int]]:
 
 
 class FaultToolbox:
-    """See pipeline.steps.Toolbox."""
+    """See tests.pipeline.fakes.stages_of."""
 
     def __init__(self, settings: WorkSettings) -> None:
         self._folder = Path(settings.work_dir)
         script = json.loads((self._folder / SCRIPT).read_text())
         self._faults = script["faults"]
         self._seconds = script["seconds"]
-        self._tools: Toolbox = StageToolbox(settings) if script["stages"] == "real" else FakeStages(settings)
+        self._tools: Any = RealToolbox(settings) if script["stages"] == "real" else FakeStages(settings)
         full = [fault for fault in self._faults if fault["do"] == "full"]
         if full:
             refuse_writes([fault["match"] for fault in full], self._folder)
@@ -229,3 +229,6 @@ class FakeStages:
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
         write_atomic(job.output, b"".join(Path(part.path).read_bytes() for part in parts))
         return job.output, sum(part.frames for part in parts)
+
+
+STAGES = stages_of(FaultToolbox)

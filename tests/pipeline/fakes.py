@@ -3,18 +3,25 @@ milliseconds."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from raydub.errors import Code, InputError, StageError
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
-from raydub.pipeline.events import Planned
+from raydub.pipeline.context import WorkerContext, WorkSettings
+from raydub.pipeline.events import Assembled, Failed, Item, Output, Planned, Prepared
 from raydub.pipeline.finished import Finished
-from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.registry import STAGES
+from raydub.pipeline.stage import Stage
+from raydub.pipeline.steps import Steps
 from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 
 FRAMES = 25
@@ -93,3 +100,102 @@ class FakeToolbox:
     def _count(self, stage: str, chunk: Chunk) -> None:
         with open(Path(chunk.job_dir) / f"{stage}.log", "a") as log:
             log.write(f"{chunk.index}\n")
+
+
+def stages_of(make: Callable[[WorkSettings], Any]) -> tuple[Stage, ...]:
+    """The pipeline with the methods of an object in place of what its stages do: speak, rehearse, prepare, track,
+    lipsync, render, stitch. The object is made in each worker, in its first step."""
+    ahead = partial(_ahead, make)
+    return tuple(
+        dataclasses.replace(
+            stage,
+            run=partial(_run, make, stage.name),
+            prefetch=stage.prefetch and dataclasses.replace(stage.prefetch, run=ahead),
+        )
+        for stage in STAGES
+    )
+
+
+def _tool(make: Callable[[WorkSettings], Any], context: WorkerContext) -> Any:
+    return context.keep("tools", "", lambda: make(context.settings))
+
+
+def _run(make: Callable[[WorkSettings], Any], stage: str, context: WorkerContext, item: Any) -> Any:
+    tool = _tool(make, context)
+    if stage == "prepare":
+        planned, chunks = tool.prepare(item)
+        finished = Finished(context.settings.work_dir).of(item, planned.key)
+        return Prepared(dataclasses.replace(planned, finished=finished), chunks)
+    if stage == "render":
+        return tool.render(item, str(context.ledger.store.temp(".mp4")))
+    if stage == "stitch":
+        path, frames = tool.stitch(item.job, item.job_dir, item.parts)
+        return dataclasses.replace(item, path=path, frames=frames)
+    start = time.perf_counter()
+    done = getattr(tool, stage)(item)
+    if stage == "speak":
+        seconds = time.perf_counter() - start
+        return done.model_copy(update={"speech": done.speech.model_copy(update={"seconds": seconds})})
+    return done
+
+
+def _ahead(make: Callable[[WorkSettings], Any], context: WorkerContext, job: Job, first: int, stop: int) -> None:
+    _tool(make, context).rehearse(job, first, stop)
+
+
+FAKE_STAGES = stages_of(FakeToolbox)
+
+
+class RealToolbox:
+    """The stages of the pipeline as methods, for tests that call them one by one or change one of them."""
+
+    def __init__(self, settings: WorkSettings) -> None:
+        self.context = WorkerContext(settings)
+
+    def _stage(self, name: str, item: Any) -> Any:
+        return next(stage for stage in STAGES if stage.name == name).run(self.context, item)
+
+    def speak(self, job: Job) -> Job:
+        return self._stage("speak", job)  # type: ignore[no-any-return]
+
+    def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
+        made = self._stage("prepare", job)
+        return made.plan, made.chunks
+
+    def track(self, chunk: Chunk) -> TrackedChunk:
+        return self._stage("track", chunk)  # type: ignore[no-any-return]
+
+    def lipsync(self, chunk: TrackedChunk) -> SynthesisedChunk:
+        return self._stage("lipsync", chunk)  # type: ignore[no-any-return]
+
+    def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
+        part: Part = self._stage("render", chunk)
+        Path(part.path).replace(out_path)
+        return dataclasses.replace(part, path=out_path)
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
+        done = self._stage("stitch", Output(job, job_dir, parts))
+        return done.path, done.frames
+
+
+class ToolSteps(Steps):
+    """Steps over such an object, or its class, with a method for each stage."""
+
+    def __init__(self, settings: WorkSettings, tools: Any, *more: Any, **named: Any) -> None:
+        super().__init__(settings, stages_of(tools if callable(tools) else lambda _: tools), *more, **named)
+
+    def step(self, name: str, item: Item) -> Item:
+        [done] = self.advance(self.named(name), item)
+        return done
+
+    def speak(self, job: Job) -> Item:
+        return self.step("speak", job)
+
+    def rehearse(self, job: Job, first: int, stop: int) -> None:
+        self.prefetch(self.named("speak"), job, first, stop)
+
+    def prepare(self, job: Job) -> Iterator[Item]:
+        return self.advance(self.named("prepare"), job)
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> Assembled | Failed:
+        return self.finish(Output(job, job_dir, parts))

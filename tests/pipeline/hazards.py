@@ -30,10 +30,11 @@ import av
 
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
-from raydub.pipeline.events import STAGES, Planned
-from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.context import WorkSettings
+from raydub.pipeline.events import Planned
+from raydub.pipeline.registry import STAGES
 from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.fakes import FakeToolbox, stages_of
 
 FOREVER = 1 << 30
 HANG_SECONDS = 600.0
@@ -125,7 +126,7 @@ class Program:
         if hazard not in HAZARDS:
             return None
         stage = stage or "track"
-        assert stage in STAGES, f"no stage {stage}"
+        assert stage in [known.name for known in STAGES], f"no stage {stage}"
         chunks = int(numbers[0]) if numbers else 1
         chunk = int(numbers[1]) if len(numbers) > 1 else min(1, chunks - 1)
         return cls(hazard, stage, chunks, chunk, int(numbers[2]) if len(numbers) > 2 else FOREVER)
@@ -185,6 +186,9 @@ class HazardToolbox(FakeToolbox):
             do_harm(program.hazard)
 
 
+HAZARD_STAGES = stages_of(HazardToolbox)
+
+
 class FlakyConstructor(HazardToolbox):
     """Cannot be made the first time in a work folder; then it can."""
 
@@ -195,6 +199,9 @@ class FlakyConstructor(HazardToolbox):
         if not made.exists():
             made.touch()
             raise RuntimeError("the driver of the device did not answer")
+
+
+FLAKY_STAGES = stages_of(FlakyConstructor)
 
 
 def hang_in_libav() -> None:

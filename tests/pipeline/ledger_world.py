@@ -14,13 +14,13 @@ from raydub.files import discard, publish, temp_beside, write_atomic
 from raydub.identity import identify
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Planned
 from raydub.pipeline.ledger import part_name
 from raydub.pipeline.local import through_stages
-from raydub.pipeline.steps import Steps, WorkSettings
 from raydub.stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.chaos import Driver, WorkerEnded
-from tests.pipeline.fakes import faces
+from tests.pipeline.fakes import ToolSteps, faces
 
 CHUNKS, FRAMES, POISON = 3, 2, 1
 
@@ -120,9 +120,9 @@ class Workers:
         yield from ended
 
     @contextlib.contextmanager
-    def _new_worker(self) -> Iterator[Steps]:
+    def _new_worker(self) -> Iterator[ToolSteps]:
         machine = self._machine
         with contextlib.suppress(WorkerEnded), machine.chaos.as_worker(self._driver):
             settings = WorkSettings(machine.work, self._run.id)
             tools = Tools(machine, self._run, machine.work)
-            yield Steps(settings, tools, sleep=lambda seconds: None)
+            yield ToolSteps(settings, tools, sleep=lambda seconds: None)

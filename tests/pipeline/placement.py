@@ -13,14 +13,15 @@ import ray
 
 from raydub.cluster.session import on_loopback
 from raydub.manifests.job import Job
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Planned
 from raydub.pipeline.graph import RayExecutor
 from raydub.pipeline.nodes import nodes_now
 from raydub.pipeline.pools import plan_pools
-from raydub.pipeline.steps import WorkSettings
+from raydub.pipeline.stage import Demand
 from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
-from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.fakes import FakeToolbox, stages_of
 from tests.pipeline.test_driver import make_job
 
 
@@ -61,9 +62,9 @@ def main(folder: Path) -> None:
             log_to_driver=False,
             logging_level="ERROR",
         )
-    pools = plan_pools(list(nodes_now().values()), 4, finish=True)
+    pools = plan_pools(list(nodes_now().values()), 4, demand=Demand(finish=True))
     jobs = [make_job(folder, f"ok:{4 + number}", f"j{number}", line=number + 1) for number in range(4)]
-    results, _ = Driver(RayExecutor(WorkSettings(str(folder / "work"), "r"), NotingToolbox, pools)).run(jobs)
+    results, _ = Driver(RayExecutor(WorkSettings(str(folder / "work"), "r"), stages_of(NotingToolbox), pools)).run(jobs)
     assert all(result.status == "ok" for result in results), results
     found: dict[str, list[object]] = {}
     for path in sorted((folder / "work").glob("*.*.json")):

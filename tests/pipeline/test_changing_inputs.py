@@ -18,14 +18,14 @@ from raydub.errors import Code
 from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.media.audio import decode_speech
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Failed, Item
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.local import through_stages
-from raydub.pipeline.steps import Steps, WorkSettings
-from raydub.pipeline.toolbox import StageToolbox
 from raydub.stages.plan import chunks_of, load_plan
 from raydub.stages.types import Part, SynthesisedChunk, TrackedChunk
 from raydub.store import Store
+from tests.pipeline.fakes import RealToolbox, ToolSteps
 from tests.stages.fakes import babble, write_video, write_wav
 
 N = 30  # frames, in three chunks
@@ -49,7 +49,7 @@ def pictures(path: str) -> list[int]:
         return [round(float(frame.to_ndarray(format="gray")[:, -8:].mean())) for frame in film.decode(video=0)]
 
 
-class Meddling(StageToolbox):
+class Meddling(RealToolbox):
     """Calls `meddle` with the stage and the chunk's number before each stage of a chunk, and before the stitch."""
 
     meddle: Callable[[str, int], None]
@@ -71,7 +71,7 @@ def through(folder: Path, job: Job, meddle: Callable[[str, int], None], run_id: 
     settings = WorkSettings(str(folder / "work"), run_id, device="cpu")
     tools = Meddling(settings)
     tools.meddle = meddle  # type: ignore[method-assign]
-    steps = Steps(settings, tools, sleep=lambda seconds: None)
+    steps = ToolSteps(settings, tools, sleep=lambda seconds: None)
     items = list(through_stages(steps, job))
     parts = [item for item in items if isinstance(item, Part)]
     if len(parts) == 3:
@@ -153,7 +153,7 @@ def test_an_input_that_changes_before_the_stitch(tmp_path: Path, what: str) -> N
     path = Path(getattr(job, what))
 
     settings = WorkSettings(str(tmp_path / "work"), "r", device="cpu")
-    steps = Steps(settings, StageToolbox(settings), sleep=lambda seconds: None)
+    steps = ToolSteps(settings, RealToolbox, sleep=lambda seconds: None)
     parts = [item for item in through_stages(steps, job) if isinstance(item, Part)]
     assert len(parts) == 3
     time.sleep(0.02)

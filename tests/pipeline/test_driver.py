@@ -11,13 +11,13 @@ import pytest
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
 from raydub.pipeline.local import LocalExecutor
-from raydub.pipeline.steps import WorkSettings
 from raydub.stages.types import Chunk, Part, Span
 from tests.kept import blobs_below
-from tests.pipeline.fakes import FakeToolbox, record_in
+from tests.pipeline.fakes import FAKE_STAGES, record_in
 
 
 def make_job(tmp_path: Path, video: str, name: str = "", line: int | None = None) -> Job:
@@ -35,7 +35,7 @@ class Notes:
 
 
 def run(tmp_path: Path, jobs: Sequence[Job], run_id: str = "r1", notes: Notes | None = None):  # type: ignore[no-untyped-def]
-    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FakeToolbox, notes)
+    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FAKE_STAGES, notes)
     return Driver(executor, record=record_in(tmp_path / "work")).run(jobs)
 
 
@@ -156,7 +156,7 @@ def test_attempts_are_the_most_that_any_piece_took(tmp_path: Path) -> None:
         Planned("a", str(tmp_path), 2, 10),
         part_of(jobs[0], 0, 2, attempt=2),
         part_of(jobs[0], 1, 2, attempt=7, reused=True),
-        Assembled("a", str(tmp_path / "none.mp4"), 10, 1.0),
+        Assembled("a", str(tmp_path / "none.mp4"), 10, {"stitch": 1.0}),
         Planned("b", str(tmp_path), 2, 10, attempt=2),
         Failed("b", "track", "StageError", {"code": "E_QUARANTINED", "message": "m"}, attempt=3),
         Failed("c", "prepare", "StageError", {"code": "E_QUARANTINED", "message": "m"}, attempt=0),
@@ -172,7 +172,7 @@ def test_attempts_are_the_most_that_any_piece_took(tmp_path: Path) -> None:
 def test_a_plan_and_parts_may_come_twice(tmp_path: Path) -> None:
     job = make_job(tmp_path, "ok:1", "a")
     plan = Planned("a", str(tmp_path), 1, 5)
-    twice: list[Item] = [plan, part_of(job, 0, 1), plan, part_of(job, 0, 1), Assembled("a", "o", 5, 1.0)]
+    twice: list[Item] = [plan, part_of(job, 0, 1), plan, part_of(job, 0, 1), Assembled("a", "o", 5, {"stitch": 1.0})]
     [result], _ = Driver(Scripted(twice)).run([job])  # type: ignore[arg-type]
     assert (result.status, result.frames) == ("ok", 5)
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_recorded_or_shown_fails_no_job(tmp_path: Path) -> None:
         raise StageError(Code.DISK_FULL, "no space")
 
     job = make_job(tmp_path, "ok:2")
-    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), "r"), FakeToolbox)
+    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), "r"), FAKE_STAGES)
     [result], _ = Driver(executor, Closed(), record=record).run([job])
     assert result.status == "ok"
 
@@ -204,7 +204,7 @@ def test_finished_jobs_are_recorded_with_their_results(tmp_path: Path) -> None:
 
     jobs = [make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "bad-track:2", "b")]
     for run_id in ("r1", "r2"):
-        executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FakeToolbox)
+        executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), run_id), FAKE_STAGES)
         Driver(executor, record=record).run(jobs)
     assert kept == [("a", "ok", 1), ("a", "ok", 0)]
 

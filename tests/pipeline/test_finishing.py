@@ -14,17 +14,17 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.manifests.results import WeightsUse
 from raydub.media.probe import probe_video
-from raydub.pipeline import engines, toolbox
+from raydub.pipeline import context, engines, stage_prepare, stage_render
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.engines import engine_key, finish_key, finishes, make_finishers, weights_digests
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.locks import RunLock
 from raydub.pipeline.plan import estimate
-from raydub.pipeline.steps import WorkSettings
-from raydub.pipeline.toolbox import StageToolbox
 from raydub.stages import finishers
 from raydub.stages.types import Part
+from tests.pipeline.fakes import RealToolbox
 from tests.stages.fakes import PaintEngine, babble, write_video, write_wav
 from tests.stages.finish_fakes import Blur, Enlarge
 
@@ -71,7 +71,7 @@ def test_digests_name_all_weights_and_fetch_none(tmp_path: Path, monkeypatch: py
 
 
 def test_a_worker_finishes_what_the_job_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real toolbox: weights in the plan, the networks loaded once on the run's device, the size in the output."""
+    """The real stages: weights in the plan, the networks loaded once on the run's device, the size in the output."""
     built: list[Blur] = []
 
     def make(options: Options) -> tuple[Any, ...]:
@@ -80,10 +80,11 @@ def test_a_worker_finishes_what_the_job_asks_for(tmp_path: Path, monkeypatch: py
         built.append(Blur())
         return Enlarge(2.0), built[-1]
 
-    monkeypatch.setattr(toolbox, "make_finishers", make)
-    monkeypatch.setattr(toolbox, "make_job_engine", lambda _: PaintEngine())
+    for stage in (stage_prepare, stage_render):
+        monkeypatch.setattr(stage, "make_finishers", make)
+    monkeypatch.setattr(context, "make_job_engine", lambda _: PaintEngine())
     job = job_of(tmp_path, restore="gfpgan", upscale="x2", chunk_seconds=0.2)
-    tools = StageToolbox(WorkSettings(str(tmp_path / "work"), "r", device="cpu"))
+    tools = RealToolbox(WorkSettings(str(tmp_path / "work"), "r", device="cpu"))
     planned, chunks = tools.prepare(job)
     assert [record["name"] for record in planned.weights] == ["paint", "enlarge", "blur"]
     uses = [WeightsUse.model_validate(dict(record)) for record in planned.weights]
@@ -107,10 +108,11 @@ def test_a_network_that_does_not_load_is_an_error_of_loading(tmp_path: Path, mon
         def load(self, device: str) -> None:
             raise RuntimeError("CUDA driver initialization failed")
 
-    monkeypatch.setattr(toolbox, "make_finishers", lambda options: (Refusing(),))
-    monkeypatch.setattr(toolbox, "make_job_engine", lambda _: PaintEngine())
+    for stage in (stage_prepare, stage_render):
+        monkeypatch.setattr(stage, "make_finishers", lambda options: (Refusing(),))
+    monkeypatch.setattr(context, "make_job_engine", lambda _: PaintEngine())
     job = job_of(tmp_path, restore="gfpgan")
-    tools = StageToolbox(WorkSettings(str(tmp_path / "work"), "r", device="cpu"))
+    tools = RealToolbox(WorkSettings(str(tmp_path / "work"), "r", device="cpu"))
     _, chunks = tools.prepare(job)
     made = tools.lipsync(tools.track(chunks[0]))
     with pytest.raises(Exception, match="restoring and upscaling") as found:

@@ -12,14 +12,14 @@ import ray
 
 from raydub.errors import Code
 from raydub.manifests.job import Job
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Planned
 from raydub.pipeline.graph import RayExecutor
 from raydub.pipeline.local import LocalExecutor
 from raydub.pipeline.pools import Node, plan_pools
-from raydub.pipeline.steps import WorkSettings
 from raydub.stages.types import Chunk, Part, TrackedChunk
-from tests.pipeline.fakes import FakeToolbox, record_in
+from tests.pipeline.fakes import FAKE_STAGES, FakeToolbox, record_in, stages_of
 from tests.pipeline.test_driver import make_job
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -35,7 +35,7 @@ def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
         jobs = [make_job(folder, video, f"j{i}", line=i + 1) for i, video in enumerate(VIDEOS)]
         settings = WorkSettings(str(folder / "work"), "r")
         executor = (
-            LocalExecutor(settings, FakeToolbox) if name == "local" else RayExecutor(settings, FakeToolbox, pools)
+            LocalExecutor(settings, FAKE_STAGES) if name == "local" else RayExecutor(settings, FAKE_STAGES, pools)
         )
         results, interrupted = Driver(executor, record=record_in(folder / "work")).run(jobs)
         assert not interrupted
@@ -64,7 +64,7 @@ def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
     ]
     # a second run over the same folder does nothing and says ok
     jobs = [make_job(tmp_path / "ray", "ok:4", "j0", line=1)]
-    executor = RayExecutor(WorkSettings(str(tmp_path / "ray" / "work"), "r2"), FakeToolbox, pools)
+    executor = RayExecutor(WorkSettings(str(tmp_path / "ray" / "work"), "r2"), FAKE_STAGES, pools)
     results, _ = Driver(executor).run(jobs)
     assert [(result.status, result.attempts) for result in results] == [("ok", 0)]
     assert {note.stage for note in executor.notes()} == {"prepare"}
@@ -84,7 +84,9 @@ class PatientToolbox(FakeToolbox):
 
 def test_the_first_job_is_assembled_before_the_last_is_done(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, "ok:5", f"j{i}").model_copy(update={"audio": f"{i}.wav"}) for i in range(4)]
-    executor = RayExecutor(WorkSettings(str(tmp_path / "work"), "r"), PatientToolbox, plan_pools([Node(2.0)], 4))
+    executor = RayExecutor(
+        WorkSettings(str(tmp_path / "work"), "r"), stages_of(PatientToolbox), plan_pools([Node(2.0)], 4)
+    )
 
     class Watch:
         def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
@@ -109,7 +111,7 @@ class SlowToolbox(FakeToolbox):
 def test_an_abandoned_dataset_gives_its_cpus_back(tmp_path: Path) -> None:
     # A run that plans anew after lost nodes needs them; the dataset would go on for half a minute.
     settings = WorkSettings(str(tmp_path / "work"), "r")
-    executor = RayExecutor(settings, SlowToolbox, plan_pools([Node(2.0)], 1))
+    executor = RayExecutor(settings, stages_of(SlowToolbox), plan_pools([Node(2.0)], 1))
     items = executor.items([make_job(tmp_path, "ok:60", "j0")])
     assert any(isinstance(item, Part) for item in items)
     executor.close()

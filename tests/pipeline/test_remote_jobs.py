@@ -11,15 +11,15 @@ import pytest
 from raydub.errors import Code, RaydubError
 from raydub.identity import identify
 from raydub.manifests.job import Job
-from raydub.pipeline import toolbox
+from raydub.pipeline import context
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import Ledger
-from raydub.pipeline.steps import WorkSettings
-from raydub.pipeline.toolbox import StageToolbox
 from raydub.stages.inputs import local_inputs
 from raydub.stages.types import Part
 from tests.media.web import OWN, Shelf, Web, serving
+from tests.pipeline.fakes import RealToolbox
 from tests.stages.fakes import PaintEngine, babble, write_video, write_wav
 
 
@@ -35,7 +35,7 @@ def asked_of(web: Web, tmp_path: Path) -> Job:
 
 
 def test_settings_take_the_drivers_leave_along(tmp_path: Path, speech: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolbox, "make_job_engine", lambda _: PaintEngine())
+    monkeypatch.setattr(context, "make_job_engine", lambda _: PaintEngine())
     job = asked_of(speech, tmp_path)
     monkeypatch.setenv("RAYDUB_ALLOW_SCHEMES", "http")
     monkeypatch.setenv("RAYDUB_ALLOW_PRIVATE", "1")
@@ -45,11 +45,11 @@ def test_settings_take_the_drivers_leave_along(tmp_path: Path, speech: Web, monk
     monkeypatch.delenv("RAYDUB_ALLOW_PRIVATE")
     forbidden = WorkSettings(str(tmp_path / "work"), "run")
     with pytest.raises(RaydubError) as refused:
-        StageToolbox(forbidden).prepare(job)
+        RealToolbox(forbidden).prepare(job)
     assert (refused.value.code, speech.hits) == (Code.URI_SCHEME, [])
 
     # As a child process gets them.
-    tools = StageToolbox(WorkSettings(**{**dataclasses.asdict(allowed), "limits": allowed.limits}))
+    tools = RealToolbox(WorkSettings(**{**dataclasses.asdict(allowed), "limits": allowed.limits}))
     planned, chunks = tools.prepare(job)
     assert len(speech.hits) == 1
     parts: list[Part] = []

@@ -14,11 +14,11 @@ from raydub.errors import Code, RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline import graph
 from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Item, Planned
 from raydub.pipeline.graph import Patience, RayExecutor
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.rows import pack
-from raydub.pipeline.steps import WorkSettings
 from raydub.stages.types import Chunk, Part, Span
 
 Play = Callable[[], Iterator[Any]]

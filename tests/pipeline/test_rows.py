@@ -15,7 +15,7 @@ from raydub.manifests.options import Options
 from raydub.manifests.speech import SpeechTracks, VoiceTrack
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned
 from raydub.pipeline.failures import as_raydub_error, failed
-from raydub.pipeline.rows import is_job, pack, pack_cues, pack_job, unpack, unpack_cues, unpack_job
+from raydub.pipeline.rows import pack, pack_ahead, unpack, unpack_ahead
 from raydub.stages.types import Chunk, Gate, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.fakes import faces
 
@@ -33,7 +33,7 @@ ITEMS: list[Item] = [
     Planned("a", "/w", 9, 225, segments=12, spoken=3, attempt=2),
     failed("a", "track", InputError(Code.INPUT_TRUNCATED, "short", hint="mend"), line=4, chunk=3),
     Dropped("a", 7),
-    Assembled("a", "/o.mp4", 225, 0.25),
+    Assembled("a", "/o.mp4", 225, {"stitch": 0.25}, 2, ("W_TEST: said",)),
 ]
 
 
@@ -66,7 +66,7 @@ def test_a_row_holds_the_arrays_and_little_else() -> None:
 
 def test_jobs_travel_too() -> None:
     job = Job(id="a", video="v", audio="b", output="o", line=3)
-    assert unpack_job(pack_job(job)) == job
+    assert unpack(pack(job)) == job
 
 
 SPOKEN = Job(
@@ -99,29 +99,28 @@ SPOKEN = Job(
 
 
 def test_jobs_travel_with_their_speech() -> None:
-    row = pack_job(SPOKEN)
+    row = pack(SPOKEN)
     assert set(row) == set(pack(ITEMS[0]))
-    back = unpack_job(row)
+    back = unpack(row)
+    assert isinstance(back, Job)
     assert back == SPOKEN
     assert back.speech is not None
     assert back.speech.duration == SPOKEN.speech.duration  # type: ignore[union-attr]
     assert [voice.spans for voice in back.speech.voices] == [((0, 9), (48000, 96001)), (), None]
 
 
-def test_requests_to_rehearse_travel_too() -> None:
+def test_requests_to_do_work_ahead_travel_too() -> None:
     for job in (SPOKEN, SPOKEN.model_copy(update={"speech": None})):
-        row = pack_cues(job, 24, 31)
+        row = pack_ahead(job, 24, 31)
         assert [type(row[name]) for name in ("kind", "job_id", "meta", "blob")] == [str, str, str, bytes]
-        assert unpack_cues(row) == (job, 24, 31)
-        assert not is_job(row)
+        assert unpack_ahead(row) == (job, 24, 31)
 
 
 def test_no_row_is_taken_for_another() -> None:
-    assert is_job(pack_job(SPOKEN))
-    assert unpack_cues(pack_job(SPOKEN)) is None
+    assert unpack(pack(SPOKEN)) == SPOKEN
+    assert unpack_ahead(pack(SPOKEN)) is None
     for item in ITEMS:
-        assert unpack_cues(pack(item)) is None
-        assert not is_job(pack(item))
+        assert unpack_ahead(pack(item)) is None
 
 
 def test_an_error_is_the_same_after_the_trip() -> None:

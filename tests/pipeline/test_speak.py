@@ -20,18 +20,18 @@ from raydub.manifests.options import Options
 from raydub.manifests.results import JobResult
 from raydub.manifests.speech import SpeechTracks, VoiceTrack, needs_sound
 from raydub.pipeline.claims import Claims, run_dir, this_worker
-from raydub.pipeline.dataset import CUES_AT_ONCE, _cues
+from raydub.pipeline.context import WorkSettings
+from raydub.pipeline.dataset import _divide
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Part, Planned
 from raydub.pipeline.graph import RayExecutor
-from raydub.pipeline.lazy import LazyToolbox
 from raydub.pipeline.local import LocalExecutor, through_stages
 from raydub.pipeline.pools import Node, Pool, Pools, plan_pools
-from raydub.pipeline.rows import is_job, pack, pack_job, unpack, unpack_cues, unpack_job
-from raydub.pipeline.steps import Steps, WorkSettings
+from raydub.pipeline.rows import pack, unpack, unpack_ahead
+from raydub.pipeline.stage_speak import CUES_AT_ONCE, SPEAK
 from raydub.pipeline.supervised import SupervisedExecutor
 from raydub.stages.types import Chunk
-from tests.pipeline.fakes import FakeToolbox, record_in
+from tests.pipeline.fakes import FakeToolbox, ToolSteps, record_in, stages_of
 from tests.pipeline.hazards import FOREVER, do_harm
 from tests.pipeline.test_driver import make_job
 
@@ -127,6 +127,11 @@ class SpeakingToolbox(FakeToolbox):
         return folder
 
 
+SPEAKING = stages_of(SpeakingToolbox)
+AHEAD = SPEAK.prefetch
+assert AHEAD is not None
+
+
 def script_job(folder: Path, video: str, name: str, cues: int = 1, line: int | None = None, **options: Any) -> Job:
     script = folder / "scripts" / f"{name}.json"
     script.parent.mkdir(parents=True, exist_ok=True)
@@ -153,9 +158,9 @@ class Shop:
         self.pauses: list[float] = []
         self.notes = Notes()
         self.tools = tools(self.settings)
-        self.steps = Steps(
+        self.steps = ToolSteps(
             self.settings,
-            LazyToolbox(lambda _: self.tools, self.settings),
+            self.tools,
             self.notes,
             sleep=self.pauses.append,
             **more,
@@ -202,14 +207,14 @@ def test_speaking_is_claimed_timed_and_told(tmp_path: Path) -> None:
     assert (planned.segments, planned.spoken, planned.voiced) == (3, 3, {"es": "espeak-ng 1"})
     [note] = [note for note in shop.notes.notes if note.stage == "speak"]
     assert (note.job_id, note.frames, note.pid) == ("j", 0, os.getpid())
-    assert note.seconds == planned.seconds["speak"] > 0
+    assert note.seconds >= planned.seconds["speak"] > 0
     done = shop.steps.stitch(job, planned.job_dir, [part for part in parts if isinstance(part, Part)])
     assert isinstance(done, Assembled)
 
 
 def local_run(folder: Path, jobs: Sequence[Job], run_id: str = "r") -> list[JobResult]:
     settings = WorkSettings(str(folder / "work"), run_id)
-    executor = LocalExecutor(settings, SpeakingToolbox)
+    executor = LocalExecutor(settings, SPEAKING)
     results, interrupted = Driver(executor, record=record_in(folder / "work")).run(jobs)
     assert not interrupted
     return results
@@ -365,9 +370,7 @@ def test_whatever_kills_it_costs_its_own_job_only(tmp_path: Path) -> None:
         script_job(tmp_path, "ok:2", "once", cues=2, voice="kill-1", line=2),
         make_job(tmp_path, "ok:1", "plain", line=3),
     ]
-    executor = SupervisedExecutor(
-        WorkSettings(str(tmp_path / "work"), "r"), "tests.pipeline.test_speak:SpeakingToolbox"
-    )
+    executor = SupervisedExecutor(WorkSettings(str(tmp_path / "work"), "r"), "tests.pipeline.test_speak:SPEAKING")
     try:
         results, _ = Driver(executor).run(jobs)
     finally:
@@ -385,10 +388,9 @@ def test_whatever_kills_it_costs_its_own_job_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cues", [1, CUES_AT_ONCE, CUES_AT_ONCE + 1, 2 * CUES_AT_ONCE, 2 * CUES_AT_ONCE + 7])
 def test_long_scripts_come_in_batches_and_then_themselves(tmp_path: Path, cues: int) -> None:
     job = script_job(tmp_path, "ok:1", "j", cues=cues)
-    *ahead, last = _cues(pack_job(job), CUES_AT_ONCE)
-    assert is_job(last)
-    assert unpack_job(last) == job
-    batches = [unpack_cues(row) for row in ahead]
+    *ahead, last = _divide(pack(job), AHEAD)
+    assert unpack(last) == job
+    batches = [unpack_ahead(row) for row in ahead]
     assert all(batch is not None and batch[0] == job for batch in batches)
     numbers = [number for _, first, stop in filter(None, batches) for number in range(first, stop)]
     assert numbers == (list(range(cues)) if cues > CUES_AT_ONCE else [])
@@ -405,9 +407,9 @@ def test_scripts_that_cannot_be_read_are_left_to_the_step(tmp_path: Path, conten
         Path(job.script).unlink()
     else:
         Path(job.script).write_bytes(content)
-    assert list(_cues(pack_job(job), 1)) == [pack_job(job)]
+    assert list(_divide(pack(job), dataclasses.replace(AHEAD, batch=1))) == [pack(job)]
     plain = make_job(tmp_path, "ok:1", "j")
-    assert list(_cues(pack_job(plain), 1)) == [pack_job(plain)]
+    assert list(_divide(pack(plain), dataclasses.replace(AHEAD, batch=1))) == [pack(plain)]
 
 
 def outcome(results: Sequence[JobResult]) -> list[tuple[Any, ...]]:
@@ -429,13 +431,12 @@ def mixed_jobs(folder: Path) -> list[Job]:
 
 def two_speakers(jobs: int) -> Pools:
     """Two workers of the speak stage on two CPUs, with room for one of each other."""
-    pools = plan_pools([Node(2.0)], jobs, speak=True)
-    assert pools.speak is not None
+    pools = plan_pools([Node(2.0)], jobs)
     thin = {
-        name: dataclasses.replace(getattr(pools, name), cpus=round(getattr(pools, name).cpus * 0.8, 3))
+        name: dataclasses.replace(pools[name], cpus=round(pools[name].cpus * 0.8, 3))
         for name in ("track", "lipsync", "render")
     }
-    return dataclasses.replace(pools, speak=Pool(2, 0.2, 0.0, 1), **thin)
+    return {**pools, **thin, "speak": Pool(2, 0.2, 0.0, 1, 0.02)}
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -445,12 +446,8 @@ def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
         folder = tmp_path / name
         jobs = mixed_jobs(folder)
         settings = WorkSettings(str(folder / "work"), "r")
-        pools = plan_pools([Node(2.0)], len(jobs), speak=True)
-        executor: Any = (
-            LocalExecutor(settings, SpeakingToolbox)
-            if name == "local"
-            else RayExecutor(settings, SpeakingToolbox, pools)
-        )
+        pools = plan_pools([Node(2.0)], len(jobs))
+        executor: Any = LocalExecutor(settings, SPEAKING) if name == "local" else RayExecutor(settings, SPEAKING, pools)
         results, interrupted = Driver(executor).run(jobs)
         assert not interrupted
         found.append(outcome(results))
@@ -481,7 +478,7 @@ def test_a_long_script_is_spoken_by_several(tmp_path: Path) -> None:
         make_job(tmp_path, "ok:1", "plain"),
     ]
     settings = WorkSettings(str(tmp_path / "work"), "r")
-    executor = RayExecutor(settings, SpeakingToolbox, two_speakers(len(jobs)))
+    executor = RayExecutor(settings, SPEAKING, two_speakers(len(jobs)))
     seen: list[Item] = []
     items: Callable[..., Any] = executor.items
 
@@ -517,9 +514,7 @@ def test_a_long_script_is_spoken_by_several(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("ray_here")
 def test_storage_that_is_gone_for_a_moment(tmp_path: Path) -> None:
     jobs = [script_job(tmp_path, "ok:1", "j", voice="flaky-1"), script_job(tmp_path, "ok:1", "k", voice="kill-1")]
-    executor = RayExecutor(
-        WorkSettings(str(tmp_path / "work"), "r"), SpeakingToolbox, plan_pools([Node(2.0)], 2, speak=True)
-    )
+    executor = RayExecutor(WorkSettings(str(tmp_path / "work"), "r"), SPEAKING, plan_pools([Node(2.0)], 2))
     results, _ = Driver(executor).run(jobs)
     assert [result.status for result in results] == ["ok", "ok"]
     assert len(list(run_dir(tmp_path / "work", "r").glob("attempts/*/speak.2.ended"))) == 2

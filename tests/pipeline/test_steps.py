@@ -13,18 +13,16 @@ import pytest
 from raydub.errors import Code, DependencyError, InterruptedRun
 from raydub.manifests.job import Job
 from raydub.pipeline.claims import Claims, run_dir, this_worker
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned
-from raydub.pipeline.lazy import LazyToolbox
 from raydub.pipeline.ledger import Ledger, part_name
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.local import through_stages
 from raydub.pipeline.rows import pack, unpack
-from raydub.pipeline.steps import Steps, WorkSettings
-from raydub.pipeline.toolbox import StageToolbox
 from raydub.stages.engine import WeightsRecord
 from raydub.stages.types import Chunk, Part, TrackedChunk
 from raydub.store import Store
-from tests.pipeline.fakes import FakeToolbox
+from tests.pipeline.fakes import FakeToolbox, RealToolbox, ToolSteps
 from tests.pipeline.hazards import FlakyConstructor, HazardToolbox
 from tests.pipeline.test_driver import make_job
 
@@ -39,8 +37,7 @@ class Workshop:
     ) -> None:
         self.settings = WorkSettings(str(folder / "work"), run_id, tries=tries)
         self.pauses: list[float] = []
-        self.tools = LazyToolbox(tools, self.settings)
-        self.steps = Steps(self.settings, self.tools, sleep=self.pauses.append, **more)
+        self.steps = ToolSteps(self.settings, tools, sleep=self.pauses.append, **more)
         self.claims = Claims(self.settings.work_dir, run_id)
         self.folder = folder
 
@@ -119,7 +116,7 @@ def test_a_constructor_that_fails_once_is_called_again(tmp_path: Path) -> None:
 
 
 def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real toolbox, with an engine whose device does not answer the first time."""
+    """The real stage, with an engine whose device does not answer the first time."""
     from raydub.stages.synthesise import LipsyncStage
 
     loads: list[int] = []
@@ -138,17 +135,13 @@ def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeyp
             if len(loads) == 1:
                 raise RuntimeError("CUDA driver initialization failed")
 
-    class Tools(StageToolbox):
-        def _plan(self, chunk: Chunk) -> Any:
-            return type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": Engine().weights()})
-
-        def _engine(self, options: Any, digests: str = "") -> Any:
-            return Engine()
-
+    plan = type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": Engine().weights()})
+    monkeypatch.setattr("raydub.stages.plan.load_plan", lambda folder: plan)
+    monkeypatch.setattr("raydub.pipeline.context.make_job_engine", lambda options: Engine())
     fakes = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r"))
     monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
-    shop = Workshop(tmp_path, Tools)
-    done = shop.steps.advance("lipsync", tracked)
+    shop = Workshop(tmp_path, RealToolbox)
+    done = shop.steps.step("lipsync", tracked)
     assert not isinstance(done, (Failed, TrackedChunk))
     assert (len(loads), len(shop.pauses)) == (2, 1)
 
@@ -174,15 +167,13 @@ def test_weights_that_are_others_than_the_plan_s_are_refused(
         def load(self, device: str) -> None:
             loads.append(device)
 
-    class Tools(StageToolbox):
-        def _plan(self, chunk: Chunk) -> Any:
-            planned = (WeightsRecord("w.pth", "a" * 64, "test"),)
-            return type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": planned})
-
-    monkeypatch.setattr("raydub.pipeline.toolbox.make_job_engine", lambda options: Engine())
+    planned = (WeightsRecord("w.pth", "a" * 64, "test"),)
+    plan = type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": planned})
+    monkeypatch.setattr("raydub.stages.plan.load_plan", lambda folder: plan)
+    monkeypatch.setattr("raydub.pipeline.context.make_job_engine", lambda options: Engine())
     monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
-    shop = Workshop(tmp_path, Tools)
-    failed = shop.steps.advance("lipsync", fakes.track(chunk))
+    shop = Workshop(tmp_path, RealToolbox)
+    failed = shop.steps.step("lipsync", fakes.track(chunk))
     assert isinstance(failed, Failed)
     assert failed.error["code"] == Code.INPUT_CHANGED
     assert "w.pth" in failed.error["message"]
@@ -293,7 +284,7 @@ def test_a_part_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     assert isinstance(part, Part)
     files = shop.claim_files()
     for stage, item in (("track", part.chunk), ("lipsync", FakeToolbox(shop.settings).track(part.chunk))):
-        again = shop.steps.advance(stage, item)
+        again = shop.steps.step(stage, item)
         assert isinstance(again, Part)
         assert again.reused
     assert shop.claim_files() == files
@@ -332,7 +323,7 @@ def test_rendering_has_the_time_that_finishing_takes(tmp_path: Path) -> None:
             return planned, [dataclasses.replace(chunk, finish_seconds=3.0) for chunk in chunks]
 
     settings = WorkSettings(str(tmp_path / "work"), "r")
-    steps = Steps(settings, Slow(settings), worker=this_worker("node-1"))
+    steps = ToolSteps(settings, Slow, worker=this_worker("node-1"))
     once = steps._once
 
     def noting(piece: Any, seconds: float, *rest: Any) -> Any:
@@ -358,7 +349,7 @@ def test_claims_tell_who_works_on_what_for_how_long(tmp_path: Path, seconds: flo
             return super().track(chunk)
 
     settings = WorkSettings(str(tmp_path / "work"), "r", limits=StepLimits(flat=seconds))
-    steps = Steps(settings, Looking(settings), worker=this_worker("node-1"))
+    steps = ToolSteps(settings, Looking, worker=this_worker("node-1"))
     list(through_stages(steps, make_job(tmp_path, "ok:1", "j")))
     [record] = seen
     assert record["limit_s"] == expected

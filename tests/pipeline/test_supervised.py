@@ -17,19 +17,18 @@ import pytest
 from raydub.errors import Code, StageError
 from raydub.manifests.results import JobResult
 from raydub.pipeline.claims import run_dir
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Note
-from raydub.pipeline.lazy import MakeToolbox
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.local import LocalExecutor
-from raydub.pipeline.steps import WorkSettings
 from raydub.pipeline.supervised import SupervisedExecutor
 from tests.conftest import REPOSITORY
-from tests.pipeline.fakes import FakeToolbox
-from tests.pipeline.hazards import FlakyConstructor, HazardToolbox, gone
+from tests.pipeline.fakes import FAKE_STAGES
+from tests.pipeline.hazards import gone
 from tests.pipeline.test_driver import make_job
 
-HAZARDS = "tests.pipeline.hazards:HazardToolbox"
+HAZARDS = "tests.pipeline.hazards:HAZARD_STAGES"
 
 
 class Notes:
@@ -44,7 +43,7 @@ class Notes:
 def run(
     tmp_path: Path,
     videos: Sequence[str],
-    tools: MakeToolbox | str = HAZARDS,
+    stages: str = HAZARDS,
     limits: StepLimits | None = None,
     notes: Notes | None = None,
     run_id: str = "r1",
@@ -52,7 +51,7 @@ def run(
     jobs = [make_job(tmp_path, video, f"j{i}", line=i + 1) for i, video in enumerate(videos)]
     jobs = [job.model_copy(update={"audio": f"{job.id}.wav"}) for job in jobs]
     settings = WorkSettings(str(tmp_path / "work"), run_id, limits=limits or StepLimits())
-    executor = SupervisedExecutor(settings, tools, notes)
+    executor = SupervisedExecutor(settings, stages, notes)
     try:
         results, interrupted = Driver(executor).run(jobs)
     finally:
@@ -65,9 +64,9 @@ def run(
 def test_the_same_outcomes_as_the_loop_in_this_process(tmp_path: Path) -> None:
     videos = ["ok:4", "bad-prepare", "bad-track:4", "bug-render:2", "bad-stitch:1", "ok:1"]
     notes = Notes()
-    found = run(tmp_path / "a", videos, FakeToolbox, notes=notes)
+    found = run(tmp_path / "a", videos, "tests.pipeline.fakes:FAKE_STAGES", notes=notes)
     jobs = [make_job(tmp_path / "b", video, f"j{i}", line=i + 1) for i, video in enumerate(videos)]
-    expected, _ = Driver(LocalExecutor(WorkSettings(str(tmp_path / "b" / "work"), "r"), FakeToolbox)).run(jobs)
+    expected, _ = Driver(LocalExecutor(WorkSettings(str(tmp_path / "b" / "work"), "r"), FAKE_STAGES)).run(jobs)
     told = [[(r.id, r.status, r.error_code, r.error_message, r.frames, r.line) for r in rs] for rs in (found, expected)]
     assert told[0] == told[1]
     assert Path(found[0].output or "").read_text() == "0 1 2 3 "
@@ -123,7 +122,7 @@ def test_a_step_that_finds_no_memory_ends_with_its_code(tmp_path: Path) -> None:
 
 
 def test_a_constructor_that_fails_once_is_called_again(tmp_path: Path) -> None:
-    [result] = run(tmp_path, ["ok:1"], FlakyConstructor)
+    [result] = run(tmp_path, ["ok:1"], "tests.pipeline.hazards:FLAKY_STAGES")
     assert result.status == "ok"
 
 
@@ -208,19 +207,14 @@ def test_what_a_child_prints_does_not_reach_stdout(tmp_path: Path) -> None:
     assert "hello" in done.stderr
 
 
-def test_tools_must_be_known_by_name(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="cannot import it"):
-        SupervisedExecutor(WorkSettings(str(tmp_path), "r"), lambda settings: HazardToolbox(settings))
-
-
 DRIVER = """
     import sys
     from raydub.manifests.job import Job
-    from raydub.pipeline.steps import WorkSettings
+    from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.supervised import SupervisedExecutor
     work, video = sys.argv[1:]
     job = Job(id="j", video=video, audio="a.wav", output=work + "/out.mp4")
-    executor = SupervisedExecutor(WorkSettings(work, "r"), "tests.pipeline.hazards:HazardToolbox")
+    executor = SupervisedExecutor(WorkSettings(work, "r"), "tests.pipeline.hazards:HAZARD_STAGES")
     for item in executor.items([job]):
         print(type(item).__name__, executor._child.pid, flush=True)
 """

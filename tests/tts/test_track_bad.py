@@ -11,10 +11,9 @@ import pytest
 
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError, UsageError
 from raydub.manifests.speech import SpeechTracks
+from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.local import LocalExecutor
-from raydub.pipeline.steps import WorkSettings
-from raydub.pipeline.toolbox import StageToolbox
 from raydub.tts.ahead import script_length
 from raydub.tts.track import SpeechMaker
 from tests.kept import blobs_below
@@ -295,7 +294,7 @@ def test_one_job_s_engine_dies_and_the_others_go_on(moody: SpeechMaker, tmp_path
         job_of(tmp_path, clip, "gone", 3, script=str(tmp_path / "gone.srt"), **said),
         job_of(tmp_path, clip, "last", 4, script=good, overflow="trim", **said),
     ]
-    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), "run", device="cpu", tries=1), StageToolbox)
+    executor = LocalExecutor(WorkSettings(str(tmp_path / "work"), "run", device="cpu", tries=1))
     results, interrupted = Driver(executor).run(jobs)
     assert not interrupted
     assert [result.status for result in results] == ["ok", "failed", "failed", "ok"]

@@ -1,0 +1,58 @@
+"""The stage lipsync: speech and faces become mouths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raydub.pipeline.context import WorkerContext, weights_of
+from raydub.pipeline.engines import engine_key, pick_device
+from raydub.pipeline.stage import Demand, Stage, Workload
+from raydub.stages.types import SynthesisedChunk, TrackedChunk
+
+if TYPE_CHECKING:
+    from raydub.stages.synthesise import LipsyncStage
+
+# Core milliseconds a frame on a CPU, by engine.
+_FRAME = {"warp": 0.3, "wav2lip": 34.0}
+
+
+def lipsync(context: WorkerContext, chunk: TrackedChunk) -> SynthesisedChunk:
+    """Run the lip engine's network over a chunk."""
+    from raydub.stages.plan import load_plan
+    from raydub.stages.synthesise import LipsyncStage
+
+    plan = load_plan(chunk.chunk.job_dir)
+    options, digests = plan.job.options, weights_of(plan)
+    stage: LipsyncStage = context.keep(
+        "lipsync",
+        engine_key(options) + digests,
+        lambda: LipsyncStage(context.engine(options, digests), pick_device(context.settings.device)),
+    )
+    if chunk.items.open.any():
+        with context.loading("lipsync", stage, plan, "the lip engine"):
+            stage.load()
+    return stage.run(chunk)
+
+
+def _gpu(demand: Demand) -> float:
+    if not demand.finish:
+        return 1.0
+    return 0.5 if demand.network else 0.0
+
+
+def _cost(work: Workload) -> float:
+    return work.frames * _FRAME[work.engine] / 1000
+
+
+LIPSYNC = Stage(
+    "lipsync",
+    per="chunk",
+    takes=TrackedChunk,
+    run=lipsync,
+    limit=lambda limits, chunk: limits.for_chunk(len(chunk.chunk.span)),
+    cost=_cost,
+    share=0.4,
+    finishing_share=0.25,
+    all_cores=True,
+    gpu=_gpu,
+)

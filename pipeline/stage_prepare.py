@@ -1,0 +1,69 @@
+"""The stage prepare: probe, decode the speech, decide the timeline, and cut it into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from raydub.manifests.job import Job
+from raydub.pipeline.context import WorkerContext
+from raydub.pipeline.engines import make_finishers
+from raydub.pipeline.events import Planned, Prepared
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.stage import Stage, Workload
+
+if TYPE_CHECKING:
+    from raydub.stages.prepare import JobPlan
+
+# Seconds for a job as such: probing, sampling the source; and for decoding the speech.
+_FIXED, _PER_SPOKEN_SECOND = 1.5, 0.02
+
+
+def prepare(context: WorkerContext, job: Job) -> Prepared:
+    """The job's plan and its chunks; a finished part stands in the place of its chunk, and nothing at all where the
+    output of an earlier run is there."""
+    from raydub.stages.prepare import chunks_of, prepare_job
+
+    work_dir = context.settings.work_dir
+    finishers = make_finishers(job.options)
+    plan = prepare_job(job, work_dir, context.engine(job.options), context.fetch_policy, finishers)
+    chunks = chunks_of(plan)
+    planned = Planned(
+        job.id,
+        plan.job_dir,
+        len(chunks),
+        plan.n_frames,
+        warnings=tuple(plan.warnings),
+        engine=plan.engine,
+        weights=tuple(_record(weights) for weights in plan.weights),
+        inputs=_identities(job, plan),
+        key=plan.content_key,
+        finished=Finished(work_dir).of(job, plan.content_key),
+    )
+    return Prepared(planned, chunks)
+
+
+def _identities(job: Job, plan: JobPlan) -> dict[str, str]:
+    """SHA-256 of what each input held, by the name of Job.inputs()."""
+    seen = {"video": plan.video.identity, **{one.what: one.identity for one in plan.inputs}}
+    return {name: seen[name] for name in job.inputs()}
+
+
+def _record(weights: Any) -> Mapping[str, str]:
+    return {name: getattr(weights, name) for name in ("name", "sha256", "licence", "consent")}
+
+
+def _cost(work: Workload) -> float:
+    return _FIXED + _PER_SPOKEN_SECOND * work.spoken
+
+
+PREPARE = Stage(
+    "prepare",
+    per="job",
+    takes=Job,
+    run=prepare,
+    limit=lambda limits, job: limits.for_prepare(job),
+    cost=_cost,
+    share=0.05,
+    actors=False,
+)

@@ -1,0 +1,58 @@
+"""The stage render: draw the mouths into the frames, restore and upscale where asked for, encode the part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raydub.pipeline.context import WorkerContext, weights_of
+from raydub.pipeline.engines import engine_key, finish_key, finishes, make_finishers, pick_device
+from raydub.pipeline.stage import Demand, Stage, Workload
+from raydub.stages.types import Part, SynthesisedChunk
+
+if TYPE_CHECKING:
+    from raydub.stages.render import RenderStage
+
+# Core milliseconds a frame, and a frame and megapixel, without restoring and upscaling (stages.finishers).
+_FRAME, _MEGAPIXEL = 6.0, 8.0
+
+
+def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
+    """The part, in a temporary file of the store."""
+    from raydub.stages.plan import load_plan
+    from raydub.stages.render import RenderStage
+
+    plan = load_plan(chunk.chunk.job_dir)
+    options, digests = plan.job.options, weights_of(plan)
+    stage: RenderStage = context.keep(
+        "render",
+        engine_key(options) + finish_key(options) + digests,
+        lambda: RenderStage(context.engine(options, digests), make_finishers(options)),
+    )
+    if finishes(options):
+        with context.loading("render", stage, plan, "restoring and upscaling"):
+            stage.load(pick_device(context.settings.device))
+    return stage.run(chunk, str(context.ledger.store.temp(".mp4")))
+
+
+def _gpu(demand: Demand) -> float:
+    if not demand.finish:
+        return 0.0
+    return 0.5 if demand.network else 1.0
+
+
+def _cost(work: Workload) -> float:
+    return work.frames * (_FRAME + _MEGAPIXEL * work.made) / 1000
+
+
+RENDER = Stage(
+    "render",
+    per="chunk",
+    takes=SynthesisedChunk,
+    run=render,
+    limit=lambda limits, chunk: limits.for_chunk(len(chunk.chunk.span), chunk.chunk.finish_seconds),
+    cost=_cost,
+    share=0.28,
+    finishing_share=0.5,
+    all_cores=True,
+    gpu=_gpu,
+)

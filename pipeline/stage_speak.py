@@ -1,0 +1,75 @@
+"""The stage speak: a job's script becomes speech, mixed with its bed. Its workers keep speech engines running from one
+job to the next, and share a long script."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from raydub.errors import RaydubError
+from raydub.manifests.job import Job
+from raydub.manifests.speech import needs_sound
+from raydub.pipeline.context import WorkerContext
+from raydub.pipeline.stage import Prefetch, Stage, Workload
+
+if TYPE_CHECKING:
+    from raydub.tts.track import SpeechMaker
+
+CUES_AT_ONCE = 24
+"""Cues of a script that one worker speaks ahead at a time: a minute or two of speech."""
+# Seconds for engine and mix (espeak-ng; neural voices take several times as much).
+_FIXED, _PER_SECOND = 1.0, 0.1
+
+
+def speak(context: WorkerContext, job: Job) -> Job:
+    """The job with its speech (Job.speech); everything is written in the work folder."""
+    from raydub.stages.inputs import in_words_of, local_inputs
+
+    start = time.perf_counter()
+    local, doubts = local_inputs(job, context.settings.work_dir, context.fetch_policy)
+    try:
+        speech = _maker(context).make(local, context.settings.work_dir)
+    except RaydubError as error:
+        raise in_words_of(job, local, error).at(job=job.id, line=job.line) from error.__cause__
+    more = {"warnings": (*speech.warnings, *doubts), "seconds": time.perf_counter() - start}
+    return job.model_copy(update={"speech": speech.model_copy(update=more)})
+
+
+def speak_ahead(context: WorkerContext, job: Job, first: int, stop: int) -> None:
+    """Speak the cues first .. stop - 1 of a script into the store, where speak() finds them."""
+    from raydub.stages.inputs import local_inputs
+
+    local, _ = local_inputs(job, context.settings.work_dir, context.fetch_policy)
+    _maker(context).rehearse(local, context.settings.work_dir, first, stop)
+
+
+def cues(job: Job) -> int:
+    """Cues of the job's script, as far as they can be counted before it is spoken."""
+    from raydub.tts.ahead import script_length
+
+    return script_length(job)
+
+
+def _maker(context: WorkerContext) -> SpeechMaker:
+    from raydub.tts.track import SpeechMaker
+
+    return context.keep("speak", "", lambda: SpeechMaker(context.settings.run_id))  # type: ignore[no-any-return]
+
+
+def _cost(work: Workload) -> float:
+    return _FIXED + _PER_SECOND * work.seconds
+
+
+SPEAK = Stage(
+    "speak",
+    per="job",
+    takes=Job,
+    run=speak,
+    limit=lambda limits, job: limits.for_speak(job),
+    cost=_cost,
+    # The others make room for it: its workers are busy at the start of a run and then idle.
+    share=0.18,
+    wanted=needs_sound,
+    asked=lambda jobs: any(map(needs_sound, jobs)),
+    prefetch=Prefetch(cues, speak_ahead, CUES_AT_ONCE, share=0.012),
+)

@@ -1,0 +1,42 @@
+"""The stage stitch: join a job's parts, add the sound, publish the output."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from raydub.pipeline.context import WorkerContext
+from raydub.pipeline.events import Output
+from raydub.pipeline.stage import Stage, Workload
+from raydub.store import verified
+
+# Seconds for a job as such; core milliseconds a frame, and a frame and megapixel.
+_FIXED, _FRAME, _MEGAPIXEL = 0.5, 0.3, 0.1
+
+
+def stitch(context: WorkerContext, output: Output) -> Output:
+    """Jobs that differ only in their output share a folder, hence the job's own path."""
+    from raydub.stages.plan import load_plan
+    from raydub.stages.stitch import stitch_job
+
+    plan = load_plan(output.job_dir)
+    for part in output.parts:
+        verified(part.path)
+    done = stitch_job(plan.model_copy(update={"job": output.job}), output.parts)
+    return dataclasses.replace(output, path=done.output, frames=done.frames)
+
+
+def _cost(work: Workload) -> float:
+    return _FIXED + work.frames * (_FRAME + _MEGAPIXEL * work.made) / 1000
+
+
+STITCH = Stage(
+    "stitch",
+    per="output",
+    takes=Output,
+    run=stitch,
+    limit=lambda limits, output: limits.for_stitch([part.frames for part in output.parts]),
+    cost=_cost,
+    # Something, so that it never lands on a head node that offers no CPU.
+    share=0.02,
+    actors=False,
+)
