@@ -31,14 +31,31 @@ def test_every_error_code_is_documented_once() -> None:
     assert all(len(meaning) > 8 and len(way_out) > 8 for _, meaning, way_out in found)
 
 
-def test_readme_lists_every_manifest_field() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert [name for name in (*OWN, *FIELDS) if f"`{name}`" not in text] == []
+def test_the_readme_is_short() -> None:
+    """As `wc -w` counts; longer explanations belong into docs/."""
+    assert len((ROOT / "README.md").read_text().split()) <= 900
 
 
-def test_readme_tells_defaults_and_choices_as_they_are() -> None:
+def test_the_index_lists_every_document() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+    assert [name for name in pages if f"({name})" not in index] == []
+
+
+def test_pictures_in_documents_are_small() -> None:
+    pictures = [path for path in (ROOT / "docs").iterdir() if path.suffix in (".jpg", ".png")]
+    assert pictures
+    assert [path.name for path in pictures if path.stat().st_size >= 200_000] == []
+
+
+def test_every_manifest_field_is_documented_once() -> None:
+    found = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/fields.md").read_text(), re.MULTILINE)
+    assert sorted(found) == sorted((*OWN, *FIELDS))
+
+
+def test_documented_defaults_and_choices_are_those_of_the_code() -> None:
     """Cells of three fields describe a default that depends on others; presets are the encoder's business."""
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*\|[^|]*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*\|[^|]*) \|$", (ROOT / "docs/fields.md").read_text(), re.MULTILINE))
     described = {"restore_model", "upscale_model", "outscale"}
     for name in FIELDS:
         default, meaning = (cell.strip() for cell in rows[name].split("|"))
@@ -63,12 +80,22 @@ def test_ci_runs_the_tests_that_the_readme_names() -> None:
 
 
 def test_links_in_documents_lead_somewhere() -> None:
+    """Files exist, and so do the headings of links with an anchor."""
     broken = []
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
-            if "://" not in target and not (document.parent / target).exists():
-                broken.append(f"{document.relative_to(ROOT)} -> {target}")
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            path, _, anchor = target.partition("#")
+            goal = document.parent / path if path else document
+            if "://" in target or (goal.exists() and (not anchor or anchor in anchors(goal))):
+                continue
+            broken.append(f"{document.relative_to(ROOT)} -> {target}")
     assert broken == []
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a Markdown file's headings: lower case, without punctuation, spaces as dashes."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_direct_dependency_is_pinned() -> None:
