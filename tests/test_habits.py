@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from raydub import __version__, errors
+from raydub.cluster.cli import app
+from raydub.manifests.job import Job
 from raydub.manifests.options import FIELDS, Options, choices
 from raydub.manifests.read import read_manifest
-from raydub.manifests.rows import OWN
+from raydub.manifests.rows import OWN, parse_row
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("raydub", "manifests", "media", "models", "stages", "tts", "pipeline", "cluster")
@@ -96,6 +102,52 @@ def anchors(document: Path) -> set[str]:
     """The anchors of a Markdown file's headings: lower case, without punctuation, spaces as dashes."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def fenced(language: str) -> list[tuple[str, str]]:
+    """(document, text) of each block of code in README and docs/ that names this language."""
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = rf"^```{language}\n(.*?)^```$"
+    return [(path.name, text) for path in documents for text in re.findall(blocks, path.read_text(), re.M | re.S)]
+
+
+def test_rows_in_documents_are_valid(tmp_path: Path) -> None:
+    rows = [(name, row) for name, text in fenced("json") for row in objects_in(text)]
+    assert len(rows) >= 5
+    for name, row in rows:
+        found = parse_row(row, tmp_path, tmp_path)
+        assert isinstance(found, Job), (name, row, found)
+
+
+def objects_in(text: str) -> list[dict[str, object]]:
+    found, decoder = [], json.JSONDecoder()
+    while text := text.strip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
+def test_commands_in_documents_exist_with_their_flags() -> None:
+    lines = [line for _, text in fenced("") for line in re.findall(r"^(?:\w+\$ +)?raydub (.+)$", text, re.MULTILINE)]
+    assert len(lines) >= 15
+    for line in lines:
+        command, words = typer.main.get_command(app), shlex.split(line, comments=True)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+        assert command.name in line.split()[:2], line
+        known = {flag for one in (command, *run_of(command)) for parameter in one.params for flag in parameter.opts}
+        assert {word for word in words if re.match(r"--?[a-z]", word)} <= known | {"--help"}, line
+
+
+def run_of(command: object) -> list[Any]:
+    """What follows "--" in `raydub submit` are options of `raydub run`."""
+    return [typer.main.get_command(app).commands["run"]] if getattr(command, "name", "") == "submit" else []
+
+
+def test_every_command_is_in_the_index() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(typer.main.get_command(app).commands)
 
 
 def test_every_direct_dependency_is_pinned() -> None:
