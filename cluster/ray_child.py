@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from raydub.bound import end_with_parent
+from raydub.child import boot
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import Line, settings_of, with_blob
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from raydub.cluster.request import RunRequest
     from raydub.pipeline.graph import RayExecutor
 
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from raydub.cluster.ray_child import main; main()"
+BOOT = boot("raydub.cluster.ray_child")
 
 LEAVE_SECONDS = 3.0
 """For leaving Ray in order, once the parent has hung up."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from raydub import errors
+from raydub.child import ChildProcess
 from raydub.cluster.address import no_cluster, reachable
 from raydub.cluster.private import PrivateFolder
 from raydub.cluster.ray_child import BOOT, LEAVE_SECONDS
@@ -22,7 +23,6 @@ from raydub.pipeline.child import with_blob, without_blob
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter
 from raydub.pipeline.failures import stalled
-from raydub.pipeline.offspring import Offspring
 from raydub.pipeline.rows import pack
 from raydub.process import born, place
 from raydub.stages.types import Part
@@ -48,7 +48,7 @@ class RayProcess:
         self._request, self._settings, self._jobs, self._stages = request, settings, jobs, stages
         self._reporter = reporter
         self._address = asked_address(request.address)
-        self._child: Offspring | None = None
+        self._child: ChildProcess | None = None
         self._folder: PrivateFolder | None = None
         self._daemons: dict[str, tuple[int, str]] = {}
         self._stitching: set[str] = set()
@@ -75,7 +75,7 @@ class RayProcess:
             "settings": dataclasses.asdict(self._settings),
             "stages": self._stages,
         }
-        self._child = Offspring(BOOT, hello, own_session=True)
+        self._child = ChildProcess(BOOT, hello, own_session=True)
         if not own:
             self._await("found", _ANSWER_SECONDS, "nothing that answers like Ray's head")
         for name, pid in self._await(
@@ -165,7 +165,7 @@ class RayProcess:
                 self._check_daemons(child)
                 return message
 
-    def _check_daemons(self, child: Offspring) -> None:
+    def _check_daemons(self, child: ChildProcess) -> None:
         for name, (pid, birth) in self._daemons.items():
             # Without a birth it was dead when it was told of, off Linux aside.
             if place() and (not birth or born(pid) != birth):
@@ -174,7 +174,7 @@ class RayProcess:
                     raise self._lost(child)
                 raise StageError(Code.WORKER_LOST, f"Ray's {name} (process {pid}) has died", hint=_KEPT, retryable=True)
 
-    def _lost(self, child: Offspring) -> RaydubError:
+    def _lost(self, child: ChildProcess) -> RaydubError:
         if self._error is None:
             how = child.end(LEAVE_SECONDS)
             self._child = None
@@ -183,7 +183,7 @@ class RayProcess:
             self._error = StageError(Code.WORKER_LOST, f"{who} has died ({how})", hint=hint, retryable=True)
         return self._error
 
-    def _alive(self) -> Offspring:
+    def _alive(self) -> ChildProcess:
         if self._child is None:
             raise self._error or StageError(Code.WORKER_LOST, "Ray is not running", hint=_KEPT)
         return self._child

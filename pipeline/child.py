@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from raydub.bound import die_with_parent
+from raydub.child import boot
 from raydub.manifests.job import Job
 from raydub.pipeline.claims import this_worker
 from raydub.pipeline.context import WorkSettings
@@ -27,8 +28,7 @@ from raydub.pipeline.rows import Row, pack, unpack
 from raydub.pipeline.steps import Steps
 from raydub.stages.types import Part
 
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from raydub.pipeline.child import main; main()"
-"""What `python -c` runs: argv is the number of the socket and the import path as JSON."""
+BOOT = boot("raydub.pipeline.child")
 
 
 class Line:

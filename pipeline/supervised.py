@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from raydub.child import ChildProcess
 from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import BOOT, with_blob, without_blob
@@ -19,7 +20,6 @@ from raydub.pipeline.claims import Claims
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
 from raydub.pipeline.failures import stalled
-from raydub.pipeline.offspring import Offspring
 from raydub.pipeline.rows import pack
 from raydub.stages.types import Part
 
@@ -54,7 +54,7 @@ class SupervisedExecutor:
         self._stages = stages
         self._reporter = reporter or Silent()
         self._claims = Claims(settings.work_dir, settings.run_id)
-        self._child: Offspring | None = None
+        self._child: ChildProcess | None = None
         self._stall = stall
         self._clock = clock
         self._moved = clock()
@@ -125,10 +125,10 @@ class SupervisedExecutor:
                 self.close()
                 raise
 
-    def _start(self) -> Offspring:
+    def _start(self) -> ChildProcess:
         self._patience = max(self._stall, _START_SECONDS)
         hello = {"settings": dataclasses.asdict(self._settings), "stages": self._stages}
-        return Offspring(BOOT, hello)
+        return ChildProcess(BOOT, hello)
 
     def _check_stall(self) -> None:
         """Raises StageError STALLED. The same rule as on Ray."""
@@ -138,7 +138,7 @@ class SupervisedExecutor:
         if not self._claims.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
             raise stalled(self._patience)
 
-    def _bury(self, child: Offspring, job_id: str) -> None:
+    def _bury(self, child: ChildProcess, job_id: str) -> None:
         self._child = None
         how = child.end(_LEAVE_SECONDS)
         charged = [death["work"] for death in self._claims.left_by(job_id, child.pid)]

@@ -195,8 +195,8 @@ def test_a_child_that_was_stopped_between_steps_is_noticed(tmp_path: Path) -> No
 def test_what_a_child_prints_does_not_reach_stdout(tmp_path: Path) -> None:
     code = """
     import sys
-    from raydub.pipeline.offspring import Offspring
-    child = Offspring("print('hello'); import os; os.write(1, b'there')", {})
+    from raydub.child import ChildProcess
+    child = ChildProcess("print('hello'); import os; os.write(1, b'there')", {})
     print(child.end(20))
     """
     done = subprocess.run(

@@ -377,10 +377,9 @@ def test_an_interrupt_leaves_no_half_read_answer(odd: HostedEngine, monkeypatch:
     def interrupted(*_: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(child, "_read", interrupted)
+    monkeypatch.setattr(child._process, "receive_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         say(odd, "interrupted")
-    monkeypatch.undo()
     assert not is_running(child.pid)
 
 
@@ -404,7 +403,7 @@ def test_an_answer_that_is_none(odd: HostedEngine, monkeypatch: pytest.MonkeyPat
     say(odd, "before")
     child = odd._child
     assert child is not None
-    child._held = b"[1]\n"
+    monkeypatch.setattr(child._process, "receive", lambda seconds: [1])
     with pytest.raises(RaydubError) as caught:
         odd.voices()
     assert "no answer" in caught.value.message

@@ -1,8 +1,7 @@
-"""The process in which an engine lives: `python -m raydub.tts.engines.child NAME PARENT`, see tts.engines.process.
+"""The process in which an engine lives, see tts.engines.process.
 
-Requests are lines of JSON on standard input, answers lines of JSON on standard output, each followed by the samples
-that it announces (float32, little-endian). Both are taken away from whoever else would use them before an engine is
-loaded: what a library prints goes to standard error.
+Requests and answers are JSON messages over the socket of raydub.child; the samples that an answer announces (float32,
+little-endian) follow it. What a library prints goes where the parent keeps it, not into an answer.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
-from typing import IO, TYPE_CHECKING, Any
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 from raydub.bound import end_with_parent
 from raydub.errors import Code, RaydubError, StageError
@@ -20,40 +21,36 @@ if TYPE_CHECKING:
     from raydub.tts.engines.base import Engine
 
 
-def main(name: str, parent: int) -> None:
+def main() -> None:
     """Answer until the other end is closed."""
-    end_with_parent(parent)
-    requests, answers = _own_streams()
+    os.set_inheritable(int(sys.argv[1]), False)
+    line = Connection(int(sys.argv[1]))
+    hello = json.loads(line.recv_bytes())
+    end_with_parent(hello["parent"])
+    name = hello["engine"]
     try:
         from raydub.tts.engines.find import make_engine
 
         engine = make_engine(name)
-        _send(answers, {"name": engine.name, "max_speed": float(engine.max_speed)})
+        _send(line, {"name": engine.name, "max_speed": float(engine.max_speed)})
     except BaseException as error:
-        _send(answers, _told(name, error))
+        _send(line, _told(name, error))
         return
-    for line in requests:
-        request = json.loads(line)
-        try:
-            answer, samples = _answer(engine, request)
-        # SystemExit and the like too: whatever the engine raises is an answer, not the end of the conversation.
-        except BaseException as error:
-            answer, samples = _told(name, error), b""
-        _send(answers, answer, samples)
+    with suppress(EOFError, OSError):
+        while True:
+            request = json.loads(line.recv_bytes())
+            try:
+                answer, samples = _answer(engine, request)
+            # SystemExit and the like too: whatever the engine raises is an answer, not the end of the conversation.
+            except BaseException as error:
+                answer, samples = _told(name, error), b""
+            _send(line, answer, samples)
 
 
-def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
-
-
-def _send(answers: IO[bytes], answer: dict[str, Any], samples: bytes = b"") -> None:
-    answers.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n" + samples)
-    answers.flush()
+def _send(line: Connection, answer: dict[str, Any], samples: bytes = b"") -> None:
+    line.send_bytes(json.dumps(answer, separators=(",", ":")).encode())
+    if samples:
+        line.send_bytes(samples)
 
 
 def _answer(engine: Engine, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -94,7 +91,3 @@ def _told(name: str, error: BaseException) -> dict[str, Any]:
         reason = f"{type(error).__name__}: {error}".strip()[:500]
         error = StageError(Code.TTS_FAILED, f"the engine {name} failed: {reason}")
     return {"error": type(error).__name__, **error.to_dict()}
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

@@ -9,27 +9,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
-import json
 import os
-import select
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 import weakref
-from pathlib import Path
 from typing import Any
 
-import raydub
 from raydub import errors
-from raydub.bound import kill_group
+from raydub.child import ChildProcess, boot, how_it_ended
 from raydub.errors import Code, RaydubError, StageError
 from raydub.tree import kill_below
 
+BOOT = boot("raydub.tts.engines.child")
 _START = 180.0  # seconds until an engine has said hello: imports of large packages on a cold, slow disk
-_LINE = 32 << 20  # bytes of an answer's line beyond which it is no answer
 _TAIL = 800
 _NOISE = 1 << 20  # bytes on standard error that are kept between two requests
 _REAP = 5.0
@@ -55,17 +47,17 @@ class Child:
     def __init__(self, engine: str) -> None:
         self._engine = engine
         self._owner: int | None = os.getpid()
+        self._process: ChildProcess | None = None
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         fcntl.fcntl(self._noise, fcntl.F_SETFL, fcntl.fcntl(self._noise, fcntl.F_GETFL) | os.O_APPEND)
-        self._held = b""
         _children.add(self)
         try:
-            self._process = self._start()
-            self._input, self._output = self._process.stdin, self._process.stdout
-            assert self._input is not None
-            assert self._output is not None
-            os.set_blocking(self._input.fileno(), False)
-            self.hello = self._answer(time.monotonic() + _START, "while it started")
+            noise = self._noise.fileno()
+            try:
+                self._process = ChildProcess(BOOT, {"engine": engine}, own_session=True, noise=noise, tended=True)
+            except OSError as error:
+                raise self._failed(f"could not be started: {error}") from error
+            self.hello, _ = self._talk(self._process, None, _START, "while it started", 0)
         except _Told as told:
             self.end()
             raise told.error from None
@@ -76,26 +68,22 @@ class Child:
     @property
     def pid(self) -> int:
         """Its process id."""
+        assert self._process is not None
         return self._process.pid
 
     @property
     def alive(self) -> bool:
         """Can it be asked?"""
-        return self._process.poll() is None
+        return self._process is not None and self._process.lives()
 
     def ask(self, request: dict[str, Any], limit: float, most: int = 0) -> tuple[dict[str, Any], bytes]:
         """The answer, and the samples' bytes. limit: seconds; most: samples that an answer may have.
 
         RaydubErrors that the engine raised are raised again as they were, and the child goes on; StageError TTS_FAILED
         for a crash, a hang, and an answer that is none, which end it."""
-        until = time.monotonic() + limit
+        assert self._process is not None
         try:
-            self._write(json.dumps(request).encode() + b"\n", until)
-            answer = self._answer(until, f"within {limit:.0f} s")
-            count = int(answer.get("samples", 0))
-            if not 0 <= count <= most:
-                raise self._failed(f"answered with {count} samples, and at most {most} make sense")
-            body = self._read(4 * count, until, f"within {limit:.0f} s")
+            answer, body = self._talk(self._process, request, limit, f"within {limit:.0f} s", most)
         except _Told as told:
             raise told.error from None
         # An interrupt leaves an answer unread, and so would any mistake of ours.
@@ -109,116 +97,54 @@ class Child:
         """Kill it and all that it has started. It may have ended already."""
         # A fork of the parent has a copy of this object, and the child is not its own.
         mine, self._owner = self._owner == os.getpid(), None
-        process = getattr(self, "_process", None)
-        if process is not None:
-            if mine:
-                kill_below(process.pid)  # programs that it runs have groups of their own
-                kill_group(process.pid)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_REAP)
-            for stream in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):  # what it no longer reads cannot be flushed
-                    stream.close()
+        if self._process is not None and mine:
+            kill_below(self._process.pid)  # programs that it runs have groups of their own
+            self._process.end(0.0)
         self._noise.close()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        """The kernel kills a child when the thread that started it is gone, and threads come and go: so each child has
-        one of its own that waits for its end."""
-        command = [sys.executable, "-P", "-m", "raydub.tts.engines.child", self._engine, str(os.getpid())]
-        started: list[subprocess.Popen[bytes] | OSError] = []
-        ready = threading.Event()
-        noise = self._noise
+    def _talk(
+        self, process: ChildProcess, request: dict[str, Any] | None, limit: float, when: str, most: int
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask, unless it is the first message that is waited for, and hear the answer. At the limit the process is
+        killed, which ends whatever is waited for."""
+        late = threading.Event()
 
-        def tend() -> None:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    bufsize=0,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=noise,
-                    env=_environment(),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                started.append(error)
-                return
-            finally:
-                if started:
-                    ready.set()
-            started.append(process)
-            ready.set()
-            process.wait()
+        def overdue() -> None:
+            late.set()
+            kill_below(process.pid)
+            process.kill()
 
-        threading.Thread(target=tend, name=f"tts-{self._engine}", daemon=True).start()
-        ready.wait()
-        if isinstance(started[0], OSError):
-            raise self._failed(f"could not be started: {started[0]}") from started[0]
-        return started[0]
-
-    def _answer(self, until: float, when: str) -> dict[str, Any]:
-        line = self._line(until, when)
+        timer = threading.Timer(limit, overdue)
+        timer.daemon = True
+        timer.start()
         try:
-            answer = json.loads(line)
+            if request is not None:
+                process.send(request)
+            answer = process.receive(None)
+            if not isinstance(answer, dict):
+                raise self._failed("answered with something that is no answer")
+            if "error" in answer:
+                raise _Told(answer)
+            count = int(answer.get("samples", 0))
+            if not 0 <= count <= most:
+                raise self._failed(f"answered with {count} samples, and at most {most} make sense")
+            body = process.receive_bytes(4 * count) if count else b""
+            if len(body) != 4 * count:
+                raise self._failed("answered with something that is no answer")
+            return answer, body
         except ValueError as error:
             raise self._failed("answered with something that is no answer") from error
-        if not isinstance(answer, dict):
-            raise self._failed("answered with something that is no answer")
-        if "error" in answer:
-            raise _Told(answer)
-        return answer
+        except (EOFError, OSError):
+            how = f"gave no answer {when} and was ended" if late.is_set() else None
+            raise self._failed(how or self._end_of(process)) from None
+        finally:
+            timer.cancel()
 
-    def _line(self, until: float, when: str) -> bytes:
-        while b"\n" not in self._held:
-            if len(self._held) > _LINE:
-                raise self._failed("does not stop answering")
-            self._held += self._more(until, when)
-        line, _, self._held = self._held.partition(b"\n")
-        return line
-
-    def _read(self, count: int, until: float, when: str) -> bytes:
-        pieces, have = [self._held], len(self._held)
-        while have < count:
-            pieces.append(self._more(until, when))
-            have += len(pieces[-1])
-        whole = b"".join(pieces)
-        self._held = whole[count:]
-        return whole[:count]
-
-    def _more(self, until: float, when: str) -> bytes:
-        assert self._output is not None
-        self._wait(self._output.fileno(), select.POLLIN, until, when)
-        block = os.read(self._output.fileno(), 1 << 20)
-        if not block:
-            raise self._crashed()
-        return block
-
-    def _write(self, data: bytes, until: float) -> None:
-        assert self._input is not None
-        view = memoryview(data)
-        while view:
-            self._wait(self._input.fileno(), select.POLLOUT, until, "when it was asked")
-            try:
-                view = view[os.write(self._input.fileno(), view) :]
-            except BlockingIOError:
-                continue
-            except BrokenPipeError:
-                raise self._crashed() from None
-
-    def _wait(self, handle: int, for_what: int, until: float, when: str) -> None:
-        poll = select.poll()
-        poll.register(handle, for_what)
-        left = until - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            raise self._failed(f"gave no answer {when} and was ended")
-
-    def _crashed(self) -> StageError:
-        try:
-            code = self._process.wait(_REAP)
-        except subprocess.TimeoutExpired:
-            return self._failed("closed its end of the conversation")
-        how = f"signal {-code}, {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-        return self._failed(f"crashed ({how})")
+    def _end_of(self, process: ChildProcess) -> str:
+        code = process.wait(_REAP)
+        if code is None:
+            return "closed its end of the conversation"
+        return f"crashed ({f'signal {-code}, {how_it_ended(code)}' if code < 0 else f'exit code {code}'})"
 
     def _failed(self, how: str) -> StageError:
         with contextlib.suppress(OSError, ValueError):
@@ -238,19 +164,3 @@ def _end_all() -> None:
     """While the threads that wait for the children still run."""
     for child in list(_children):
         child.end()
-
-
-def _environment() -> dict[str, str]:
-    """The parent's, and its search path: the child finds the same modules, whatever has changed that path. -P keeps the
-    current folder out of it, unless it was in it."""
-    own = str(Path(raydub.__file__).resolve().parents[1])
-    path = [*(os.path.abspath(entry) for entry in sys.path), own]
-    usable = [entry for entry in dict.fromkeys(path) if os.pathsep not in entry and os.path.exists(entry)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(usable), "PYTHONUNBUFFERED": "1"}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
