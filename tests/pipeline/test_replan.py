@@ -18,6 +18,7 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Item, Planned
 from raydub.pipeline.graph import Patience, RayExecutor
 from raydub.pipeline.pools import Node, Pools, plan_pools
+from raydub.pipeline.registry import STAGES
 from raydub.pipeline.rows import pack
 from raydub.stages.types import Chunk, Part, Span
 
@@ -67,7 +68,7 @@ class World:
 
     def executor(self, patience: Patience) -> RayExecutor:
         pools = plan_pools(list(self.nodes.values()), 2)
-        return RayExecutor(self.settings, None, pools, patience=patience, plan=self._plan)  # type: ignore[arg-type]
+        return RayExecutor(self.settings, STAGES, pools, patience=patience, plan=self._plan)
 
 
 JOBS = [Job(id=name, video="v", audio="a", output=f"/o/{name}.mp4") for name in "xy"]
