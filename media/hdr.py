@@ -15,13 +15,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F64
 from raydub.media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
 from raydub.media.info import Colour
 from raydub.media.planes import Planes, reformatted
 
-F64 = npt.NDArray[np.float64]
 PQ, HLG = 16, 18
 """H.273 numbers of the transfer characteristics that are tone-mapped."""
 WHITE, PEAK = 203.0, 1000.0

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raydub.arrays import F32, I64, Bools
 from raydub.errors import Code, InputError
 from raydub.media.frames import FrameReader
 from raydub.stages.crop import CROP, face_crop
 from raydub.stages.faces import FaceFinder, Seen, clamp
 from raydub.stages.gate import RAMP, gates
 from raydub.stages.plan import JobPlan, load_plan, load_scope, load_voiced
-from raydub.stages.timeline import I64
 from raydub.stages.track.landmarks import overlap
-from raydub.stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
+from raydub.stages.types import Chunk, FaceItems, Span, TrackedChunk
 
 _KEPT_FINDERS = 4
 _SAME_FACE = 0.5

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from raydub.arrays import F32, Bools
 from raydub.beat import beat
 from raydub.manifests.options import Options
 from raydub.media.frames import Frame, FrameReader
@@ -23,7 +24,7 @@ from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
 from raydub.stages.track.raw import CUT, shot_score, thumbnail
 from raydub.stages.track.tracker import Tracker
-from raydub.stages.types import F32, Bools, FaceTrack, Span
+from raydub.stages.types import FaceTrack, Span
 from raydub.store import Store
 
 _SMOOTH = 2

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from raydub.arrays import F32
 from raydub.media.frames import Frame
 from raydub.stages.engine import WeightsRecord
-from raydub.stages.types import F32
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from raydub.arrays import F32, Bools
 from raydub.files import discard, storage_error
 from raydub.manifests.job import Job
 from raydub.manifests.options import settled_length
@@ -19,7 +20,7 @@ from raydub.media.info import VideoInfo
 from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
 from raydub.stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
 from raydub.stages.timeline import Timeline, plan_timeline
-from raydub.stages.types import F32, Bools, Span
+from raydub.stages.types import Span
 from raydub.store import Artefact, Store
 
 _MARGIN_SECONDS = Fraction(2)

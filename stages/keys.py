@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32
 from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
 from raydub.stages.engine import LipEngine
 from raydub.stages.gate import RAMP
@@ -78,7 +78,7 @@ class _Heard:
         digest.update(b"-" if self._scope is None else self._scope[wide.start : wide.stop].tobytes())
 
 
-def _columns(mel: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
+def _columns(mel: F32, start: int, stop: int) -> F32:
     """(stop - start, 80): columns in order of time; beyond the ends of the speech it is silent."""
     found = np.full((stop - start, BANDS), SILENCE, np.float32)
     low, high = max(start, 0), min(stop, mel.shape[1])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from raydub.arrays import Bools
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
 from raydub.manifests.speech import VoiceTrack
@@ -23,7 +24,7 @@ from raydub.media.watch import Input
 from raydub.stages.engine import Arrays, Speech, WeightsRecord
 from raydub.stages.faces import FacePlan
 from raydub.stages.timeline import Timeline
-from raydub.stages.types import Bools, Chunk, Span
+from raydub.stages.types import Chunk, Span
 from raydub.store import Artefact, Store, verified
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"

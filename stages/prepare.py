@@ -17,8 +17,8 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import I64
 from raydub.errors import RaydubError
 from raydub.identity import Cache
 from raydub.manifests.job import Job
@@ -249,7 +249,7 @@ def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]
     return spans_of(np.array(edges, np.int64))
 
 
-def spans_of(frames: npt.NDArray[np.int64]) -> list[Span]:
+def spans_of(frames: I64) -> list[Span]:
     """Ascending frame numbers as spans."""
     if not len(frames):
         return []

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raydub.arrays import F32
 from raydub.media.frames import Frame
 from raydub.stages.engine import LipEngine
 from raydub.stages.faces import FaceFinder
 from raydub.stages.plan import JobPlan, put_arrays
-from raydub.stages.types import F32
 from raydub.store import Store, key_of
 
 

@@ -19,14 +19,13 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from raydub.arrays import I64
 from raydub.errors import Code, InputError
 from raydub.media.frames import Frame, FrameReader
 from raydub.stages.types import Span
 
-I64 = npt.NDArray[np.int64]
 Length = Literal["audio", "video", "shortest"]
 Extend = Literal["loop", "pingpong", "hold", "none"]
 

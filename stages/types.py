@@ -14,10 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-I32 = npt.NDArray[np.int32]
-U8 = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
+from raydub.arrays import F32, I32, U8, Bools
 
 PLAN_VERSION = 3
 """Raised whenever the same job would give another plan than before, so that old folders are not used."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import Bools
 from raydub.manifests.speech import SpeechTracks, VoiceTrack
 from raydub.media.activity import HOP, RATE, Loudness
 from raydub.media.audio import speech_blocks
@@ -46,7 +46,7 @@ class HeardRequest(Request):
         return SpeechTracks(voices=(voice,), warnings=warnings, **self.sounding(total, sound))
 
 
-def _runs(active: npt.NDArray[np.bool_], step: int, per: int) -> list[tuple[int, int]]:
+def _runs(active: Bools, step: int, per: int) -> list[tuple[int, int]]:
     """Runs of True as spans of samples: entry i begins at sample i * step // per."""
     edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)) * step // per
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -4,9 +4,8 @@ somewhere else does."""
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from raydub.tts.types import F32
+from raydub.arrays import F32, F64
 
 LEVEL_DB = -20.0
 """RMS of an utterance's loud parts, dB re full scale."""
@@ -27,7 +26,7 @@ def levelled(samples: F32, rate: int) -> F32:
     return (samples * np.float32(factor)).astype(np.float32)
 
 
-def powers(samples: F32, frame: int) -> npt.NDArray[np.float64]:
+def powers(samples: F32, frame: int) -> F64:
     """Mean square of each `frame` samples, the last ones with silence after them."""
     count = -(-len(samples) // frame)
     padded = np.zeros(count * frame)

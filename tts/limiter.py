@@ -14,8 +14,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
+from raydub.arrays import F32, F64
 
 HOLD_SECONDS = 0.005
 """How far a peak's gain reaches to both sides."""

@@ -10,9 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
+from raydub.arrays import F32
 
 SHORTEST_SECONDS = 0.4
 """Loudness is measured over blocks of 400 ms: a shorter sound has none."""

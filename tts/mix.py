@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32
 from raydub.errors import Code, StageError
 from raydub.media.flac import SoundWriter
 from raydub.media.info import ProbeLimits
@@ -24,8 +24,6 @@ from raydub.tts.duck import Duck, Ducking
 from raydub.tts.limiter import Limiter
 from raydub.tts.loudness import SHORTEST_SECONDS, Meter
 from raydub.tts.sources import SpeechSource
-
-F32 = npt.NDArray[np.float32]
 
 TARGET_LUFS = -16.0
 """Integrated loudness of a mix, where nothing else is asked for."""

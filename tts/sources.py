@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32
 from raydub.errors import Code, StageError
 from raydub.media.info import ProbeLimits
 from raydub.media.sound import BLOCK_FRAMES, sound_blocks
 
-F32 = npt.NDArray[np.float32]
 Interval = tuple[int, int]
 
 FADE_SECONDS = 0.003

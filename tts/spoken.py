@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raydub.arrays import F32
 from raydub.errors import Code, InputError
 from raydub.identity import changed
 from raydub.manifests.fields import NOBODY
@@ -25,7 +26,7 @@ from raydub.tts.sources import PlacedSpeech
 from raydub.tts.sources import Placement as Placed
 from raydub.tts.stretch import stretch
 from raydub.tts.timing import Placement, TimingLimits, plan_timing
-from raydub.tts.types import F32, Script, Segment
+from raydub.tts.types import Script, Segment
 from raydub.tts.utterances import Speaker
 
 

@@ -23,7 +23,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from raydub.tts.types import F32
+from raydub.arrays import F32
 
 SLOWEST, FASTEST = 0.5, 4.0
 _TAIL = 0.25

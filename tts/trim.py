@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.tts.level import powers
-from raydub.tts.types import F32
 
 DEPTH_DB = 45.0
 """What lies so far below the speech's loud level counts as silence. Final consonants and breaths of neural voices lie

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.errors import Code, RaydubError, StageError
 from raydub.identity import changed
 from raydub.manifests.speech import SPEECH_VERSION
@@ -17,7 +18,7 @@ from raydub.store import Store, key_of
 from raydub.tts.engines.base import Engine
 from raydub.tts.level import levelled
 from raydub.tts.trim import trimmed
-from raydub.tts.types import F32, Mark, Segment, Utterance, Voice
+from raydub.tts.types import Mark, Segment, Utterance, Voice
 
 _SPEED_STEPS = 100
 """Speeds are asked for in hundredths: engines are no more exact, and a cache of every last bit would never be hit."""

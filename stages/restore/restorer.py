@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
 from raydub.media.yuv import add_bgr, to_bgr
 from raydub.stages.batching import FixedBatches
@@ -25,7 +26,6 @@ from raydub.stages.restore.network import find_weights, load_network
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.steady import REACH, Look, linked, steadied
 from raydub.stages.restore.warp import Warper, make_warper
-from raydub.stages.types import F32, U8
 
 # Measured with bench/restore.py: on a CPU several faces at once are no faster than one after the other, and each takes
 # half a gigabyte more. On CUDA not measured yet.

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.stages.restore.align import five_points
-from raydub.stages.types import F32, U8
 
 REACH = 2
 """Frames before and after that take part."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raydub.arrays import F32, Bools
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.detect import STRONG, SURE
 from raydub.stages.track.raw import RawTracks
-from raydub.stages.types import F32, Bools
 
 GAP = 10
 """A face seen again in its place after at most so many frames without it, inside one shot, is the same face."""

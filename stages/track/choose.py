@@ -8,17 +8,17 @@ t, the frame is faceless: the mouth of somebody else is not moved instead.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32, F64, I32, I64, Bools
 from raydub.stages.track.chains import Chain
 from raydub.stages.track.config import FaceChoice
 from raydub.stages.track.embed import SAME_PERSON
-from raydub.stages.types import F32, I32, Bools, Span
+from raydub.stages.types import Span
 
 VOTE = 12
 DWELL = 4
 
-_Rows = npt.NDArray[np.float64]
+_Rows = F64
 
 
 def choose(chains: list[Chain], cut: Bools, span: Span, choice: FaceChoice, reference: F32 | None) -> I32:
@@ -66,7 +66,7 @@ def dense(chains: list[Chain], span: Span, values: list[_Rows]) -> _Rows:
     return rows
 
 
-def _window(rows: _Rows, shots: npt.NDArray[np.int64]) -> _Rows:
+def _window(rows: _Rows, shots: I64) -> _Rows:
     """Sums over ±VOTE frames of the same shot, added in a fixed order: the same bits wherever the array begins."""
     n = rows.shape[1]
     total = np.zeros_like(rows)
@@ -78,7 +78,7 @@ def _window(rows: _Rows, shots: npt.NDArray[np.int64]) -> _Rows:
     return total
 
 
-def _distances(chains: list[Chain], span: Span, shots: npt.NDArray[np.int64], reference: F32) -> _Rows:
+def _distances(chains: list[Chain], span: Span, shots: I64, reference: F32) -> _Rows:
     """Mean distance to the reference over the embeddings in the window; infinite where there is none."""
     away = [
         np.linalg.norm(chain.embedding - reference, axis=1).astype(np.float64) * chain.has_embedding for chain in chains
@@ -95,7 +95,7 @@ def _ranked(value: _Rows, tie: _Rows, candidates: Bools, rank: int) -> I32:
     return np.where(enough, order[min(rank, len(order) - 1)], -1).astype(np.int32)
 
 
-def _majority(first: I32, shots: npt.NDArray[np.int64]) -> I32:
+def _majority(first: I32, shots: I64) -> I32:
     """The most frequent winner within ±DWELL frames of the shot; the frame's own winner where it ties."""
     n = len(first)
     names = np.unique(first)

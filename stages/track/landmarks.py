@@ -9,8 +9,8 @@ import cv2
 import dlib
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.models.faces import PREDICTOR_FILE, dlib_file
-from raydub.stages.types import F32, U8
 
 STABLE = slice(17, 48)
 """Brows, nose and eyes: the points that speech does not move."""

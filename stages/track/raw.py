@@ -17,13 +17,14 @@ import cv2
 import dlib
 import numpy as np
 
+from raydub.arrays import F32, I32, U8, Bools
 from raydub.beat import beat
 from raydub.media.frames import Frame
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.config import TrackConfig
 from raydub.stages.track.detect import REFIT, STRONG, WEAK, Detector, Found
 from raydub.stages.track.embed import embedding
-from raydub.stages.types import F32, I32, U8, Bools, Span
+from raydub.stages.types import Span
 
 CUT, SURE_CUT = 0.075, 0.25
 """A frame starts a new shot when its shot score is above CUT and twice that of the frame before (fast motion scores

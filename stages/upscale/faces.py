@@ -6,10 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from raydub.arrays import F32, U8, Box
 from raydub.stages.mask import face_outline, feather, soft_shape
-from raydub.stages.types import F32, U8
-
-Box = tuple[int, int, int, int]
 
 _FEATHER = 0.05
 """Half width of the soft edge, in face heights (nose bridge to chin)."""

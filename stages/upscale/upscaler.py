@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raydub.arrays import U8
 from raydub.errors import Code, InputError
 from raydub.media.frames import Frame
 from raydub.media.yuv import blend_bgr, from_bgr, to_bgr
 from raydub.stages.engine import WeightsRecord
 from raydub.stages.finish import Shown, ShownFace
-from raydub.stages.types import U8
 from raydub.stages.upscale.faces import face_alpha, face_box, mixed, placed, region_of, resized, scaled
 from raydub.stages.upscale.options import UpscaleOptions, conflict, enlarged
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.media.frames import Frame, Transform, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter
 from raydub.stages.engine import WeightsRecord
 from raydub.stages.finish import Shown, ShownFace
-from raydub.stages.types import F32
 from tests.stages.fakes import DEMO
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.arrays import F32, U8
 from raydub.stages.finish import Shown
 from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.restorer import Restorer
 from raydub.stages.restore.steady import Look, linked, steadied
 from raydub.stages.restore.steady_torch import steadied_on
-from raydub.stages.types import F32, U8
 from tests.stages.restore_fakes import brighter, clip, face_at, picture, planes, restorer
 
 FACE = face_at((80, 60), 100)

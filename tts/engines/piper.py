@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.errors import Code, DependencyError, InputError, StageError
 from raydub.manifests.fields import split_voice
 from raydub.models.catalogue import ENTRIES, Entry, custom_entries
 from raydub.models.store.locate import is_path, present
 from raydub.tts.engines.files import VoiceFiles, by_path, from_catalogue, is_piper, known_digest, piper_entry
 from raydub.tts.engines.find import release
-from raydub.tts.types import F32, Mark, Utterance, Voice
+from raydub.tts.types import Mark, Utterance, Voice
 
 _SEED = 1
 _SPOKEN = ("espeak", "text", "hebrew")
