@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
-from raydub.manifests.speech import needs_sound
+from raydub.manifests.job import needs_sound
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.stage import Prefetch, Stage, Workload
 

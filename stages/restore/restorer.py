@@ -159,11 +159,18 @@ class Restorer:
         if box is None or alpha is None or not alpha.any():
             return False
         around = _around(face, window, at) if self.halo else []
-        change = steadied(_look(face), around, self.options.steady, self._device or "cpu") * _fading(self._side)
+        change = self._steadied(_look(face), around) * _fading(self._side)
         size = (box[2] - box[0], box[3] - box[1])
         moved = self._warper.back(change, face.aligned.from_corner(box), size)
         add_bgr(frame, box, moved, alpha * np.float32(face.weight))
         return True
+
+    def _steadied(self, now: Look, around: list[tuple[int, Look]]) -> F32:
+        if self._device in (None, "cpu") or not around:
+            return steadied(now, around, self.options.steady)
+        from raydub.stages.restore.steady_torch import steadied_on
+
+        return steadied_on(self._device, now, around, self.options.steady)
 
 
 def _look(face: _Face) -> Look:

@@ -126,7 +126,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> tuple[Restorer, list[list[tuple[int
     """A restorer that writes down which neighbours, as (first value of the square, distance), each face is given."""
     notes: list[list[tuple[int, int]]] = []
 
-    def spy(now: Look, around: list[tuple[int, Look]], steady: float, device: str) -> F32:
+    def spy(now: Look, around: list[tuple[int, Look]], steady: float) -> F32:
         notes.append(sorted((int(look.square[0, 0, 0]), distance) for distance, look in around))
         return steadied(now, [], steady)
 
