@@ -1,6 +1,6 @@
 """The sound features that Wav2Lip was trained on: an 80-band mel spectrogram, 80 columns a second, values in [-4, 4].
 
-Recipe (Wav2Lip's published audio settings; figures in DESIGN §5): 16 kHz mono, pre-emphasis y[n] = x[n] - 0.97 x[n-1],
+Recipe (Wav2Lip's published audio settings): 16 kHz mono, pre-emphasis y[n] = x[n] - 0.97 x[n-1],
 STFT with n_fft = window = 800 and hop 200 (periodic Hann, centred), magnitude, 80 Slaney mel bands from 55 to 7600 Hz,
 S = 20 log10(max(1e-5, mel)) - 20, clip(8 (S + 100) / 100 - 4, -4, 4).
 

@@ -10,8 +10,8 @@ from raydub.manifests.options import Options, restore_weights, upscale_partner, 
 from raydub.stages.finish import Finisher
 from raydub.stages.upscale.options import enlarged
 
-_MMAC_PER_PIXEL: Mapping[str, float] = {"x2": 4.48, "x4": 17.93, "general": 1.21, "anime": 0.62}
-"""Millions of multiply-adds per input pixel, counted from the published layers: RRDB with 23 blocks (x2 works on 2x2
+MMAC_PER_PIXEL: Mapping[str, float] = {"x2": 4.48, "x4": 17.93, "general": 1.21, "anime": 0.62}
+"""Millions of multiply-adds per input pixel of the published networks: RRDB with 23 blocks (x2 works on 2x2
 pixels at once), SRVGG with 32 and 16 convolutions of 64 features."""
 _TILED: Mapping[str, float] = {"x2": 2.0, "x4": 2.0, "general": 1.3, "anime": 1.3}
 """So many times as many pixels are computed as a frame has: tiles overlap, and on a CPU those of RRDB are small."""
@@ -19,8 +19,8 @@ _FACE_SHARE = 1 / 8
 """Of the frame, what upscale_area=face puts through the network for one face."""
 _FACES = 4
 """So many faces are thought of where face=all."""
-_RESTORE_GMAC: Mapping[str, float] = {"gfpgan": 196.3, "codeformer": 404.8}
-"""Billions of multiply-adds for one face of 512 x 512, counted from the published layers."""
+RESTORE_GMAC: Mapping[str, float] = {"gfpgan": 196.3, "codeformer": 404.8}
+"""Billions of multiply-adds of the published networks for one face of 512 x 512."""
 _GMAC_PER_CORE = 30.0
 """Billions of multiply-adds a second of one core in fp32, with AVX2 (28 were measured); with AVX-512 twice as many and
 more."""
@@ -103,10 +103,10 @@ def finish_costs(options: Options, size: tuple[int, int]) -> dict[str, float]:
     costs: dict[str, float] = {}
     if upscale_weights(options) is not None:
         pixels = size[0] * size[1] * (1.0 if options.upscale_area == "frame" else faces * _FACE_SHARE)
-        work = _MMAC_PER_PIXEL[options.upscale] * _TILED[options.upscale] / 1e3
+        work = MMAC_PER_PIXEL[options.upscale] * _TILED[options.upscale] / 1e3
         costs["upscale"] = work * pixels / _GMAC_PER_CORE
     if restore_weights(options) is not None:
-        costs["restore"] = faces * _RESTORE_GMAC[options.restore] / _GMAC_PER_CORE
+        costs["restore"] = faces * RESTORE_GMAC[options.restore] / _GMAC_PER_CORE
     return costs
 
 

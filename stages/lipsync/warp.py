@@ -2,7 +2,7 @@
 
 Lips, jaw and chin are moved at full resolution, so skin, beard and lips stay as sharp as the source and the identity
 cannot change; what shows between the lips is taken from the person's own most open mouth in the clip, or drawn where
-none was seen. Nothing above the base of the nose changes. Design: RESEARCH part D, route 1.
+none was seen. Nothing above the base of the nose changes.
 """
 
 from __future__ import annotations
