@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from raydub.manifests.fields import (
-    FaceChoice,
+    FaceText,
     FourSides,
     PathText,
     PerSpeaker,
@@ -48,7 +48,7 @@ class Options(BaseModel):
     no_face: Annotated[Literal["keep", "drop", "hold", "fail"], Word] = Field(
         "keep", description="keep, drop, hold or fail: what becomes of frames without a face"
     )
-    face: FaceChoice = Field(
+    face: FaceText = Field(
         "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
     )
     # how long

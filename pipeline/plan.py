@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raydub.errors import Code, InputError
-from raydub.manifests.job import Job, needs_sound
+from raydub.manifests.job import Job
 from raydub.manifests.options import settled_length
 from raydub.media.frames import Transform
 from raydub.media.probe import probe_speech, probe_video

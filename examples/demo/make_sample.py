@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from raydub.arrays import F64, U8
 from raydub.tts.engines.host import HostedEngine
-from raydub.tts.voices import find_voice
+from raydub.tts.engines.voices import find_voice
 
 HERE = Path(__file__).resolve().parent
 RATE = 25

@@ -13,11 +13,10 @@ from raydub.errors import Code, DependencyError, InputError, RaydubError, StageE
 from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.models.store.importing import import_file
-from raydub.tts.credits import weights_used
-from raydub.tts.engines.files import piper_entry, weights_of
+from raydub.tts.engines.files import piper_entry, weights_of, weights_used
 from raydub.tts.engines.host import HostedEngine
+from raydub.tts.engines.voices import find_voice
 from raydub.tts.types import Utterance, Voice
-from raydub.tts.voices import find_voice
 from tests.tts.engines_support import is_running, kokoro_voice, piper_voice
 
 pytest.importorskip("onnx", reason="onnx, which builds the tiny networks, is not installed")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from raydub.errors import Code, InputError
 from raydub.tts.engines.base import Engine
-from raydub.tts.languages import Tag, distance, parse
+from raydub.tts.engines.languages import Tag, distance, parse
 from raydub.tts.types import Voice
 
 _SHOW = "`raydub voices` shows all"

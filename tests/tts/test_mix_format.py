@@ -17,8 +17,8 @@ from raydub.errors import Code, InputError
 from raydub.manifests.job import Job
 from raydub.media.probe import probe_video
 from raydub.stages.timeline import plan_timeline
-from raydub.tts.mix import Bed
-from raydub.tts.shape import Shape, shape_of
+from raydub.tts.mix.format import MixFormat, format_of
+from raydub.tts.mix.programme import Bed
 from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_video, write_wav
 from tests.tts.measuring import babble, tone, write
@@ -27,8 +27,8 @@ from tests.tts.track_support import job_of, sounding_video
 RATES = [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(7)]
 
 
-def shape(job: Job) -> Shape:
-    return shape_of(job, probe_video(job.video, images_rate=job.options.fps))
+def shape(job: Job) -> MixFormat:
+    return format_of(job, probe_video(job.video, images_rate=job.options.fps))
 
 
 def with_sound(folder: Path, rate: int, channels: int, name: str = "v.mov") -> str:
@@ -127,7 +127,7 @@ SPOKEN = [None, 1, 999, 1000, 1001, 5000]
 @pytest.mark.parametrize("timed", [True, False])
 def test_total(spoken: int | None, timed: bool) -> None:
     def total(length: str) -> int | None:
-        return Shape(48000, 1, 1000, None, False, ()).total(length, timed, spoken)
+        return MixFormat(48000, 1, 1000, None, False, ()).total(length, timed, spoken)
 
     assert total("video") == 1000
     assert total("audio") == spoken

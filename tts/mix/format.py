@@ -11,14 +11,14 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import settled_length
 from raydub.media.info import VideoInfo
 from raydub.media.sound import SoundShape, sound_shape
-from raydub.tts.mix import Bed
+from raydub.tts.mix.programme import Bed
 
 _RATES = (44100, 48000)
 """What every container of ours carries; other rates are brought to the last."""
 
 
 @dataclass(frozen=True)
-class Shape:
+class MixFormat:
     """rate, channels: of the mix, those of the original sound where it has any; end: samples that the video lasts, None
     for a still picture, which lasts as long as it is spoken to; bed: what lies under the speech; own: the bed is the
     video's own sound, so that its voices are heard between the new lines; warnings: "W_BED: sentence"."""
@@ -43,8 +43,8 @@ class Shape:
         return self.end if spoken is None else min(self.end, spoken)
 
 
-def shape_of(job: Job, video: VideoInfo) -> Shape:
-    """The shape of a job's sound. Raises InputError INPUT_* for the bed, FIELD_CONFLICT for one without sound."""
+def format_of(job: Job, video: VideoInfo) -> MixFormat:
+    """The format of a job's sound. Raises InputError INPUT_* for the bed, FIELD_CONFLICT for one without sound."""
     options, warnings = job.options, []
     original = sound_shape(video.path) if video.kind == "video" and video.has_audio else None
     shape, bed, own = original, None, False
@@ -63,4 +63,4 @@ def shape_of(job: Job, video: VideoInfo) -> Shape:
     kept = shape or SoundShape(_RATES[-1], 1)
     rate = kept.rate if kept.rate in _RATES else _RATES[-1]
     end = None if video.kind == "image" else floor(video.n_frames / video.rate * rate)
-    return Shape(rate, min(2, max(1, kept.channels)), end, bed, own, tuple(warnings))
+    return MixFormat(rate, min(2, max(1, kept.channels)), end, bed, own, tuple(warnings))

@@ -17,7 +17,27 @@ from dataclasses import dataclass, field
 from unicodedata import category
 
 from raydub.tts.scripts.cue import shown
-from raydub.tts.scripts.lexicon import PARTICLES, SOUNDS
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of lower-case words, written as a sentence is."""
+    return frozenset(text.split())
+
+
+PARTICLES = words("de da do dos das del della di du la le el al von van der den zu bin ibn y e")
+"""Words inside a name that are written small."""
+
+SOUNDS = words(
+    "laughter laughs laughing laugh music applause cheering cheers sigh sighs sighing gasp gasps silence noise crying"
+    " cries sobs sobbing cough coughs coughing whispers whispering whisper shouts shouting screams screaming groans"
+    " groaning grunts grunting chuckle chuckles chuckling giggles giggling clapping inaudible indistinct"
+    " unintelligible crosstalk beep beeping static pause bell ringing rings thunder footsteps knock knocking knocks"
+    " slams singing sings humming snoring sniffles yells panting blank_audio risas risa ríe ríen música aplausos"
+    " suspira silencio llora tos rires rire musique applaudissements soupir soupire silence lachen lacht musik applaus"
+    " seufzt gelächter stille hustet risate musica applausi sospira risos riso palmas"
+)
+"""What stands in brackets and is heard, but not said: no name, although it may have a capital letter. The commonest of
+several languages: one that is missing costs a speaker's name, and no words of the speech."""
 
 _PAIRS = {"[": "]", "(": ")", "（": "）", "［": "］", "【": "】"}
 _ROUND = "(（"

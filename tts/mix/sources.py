@@ -35,7 +35,7 @@ class SpeechSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Placement:
+class PlacedUtterance:
     """An utterance on the timeline. start: the sample at which it begins, which may lie before 0; length: how many
     samples of it are to be heard; load: gives (n,) float32 at the rate of the mix, n >= length, called once each time
     that the timeline is gone through; name: what messages call it, such as "cue 7"."""
@@ -53,18 +53,18 @@ class PlacedSpeech:
     blocks() raises StageError TTS_FAILED where an utterance has too few samples, or what is not a number.
     """
 
-    def __init__(self, placements: Sequence[Placement], rate: int) -> None:
+    def __init__(self, utterances: Sequence[PlacedUtterance], rate: int) -> None:
         """rate: samples a second, of the mix and of all utterances."""
-        for placement in placements:
-            if placement.length <= 0:
-                raise ValueError(f"{placement.name or 'an utterance'} has a length of {placement.length} samples")
-        self._placements = sorted(placements, key=lambda placement: placement.start)
+        for utterance in utterances:
+            if utterance.length <= 0:
+                raise ValueError(f"{utterance.name or 'an utterance'} has a length of {utterance.length} samples")
+        self._utterances = sorted(utterances, key=lambda utterance: utterance.start)
         self._fade = max(round(FADE_SECONDS * rate), 1)
 
     @property
     def intervals(self) -> list[Interval]:
         """Where it speaks; see SpeechSource."""
-        return [(max(each.start, 0), each.start + each.length) for each in self._placements]
+        return [(max(each.start, 0), each.start + each.length) for each in self._utterances]
 
     def blocks(self, total: int) -> Iterator[F32]:
         """The timeline; see SpeechSource."""
@@ -72,8 +72,8 @@ class PlacedSpeech:
         upcoming = 0
         for begin in range(0, total, BLOCK_FRAMES):
             end = min(begin + BLOCK_FRAMES, total)
-            while upcoming < len(self._placements) and self._placements[upcoming].start < end:
-                sounding.append(self._loaded(self._placements[upcoming], total))
+            while upcoming < len(self._utterances) and self._utterances[upcoming].start < end:
+                sounding.append(self._loaded(self._utterances[upcoming], total))
                 upcoming += 1
             block = np.zeros(end - begin, np.float32)
             for start, samples in sounding:
@@ -83,22 +83,22 @@ class PlacedSpeech:
             sounding = [(start, samples) for start, samples in sounding if start + len(samples) > end]
             yield block
 
-    def _loaded(self, placement: Placement, total: int) -> tuple[int, F32]:
-        samples = placement.load()
-        name = placement.name or f"the utterance at sample {placement.start}"
-        if samples.ndim != 1 or len(samples) < placement.length:
-            message = f"{name} has samples of shape {samples.shape}, where {placement.length} are to be heard"
+    def _loaded(self, utterance: PlacedUtterance, total: int) -> tuple[int, F32]:
+        samples = utterance.load()
+        name = utterance.name or f"the utterance at sample {utterance.start}"
+        if samples.ndim != 1 or len(samples) < utterance.length:
+            message = f"{name} has samples of shape {samples.shape}, where {utterance.length} are to be heard"
             raise StageError(Code.TTS_FAILED, message, hint=_AGAIN)
         if not np.isfinite(samples).all():
             raise StageError(Code.TTS_FAILED, f"{name} has samples that are not numbers", hint=_AGAIN)
-        first = max(-placement.start, 0)
-        last = max(min(placement.length, total - placement.start), first)
+        first = max(-utterance.start, 0)
+        last = max(min(utterance.length, total - utterance.start), first)
         part = samples[first:last].astype(np.float32)
         if first:
             part = _faded_in(part, self._fade)
         if last < len(samples):
             part = _faded_in(part[::-1], self._fade)[::-1]
-        return placement.start + first, part
+        return utterance.start + first, part
 
 
 class FileSpeech:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from raydub.tts.scripts.cue_text import say
 from raydub.tts.scripts.prose import LONGEST
 from raydub.tts.scripts.read import read_script
-from raydub.tts.scripts.spoken import say
 from raydub.tts.types import Script
 
 

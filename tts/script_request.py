@@ -15,19 +15,19 @@ from raydub.manifests.speech import SpeechTracks, VoiceTrack
 from raydub.media.watch import Input
 from raydub.store import Artefact, Store
 from raydub.tts.cast import Line, cast_of
-from raydub.tts.credits import weights_used
 from raydub.tts.engines.base import Engine
 from raydub.tts.engines.deciding import UNNAMED, decided_by
-from raydub.tts.level import LEVEL_DB
+from raydub.tts.engines.files import weights_used
+from raydub.tts.engines.utterances import Speaker
+from raydub.tts.mix.format import MixFormat
+from raydub.tts.mix.level import LEVEL_DB
+from raydub.tts.mix.sources import PlacedSpeech, PlacedUtterance
 from raydub.tts.report import timing_report
 from raydub.tts.request import Request, merged
-from raydub.tts.shape import Shape
-from raydub.tts.sources import PlacedSpeech
-from raydub.tts.sources import Placement as Placed
-from raydub.tts.stretch import stretch
-from raydub.tts.timing import Placement, TimingLimits, plan_timing
+from raydub.tts.timing.place import plan_timing
+from raydub.tts.timing.placement import Placement, TimingLimits
+from raydub.tts.timing.stretch import stretch
 from raydub.tts.types import Script, Segment
-from raydub.tts.utterances import Speaker
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class _Said:
     place: Placement
 
 
-class SpokenRequest(Request):
+class ScriptRequest(Request):
     """See the module docstring. engine: that of the job, which the caller keeps."""
 
     def __init__(
         self,
         job: Job,
-        shape: Shape,
+        format: MixFormat,
         store: Store,
         run_id: str,
         inputs: Sequence[Input],
         script: Script,
         engine: Engine,
     ) -> None:
-        super().__init__(job, shape, store, run_id, inputs)
+        super().__init__(job, format, store, run_id, inputs)
         self.script, self.engine = script, engine
         if script.timed and job.options.no_face == "drop":
             raise InputError(
@@ -62,7 +62,7 @@ class SpokenRequest(Request):
             )
         self.lines = cast_of(script.segments, job.options, engine)
         self.by_number = {line.segment.number: line for line in self.lines}
-        self.speaker = Speaker(engine, store, shape.rate, run_id)
+        self.speaker = Speaker(engine, store, format.rate, run_id)
         self.voiced = self._voiced()
 
     def deciding(self) -> Mapping[str, Any]:
@@ -87,20 +87,20 @@ class SpokenRequest(Request):
 
         return plan_timing(
             segments,
-            self.shape.rate,
-            self.shape.total(self.job.options.length, self.script.timed, None),
+            self.format.rate,
+            self.format.total(self.job.options.length, self.script.timed, None),
             self.job.options.overflow,
             speak,
             TimingLimits(speed=self.engine.max_speed),
         )
 
     def make(self) -> SpeechTracks:
-        options, rate, by_number = self.job.options, self.shape.rate, self.by_number
+        options, rate, by_number = self.job.options, self.format.rate, self.by_number
         places = self.placed(self.script.segments)
         said = [_Said(by_number[place.segment.number], place) for place in places if place.length]
         if not said:
             raise InputError(Code.SCRIPT_EMPTY, "nothing of the script lies within the video", field="script")
-        total = self.shape.total(options.length, self.script.timed, max(one.place.stop for one in said))
+        total = self.format.total(options.length, self.script.timed, max(one.place.stop for one in said))
         assert total is not None
         faces = tuple(dict.fromkeys(one.line.face for one in said))
         voices = {face: [one for one in said if one.line.face == face] for face in faces}
@@ -112,7 +112,7 @@ class SpokenRequest(Request):
             nobody = heard[faces[0]]
             tracks = [VoiceTrack(speaker="", path=nobody.path, identity=nobody.sha256, spans=())]
         paths = {face: one.path for face, one in heard.items()}
-        report = timing_report(self.job, places, by_number, self.speaker.spoken, self.shape, total, mixed, paths)
+        report = timing_report(self.job, places, by_number, self.speaker.spoken, self.format, total, mixed, paths)
         return SpeechTracks(
             voices=tuple(tracks),
             timed=self.script.timed,
@@ -120,7 +120,7 @@ class SpokenRequest(Request):
             spoken=len(self.speaker.spoken),
             report=self.put_report(report),
             weights=weights_used(self.engine.name, {one.line.voice.name: one.line.voice for one in said}.values()),
-            warnings=(*self.shape.warnings, *self.script.warnings, *_told(places), *mixed.warnings),
+            warnings=(*self.format.warnings, *self.script.warnings, *_told(places), *mixed.warnings),
             **self.sounding(total, sound),
         )
 
@@ -141,23 +141,23 @@ class SpokenRequest(Request):
     def _say(self, line: Line, speed: float) -> F32:
         return self.speaker.say(line.segment, line.voice, line.language, speed)
 
-    def _placed(self, said: _Said) -> Placed:
-        place, rate = said.place, self.shape.rate
+    def _placed(self, said: _Said) -> PlacedUtterance:
+        place, rate = said.place, self.format.rate
         wanted = place.length + place.cut
 
         def load() -> F32:
             samples = self._say(said.line, place.speed)
             return samples if len(samples) == wanted else stretch(samples, rate, wanted)
 
-        return Placed(place.start, place.length, load, f"cue {place.segment.number}")
+        return PlacedUtterance(place.start, place.length, load, f"cue {place.segment.number}")
 
     def _voice(self, face: str, made: Artefact, said: Sequence[_Said]) -> VoiceTrack:
         """A mouth changes everywhere, unless others have a word in the job, or the original voices can be heard: then
         inside its own cues, and as long as they sound."""
         spans = None
-        if self.shape.own or self.job.options.speakers is not None:
+        if self.format.own or self.job.options.speakers is not None:
             own = [(one.place.slot_start, max(one.place.slot_stop, one.place.stop)) for one in said]
-            spans = merged(own, self.shape.rate, hold=0.0)
+            spans = merged(own, self.format.rate, hold=0.0)
         speakers = dict.fromkeys(one.line.segment.speaker for one in said)
         return VoiceTrack(
             speaker=", ".join(filter(None, speakers)),

@@ -16,8 +16,7 @@ from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.sound import resample
 from raydub.store import Store, key_of
 from raydub.tts.engines.base import Engine
-from raydub.tts.level import levelled
-from raydub.tts.trim import trimmed
+from raydub.tts.mix.level import levelled, trimmed
 from raydub.tts.types import Mark, Segment, Utterance, Voice
 
 _SPEED_STEPS = 100
