@@ -40,7 +40,7 @@ from raydub.models.load import load_state
 from raydub.models.upscale.load import load_upscaler
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from raydub.stages.upscale.faces import resized
+from raydub.stages.upscale.face_area import resized
 from raydub.stages.upscale.network import UpscaleNetwork
 from tests.models.macs import macs as macs_of
 

@@ -235,13 +235,13 @@ def upscale_partner(options: Options) -> str | None:
 
 
 def job_weights(options: Options) -> tuple[str, ...]:
-    """Paths and catalogue names of all weights of this job's lip engine and finishers, but for embedded ones."""
+    """Paths and catalogue names of all weights of this job's lip engine and post-processors, but for embedded ones."""
     asked = (options.model, upscale_weights(options), upscale_partner(options), restore_weights(options))
     return tuple(model for model in asked if model is not None)
 
 
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
-FINISH_FIELDS = frozenset(
+POST_FIELDS = frozenset(
     {
         "restore",
         "restore_model",

@@ -20,7 +20,7 @@ from raydub.arrays import F32
 from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
 from raydub.stages.engine import LipEngine
 from raydub.stages.gate import RAMP
-from raydub.stages.plan import (
+from raydub.stages.job_plan import (
     SOURCE_FILE,
     JobPlan,
     load_scope,
@@ -37,7 +37,7 @@ _ROOM = 16
 
 def part_keys(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> tuple[str, ...]:
     """One key for each chunk of a plan whose folder is filled. deciding: everything else that the frames depend on, as
-    JSON values: source, options, faces, weights, finishers."""
+    JSON values: source, options, faces, weights, post-processors."""
     said = json.dumps(deciding, sort_keys=True).encode()
     learnt = [
         Path(plan.arrays[voice_file(SOURCE_FILE, voice)]).stem.encode()  # a blob's name is its content

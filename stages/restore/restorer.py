@@ -19,7 +19,7 @@ from raydub.media.frames import Frame
 from raydub.media.yuv import add_bgr, to_bgr
 from raydub.stages.batching import FixedBatches
 from raydub.stages.engine import WeightsRecord
-from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.restore.align import Aligned, align
 from raydub.stages.restore.area import area_alpha, area_box
 from raydub.stages.restore.network import find_weights, load_network
@@ -59,7 +59,8 @@ _Row = tuple[int, list[_Face]]
 
 
 class Restorer:
-    """Finisher (see stages.finish) for GFPGAN and CodeFormer. Pickles as its options; the network stays behind."""
+    """PostProcessor (see stages.post_processor) for GFPGAN and CodeFormer. Pickles as its options; the network stays
+    behind."""
 
     name = "restore"
 

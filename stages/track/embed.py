@@ -19,7 +19,7 @@ from raydub.errors import Code, InputError
 from raydub.media.frames import Frame
 from raydub.media.images import read_upright
 from raydub.media.yuv import to_bgr
-from raydub.models.faces import EMBEDDING_FILE, dlib_file
+from raydub.models.face_detectors import EMBEDDING_FILE, dlib_file
 from raydub.stages.track import landmarks as lm
 
 SAME_PERSON = 0.6

@@ -10,7 +10,7 @@ import dlib
 import numpy as np
 
 from raydub.arrays import F32, F64, U8
-from raydub.models.faces import PREDICTOR_FILE, dlib_file
+from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file
 
 STABLE = slice(17, 48)
 """Brows, nose and eyes: the points that speech does not move."""

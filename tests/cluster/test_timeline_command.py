@@ -18,7 +18,7 @@ from raydub.cluster import plot
 from raydub.cluster.cli import app
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from raydub.manifests.results import JobResult, write_results
-from raydub.stages.plan import load_plan, save_plan
+from raydub.stages.job_plan import load_plan, save_plan
 from raydub.stages.types import Gate
 from tests.kept import blobs_below
 from tests.pipeline.test_timeline import cue, finished

@@ -20,7 +20,7 @@ from raydub.errors import Code, DependencyError
 from raydub.models.load import load_state
 from raydub.models.restore import codeformer, gfpgan
 from raydub.models.restore.load import RestoreSpec, check_restorer, load_restorer
-from raydub.stages.finishers import RESTORE_GMAC
+from raydub.stages.post_processors import RESTORE_GMAC
 from tests.models.macs import macs
 from tests.models.restore_reference import by_the_paper
 from tests.models.restore_states import FULL, Architecture, face, random_restorer_state, save_restorer

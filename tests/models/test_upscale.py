@@ -17,7 +17,7 @@ from raydub.models.load import load_state
 from raydub.models.upscale.load import check_upscaler, load_upscaler
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from raydub.stages.finishers import MMAC_PER_PIXEL
+from raydub.stages.post_processors import MMAC_PER_PIXEL
 from tests.equivalence.compare import lively, picture
 from tests.models.macs import macs
 

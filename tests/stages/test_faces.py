@@ -10,7 +10,7 @@ import pytest
 
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
-from raydub.models.faces import DetectorSpec
+from raydub.models.face_detectors import DetectorSpec
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
 from raydub.stages.track.choose import choose_one
 from raydub.stages.track.config import FaceChoice, TrackConfig

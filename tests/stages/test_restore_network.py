@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from raydub.arrays import U8
 from raydub.errors import Code, DependencyError, UsageError
-from raydub.stages.finish import Shown
+from raydub.stages.post_processor import Shown
 from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.network import TorchRestorer, find_weights
 from raydub.stages.restore.options import RestoreOptions

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.arrays import F32, U8
-from raydub.stages.finish import Shown
+from raydub.stages.post_processor import Shown
 from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.restorer import Restorer
 from raydub.stages.restore.steady import Look, linked, steadied

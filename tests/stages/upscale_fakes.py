@@ -15,7 +15,7 @@ from raydub.media.info import Colour
 from raydub.models.upscale.load import UpscaleSpec, load_upscaler
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.upscale.network import UpscaleNetwork
 
 SIZES = {

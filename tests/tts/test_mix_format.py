@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from raydub.errors import Code, InputError
 from raydub.manifests.job import Job
 from raydub.media.probe import probe_video
-from raydub.stages.timeline import plan_timeline
+from raydub.stages.source_timeline import plan_timeline
 from raydub.tts.mix.format import MixFormat, format_of
 from raydub.tts.mix.programme import Bed
 from tests.ffmpeg import ffmpeg_program

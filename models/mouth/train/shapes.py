@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from raydub.arrays import F32, U8, Bools
-from raydub.models.faces import PREDICTOR_FILE, dlib_file, yunet_file
+from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file, yunet_file
 
 _SIDE = 400
 """Longer side, in pixels, at which faces are searched for."""
@@ -28,7 +28,7 @@ _MOVES = ((0.0, 0.0, 1.0), (0.04, 0.0, 1.0), (-0.04, 0.0, 1.0), (0.0, 0.04, 1.04
 class FaceFinder:
     """The largest face of an image, as the square (4,) float32 x0 y0 x1 y1 that dlib's predictor wants, or None.
 
-    YuNet where its file is present (see models.faces), else dlib's HOG detector.
+    YuNet where its file is present (see models.face_detectors), else dlib's HOG detector.
     """
 
     def __init__(self) -> None:

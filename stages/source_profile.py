@@ -14,11 +14,11 @@ from raydub.arrays import F32
 from raydub.media.frames import Frame
 from raydub.stages.engine import LipEngine
 from raydub.stages.faces import FaceFinder
-from raydub.stages.plan import JobPlan, put_arrays
+from raydub.stages.job_plan import JobPlan, put_arrays
 from raydub.store import Store, key_of
 
 
-def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
+def source_profile(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
     """The blob of what engine.prepare() says of the face of a voice in the job's source; from the cache where it has
     been asked for the same before.
 

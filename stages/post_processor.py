@@ -1,7 +1,8 @@
-"""Finishers: what happens to drawn frames before they are encoded. Restoring faces and upscaling are finishers.
+"""Post-processors: what happens to drawn frames before they are encoded. Restoring faces and upscaling are
+post-processors.
 
-A finisher takes the frames of one chunk in order, with the faces in them, and gives back as many, in order. It may hold
-a few of them to run its network in batches, never a number that grows with the chunk.
+A post-processor takes the frames of one chunk in order, with the faces in them, and gives back as many, in order. It
+may hold a few of them to run its network in batches, never a number that grows with the chunk.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ class ShownFace:
 
 @dataclass(frozen=True)
 class Shown:
-    """One output frame on its way. changed: anything was drawn into it, by the lip engine or by a finisher."""
+    """One output frame on its way. changed: anything was drawn into it, by the lip engine or by a post-processor."""
 
     frame: Frame
     faces: tuple[ShownFace, ...] = ()
     changed: bool = False
 
 
-class Finisher(Protocol):
+class PostProcessor(Protocol):
     """See the module docstring. Cheap to build and to pickle; `load` does the heavy part, in the worker.
 
     halo: output frames before and after a chunk that it wants to see as well, so that no decision depends on where the

@@ -18,8 +18,8 @@ from raydub.media.activity import Loudness, voiced_frames
 from raydub.media.audio import speech_blocks
 from raydub.media.info import VideoInfo
 from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
-from raydub.stages.plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
-from raydub.stages.timeline import Timeline, plan_timeline
+from raydub.stages.job_plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
+from raydub.stages.source_timeline import Timeline, plan_timeline
 from raydub.stages.types import Span
 from raydub.store import Artefact, Store
 
@@ -28,14 +28,15 @@ _MARGIN_SECONDS = Fraction(2)
 _SILENT_COLUMNS = 4096
 
 
-def hear(
+def extract_features(
     job: Job, video: VideoInfo, store: Store, key: str, kept: Callable[[], Sequence[Span] | None]
 ) -> tuple[Timeline, dict[str, str]]:
     """Listen to the job's speech and decide the timeline; keeps mel and voice activity of each voice, and where that is
     limited, the frames in which its mouth may change, under jobs/<key>/. Returns the blob of each by voice_file().
 
     kept: the source's spans that may be shown, None for all of it; asked for once, when the speech is known to be good.
-    Raises InputError: INPUT_*, SPEECH_*, and those of stages.timeline.plan_timeline; StageError STORAGE or DISK_FULL.
+    Raises InputError: INPUT_*, SPEECH_*, and those of stages.source_timeline.plan_timeline; StageError STORAGE or
+    DISK_FULL.
     """
     voices = voices_of(job)
     timeline: Timeline | None = None

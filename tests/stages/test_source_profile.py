@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from raydub.stages.engine import SourceSampler
-from raydub.stages.plan import load_source
+from raydub.stages.job_plan import load_source
 from tests.kept import blobs_below
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav
 

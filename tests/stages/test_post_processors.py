@@ -1,4 +1,4 @@
-"""From options to finishers and their cost."""
+"""From options to post-processors and their cost."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydub.errors import InputError
-from raydub.manifests.options import FIELDS, FINISH_FIELDS, Options
-from raydub.stages.finish import Finisher
-from raydub.stages.finishers import expected_size, finish_costs, make_finishers, plan_finishing
-from tests.stages.finish_fakes import Blur, Enlarge, Sign
+from raydub.manifests.options import FIELDS, POST_FIELDS, Options
+from raydub.stages.post_processor import PostProcessor
+from raydub.stages.post_processors import expected_size, make_post_processors, plan_post_processing, post_process_costs
+from tests.stages.post_processor_fakes import Blur, Enlarge, Sign
 
 SIZES = st.tuples(st.integers(32, 2000), st.integers(32, 2000)).map(lambda size: (size[0] * 2, size[1] * 2))
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the finishers are built with; the finishers themselves are words."""
+    """What the post-processors are built with; the post-processors themselves are words."""
     asked: list[Any] = []
     for package, name in (
         ("raydub.stages.upscale.upscaler", "Upscaler"),
@@ -35,7 +35,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_nothing_is_made_of_nothing(made: list[Any]) -> None:
-    assert make_finishers(Options()) == ()
+    assert make_post_processors(Options()) == ()
     assert made == []
 
 
@@ -54,7 +54,7 @@ def test_faces_are_restored_after_the_frame_has_grown(made: list[Any]) -> None:
         upscale_tile=64,
         precision="bf16",
     )
-    found: tuple[Any, ...] = make_finishers(options, ["some-licence"])
+    found: tuple[Any, ...] = make_post_processors(options, ["some-licence"])
     assert found == ("Upscaler", "Restorer")
     upscale, restore = made
     assert (upscale.model, upscale.partner) == ("realesr-general-x4v3", "realesr-general-wdn-x4v3")
@@ -76,34 +76,34 @@ def test_faces_are_restored_after_the_frame_has_grown(made: list[Any]) -> None:
     ],
 )
 def test_networks_by_name(made: list[Any], options: dict[str, Any], models: list[str]) -> None:
-    make_finishers(Options(**options))
+    make_post_processors(Options(**options))
     assert [one.model for one in made] == models
     assert not any(getattr(one, "partner", None) for one in made)
 
 
-def test_every_option_of_finishers_is_known_as_such() -> None:
-    assert {name for name in FIELDS if name.startswith(("restore", "upscale", "outscale"))} == FINISH_FIELDS
+def test_every_option_of_post_processors_is_known_as_such() -> None:
+    assert {name for name in FIELDS if name.startswith(("restore", "upscale", "outscale"))} == POST_FIELDS
 
 
-def test_what_finishers_want_adds_up() -> None:
-    chain: list[Finisher] = [Enlarge(2.0), Blur(2), Sign(every_face=True), Blur(3)]
-    found = plan_finishing(chain, (96, 64))
-    assert (found.out_size, found.finish_halo, found.finish_every_face) == ((192, 128), 5, True)
-    assert found.finishers == ("enlarge", "blur", "sign", "blur")
-    assert plan_finishing((), (96, 64)).out_size == (96, 64)
+def test_what_post_processors_want_adds_up() -> None:
+    chain: list[PostProcessor] = [Enlarge(2.0), Blur(2), Sign(every_face=True), Blur(3)]
+    found = plan_post_processing(chain, (96, 64))
+    assert (found.out_size, found.post_halo, found.post_every_face) == ((192, 128), 5, True)
+    assert found.post_processors == ("enlarge", "blur", "sign", "blur")
+    assert plan_post_processing((), (96, 64)).out_size == (96, 64)
 
 
 @given(SIZES, st.sampled_from(["x2", "x4", "general", "anime"]), st.sampled_from(["none", "gfpgan", "codeformer"]))
 def test_larger_frames_cost_more(size: tuple[int, int], upscale: Any, restore: Any) -> None:
     options = Options(upscale=upscale, restore=restore)
-    costs, twice = finish_costs(options, size), finish_costs(options, (size[0] * 2, size[1]))
+    costs, twice = post_process_costs(options, size), post_process_costs(options, (size[0] * 2, size[1]))
     assert set(costs) == {"upscale"} | ({"restore"} if restore != "none" else set())
     assert twice["upscale"] == pytest.approx(2 * costs["upscale"])
     assert twice.get("restore") == costs.get("restore")
     face = options.model_copy(update={"upscale_area": "face"})
     every = face.model_copy(update={"face": "all"})
-    assert 0 < finish_costs(face, size)["upscale"] < finish_costs(every, size)["upscale"] < costs["upscale"]
-    assert restore == "none" or finish_costs(every, size)["restore"] > costs["restore"]
+    assert 0 < post_process_costs(face, size)["upscale"] < post_process_costs(every, size)["upscale"] < costs["upscale"]
+    assert restore == "none" or post_process_costs(every, size)["restore"] > costs["restore"]
 
 
 @given(SIZES, st.floats(0.25, 8.0))
@@ -119,11 +119,13 @@ def test_expected_sizes_are_those_of_the_upscaler(size: tuple[int, int], outscal
 
 
 def test_the_order_of_the_costs() -> None:
-    costs = [finish_costs(Options(upscale=name), (1280, 720))["upscale"] for name in ("anime", "general", "x2", "x4")]
+    costs = [
+        post_process_costs(Options(upscale=name), (1280, 720))["upscale"] for name in ("anime", "general", "x2", "x4")
+    ]
     assert costs == sorted(costs)
     # the largest network takes minutes for a frame of 720p
     assert costs[-1] > 100
-    assert finish_costs(Options(), (1280, 720)) == {}
+    assert post_process_costs(Options(), (1280, 720)) == {}
 
 
 @given(

@@ -1,5 +1,5 @@
-"""From a job's options to its finishers, and what they cost. Upscaling comes first: faces are then restored at the
-output's resolution."""
+"""From a job's options to its post-processors, and what they cost. Upscaling comes first: faces are then restored at
+the output's resolution."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from raydub.manifests.options import Options, restore_weights, upscale_partner, upscale_weights
-from raydub.stages.finish import Finisher
+from raydub.stages.post_processor import PostProcessor
 from raydub.stages.upscale.options import enlarged
 
 MMAC_PER_PIXEL: Mapping[str, float] = {"x2": 4.48, "x4": 17.93, "general": 1.21, "anime": 0.62}
@@ -28,19 +28,19 @@ _OWN_SCALE: Mapping[str, float] = {"x2": 2.0, "x4": 4.0, "general": 4.0, "anime"
 
 
 @dataclass(frozen=True)
-class FinishPlan:
-    """What a job's finishers mean for its frames. See JobPlan for the fields."""
+class PostProcessPlan:
+    """What a job's post-processors mean for its frames. See JobPlan for the fields."""
 
-    finishers: tuple[str, ...]
+    post_processors: tuple[str, ...]
     out_size: tuple[int, int]
-    finish_halo: int
-    finish_every_face: bool
+    post_halo: int
+    post_every_face: bool
 
 
-def make_finishers(options: Options, accepted: Iterable[str] = ()) -> tuple[Finisher, ...]:
-    """The finishers that a job asks for, in order, not loaded yet; () for none. accepted: licences, by name, beside
-    those of the environment. Raises UsageError for options that contradict each other."""
-    found: list[Finisher] = []
+def make_post_processors(options: Options, accepted: Iterable[str] = ()) -> tuple[PostProcessor, ...]:
+    """The post-processors that a job asks for, in order, not loaded yet; () for none. accepted: licences, by name,
+    beside those of the environment. Raises UsageError for options that contradict each other."""
+    found: list[PostProcessor] = []
     model = upscale_weights(options)
     if model is not None:
         from raydub.stages.upscale.options import UpscaleOptions
@@ -77,25 +77,25 @@ def make_finishers(options: Options, accepted: Iterable[str] = ()) -> tuple[Fini
     return tuple(found)
 
 
-def plan_finishing(finishers: Iterable[Finisher], size: tuple[int, int]) -> FinishPlan:
-    """Names, size of the finished frames, and what the finishers want to see, together. Raises as out_size does.
+def plan_post_processing(post_processors: Iterable[PostProcessor], size: tuple[int, int]) -> PostProcessPlan:
+    """Names, size of the finished frames, and what the post-processors want to see, together. Raises as out_size does.
 
-    Halos add up: what one finisher looks at beyond the chunk, the one before it must have finished.
+    Halos add up: what one post-processor looks at beyond the chunk, the one before it must have finished.
     """
-    chain = tuple(finishers)
+    chain = tuple(post_processors)
     out = size
-    for finisher in chain:
-        out = finisher.out_size(out)
-    return FinishPlan(
-        tuple(finisher.name for finisher in chain),
+    for post_processor in chain:
+        out = post_processor.out_size(out)
+    return PostProcessPlan(
+        tuple(post_processor.name for post_processor in chain),
         out,
-        sum(finisher.halo for finisher in chain),
-        any(finisher.every_face for finisher in chain),
+        sum(post_processor.halo for post_processor in chain),
+        any(post_processor.every_face for post_processor in chain),
     )
 
 
-def finish_costs(options: Options, size: tuple[int, int]) -> dict[str, float]:
-    """Core seconds a frame of `size` on a CPU, about, by finisher ("upscale", "restore"); {} for none.
+def post_process_costs(options: Options, size: tuple[int, int]) -> dict[str, float]:
+    """Core seconds a frame of `size` on a CPU, about, by post-processor ("upscale", "restore"); {} for none.
 
     From the networks that the options name; a model of the user's own is taken to be of the same kind.
     """

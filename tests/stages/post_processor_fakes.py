@@ -1,4 +1,4 @@
-"""Finishers without a network, for tests of what surrounds them."""
+"""Post-processors without a network, for tests of what surrounds them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raydub.media.frames import Frame, Transform, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter
 from raydub.stages.engine import WeightsRecord
-from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.post_processor import Shown, ShownFace
 from tests.stages.fakes import DEMO
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError
 from raydub.stages.prepare import spans_of
-from raydub.stages.timeline import Timeline, frames_of, plan_timeline
+from raydub.stages.source_timeline import Timeline, frames_of, plan_timeline
 from raydub.stages.types import Span
 
 RATES = [Fraction(24000, 1001), *map(Fraction, (24, 25, 30, 50, 60)), Fraction(30000, 1001)]

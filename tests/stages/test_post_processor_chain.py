@@ -1,4 +1,4 @@
-"""The real finishers on a real face, with small random networks: law 2, and what is left untouched."""
+"""The real post-processors on a real face, with small random networks: law 2, and what is left untouched."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from raydub.media.frames import Frame, Transform, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter
 from raydub.stages.chunk import TrackStage
-from raydub.stages.finishers import make_finishers
-from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.job_plan import JobPlan, chunks_of
+from raydub.stages.post_processors import make_post_processors
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage
@@ -51,11 +51,11 @@ def finished(material: dict[str, str], **options: Any) -> tuple[JobPlan, list[Fr
     chosen = Options(masking="always", **said, **options)
     folder = Path(material["folder"])
     job = Job(id="job", video=material["video"], audio=material["audio"], output=str(folder / "o.mp4"), options=chosen)
-    finishers = make_finishers(chosen)
+    post_processors = make_post_processors(chosen)
     work = folder / "work"
     work.mkdir(exist_ok=True)
-    plan = prepare_job(job, str(work), PaintEngine(), finishers=finishers)
-    render = RenderStage(PaintEngine(), make_finishers(chosen))
+    plan = prepare_job(job, str(work), PaintEngine(), post_processors=post_processors)
+    render = RenderStage(PaintEngine(), make_post_processors(chosen))
     render.load("cpu")
     frames: list[Frame] = []
     drawn: list[int] = []
@@ -73,7 +73,7 @@ def test_restoring_what_was_enlarged_does_not_depend_on_chunks(material: dict[st
     found = []
     for seconds in (0.2, 120.0):
         plan, frames, _ = finished(material, **options, restore_frames="all", chunk_seconds=seconds)
-        assert (plan.finishers, plan.finish_halo, plan.finish_every_face) == (("upscale", "restore"), 2, True)
+        assert (plan.post_processors, plan.post_halo, plan.post_every_face) == (("upscale", "restore"), 2, True)
         assert {frame.size for frame in frames} == {plan.out_size} == {(480, 480)}
         assert [record.name for record in plan.weights] == ["paint", "net.pth", "restorer.pth"]
         found.append([digest(frame) for frame in frames])

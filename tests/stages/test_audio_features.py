@@ -19,8 +19,8 @@ from raydub.media.activity import RATE, Loudness, activity, voiced
 from raydub.media.info import Colour, VideoInfo
 from raydub.media.sound import regrouped
 from raydub.models.mel import MelStream, mel_spectrogram
-from raydub.stages.hear import MelFile, hear
-from raydub.stages.plan import MEL_FILE, VOICED_FILE
+from raydub.stages.audio_features import MelFile, extract_features
+from raydub.stages.job_plan import MEL_FILE, VOICED_FILE
 from raydub.store import Store
 from tests.kept import files_in
 
@@ -88,7 +88,7 @@ def speak(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
         for start in range(0, samples, audio.BLOCK_SAMPLES):
             yield hum(min(audio.BLOCK_SAMPLES, samples - start), start)
 
-    monkeypatch.setattr("raydub.stages.hear.speech_blocks", blocks)
+    monkeypatch.setattr("raydub.stages.audio_features.speech_blocks", blocks)
 
 
 @pytest.mark.parametrize(("length", "video_seconds"), [("audio", 90.0), ("video", 130.0)])
@@ -99,7 +99,7 @@ def test_files_hold_what_the_whole_speech_gives(
     speak(monkeypatch, n)
     sound = np.concatenate([hum(min(audio.BLOCK_SAMPLES, n - at), at) for at in range(0, n, audio.BLOCK_SAMPLES)])
     video = clip(video_seconds)
-    timeline, made = hear(job(tmp_path, length), video, Store(tmp_path), "key", lambda: None)
+    timeline, made = extract_features(job(tmp_path, length), video, Store(tmp_path), "key", lambda: None)
     mel = np.load(made[MEL_FILE], mmap_mode="r")
     whole = mel_spectrogram(sound)
     assert mel.dtype == np.float32
@@ -117,7 +117,7 @@ def test_memory_does_not_grow_with_the_speech(tmp_path: Path, monkeypatch: pytes
     for minutes in (1, 2, 6):  # the first one pays for imports
         speak(monkeypatch, minutes * 60 * RATE)
         tracemalloc.start()
-        hear(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
+        extract_features(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < 1.1 * peaks[1], f"{peaks[1] >> 20} MiB for 2 minutes, {peaks[2] >> 20} MiB for 6"
@@ -128,9 +128,9 @@ def test_nothing_is_published_of_a_speech_that_ends_badly(tmp_path: Path, monkey
         yield hum(audio.BLOCK_SAMPLES)
         raise InputError(Code.INPUT_TRUNCATED, "the rest is missing")
 
-    monkeypatch.setattr("raydub.stages.hear.speech_blocks", broken)
+    monkeypatch.setattr("raydub.stages.audio_features.speech_blocks", broken)
     with pytest.raises(InputError, match="rest is missing"):
-        hear(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
+        extract_features(job(tmp_path), clip(1.0), Store(tmp_path), "key", lambda: None)
     assert files_in(tmp_path) == []
 
 

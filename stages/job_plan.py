@@ -23,7 +23,7 @@ from raydub.media.info import ExactRate, VideoInfo
 from raydub.media.watch import Input
 from raydub.stages.engine import Arrays, Speech, WeightsRecord
 from raydub.stages.faces import FacePlan
-from raydub.stages.timeline import Timeline
+from raydub.stages.source_timeline import Timeline
 from raydub.stages.types import Chunk, Span
 from raydub.store import Artefact, Store, verified
 
@@ -36,12 +36,12 @@ class JobPlan(BaseModel):
 
     size: (width, height) of the working frame, even, and out_size of the output's; rate: output frames a second;
     sample_aspect: of the output's pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one
-    may have fewer); engine: its name; needs_crops: see LipEngine; finishers: their names, in order; finish_halo,
-    finish_every_face: what they want to see together (see stages.finish); finish_seconds: of one core, that they take
-    a frame on a CPU, about; weights: of the engine, then of the finishers; warnings: "W_WORD: sentence". sound: the
-    file that is heard in the output; voices: the speakers, one (of any name) unless several have a face of their own:
-    face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys: see Chunk.
-    key: of the plan; content_key: of all that decides the output, wherever the inputs lie; arrays: the blob
+    may have fewer); engine: its name; needs_crops: see LipEngine; post_processors: their names, in order; post_halo,
+    post_every_face: what they want to see together (see stages.post_processor); post_seconds: of one core, that they
+    take a frame on a CPU, about; weights: of the engine, then of the post-processors; warnings: "W_WORD: sentence".
+    sound: the file that is heard in the output; voices: the speakers, one (of any name) unless several have a face of
+    their own: face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys:
+    see Chunk. key: of the plan; content_key: of all that decides the output, wherever the inputs lie; arrays: the blob
     of each array, by voice_file(); inputs: what the plan was made from, but the video.
     """
 
@@ -64,10 +64,10 @@ class JobPlan(BaseModel):
     content_key: str
     engine: str
     needs_crops: bool
-    finishers: tuple[str, ...] = ()
-    finish_halo: int = 0
-    finish_every_face: bool = False
-    finish_seconds: float = 0.0
+    post_processors: tuple[str, ...] = ()
+    post_halo: int = 0
+    post_every_face: bool = False
+    post_seconds: float = 0.0
     weights: tuple[WeightsRecord, ...] = ()
     warnings: tuple[str, ...] = ()
     sound: str = ""
@@ -88,7 +88,7 @@ class JobPlan(BaseModel):
 
     def around(self, span: Span) -> Span:
         """The output frames that must be drawn so that those of `span` can be finished."""
-        return Span(max(0, span.start - self.finish_halo), min(self.n_frames, span.stop + self.finish_halo))
+        return Span(max(0, span.start - self.post_halo), min(self.n_frames, span.stop + self.post_halo))
 
     def open(self) -> FrameReader:
         """A reader of the source's working frames."""
@@ -105,7 +105,7 @@ def chunks_of(plan: JobPlan) -> list[Chunk]:
             index,
             plan.n_chunks,
             span_of(plan, index),
-            plan.finish_seconds,
+            plan.post_seconds,
             key,
         )
         for index, key in enumerate(keys)
