@@ -43,9 +43,9 @@ class Script:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that begins `seconds` after the first sample: a word (as written), a phoneme (IPA) or a sentence."""
+    """Something that begins `seconds` after the first sample: a word (as written) or a phoneme (IPA)."""
 
-    kind: Literal["sentence", "word", "phoneme"]
+    kind: Literal["word", "phoneme"]
     seconds: float
     text: str
 

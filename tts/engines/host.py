@@ -28,7 +28,7 @@ _EXCESS = 1.01
 """Samples up to here are cut to full scale: rounding, and the ringing of resamplers."""
 _SHORT_LIMIT = 60.0  # seconds for questions that need no speech; identities hash files
 _MARGIN = 10.0  # seconds by which an engine's own limits come first: they say more
-_KINDS = ("sentence", "word", "phoneme")
+_KINDS = ("word", "phoneme")
 
 
 class HostedEngine:
