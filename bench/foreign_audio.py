@@ -29,6 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.media.audio import decode_speech
 from raydub.media.frames import Frame, FrameReader, open_frames
 from raydub.media.info import VideoInfo
@@ -41,7 +42,7 @@ from raydub.stages.lipsync.warp_shape import Axes, axes_of, curves_of, openness_
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
 from raydub.stages.track.tracker import Tracker
-from raydub.stages.types import F32, FaceItems, FaceTrack, Span
+from raydub.stages.types import FaceItems, FaceTrack, Span
 
 # Kept out of training (models/mouth/MODEL_CARD.md). expressive_d9 and source_s18 lend only faces: nobody speaks there.
 PAIRS = (

@@ -31,12 +31,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.report import report
 from raydub.media.yuv import add_bgr, to_bgr
 from raydub.models.backends.base import resolve
-from raydub.models.restore.load import load_restorer, macs_per_face
+from raydub.models.restore.load import load_restorer
 from raydub.stages.restore.align import align
 from raydub.stages.restore.area import area_alpha, area_box
 from raydub.stages.restore.network import TorchRestorer
 from raydub.stages.restore.steady import Look, steadied
 from raydub.stages.restore.warp import make_warper
+from tests.models.macs import macs
 from tests.models.restore_states import random_restorer_state
 from tests.stages.restore_fakes import face_at, picture
 
@@ -64,9 +65,10 @@ def timed(call: Callable[[], Any], device: str, rounds: int) -> tuple[float, flo
 def network_rows(architecture: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row per batch size, smallest first, so that the peak of memory can be told apart."""
     state = random_restorer_state(architecture=architecture, small=False)
-    cost = macs_per_face(state) / 1e9
     _, precision = resolve(args.device, "torch", args.precision)
-    network = TorchRestorer(load_restorer(state)[0], args.device, precision)
+    restorer = load_restorer(state)[0]
+    cost = macs(restorer, SIDE, SIDE) / 1e9
+    network = TorchRestorer(restorer, args.device, precision)
     del state
     loaded, rows = peak_mb(), []
     squares = np.random.default_rng(0).integers(0, 256, (max(args.batches), SIDE, SIDE, 3), dtype=np.uint8)

@@ -26,10 +26,9 @@ from scipy import signal
 from raydub.media.probe import probe_video
 from raydub.media.sound import resample, sound_blocks
 from raydub.tts.engines.host import HostedEngine
-from raydub.tts.level import levelled
-from raydub.tts.stretch import stretch
-from raydub.tts.trim import trimmed
-from raydub.tts.voices import find_voice
+from raydub.tts.engines.voices import find_voice
+from raydub.tts.mix.level import levelled, trimmed
+from raydub.tts.timing.stretch import stretch
 
 RATE = 48000
 SEARCH = 0.5

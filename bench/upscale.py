@@ -37,12 +37,12 @@ from raydub.media.info import Colour
 from raydub.media.yuv import from_bgr, to_bgr
 from raydub.models.backends.base import has_bf16, resolve
 from raydub.models.load import load_state
-from raydub.models.upscale.cost import macs_per_pixel
 from raydub.models.upscale.load import load_upscaler
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from raydub.stages.upscale.faces import resized
+from raydub.stages.upscale.face_area import resized
 from raydub.stages.upscale.network import UpscaleNetwork
+from tests.models.macs import macs as macs_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WHOLE = 1 << 14
@@ -102,7 +102,7 @@ def turn(network: UpscaleNetwork, pixels: np.ndarray, device: str) -> tuple[floa
 def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """All candidates of one network, in turns."""
     state, published = state_of(name, args.media)
-    macs, pixels = macs_per_pixel(state), to_bgr(picture(args.size), smooth=True)
+    macs, pixels = macs_of(load_upscaler(state, name)[0], 16, 16) / 16**2, to_bgr(picture(args.size), smooth=True)
     keys = [(kind, tile, batch) for kind in args.precisions for tile in args.tiles for batch in args.batches]
     keys = [key for key in keys if key[1] != WHOLE or key[2] == 1]
     networks = {key: make(name, args, *key) for key in keys}

@@ -18,7 +18,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import job_weights
 from raydub.manifests.results import JobResult
 from raydub.media.confine import exists
-from raydub.pipeline.engines import engine_key, finish_key, make_finishers, make_job_engine, weights_digests
+from raydub.pipeline.engines import engine_key, finish_key, make_job_engine, make_post_processors, weights_digests
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
 from raydub.pipeline.strict import strictly
@@ -31,7 +31,7 @@ from raydub.tts.engines.find import check_engine
 class Admission:
     """open: jobs to be run, whose outputs are locked; closed: outcomes of the others, in no order; earlier: how many of
     these were finished before; unable: was an engine or were weights missing? digests: of the weights, by engine and
-    finishers."""
+    post-processors."""
 
     open: list[Job] = field(default_factory=list)
     closed: list[JobResult] = field(default_factory=list)
@@ -128,8 +128,8 @@ def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
                     fetch_absent(_voice_weights(job))
                 fetch_absent(job_weights(job.options))
                 make_job_engine(job.options).weights()
-                for finisher in make_finishers(job.options):
-                    finisher.weights()
+                for post_processor in make_post_processors(job.options):
+                    post_processor.weights()
                 checked[key] = None
             except RaydubError as error:
                 checked[key] = error

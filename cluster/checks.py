@@ -147,7 +147,7 @@ def _openvino() -> Check:
 
 
 def _detector() -> Check:
-    from raydub.models.faces import best_detector
+    from raydub.models.face_detectors import best_detector
 
     name = str(best_detector())
     if name == "yunet":
@@ -156,7 +156,7 @@ def _detector() -> Check:
 
 
 def _landmarks() -> Check:
-    from raydub.models.faces import PREDICTOR_FILE, dlib_file
+    from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file
 
     return Check("landmarks", "ok", f"{dlib_file(PREDICTOR_FILE).name} (trained on iBUG 300-W: non-commercial use)")
 

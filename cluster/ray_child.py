@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from raydub.bound import end_with_parent
-from raydub.child import boot
+from raydub.cluster.ray_process import LEAVE_SECONDS
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import Line, settings_of, with_blob
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from raydub.cluster.request import RunRequest
     from raydub.pipeline.graph import RayExecutor
 
-BOOT = boot("raydub.cluster.ray_child")
-
-LEAVE_SECONDS = 3.0
-"""For leaving Ray in order, once the parent has hung up."""
 _PULSE_EVERY = 1.0
 _log = logging.getLogger(__name__)
 _TICK = 0.1

@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from raydub import errors
-from raydub.child import ChildProcess
+from raydub.child import ChildProcess, boot
 from raydub.cluster.address import no_cluster, reachable
 from raydub.cluster.private import PrivateFolder
-from raydub.cluster.ray_child import BOOT, LEAVE_SECONDS
 from raydub.cluster.request import RunRequest
 from raydub.cluster.session import asked_address
 from raydub.errors import Code, DependencyError, RaydubError, StageError
@@ -27,6 +26,9 @@ from raydub.pipeline.rows import pack
 from raydub.process import born, place
 from raydub.stages.types import Part
 
+BOOT = boot("raydub.cluster.ray_child")
+LEAVE_SECONDS = 3.0
+"""For leaving Ray in order, once the parent has hung up."""
 # Loading Ray takes 2 to 4 s, on a busy machine 15; the address itself was looked at before.
 _ANSWER_SECONDS = 30.0
 _JOIN_SECONDS = 60.0

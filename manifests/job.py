@@ -20,7 +20,7 @@ class Job(BaseModel):
     with a sound stream, or script: what is to be spoken; one of the two is None. All may be web addresses instead of
     paths, video then of a file. line: the manifest's line (row, in Parquet) that asked for the job, None when no
     manifest did; output_root: the root that `output` was checked against, for the check when it is published; "" where
-    there was none. speech: filled in by the speak step, for jobs that need it (manifests.speech.needs_sound).
+    there was none. speech: filled in by the speak step, for jobs that need it (needs_sound).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,3 +70,9 @@ class Job(BaseModel):
         """The job as a manifest row, JSON-ready; reading it back with the same output root gives an equal job."""
         speech = {"audio": self.audio} if self.script is None else {"script": self.script}
         return {"id": self.id, "video": self.video, **speech, "output": self.output, **self.options.row()}
+
+
+def needs_sound(job: Job) -> bool:
+    """Is there work for the speak step: a script to be read, a bed, a loudness to be reached?"""
+    options = job.options
+    return job.script is not None or options.bed != "none" or options.loudness is not None

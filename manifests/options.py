@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from raydub.manifests.fields import (
-    FaceChoice,
+    FaceText,
     FourSides,
     PathText,
     PerSpeaker,
@@ -48,7 +48,7 @@ class Options(BaseModel):
     no_face: Annotated[Literal["keep", "drop", "hold", "fail"], Word] = Field(
         "keep", description="keep, drop, hold or fail: what becomes of frames without a face"
     )
-    face: FaceChoice = Field(
+    face: FaceText = Field(
         "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
     )
     # how long
@@ -235,13 +235,13 @@ def upscale_partner(options: Options) -> str | None:
 
 
 def job_weights(options: Options) -> tuple[str, ...]:
-    """Paths and catalogue names of all weights of this job's lip engine and finishers, but for embedded ones."""
+    """Paths and catalogue names of all weights of this job's lip engine and post-processors, but for embedded ones."""
     asked = (options.model, upscale_weights(options), upscale_partner(options), restore_weights(options))
     return tuple(model for model in asked if model is not None)
 
 
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
-FINISH_FIELDS = frozenset(
+POST_FIELDS = frozenset(
     {
         "restore",
         "restore_model",

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
-
-if TYPE_CHECKING:
-    from raydub.manifests.job import Job
-
 
 SPEECH_VERSION = 1
 """Raised whenever the same script would give another sound than before, so that what was made then is not used."""
@@ -73,9 +68,3 @@ class SpeechTracks(BaseModel):
     def duration(self) -> Fraction:
         """Exact length in seconds."""
         return Fraction(self.samples, self.rate)
-
-
-def needs_sound(job: Job) -> bool:
-    """Is there work for the speak step: a script to be read, a bed, a loudness to be reached?"""
-    options = job.options
-    return job.script is not None or options.bed != "none" or options.loudness is not None

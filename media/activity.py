@@ -9,11 +9,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage, signal
 
-F32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+from raydub.arrays import F32, F64, Bools
 
 RATE = 16_000
 HOP = 160
@@ -27,7 +25,6 @@ _DEPTH_DB = 40.0
 _MIN_PAUSE_HOPS = 20
 _MIN_SPEECH_HOPS = 5
 _HANGOVER_HOPS = 6
-_F64 = npt.NDArray[np.float64]
 
 
 def voiced(samples: F32, rate: Fraction, n_frames: int) -> Bools:
@@ -63,7 +60,7 @@ class Loudness:
         self._filter = signal.butter(2, _BAND, "bandpass", fs=RATE, output="sos")
         self._state = np.zeros((self._filter.shape[0], 2))
         self._held = np.zeros(0, np.float32)
-        self._power: list[_F64] = []
+        self._power: list[F64] = []
 
     def push(self, samples: F32) -> None:
         """The next samples, (n,) float32 mono at 16 kHz."""
@@ -95,13 +92,13 @@ class Loudness:
         self._power.append((band.reshape(-1, HOP) ** 2).mean(axis=1))
 
 
-def _levels(power: _F64) -> _F64:
+def _levels(power: F64) -> F64:
     """Energy of the speech band in dB re full scale, 30 ms around every hop, at least −90."""
     power = ndimage.uniform_filter1d(power, 3, mode="nearest")
     return np.asarray(10 * np.log10(np.maximum(power, 1e-9)), np.float64)
 
 
-def _threshold(level: _F64) -> _F64:
+def _threshold(level: F64) -> F64:
     """dB per hop. The floor is the 10th percentile within ±3 s, held between the file's own floor and 15 dB over it,
     and smoothed; speech is whatever rises over it by 35 % of the way to the file's loud level, at least 3.5 and at
     most 12 dB. Nothing 40 dB below the loud level counts."""

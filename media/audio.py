@@ -11,11 +11,12 @@ import av
 import av.error
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.errors import Code, InputError
 from raydub.media.info import ProbeLimits
 from raydub.media.opening import open_input, packets_of, unreadable
 from raydub.media.probe import probe_speech
-from raydub.media.samples import F32, Samples, channel_names, mono
+from raydub.media.samples import Samples, channel_names, mono
 from raydub.media.sound import regrouped
 
 BLOCK_SAMPLES = 1 << 18

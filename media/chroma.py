@@ -13,11 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32, F64, U8, Box
 from raydub.media.info import Matrix
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
-Box = tuple[int, int, int, int]
 _ZERO: Any = 0.0
 
 _KR_KB: dict[Matrix, tuple[float, float]] = {
@@ -28,7 +26,7 @@ _KR_KB: dict[Matrix, tuple[float, float]] = {
 
 
 @lru_cache(maxsize=8)
-def bgr_to_yuv(matrix: Matrix, full_range: bool) -> npt.NDArray[np.float64]:
+def bgr_to_yuv(matrix: Matrix, full_range: bool) -> F64:
     """(3, 4): [Y Cb Cr] = M [B G R 1], values 0..255."""
     kr, kb = _KR_KB[matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
@@ -40,7 +38,7 @@ def bgr_to_yuv(matrix: Matrix, full_range: bool) -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def yuv_to_bgr(matrix: Matrix, full_range: bool) -> npt.NDArray[np.float64]:
+def yuv_to_bgr(matrix: Matrix, full_range: bool) -> F64:
     """(3, 4): [B G R] = M [Y Cb Cr 1], the inverse."""
     forward = bgr_to_yuv(matrix, full_range)
     inverse = np.linalg.inv(forward[:, :3])

@@ -18,11 +18,10 @@ from typing import Any, cast
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.codec.context import Flags
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
-F32 = npt.NDArray[np.float32]
+from raydub.arrays import F32
 
 AAC_BLOCK = 1024
 """Samples of an AAC block, which are also the delay of libav's encoder."""

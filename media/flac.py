@@ -11,12 +11,10 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32
 from raydub.errors import Code, StageError
 from raydub.files import discard, publish, storage_error, temp_beside
-
-F32 = npt.NDArray[np.float32]
 
 _FULL_SCALE = np.float32(1 << 23)  # single floats hold whole numbers to twice this
 # Level 5 is the encoder's own choice; 2 is twice as fast and a few per cent larger. Its blocks would be of 27 ms, and

@@ -9,10 +9,9 @@ from typing import Any, Literal, Self
 
 import av
 import av.error
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from raydub.arrays import U8
 from raydub.errors import Code, InputError
 from raydub.identity import Cache
 from raydub.media.decode import Decoder
@@ -25,7 +24,6 @@ from raydub.media.opening import open_made, unreadable
 from raydub.media.planes import Planes, arrange, to_planes
 from raydub.media.watch import Input, Watch
 
-U8 = npt.NDArray[np.uint8]
 READING_VERSION = 2
 """Part of every key of what is made from frames; raised when reading gives other frames of the same file."""
 

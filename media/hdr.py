@@ -15,13 +15,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F64
 from raydub.media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
 from raydub.media.info import Colour
 from raydub.media.planes import Planes, reformatted
 
-F64 = npt.NDArray[np.float64]
 PQ, HLG = 16, 18
 """H.273 numbers of the transfer characteristics that are tone-mapped."""
 WHITE, PEAK = 203.0, 1000.0
@@ -86,22 +85,9 @@ def _to_xyz(primaries: int) -> F64:
     return np.asarray(corners * np.linalg.solve(corners, white))
 
 
-def to_sdr(code: F64, colour: Colour) -> F64:
-    """(.., 3) code values 0..1 of R, G, B with the transfer (PQ or HLG) and primaries of `colour` as those of BT.709,
-    for a display as in BT.1886. Primaries that are not known here count as BT.2020."""
-    primaries = colour.primaries if colour.primaries in _PRIMARIES else 9
-    own, target = _to_xyz(primaries), _to_xyz(1)
-    light = hlg_to_light(code, own[1]) if colour.transfer == HLG else pq_to_light(code)
-    brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-9)
-    light = light * (compressed(brightest) / brightest / WHITE) @ np.linalg.solve(target, own).T
-    grey, low = (light @ target[1])[..., None], light.min(axis=-1, keepdims=True)
-    light = grey + (light - grey) * np.where(low < 0, grey / np.maximum(grey - low, 1e-9), 1)
-    light = light / np.maximum(light.max(axis=-1, keepdims=True), 1)
-    return np.asarray(np.clip(light, 0, 1) ** (1 / _SDR_GAMMA))
-
-
 class ToneMapper:
-    """Brings frames of one film to SDR, by to_sdr in float32 from tables. colour: what the film's values mean."""
+    """Brings frames of one film to SDR (BT.709, for a display as in BT.1886), in float32 from tables. colour: what the
+    film's values mean; primaries that are not known here count as BT.2020."""
 
     def __init__(self, colour: Colour) -> None:
         self._hlg = colour.transfer == HLG

@@ -17,8 +17,8 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import U8
 from raydub.errors import Code, InputError
 from raydub.media.info import ProbeLimits, Rotation
 from raydub.media.opening import check_file, decodable, decoder_pixels, unreadable
@@ -30,7 +30,6 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".
 _BT601, _FULL = 5, 2
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = frozenset({b"zTXt", b"iTXt", b"tEXt", b"iCCP"})
-U8 = npt.NDArray[np.uint8]
 _FORMATS = "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe,mjpeg,jpegls_pipe"
 
 

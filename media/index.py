@@ -21,12 +21,13 @@ import av
 import av.error
 import numpy as np
 
+from raydub.arrays import I64
 from raydub.errors import Code, InputError, StageError
 from raydub.media.headers import AGAIN
 from raydub.media.info import ProbeLimits, VideoInfo
 from raydub.media.opening import decoder_pixels, open_input, packets_of, strictly, unreadable, video_stream
 from raydub.media.pictures import CODECS, PictureNumbers, pauses
-from raydub.media.rate import I64, Spacing, space_frames
+from raydub.media.rate import Spacing, space_frames
 from raydub.store import Store, verified
 
 _HIDDEN_FRAMES = {"vp8"}

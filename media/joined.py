@@ -19,12 +19,9 @@ from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import I32, I64, U8
 from raydub.errors import Code, InputError
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
 
 LAYOUTS = ((188, 0), (192, 4), (204, 0))
 """(bytes from packet to packet, place of the packet among them): plain, of Blu-ray, with error correction."""
@@ -228,7 +225,7 @@ def _first(stamps: I64) -> int:
     return int(stamps[0]) + int(_unwrapped(stamps)[0])
 
 
-def pids_of(rows: U8) -> npt.NDArray[np.int32]:
+def pids_of(rows: U8) -> I32:
     return (rows[:, 1].astype(np.int32) & 0x1F) << 8 | rows[:, 2]
 
 

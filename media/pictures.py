@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from raydub.arrays import I64
 
 CODECS = frozenset({"mpeg1video", "mpeg2video"})
 _HEAD = 1024
@@ -51,7 +52,7 @@ class PictureNumbers:
         self._seen.clear()
 
 
-def pauses(pts: npt.NDArray[np.int64], shown: int, last: int) -> int:
+def pauses(pts: I64, shown: int, last: int) -> int:
     """How many pictures the times leave room for. These codecs know no pause: each picture is shown until the next.
 
     pts: (N > 1,) sorted times; shown: sum of the pictures' stated lengths; last: length of the last one; all in ticks.

@@ -6,11 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import U8
 from raydub.media.info import Colour
 
-U8 = npt.NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]
 
 # H.273 numbers that libswscale understands as coefficients.

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
-I64 = npt.NDArray[np.int64]
+from raydub.arrays import F64, I64
 
 STANDARD = tuple(
     Fraction(*pair)
@@ -85,7 +84,7 @@ def _constant_rate(ticks: I64, time_base: Fraction, named: list[Fraction]) -> Fr
     return None
 
 
-def _ideal(ticks: I64, time_base: Fraction, rate: Fraction) -> npt.NDArray[np.float64]:
+def _ideal(ticks: I64, time_base: Fraction, rate: Fraction) -> F64:
     return ticks.astype(np.float64) * float(time_base * rate)
 
 

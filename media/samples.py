@@ -18,7 +18,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
+from raydub.arrays import F32
 
 # libav's own order of channels (libavutil/channel_layout.h): a layout that keeps to it owns no memory.
 _ORDER = [

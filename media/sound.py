@@ -16,11 +16,12 @@ import av
 import av.error
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.errors import Code, InputError
 from raydub.media.complete import check_complete, check_header, looks_truncated
 from raydub.media.info import ProbeLimits
 from raydub.media.opening import check_file, decodable, open_input, packets_of, unreadable
-from raydub.media.samples import F32, Samples, Stereo, channel_names, mono
+from raydub.media.samples import Samples, Stereo, channel_names, mono
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames that sound_blocks() gives at once: 1.4 s at 48 kHz, 512 KiB of stereo."""

@@ -6,9 +6,6 @@ long as the encoder's library and the system's C library are the same.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Self
 
@@ -21,26 +18,19 @@ from raydub.files import storage_error
 from raydub.media.frames import Frame, count_decoded
 from raydub.media.info import Colour
 
-CODECS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
-"""Encoders on offer, with the codec that each writes."""
-
 # Closed groups of pictures, and the same bytes on every machine: the number of threads is part of what x264 and x265
 # decide (slices, reach of motion, rows of the look-ahead), so it is fixed and not the machine's number of cores. x264's
 # cpu-independent=1 takes its look-ahead's tree of references from C: the AVX-512 version (core 165) reads beyond the
 # row where the width in macroblocks is no multiple of 8, and all versions round in their own way. info=0 leaves out
-# x265's note, which names the processor. SVT-AV1 gives the same bytes with any number of threads.
+# x265's note, which names the processor.
 _SETTINGS = {
     "libx264": {"x264-params": "open-gop=0:threads=4:sliced-threads=0:lookahead-threads=1:cpu-independent=1"},
     "libx265": {"x265-params": "open-gop=0:log-level=none:pools=4:frame-threads=2:info=0"},
-    "libsvtav1": {"svtav1-params": "irefresh-type=2"},
 }
-# SVT-AV1 numbers its presets; these lie at about the same place between speed and size.
-_SVT_PRESETS = {
-    "ultrafast": "12", "superfast": "11", "veryfast": "10", "faster": "9", "fast": "8", "medium": "7",
-    "slow": "5", "slower": "4", "veryslow": "2",
-}  # fmt: skip
 _MATRIX_NUMBER = {"bt709": 1, "bt601": 6, "bt2020": 9}
 _GOP_SECONDS = 5
+_REORDERED = 2
+"""Frames that decoding may run ahead of showing."""
 
 
 def fine_time_base(rate: Fraction) -> Fraction:
@@ -55,7 +45,7 @@ class PartWriter:
     """Encodes frames 0, 1, 2, .. of a part into an mp4 file at `path`. Use as a context manager or call close().
 
     size: (width, height), even; rate: frames a second, exact; colour and sample_aspect: tags, values are not converted;
-    codec: one of CODECS; crf: constant quality (lower is better); preset: the encoder's speed, by x264's names.
+    codec: libx264 or libx265; crf: constant quality (lower is better); preset: the encoder's speed.
     Raises StageError ENCODE_FAILED, DISK_FULL or STORAGE.
     """
 
@@ -70,18 +60,15 @@ class PartWriter:
         crf: int = 18,
         preset: str = "veryfast",
     ) -> None:
-        if codec not in CODECS:
-            raise StageError(Code.ENCODE_FAILED, f"unknown codec {codec!r}", hint=f"one of {', '.join(CODECS)}")
+        if codec not in _SETTINGS:
+            raise StageError(Code.ENCODE_FAILED, f"unknown codec {codec!r}", hint=f"one of {', '.join(_SETTINGS)}")
         self._path = path
         self._size = size
         self._colour = colour
         self._rate = rate
         self._count = 0
         self._container: Any = None
-        if codec == "libsvtav1":
-            os.environ.setdefault("SVT_LOG", "1")  # its library writes pages to stderr otherwise; 1 = errors
-        tags = {"crf": str(crf), **_SETTINGS[codec]}
-        tags["preset"] = _SVT_PRESETS.get(preset, preset) if codec == "libsvtav1" else preset
+        tags = {"crf": str(crf), **_SETTINGS[codec], "preset": preset}
         try:
             scale = str(fine_time_base(rate).denominator)
             self._container = av.open(path, "w", format="mp4", options={"video_track_timescale": scale})
@@ -99,8 +86,7 @@ class PartWriter:
             if codec == "libx265":
                 context.codec_tag = "hvc1"
             self._stream = stream
-            with _same_priority():
-                self._container.start_encoding()
+            self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError, TypeError) as error:
             self._abandon()
             raise self._failure(error) from error
@@ -140,7 +126,12 @@ class PartWriter:
         """Finish the file; returns how many frames were written. Closing again is harmless."""
         if self._container is not None:
             try:
-                self._mux(self._stream.encode(None))
+                last = self._stream.encode(None)
+                if self._count <= _REORDERED:
+                    # x265 takes these from memory that nobody has written. Nothing is reordered in so few frames.
+                    for packet in last:
+                        packet.dts = packet.pts
+                self._mux(last)
                 container, self._container = self._container, None
                 container.close()
             except (av.error.FFmpegError, OSError) as error:
@@ -165,21 +156,6 @@ class PartWriter:
         if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
             return storage_error(error, self._path)
         return StageError(Code.ENCODE_FAILED, f"encoding {self._path} failed: {error}")
-
-
-@contextmanager
-def _same_priority() -> Iterator[None]:
-    """The thread is scheduled afterwards as it was before. Run by root, SVT-AV1 gives the thread that opens it
-    real-time priority and leaves it there: everything else on the machine then waits for that thread."""
-    if not hasattr(os, "sched_getscheduler"):
-        yield
-        return
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        if os.sched_getscheduler(0) != policy:
-            os.sched_setscheduler(0, policy, parameters)
 
 
 def count_frames(path: str) -> int:

@@ -14,15 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32, U8, Box
 from raydub.media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
-Box = tuple[int, int, int, int]
 _STRIP = 128
 """Rows converted at a time where whole frames are: float copies of an 8K frame would be 800 MB."""
 

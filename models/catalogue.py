@@ -19,7 +19,6 @@ from raydub.models.store.consent import ACCEPT_VARIABLE as ACCEPT_VARIABLE
 from raydub.models.store.consent import consent_for
 from raydub.models.store.state import CUSTOM as CUSTOM_LICENCE
 
-WAV2LIP_LICENCE = "wav2lip-noncommercial"
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".model")
 
 

@@ -1,6 +1,6 @@
 """The sound features that Wav2Lip was trained on: an 80-band mel spectrogram, 80 columns a second, values in [-4, 4].
 
-Recipe (Wav2Lip's published audio settings; figures in DESIGN §5): 16 kHz mono, pre-emphasis y[n] = x[n] - 0.97 x[n-1],
+Recipe (Wav2Lip's published audio settings): 16 kHz mono, pre-emphasis y[n] = x[n] - 0.97 x[n-1],
 STFT with n_fft = window = 800 and hop 200 (periodic Hann, centred), magnitude, 80 Slaney mel bands from 55 to 7600 Hz,
 S = 20 log10(max(1e-5, mel)) - 20, clip(8 (S + 100) / 100 - 4, -4, 4).
 
@@ -16,6 +16,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32, F64
 from raydub.errors import Code, InputError
 
 SAMPLE_RATE = 16000
@@ -32,7 +33,7 @@ _PRE_EMPHASIS = 0.97
 _BLOCK = 4096
 
 
-def mel_spectrogram(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def mel_spectrogram(samples: F32) -> F32:
     """(80, T) float32 in [-4, 4], T = 1 + n // 200; column t is centred on sample 200 t.
 
     samples: (n,) float, mono, 16 kHz, full scale ±1. Digital silence gives -4. Speech shorter than the 401 samples
@@ -54,7 +55,7 @@ class MelStream:
         self._first = 0  # number of the first sample in _held
         self._done = 0  # columns given away
 
-    def push(self, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    def push(self, samples: F32) -> list[F32]:
         """The next samples, (n,) float; returns blocks of columns, (80, 4096) float32 each. Raises what
         mel_spectrogram() raises."""
         if samples.ndim != 1:
@@ -72,14 +73,14 @@ class MelStream:
             found.append(self._take(self._done + _BLOCK))
         return found
 
-    def finish(self) -> list[npt.NDArray[np.float32]]:
+    def finish(self) -> list[F32]:
         """The speech has ended: the last columns, (80, n) float32, in blocks."""
         if self._first + len(self._held) <= _N_FFT // 2:
             self._held = np.pad(self._held, (0, _N_FFT // 2 + 1 - len(self._held)))
         columns = 1 + (self._first + len(self._held)) // _HOP
         return [self._take(min(stop, columns)) for stop in range(self._done + _BLOCK, columns + _BLOCK, _BLOCK)]
 
-    def _take(self, stop: int) -> npt.NDArray[np.float32]:
+    def _take(self, stop: int) -> F32:
         block = _columns(self._held, self._first, self._done, stop)
         self._done = stop
         # The next column reaches back by half a window and its pre-emphasis by one sample more; where the speech ends
@@ -89,9 +90,7 @@ class MelStream:
         return block
 
 
-def mel_windows(
-    mel: npt.NDArray[np.float32], frames: npt.NDArray[np.integer], rate: Fraction, offset_frames: int = 0
-) -> npt.NDArray[np.float32]:
+def mel_windows(mel: F32, frames: npt.NDArray[np.integer], rate: Fraction, offset_frames: int = 0) -> F32:
     """(N, 80, 16) float32: what the network hears for each of the output frames `frames` ((N,) int) at `rate` a second.
 
     The window of frame i starts at column floor(80 (i + offset_frames) / rate), in exact rationals: 30000/1001 does
@@ -111,7 +110,7 @@ def mel_windows(
     return np.ascontiguousarray(np.where(inside[None], windows, SILENCE).transpose(1, 0, 2), np.float32)
 
 
-def _columns(samples: npt.NDArray[np.float32], first: int, start: int, stop: int) -> npt.NDArray[np.float32]:
+def _columns(samples: F32, first: int, start: int, stop: int) -> F32:
     """Columns start .. stop-1: (80, stop - start). samples: those from number `first` on, to the end or further than
     the columns reach."""
     import librosa
@@ -123,7 +122,7 @@ def _columns(samples: npt.NDArray[np.float32], first: int, start: int, stop: int
     return np.clip(8.0 * (level + 100.0) / 100.0 - 4.0, -4.0, 4.0).astype(np.float32)
 
 
-def _emphasised(samples: npt.NDArray[np.float32], first: int, start: int, stop: int) -> npt.NDArray[np.float64]:
+def _emphasised(samples: F32, first: int, start: int, stop: int) -> F64:
     """Pre-emphasised samples start .. stop-1; beyond either end the pre-emphasised signal is mirrored."""
     last = first + len(samples) - 1
     index = np.abs(np.arange(start, stop))
@@ -133,7 +132,7 @@ def _emphasised(samples: npt.NDArray[np.float32], first: int, start: int, stop: 
 
 
 @functools.cache
-def _filters() -> npt.NDArray[np.float64]:
+def _filters() -> F64:
     """(80, 401) Slaney mel filters, Slaney norm."""
     import librosa
 

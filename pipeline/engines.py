@@ -1,4 +1,4 @@
-"""From a job's options to its lip engine, its finishers and their device."""
+"""From a job's options to its lip engine, its post-processors and their device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from raydub.manifests.options import FINISH_FIELDS, Options, job_weights, lip_engine, restore_weights, upscale_weights
+from raydub.manifests.options import POST_FIELDS, Options, job_weights, lip_engine, restore_weights, upscale_weights
 
 if TYPE_CHECKING:
     from raydub.stages.engine import LipEngine
-    from raydub.stages.finish import Finisher
+    from raydub.stages.post_processor import PostProcessor
 
 LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 _FIELDS = {"engine", "model", "precision", "paste", "mel_offset_frames"}
@@ -27,10 +27,10 @@ def finishes(options: Options) -> bool:
 
 
 def finish_key(options: Options) -> str:
-    """Equal for options that mean the same finishers; "" for none."""
+    """Equal for options that mean the same post-processors; "" for none."""
     if not finishes(options):
         return ""
-    return json.dumps(options.model_dump(mode="json", include={*FINISH_FIELDS, "precision"}), sort_keys=True)
+    return json.dumps(options.model_dump(mode="json", include={*POST_FIELDS, "precision"}), sort_keys=True)
 
 
 def make_job_engine(options: Options) -> LipEngine:
@@ -47,14 +47,14 @@ def make_job_engine(options: Options) -> LipEngine:
     return engine
 
 
-def make_finishers(options: Options) -> tuple[Finisher, ...]:
-    """The finishers that a job asks for, in order, not loaded yet; () for none. Raises UsageError for options that
-    contradict each other."""
+def make_post_processors(options: Options) -> tuple[PostProcessor, ...]:
+    """The post-processors that a job asks for, in order, not loaded yet; () for none. Raises UsageError for options
+    that contradict each other."""
     if not finishes(options):
         return ()
-    from raydub.stages import finishers
+    from raydub.stages import post_processors
 
-    return finishers.make_finishers(options)
+    return post_processors.make_post_processors(options)
 
 
 def pick_device(wanted: str) -> str:
@@ -72,8 +72,8 @@ def resolved_engine(options: Options) -> str:
 
 
 def weights_digests(options: Options) -> tuple[str, ...]:
-    """sha256 of each weights file that the job's engine and finishers would use, as their records will say, without
-    fetching one, without loading anything or any heavy package. Raises DependencyError WEIGHTS_MISSING,
+    """sha256 of each weights file that the job's engine and post-processors would use, as their records will say,
+    without fetching one, without loading anything or any heavy package. Raises DependencyError WEIGHTS_MISSING,
     WEIGHTS_REFUSED."""
     from raydub.models.store.locate import known_digest
 

@@ -39,7 +39,7 @@ class Finished:
     def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
         """The stored JobResult of a finished job, with nothing spent on it in this run; None: not known at a glance.
 
-        weights: sha256 of each weights file that engine and finishers would use now. Never raises."""
+        weights: sha256 of each weights file that engine and post-processors would use now. Never raises."""
         record = self._store.record(_name(job))
         try:
             if record is None or record["asked"] != self._asked(job, weights):
@@ -148,7 +148,7 @@ def _speech(job: Job) -> str:
 
 
 def _face_models(name: str, with_reference: bool) -> str:
-    from raydub.models.faces import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
+    from raydub.models.face_detectors import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
     from raydub.stages.track.config import TRACK_VERSION
 
     try:

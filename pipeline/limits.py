@@ -68,12 +68,12 @@ class StepLimits:
         named = self.weights * _named_weights(job.options)
         return self.prepare + named + per_mib * sum(map(_size, inputs)) / _MIB
 
-    def for_chunk(self, frames: int, finish_seconds: float = 0.0) -> float:
-        """Seconds for one stage of a chunk of so many frames. finish_seconds: see stages.plan.JobPlan, for the stage
+    def for_chunk(self, frames: int, post_seconds: float = 0.0) -> float:
+        """Seconds for one stage of a chunk of so many frames. post_seconds: see stages.job_plan.JobPlan, for the stage
         that finishes."""
         if self.flat is not None:
             return self.flat
-        return self.chunk + (self.per_frame + self.finishing * finish_seconds) * frames
+        return self.chunk + (self.per_frame + self.finishing * post_seconds) * frames
 
     def for_stitch(self, frames: Sequence[int]) -> float:
         """Seconds for joining parts of so many frames each."""

@@ -21,7 +21,7 @@ from raydub.media.probe import probe_speech, probe_video
 from raydub.pipeline.engines import resolved_engine
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.stage import Workload
-from raydub.stages.finishers import expected_size, finish_costs
+from raydub.stages.post_processors import expected_size, post_process_costs
 
 _SECONDS_PER_CHARACTER = 0.07  # of speech, for a script without times
 
@@ -82,7 +82,7 @@ def estimate(job: Job) -> Estimate:
     length = float(frames / video.rate)
     workload = Workload(frames, spoken, length, work, made, engine)
     seconds = {stage.name: stage.cost(workload) for stage in STAGES if stage.asked([job])}
-    seconds |= {name: frames * cost for name, cost in finish_costs(options, size).items()}
+    seconds |= {name: frames * cost for name, cost in post_process_costs(options, size).items()}
     return Estimate(
         job.id,
         video.width,

@@ -63,7 +63,7 @@ def place_of(chunk: Chunk) -> str:
 
 def _seconds(chunk: Chunk) -> str:
     """Where in the output that is, in seconds; "" where the plan cannot tell."""
-    from raydub.stages.plan import load_plan
+    from raydub.stages.job_plan import load_plan
 
     try:
         rate = load_plan(chunk.job_dir).rate

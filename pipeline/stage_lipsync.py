@@ -18,7 +18,7 @@ _FRAME = {"warp": 0.3, "wav2lip": 34.0}
 
 def lipsync(context: WorkerContext, chunk: TrackedChunk) -> SynthesisedChunk:
     """Run the lip engine's network over a chunk."""
-    from raydub.stages.plan import load_plan
+    from raydub.stages.job_plan import load_plan
     from raydub.stages.synthesise import LipsyncStage
 
     plan = load_plan(chunk.chunk.job_dir)

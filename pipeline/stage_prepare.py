@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raydub.manifests.job import Job
 from raydub.pipeline.context import WorkerContext
-from raydub.pipeline.engines import make_finishers
+from raydub.pipeline.engines import make_post_processors
 from raydub.pipeline.events import Planned, Prepared
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.stage import Stage, Workload
@@ -25,8 +25,8 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
     from raydub.stages.prepare import chunks_of, prepare_job
 
     work_dir = context.settings.work_dir
-    finishers = make_finishers(job.options)
-    plan = prepare_job(job, work_dir, context.engine(job.options), context.fetch_policy, finishers)
+    post_processors = make_post_processors(job.options)
+    plan = prepare_job(job, work_dir, context.engine(job.options), context.fetch_policy, post_processors)
     chunks = chunks_of(plan)
     planned = Planned(
         job.id,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raydub.pipeline.context import WorkerContext, weights_of
-from raydub.pipeline.engines import engine_key, finish_key, finishes, make_finishers, pick_device
+from raydub.pipeline.engines import engine_key, finish_key, finishes, make_post_processors, pick_device
 from raydub.pipeline.stage import Demand, Stage, Workload
 from raydub.stages.types import Part, SynthesisedChunk
 
 if TYPE_CHECKING:
     from raydub.stages.render import RenderStage
 
-# Core milliseconds a frame, and a frame and megapixel, without restoring and upscaling (stages.finishers).
+# Core milliseconds a frame, and a frame and megapixel, without restoring and upscaling (stages.post_processors).
 _FRAME, _MEGAPIXEL = 6.0, 8.0
 
 
 def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
     """The part, in a temporary file of the store."""
-    from raydub.stages.plan import load_plan
+    from raydub.stages.job_plan import load_plan
     from raydub.stages.render import RenderStage
 
     plan = load_plan(chunk.chunk.job_dir)
@@ -26,7 +26,7 @@ def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
     stage: RenderStage = context.keep(
         "render",
         engine_key(options) + finish_key(options) + digests,
-        lambda: RenderStage(context.engine(options, digests), make_finishers(options)),
+        lambda: RenderStage(context.engine(options, digests), make_post_processors(options)),
     )
     if finishes(options):
         with context.loading("render", stage, plan, "restoring and upscaling"):
@@ -49,7 +49,7 @@ RENDER = Stage(
     per="chunk",
     takes=SynthesisedChunk,
     run=render,
-    limit=lambda limits, chunk: limits.for_chunk(len(chunk.chunk.span), chunk.chunk.finish_seconds),
+    limit=lambda limits, chunk: limits.for_chunk(len(chunk.chunk.span), chunk.chunk.post_seconds),
     cost=_cost,
     share=0.28,
     finishing_share=0.5,

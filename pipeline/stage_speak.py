@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from raydub.errors import RaydubError
-from raydub.manifests.job import Job
-from raydub.manifests.speech import needs_sound
+from raydub.manifests.job import Job, needs_sound
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.stage import Prefetch, Stage, Workload
 
@@ -45,7 +44,7 @@ def speak_ahead(context: WorkerContext, job: Job, first: int, stop: int) -> None
 
 def cues(job: Job) -> int:
     """Cues of the job's script, as far as they can be counted before it is spoken."""
-    from raydub.tts.ahead import script_length
+    from raydub.tts.scripts.read import script_length
 
     return script_length(job)
 

@@ -15,7 +15,7 @@ _FIXED, _FRAME, _MEGAPIXEL = 0.5, 0.3, 0.1
 
 def stitch(context: WorkerContext, output: Output) -> Output:
     """Jobs that differ only in their output share a folder, hence the job's own path."""
-    from raydub.stages.plan import load_plan
+    from raydub.stages.job_plan import load_plan
     from raydub.stages.stitch import stitch_job
 
     plan = load_plan(output.job_dir)

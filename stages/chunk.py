@@ -2,8 +2,8 @@
 asks for them, crops.
 
 Faces, lip states and gates of a frame depend on a fixed number of frames around it (FacePlan.halo, gate.RAMP), all of
-which are looked at here, so a chunk's result does not depend on where its borders fall. Where finishers look beyond the
-chunk (JobPlan.around) the faces there are found too, as the neighbouring chunk finds them.
+which are looked at here, so a chunk's result does not depend on where its borders fall. Where post-processors look
+beyond the chunk (JobPlan.around) the faces there are found too, as the neighbouring chunk finds them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raydub.arrays import F32, I64, Bools
 from raydub.errors import Code, InputError
 from raydub.media.frames import FrameReader
 from raydub.stages.crop import CROP, face_crop
 from raydub.stages.faces import FaceFinder, Seen, clamp
 from raydub.stages.gate import RAMP, gates
-from raydub.stages.plan import JobPlan, load_plan, load_scope, load_voiced
-from raydub.stages.timeline import I64
+from raydub.stages.job_plan import JobPlan, load_plan, load_scope, load_voiced
 from raydub.stages.track.landmarks import overlap
-from raydub.stages.types import F32, Bools, Chunk, FaceItems, Span, TrackedChunk
+from raydub.stages.types import Chunk, FaceItems, Span, TrackedChunk
 
 _KEPT_FINDERS = 4
 _SAME_FACE = 0.5
@@ -139,7 +139,7 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
 
 def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Rows], breaks: Bools) -> FaceItems:
     """The faces of the output frames `shown` by (frame, face), without crops: those with an open gate, or all of them
-    where a finisher wants them."""
+    where a post-processor wants them."""
     options = plan.job.options
     gate = np.stack([_gates(plan, wide, number, face, breaks) for number, face in enumerate(faces)], axis=1)
     boxes = np.stack([one.box for one in faces], axis=1)
@@ -147,7 +147,7 @@ def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Ro
     if len(plan.voices) > 1:
         gate, present = _one_mouth_each(gate, present, boxes)
     wanted = gate > 0
-    if plan.finish_every_face:
+    if plan.post_every_face:
         wanted |= present
     rows, face = np.nonzero(wanted[shown.start - wide.start : shown.stop - wide.start])
     at = rows + (shown.start - wide.start)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from raydub.arrays import Bools
 from raydub.errors import Code, InputError, StageError, UsageError
 from raydub.files import discard, publish, temp_beside, write_atomic
 from raydub.media.frames import Frame, open_frames
@@ -19,7 +20,7 @@ from raydub.media.writer import PartWriter, count_frames
 from raydub.media.yuv import to_bgr
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
 from raydub.stages.track.config import FaceChoice, TrackConfig
-from raydub.stages.types import Bools, Span
+from raydub.stages.types import Span
 
 PICTURES = ("png", "jpg")
 VIDEOS = (".mp4", ".mov", ".mkv")

@@ -7,12 +7,11 @@ import math
 import cv2
 import numpy as np
 
+from raydub.arrays import F32, U8, Box
 from raydub.media.frames import Frame
 from raydub.media.yuv import to_bgr
-from raydub.stages.types import F32, U8
 
 CROP = 96
-Box = tuple[int, int, int, int]
 
 
 def pixel_box(box: F32, size: tuple[int, int]) -> Box | None:

@@ -16,8 +16,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
-from raydub.stages.types import F32, U8, FaceItems
+from raydub.stages.types import FaceItems
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from raydub.arrays import F32, Bools
 from raydub.beat import beat
 from raydub.manifests.options import Options
 from raydub.media.frames import Frame, FrameReader
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.cache import TrackCache
+from raydub.stages.track.choose import choose_one
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
-from raydub.stages.track.raw import CUT, shot_score, thumbnail
+from raydub.stages.track.raw import Shots
 from raydub.stages.track.tracker import Tracker
-from raydub.stages.types import F32, Bools, FaceTrack, Span
+from raydub.stages.types import FaceTrack, Span
 from raydub.store import Store
 
 _SMOOTH = 2
@@ -126,43 +128,22 @@ class FaceFinder:
         raw = self.tracker.faces_of(frame)
         if not len(raw.frame):
             return None
-        row = self._chosen(voice, raw.landmarks, raw.embedding)
+        row = choose_one(raw, self.plan.wanted[voice].choice, self._references[voice])
         return None if row is None else (raw.box[row], raw.landmarks[row])
-
-    def _chosen(self, voice: int, landmarks: F32, embedding: F32) -> int | None:
-        """The row of the chosen face; faces come from left to right."""
-        choice, reference = self.plan.wanted[voice].choice, self._references[voice]
-        if choice.kind == "left":
-            return 0
-        if choice.kind == "right":
-            return len(landmarks) - 1
-        if choice.kind == "index":
-            return choice.index if choice.index < len(landmarks) else None
-        if choice.kind == "reference" and reference is not None:
-            from raydub.stages.track.embed import SAME_PERSON
-
-            away = np.linalg.norm(embedding - reference, axis=1)
-            best = int(away.argmin())
-            return best if away[best] < SAME_PERSON else None
-        squares = [lm.square_of(points) for points in landmarks]
-        return int(np.argmax([float(square[2] - square[0]) for square in squares]))
 
     def _boxed(self, reader: FrameReader, span: Span, around: Span) -> Seen:
         """One face, always there, in the constant box; landmarks fitted on every frame."""
         assert self.plan.box is not None
         box = np.array(self.plan.box, np.float32)
-        marks, shot, before = [], [], None
-        first = max(0, around.start - 1)  # one more, for the shot score of the first
-        for frame in reader.frames(first, around.stop):
+        marks, cuts, shots = [], [], Shots()
+        for frame in reader.frames(max(0, around.start - Shots.LOOK_BACK), around.stop):
             beat("track")
             luma = np.ascontiguousarray(frame.y)
-            now = thumbnail(luma)
+            _, begins = shots.next(luma)
             if frame.index >= around.start:
                 marks.append(lm.fit(luma, box))
-                shot.append(0.0 if before is None else shot_score(before, now))
-            before = now
-        raw = np.stack(marks)
-        cut = np.array(shot) > CUT
+                cuts.append(begins)
+        raw, cut = np.stack(marks), np.array(cuts, np.bool_)
         points = _averaged(raw, cut) if self.plan.smooth else raw
         inside = slice(span.start - around.start, span.stop - around.start)
         n = len(span)

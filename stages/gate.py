@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from raydub.stages.types import F32, Bools
+from raydub.arrays import F32, Bools
 
 Policy = Literal["dynamic", "lips-open", "always"]
 

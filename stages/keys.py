@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32
 from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
 from raydub.stages.engine import LipEngine
 from raydub.stages.gate import RAMP
-from raydub.stages.plan import (
+from raydub.stages.job_plan import (
     SOURCE_FILE,
     JobPlan,
     load_scope,
@@ -37,7 +37,7 @@ _ROOM = 16
 
 def part_keys(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> tuple[str, ...]:
     """One key for each chunk of a plan whose folder is filled. deciding: everything else that the frames depend on, as
-    JSON values: source, options, faces, weights, finishers."""
+    JSON values: source, options, faces, weights, post-processors."""
     said = json.dumps(deciding, sort_keys=True).encode()
     learnt = [
         Path(plan.arrays[voice_file(SOURCE_FILE, voice)]).stem.encode()  # a blob's name is its content
@@ -78,7 +78,7 @@ class _Heard:
         digest.update(b"-" if self._scope is None else self._scope[wide.start : wide.stop].tobytes())
 
 
-def _columns(mel: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
+def _columns(mel: F32, start: int, stop: int) -> F32:
     """(stop - start, 80): columns in order of time; beyond the ends of the speech it is silent."""
     found = np.full((stop - start, BANDS), SILENCE, np.float32)
     low, high = max(start, 0), min(stop, mel.shape[1])

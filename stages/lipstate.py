@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raydub.stages.types import F32, Bools
+from raydub.arrays import F32, Bools
 
 OPEN, CLOSED = 0.10, 0.055
 """At or above OPEN the lips are open, at or below CLOSED they are closed; in between the last clear state holds. On

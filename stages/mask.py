@@ -7,7 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from raydub.stages.types import F32
+from raydub.arrays import F32
 
 Paste = Literal["mask", "box"]
 

@@ -2,10 +2,10 @@
 
 Everything is kept in the store of the work folder (raydub.store): the plan as `jobs/<job key>/plan`, tracks, frame
 indexes and what engines learnt of a source under keys of their own. The job key is a hash of the content of video,
-speech and reference pictures, of the options, of engine, finishers and their weights, and of PLAN_VERSION: the same job
-finds the same plan again and only computes what is missing; two jobs that differ in their output's name alone share
-one. Parts are known by what decides each of them (stages.keys): a job whose speech has changed in one place shares all
-other parts with the former one.
+speech and reference pictures, of the options, of engine, post-processors and their weights, and of PLAN_VERSION: the
+same job finds the same plan again and only computes what is missing; two jobs that differ in their output's name alone
+share one. Parts are known by what decides each of them (stages.keys): a job whose speech has changed in one place
+shares all other parts with the former one.
 
 The inputs are watched from the first look to the last: what is kept was made of the content that its key names.
 """
@@ -17,26 +17,23 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import I64
 from raydub.errors import RaydubError
 from raydub.identity import Cache
 from raydub.manifests.job import Job
-from raydub.manifests.options import FINISH_FIELDS, SOUND_FIELDS, Options
+from raydub.manifests.options import POST_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.media.frames import READING_VERSION, Transform
 from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.media.watch import Input, Watch, identify_source
+from raydub.stages.audio_features import extract_features
 from raydub.stages.engine import LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
-from raydub.stages.finish import Finisher
-from raydub.stages.finishers import finish_costs, plan_finishing
-from raydub.stages.hear import hear
 from raydub.stages.inputs import in_words_of, local_inputs
-from raydub.stages.keys import part_keys
-from raydub.stages.plan import (
+from raydub.stages.job_plan import (
     SOURCE_FILE,
     JobPlan,
     chunk_length,
@@ -51,8 +48,11 @@ from raydub.stages.plan import (
     voices_of,
     whole,
 )
-from raydub.stages.sample import learn
-from raydub.stages.timeline import Timeline
+from raydub.stages.keys import part_keys
+from raydub.stages.post_processor import PostProcessor
+from raydub.stages.post_processors import plan_post_processing, post_process_costs
+from raydub.stages.source_profile import source_profile
+from raydub.stages.source_timeline import Timeline
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.types import PLAN_VERSION, Span
 from raydub.store import Store, key_of
@@ -68,25 +68,25 @@ def prepare_job(
     work_dir: str,
     engine: LipEngine,
     fetch: FetchPolicy | None = None,
-    finishers: Sequence[Finisher] = (),
+    post_processors: Sequence[PostProcessor] = (),
 ) -> JobPlan:
     """The plan of a job, with all that it names. Repeating it costs a look at the inputs. Web addresses are fetched
     first, as `fetch` allows (None: as the environment does); the plan's own job names the local copies.
 
     Raises InputError for inputs that cannot be used or that change (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE,
-    REFERENCE_FACE) or that finishers refuse (outscale), DependencyError for absent models or weights, StageError for
-    the work folder (STORAGE, DISK_FULL); all name the job.
+    REFERENCE_FACE) or that post-processors refuse (outscale), DependencyError for absent models or weights, StageError
+    for the work folder (STORAGE, DISK_FULL); all name the job.
     """
     local = job
     try:
         local, doubts = local_inputs(job, work_dir, fetch)
-        plan = _prepare(local, work_dir, engine, finishers)
+        plan = _prepare(local, work_dir, engine, post_processors)
     except RaydubError as error:
         raise in_words_of(job, local, error).at(job=job.id, line=job.line) from error.__cause__
     return plan.model_copy(update={"warnings": (*plan.warnings, *doubts)})
 
 
-def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Finisher]) -> JobPlan:
+def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequence[PostProcessor]) -> JobPlan:
     options, store = job.options, Store(work_dir)
     inputs = _inputs(job, store.identities)
     watch = Watch(inputs, store.identities)
@@ -96,14 +96,14 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
     size = transform.size(video.width, video.height)
     voices = voices_of(job)
     weights = engine.weights()
-    sharper = tuple(record for finisher in finishers for record in finisher.weights())
-    finishing = plan_finishing(finishers, size)
+    sharper = tuple(record for post_processor in post_processors for record in post_processor.weights())
+    finishing = plan_post_processing(post_processors, size)
     faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, store)
     source = {
         "version": PLAN_VERSION,
         "video": video.identity,
         "reading": READING_VERSION,
-        "options": _deciding(options, FINISH_FIELDS | SOUND_FIELDS),
+        "options": _deciding(options, POST_FIELDS | SOUND_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
         "engine": engine.name,
         "weights": [record.sha256 for record in weights],
@@ -126,14 +126,16 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
         timeline, arrays = known.timeline, known.arrays
     else:
         drop = options.no_face == "drop" and faces.box is None
-        timeline, arrays = hear(job, video, store, key, lambda: _kept(video, transform, faces) if drop else None)
+        timeline, arrays = extract_features(
+            job, video, store, key, lambda: _kept(video, transform, faces) if drop else None
+        )
     plan = JobPlan(
         job=job,
         video=video,
         transform=transform,
         size=size,
         **asdict(finishing),
-        finish_seconds=sum(finish_costs(options, size).values()) if finishers else 0.0,
+        post_seconds=sum(post_process_costs(options, size).values()) if post_processors else 0.0,
         rate=video.rate,
         sample_aspect=1 / video.sample_aspect if options.rotate in (90, 270) else video.sample_aspect,
         n_frames=timeline.n_out,
@@ -155,7 +157,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
         scoped=scoped,
     )
     learnt = {
-        voice_file(SOURCE_FILE, number): learn(plan, engine, {**source, "voice": number}, number)
+        voice_file(SOURCE_FILE, number): source_profile(plan, engine, {**source, "voice": number}, number)
         for number in range(len(voices))
     }
     plan = plan.model_copy(update={"arrays": {**arrays, **learnt}})
@@ -249,7 +251,7 @@ def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]
     return spans_of(np.array(edges, np.int64))
 
 
-def spans_of(frames: npt.NDArray[np.int64]) -> list[Span]:
+def spans_of(frames: I64) -> list[Span]:
     """Ascending frame numbers as spans."""
     if not len(frames):
         return []

@@ -1,6 +1,6 @@
 """The render stage: draw the new mouths into the source's frames, finish the frames (restore, upscale) and encode the
 chunk's part. Flat in memory: one frame at a time (one bounded block where the source is shown backward), and the few
-that finishers hold."""
+that post-processors hold."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from raydub.media.frames import Frame
 from raydub.media.writer import PartWriter, count_frames
 from raydub.media.yuv import blend_bgr
 from raydub.stages.engine import Arrays, DrawItem, LipEngine, WeightsRecord
-from raydub.stages.finish import Finisher, Shown, ShownFace
-from raydub.stages.plan import JobPlan, load_plan, load_source
-from raydub.stages.timeline import read_shown
+from raydub.stages.job_plan import JobPlan, load_plan, load_source
+from raydub.stages.post_processor import PostProcessor, Shown, ShownFace
+from raydub.stages.source_timeline import read_shown
 from raydub.stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
 
 
 class RenderStage:
     """Draws with one engine, which need not be loaded: drawing uses no network. Then finishes, in the order of
-    `finishers`; those must be loaded (load)."""
+    `post-processors`; those must be loaded (load)."""
 
-    def __init__(self, engine: LipEngine, finishers: Sequence[Finisher] = ()) -> None:
+    def __init__(self, engine: LipEngine, post_processors: Sequence[PostProcessor] = ()) -> None:
         self._engine = engine
-        self._finishers = tuple(finishers)
+        self._post_processors = tuple(post_processors)
         self._load_seconds = 0.0  # told with the next chunk
         self._source: tuple[str, list[Arrays]] = ("", [])
 
     def load(self, device: str) -> None:
-        """Load the finishers' networks on "cpu" or "cuda[:n]"; again for the same device does nothing. Raises
+        """Load the post-processors' networks on "cpu" or "cuda[:n]"; again for the same device does nothing. Raises
         DependencyError (WEIGHTS_*, LICENCE), and whatever the device's libraries raise."""
         start = time.perf_counter()
-        for finisher in self._finishers:
-            finisher.load(device)
+        for post_processor in self._post_processors:
+            post_processor.load(device)
         self._load_seconds += time.perf_counter() - start
 
     def weights(self) -> tuple[WeightsRecord, ...]:
-        """Of the finishers, as their files are now. Raises DependencyError WEIGHTS_*."""
-        return tuple(record for finisher in self._finishers for record in finisher.weights())
+        """Of the post-processors, as their files are now. Raises DependencyError WEIGHTS_*."""
+        return tuple(record for post_processor in self._post_processors for record in post_processor.weights())
 
     def frames(self, chunk: SynthesisedChunk) -> Iterator[Frame]:
         """The chunk's frames as they are before encoding, in order, numbered by output frame. Frames without an item
-        equal the source's bit for bit, unless a finisher changes them. Raises InputError from reading, StageError
-        OUT_OF_MEMORY from finishers."""
-        yield from _Finishing(self._finishers, self._drawn(chunk, load_plan(chunk.chunk.job_dir), []), chunk.chunk.span)
+        equal the source's bit for bit, unless a post-processor changes them. Raises InputError from reading, StageError
+        OUT_OF_MEMORY from post-processors."""
+        yield from _PostProcessing(
+            self._post_processors, self._drawn(chunk, load_plan(chunk.chunk.job_dir), []), chunk.chunk.span
+        )
 
     def run(self, chunk: SynthesisedChunk, out_path: str) -> Part:
         """Encode the chunk into the file `out_path`, and count its frames by decoding. Nothing is left there after an
@@ -61,7 +63,7 @@ class RenderStage:
         plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
         options, start = plan.job.options, time.perf_counter()
         drawn: list[Gate] = []
-        finishing = _Finishing(self._finishers, self._drawn(chunk, plan, drawn), span)
+        finishing = _PostProcessing(self._post_processors, self._drawn(chunk, plan, drawn), span)
         make_parent(out_path)
         try:
             with PartWriter(
@@ -93,19 +95,19 @@ class RenderStage:
             **{f"render.{name}": value for name, value in spent.items()},
             "render.verify": time.perf_counter() - encoded,
         }
-        if self._finishers:
+        if self._post_processors:
             seconds["render.load"], self._load_seconds = self._load_seconds, 0.0
         inside = [gate for gate in drawn if span.start <= gate.start < span.stop]
         synthesised = len({gate.start for gate in inside})
         return Part(chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds, gates=runs_of(inside))
 
     def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[Gate]) -> Iterator[Shown]:
-        """Every output frame of the chunk, and those around it that finishers want to see, with their new mouths;
+        """Every output frame of the chunk, and those around it that post-processors want to see, with their new mouths;
         `drawn` gets one entry for each of these."""
         items, sources, around = chunk.items, self._prepared(plan), plan.around(chunk.chunk.span)
         if len(items) and (items.frame.min() < around.start or items.frame.max() >= around.stop):
             raise ValueError(f"items of frames {items.frame.min()}..{items.frame.max()} in chunk {chunk.chunk.span}")
-        span = around if self._finishers else chunk.chunk.span
+        span = around if self._post_processors else chunk.chunk.span
         row = int(np.searchsorted(items.frame, span.start))
         with plan.open() as reader:
             for number, frame in read_shown(reader, plan.timeline, *span):
@@ -158,18 +160,18 @@ def runs_of(gates: Iterable[Gate]) -> tuple[Gate, ...]:
     return tuple(runs)
 
 
-class _Finishing:
-    """Drawn frames through the finishers, one after the other; iterating gives the finished frames of `span`, and
+class _PostProcessing:
+    """Drawn frames through the post-processors, one after the other; iterating gives the finished frames of `span`, and
     raises ValueError where one of them is missing."""
 
-    def __init__(self, finishers: Sequence[Finisher], drawn: Iterable[Shown], span: Span) -> None:
+    def __init__(self, post_processors: Sequence[PostProcessor], drawn: Iterable[Shown], span: Span) -> None:
         self._span = span
         self._clocks: list[tuple[str, _Clock]] = []
         self._last: Iterator[Shown] = iter(drawn)
-        if finishers:
+        if post_processors:
             self._last = self._clocked("draw", self._last)
-        for finisher in finishers:
-            self._last = self._clocked(finisher.name, finisher.map(self._last))
+        for post_processor in post_processors:
+            self._last = self._clocked(post_processor.name, post_processor.map(self._last))
 
     def __iter__(self) -> Iterator[Frame]:
         wanted = self._span.start
@@ -177,14 +179,14 @@ class _Finishing:
             if shown.frame.index not in range(*self._span):
                 continue
             if shown.frame.index != wanted:
-                raise ValueError(f"frame {shown.frame.index} came out of the finishers where {wanted} was due")
+                raise ValueError(f"frame {shown.frame.index} came out of the post-processors where {wanted} was due")
             wanted += 1
             yield shown.frame
         if wanted != self._span.stop:
-            raise ValueError(f"the finishers ended before frame {wanted}")
+            raise ValueError(f"the post-processors ended before frame {wanted}")
 
     def seconds(self) -> dict[str, float]:
-        """Wall time by finisher, without what comes before it."""
+        """Wall time by post-processor, without what comes before it."""
         spent: dict[str, float] = {}
         before = self._clocks[0][1].seconds if self._clocks else 0.0
         for name, clock in self._clocks[1:]:

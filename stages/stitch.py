@@ -13,8 +13,8 @@ from raydub.media.confine import make_folder
 from raydub.media.mux import assemble, check_output
 from raydub.media.watch import Input, Watch
 from raydub.media.writable import check_writable
+from raydub.stages.job_plan import JobPlan, chunks_of
 from raydub.stages.output import publish_output
-from raydub.stages.plan import JobPlan, chunks_of
 from raydub.stages.types import Part
 from raydub.store import Store
 

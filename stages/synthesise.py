@@ -7,9 +7,10 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import Bools
 from raydub.stages.engine import Arrays, LipEngine, Speech, WeightsRecord
-from raydub.stages.plan import load_plan, load_speech
-from raydub.stages.types import Bools, SynthesisedChunk, TrackedChunk, without_crops
+from raydub.stages.job_plan import load_plan, load_speech
+from raydub.stages.types import SynthesisedChunk, TrackedChunk, without_crops
 
 
 class LipsyncStage:

@@ -14,14 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-I32 = npt.NDArray[np.int32]
-U8 = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
+from raydub.arrays import F32, I32, U8, Bools
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 """Raised whenever the same job would give another plan than before, so that old folders are not used."""
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised whenever track, lipsync or render make other frames of the same plan, so that parts of the former kind are not
 used."""
 
@@ -64,10 +61,11 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class FaceItems:
-    """The M faces of one chunk, in order of (frame, face). Frames without a row stay as they are, unless a finisher
-    changes them. Rows may lie outside the chunk's span where finishers look beyond it (JobPlan.around).
+    """The M faces of one chunk, in order of (frame, face). Frames without a row stay as they are, unless a
+    post-processor changes them. Rows may lie outside the chunk's span where post-processors look beyond it
+    (JobPlan.around).
 
-    gate: in [0, 1], how much of the new mouth shows; 0 only where a finisher wants faces without a new mouth too.
+    gate: in [0, 1], how much of the new mouth shows; 0 only where a post-processor wants faces without a new mouth too.
     crops: (M, 96, 96, 3) BGR uint8 of `box` (bilinear), black where the gate is 0, or (0, 96, 96, 3) when the engine
     needs none.
     """
@@ -97,7 +95,7 @@ class FaceItems:
 @dataclass(frozen=True)
 class Chunk:
     """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan).
-    finish_seconds: see JobPlan. key: a hash of all that decides its frames, "" for a chunk that is known by its job
+    post_seconds: see JobPlan. key: a hash of all that decides its frames, "" for a chunk that is known by its job
     alone."""
 
     job_id: str
@@ -105,7 +103,7 @@ class Chunk:
     index: int
     n_chunks: int
     span: Span
-    finish_seconds: float = 0.0
+    post_seconds: float = 0.0
     key: str = ""
 
 
@@ -134,7 +132,7 @@ class SynthesisedChunk:
 @dataclass(frozen=True)
 class Part:
     """A published part file: a video-only piece holding exactly the frames of the chunk's span. synthesised: how many
-    of them got a new mouth, whatever finishers did to them; attempt: which try it was in the run that made it,
+    of them got a new mouth, whatever post-processors did to them; attempt: which try it was in the run that made it,
     from 1. gates: runs (face, start, stop, gate) of output frames in which a face has a new mouth."""
 
     chunk: Chunk

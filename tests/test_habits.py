@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 import typer
 
@@ -148,6 +150,14 @@ def run_of(command: object) -> list[Any]:
 def test_every_command_is_in_the_index() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(typer.main.get_command(app).commands)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and those for type checking count too."""
+    graph = grimp.build_graph("raydub", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 200
+    graphlib.TopologicalSorter(imports).prepare()  # CycleError names the modules of a circle
 
 
 def test_every_direct_dependency_is_pinned() -> None:

@@ -18,7 +18,7 @@ from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter
 from raydub.stages.chunk import TrackStage
 from raydub.stages.engine import LipEngine
-from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.job_plan import JobPlan, chunks_of
 from raydub.stages.render import RenderStage
 from raydub.stages.stitch import stitch_job
 from raydub.stages.synthesise import LipsyncStage

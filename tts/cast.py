@@ -10,9 +10,9 @@ from raydub.errors import Code, InputError, RaydubError
 from raydub.manifests.fields import NOBODY
 from raydub.manifests.options import Options
 from raydub.tts.engines.base import Engine
+from raydub.tts.engines.utterances import at_segment
+from raydub.tts.engines.voices import find_voice
 from raydub.tts.types import Segment, Voice
-from raydub.tts.utterances import at_segment
-from raydub.tts.voices import find_voice
 
 EVERYBODY = "*"
 """Stands for all speakers that are not named."""

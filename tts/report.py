@@ -10,9 +10,9 @@ from typing import Any
 from raydub.manifests.job import Job
 from raydub.regular import read_regular
 from raydub.tts.cast import Line
-from raydub.tts.mix import CURVE_RATE, MixReport
-from raydub.tts.shape import Shape
-from raydub.tts.timing import Placement, summary
+from raydub.tts.mix.format import MixFormat
+from raydub.tts.mix.programme import CURVE_RATE, MixReport
+from raydub.tts.timing.placement import Placement, summary
 
 REPORT_VERSION = 1
 
@@ -22,28 +22,28 @@ def timing_report(
     places: Sequence[Placement],
     lines: Mapping[int, Line],
     spoken: Collection[int],
-    shape: Shape,
+    format: MixFormat,
     total: int,
     mixed: MixReport,
     heard: Mapping[str, str],
 ) -> dict[str, Any]:
-    """JSON-ready. Seconds, dB and LUFS; `segments` has a row per cue (tts.timing.summary) with voice, language, face
-    and whether it was synthesised in the run that made the report; `voices`: files of each voice alone, by
-    face; `bed_curve`: the ducking in dB, `curve_rate` times a second."""
+    """JSON-ready. Seconds, dB and LUFS; `segments` has a row per cue (tts.timing.placement.summary) with voice,
+    language, face and whether it was synthesised in the run that made the report; `voices`: files of each voice alone,
+    by face; `bed_curve`: the ducking in dB, `curve_rate` times a second."""
     rows = []
-    for place, row in zip(places, summary(places, shape.rate), strict=True):
+    for place, row in zip(places, summary(places, format.rate), strict=True):
         line = lines[place.segment.number]
         made = {"voice": line.voice.name, "language": line.language, "face": line.face}
         rows.append({**row, **made, "spoken_now": place.segment.number in spoken})
-    bed = shape.bed
+    bed = format.bed
     return {
         "version": REPORT_VERSION,
         "script": job.script,
         "engine": job.options.tts,
         "overflow": job.options.overflow,
-        "rate": shape.rate,
-        "channels": shape.channels,
-        "seconds": round(total / shape.rate, 4),
+        "rate": format.rate,
+        "channels": format.channels,
+        "seconds": round(total / format.rate, 4),
         "segments": rows,
         "voices": dict(heard),
         "bed": None if bed is None else {"path": bed.path, "mode": bed.mode},

@@ -1,4 +1,5 @@
-"""What is asked of the speak step, and where it is kept: the part that scripts and sound files have in common."""
+"""What is asked of the speak step, and where it is kept: what scripts and sound files have in common, and sound files
+that want a bed or a loudness."""
 
 from __future__ import annotations
 
@@ -8,34 +9,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from raydub.arrays import Bools
 from raydub.errors import StageError
 from raydub.files import discard
 from raydub.identity import identify
 from raydub.manifests.job import Job
-from raydub.manifests.speech import SPEECH_VERSION, SpeechTracks
+from raydub.manifests.speech import SPEECH_VERSION, SpeechTracks, VoiceTrack
+from raydub.media.activity import HOP, RATE, Loudness
+from raydub.media.audio import speech_blocks
 from raydub.media.watch import Input, Watch
 from raydub.store import Artefact, Store, key_of, verified
-from raydub.tts.duck import Duck, Ducking
-from raydub.tts.mix import TARGET_LUFS, MixReport, mix
-from raydub.tts.shape import Shape
-from raydub.tts.sources import SpeechSource
+from raydub.tts.mix.duck import Duck, Ducking
+from raydub.tts.mix.format import MixFormat
+from raydub.tts.mix.programme import TARGET_LUFS, MixReport, mix
+from raydub.tts.mix.sources import FileSpeech, SpeechSource
 
 
 class Request(ABC):
     """What both ways have in common. Subclasses say what decides the result, and make it."""
 
-    def __init__(self, job: Job, shape: Shape, store: Store, run_id: str, inputs: Sequence[Input]) -> None:
-        self.job, self.shape, self.store, self.run_id = job, shape, store, run_id
+    def __init__(self, job: Job, format: MixFormat, store: Store, run_id: str, inputs: Sequence[Input]) -> None:
+        self.job, self.format, self.store, self.run_id = job, format, store, run_id
         self.inputs = {one.what: one.identity for one in inputs}
         self.watch = Watch(inputs)
         self.voiced: dict[str, str] = {}
-        bed, of_bed = shape.bed, "video" if shape.own else "bed_audio"
+        bed, of_bed = format.bed, "video" if format.own else "bed_audio"
         self.asked: dict[str, Any] = {
             "version": SPEECH_VERSION,
-            "shape": [shape.rate, shape.channels, shape.end],
+            "shape": [format.rate, format.channels, format.end],
             "length": job.options.length,
             "loudness": job.options.loudness,
-            "warnings": shape.warnings,
+            "warnings": format.warnings,
             "bed": None if bed is None else [self.inputs[of_bed], str(bed.origin), bed.mode],
         }
 
@@ -76,9 +82,9 @@ class Request(ABC):
                 heard,
                 sound,
                 total=total,
-                rate=self.shape.rate,
-                channels=self.shape.channels,
-                bed=self.shape.bed,
+                rate=self.format.rate,
+                channels=self.format.channels,
+                bed=self.format.bed,
                 target=TARGET_LUFS if target is None else target,
             )
             self.check()
@@ -98,7 +104,7 @@ class Request(ABC):
         return {
             "sound": sound.path,
             "sound_identity": sound.sha256,
-            "rate": self.shape.rate,
+            "rate": self.format.rate,
             "samples": total,
             "run": self.run_id,
         }
@@ -123,3 +129,40 @@ class Request(ABC):
 def merged(spans: Sequence[tuple[int, int]], rate: int, hold: float = 0.5) -> tuple[tuple[int, int], ...]:
     """Spans in order, joined where less than `hold` seconds lie between: there the bed stays down, too."""
     return Duck(spans, rate, Ducking(hold=hold)).merged
+
+
+class FileRequest(Request):
+    """See the module docstring."""
+
+    def deciding(self) -> Mapping[str, Any]:
+        return {"audio": self.inputs["audio"]}
+
+    def tracks(self) -> SpeechTracks:
+        made = super().tracks()
+        # Made for another job, perhaps, which had the same sound elsewhere; what lies there now nobody knows.
+        voices = tuple(voice.model_copy(update={"path": self.job.audio}) for voice in made.voices)
+        return made.model_copy(update={"voices": voices})
+
+    def make(self) -> SpeechTracks:
+        assert self.job.audio is not None
+        samples, loudness = 0, Loudness()
+        for block in speech_blocks(self.job.audio, RATE):
+            samples += len(block)
+            loudness.push(block)
+        rate, active = self.format.rate, loudness.activity()
+        spans = _runs(active, HOP * rate, RATE)
+        total = self.format.total(self.job.options.length, False, samples * rate // RATE)
+        assert total is not None
+        inside = [(start, min(stop, total)) for start, stop in spans if start < total]
+        # The lips read the file itself: its level is its own, as it is without a bed.
+        report, sound, _ = self.mixed({"speech": FileSpeech(self.job.audio, rate, inside)}, total)
+        own = merged(inside, rate) if self.format.own else None
+        voice = VoiceTrack(speaker="", path=self.job.audio, identity=self.inputs["audio"], spans=own)
+        warnings = (*self.format.warnings, *report.warnings)
+        return SpeechTracks(voices=(voice,), warnings=warnings, **self.sounding(total, sound))
+
+
+def _runs(active: Bools, step: int, per: int) -> list[tuple[int, int]]:
+    """Runs of True as spans of samples: entry i begins at sample i * step // per."""
+    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0)) * step // per
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -1,7 +1,7 @@
 """From a script, or a sound file that wants a bed, to the tracks of a job: what each mouth says, and what is heard.
 
 Everything is kept as `speech/<key>/..`; the key covers all that decides it, so the same request finds it again. Single
-cues are kept beside it (tts.utterances): of a script in which one line has changed, one line is spoken.
+cues are kept beside it (tts.engines.utterances): of a script in which one line has changed, one line is spoken.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from raydub.media.probe import probe_video
 from raydub.media.watch import Input, identify_source
 from raydub.store import Store
 from raydub.tts.engines.host import HostedEngine
-from raydub.tts.heard import HeardRequest
+from raydub.tts.mix.format import MixFormat, format_of
+from raydub.tts.request import FileRequest
+from raydub.tts.script_request import ScriptRequest
 from raydub.tts.scripts.read import read_script
-from raydub.tts.shape import Shape, shape_of
-from raydub.tts.spoken import SpokenRequest
 
 
 class SpeechMaker:
@@ -38,18 +38,18 @@ class SpeechMaker:
         """
         store = Store(work_dir)
         inputs = _inputs(job, store)
-        shape = _shape(job, store)
+        format = _format(job, store)
         if job.script is None:
-            return HeardRequest(job, shape, store, self._run, inputs).tracks()
-        return self._spoken(job, shape, store, inputs).tracks()
+            return FileRequest(job, format, store, self._run, inputs).tracks()
+        return self._spoken(job, format, store, inputs).tracks()
 
-    def speak(self, job: Job, shape: Shape, work_dir: str) -> SpeechTracks:
-        """The tracks of a script for a sound of this shape; the job's video is not looked at. Raises what make()
+    def speak(self, job: Job, format: MixFormat, work_dir: str) -> SpeechTracks:
+        """The tracks of a script for a sound of this format; the job's video is not looked at. Raises what make()
         raises."""
         if job.script is None:
             raise ValueError("a job without a script")
         store = Store(work_dir)
-        return self._spoken(job, shape, store, _inputs(job, store, without=("video",))).tracks()
+        return self._spoken(job, format, store, _inputs(job, store, without=("video",))).tracks()
 
     def rehearse(self, job: Job, work_dir: str, first: int, stop: int) -> None:
         """Speak the segments first .. stop - 1 of a job's script into the cache, at their own pace and as fast as their
@@ -58,7 +58,7 @@ class SpeechMaker:
             return
         store = Store(work_dir)
         ahead = job.model_copy(update={"options": job.options.model_copy(update={"overflow": "trim"})})
-        request = self._spoken(ahead, _shape(job, store), store, _inputs(job, store))
+        request = self._spoken(ahead, _format(job, store), store, _inputs(job, store))
         request.placed(request.script.segments[first:stop])
 
     def close(self) -> None:
@@ -67,11 +67,11 @@ class SpeechMaker:
             engine.close()
         self._engines.clear()
 
-    def _spoken(self, job: Job, shape: Shape, store: Store, inputs: Sequence[Input]) -> SpokenRequest:
+    def _spoken(self, job: Job, format: MixFormat, store: Store, inputs: Sequence[Input]) -> ScriptRequest:
         if job.script is None:
             raise ValueError("a job without a script")
         engine = self._engine(job.options.tts)
-        return SpokenRequest(job, shape, store, self._run, inputs, read_script(job.script), engine)
+        return ScriptRequest(job, format, store, self._run, inputs, read_script(job.script), engine)
 
     def _engine(self, name: str) -> HostedEngine:
         if name not in self._engines:
@@ -96,5 +96,5 @@ def _inputs(job: Job, store: Store, without: Sequence[str] = ()) -> list[Input]:
     return found
 
 
-def _shape(job: Job, store: Store) -> Shape:
-    return shape_of(job, probe_video(job.video, images_rate=job.options.fps, store=store))
+def _format(job: Job, store: Store) -> MixFormat:
+    return format_of(job, probe_video(job.video, images_rate=job.options.fps, store=store))

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-F32 = npt.NDArray[np.float32]
+from raydub.arrays import F32
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,9 @@ class Script:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that begins `seconds` after the first sample: a word (as written), a phoneme (IPA) or a sentence."""
+    """Something that begins `seconds` after the first sample: a word (as written) or a phoneme (IPA)."""
 
-    kind: Literal["sentence", "word", "phoneme"]
+    kind: Literal["word", "phoneme"]
     seconds: float
     text: str
 

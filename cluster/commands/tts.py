@@ -105,7 +105,7 @@ def _check_beside(report: Path) -> None:
 
 def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
     from raydub.tts.engines.find import check_engine
-    from raydub.tts.shape import Shape
+    from raydub.tts.mix.format import MixFormat
     from raydub.tts.track import SpeechMaker
 
     check_engine(job.options.tts)
@@ -115,7 +115,7 @@ def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
             return maker.make(job, work_dir)
         if job.options.bed != "none":
             raise UsageError(Code.FIELD_CONFLICT, "bed needs the --video whose sound it keeps", hint="leave it out")
-        return maker.speak(job, Shape(48000, 1, None, None, False, ()), work_dir)
+        return maker.speak(job, MixFormat(48000, 1, None, None, False, ()), work_dir)
     finally:
         maker.close()
 

@@ -24,7 +24,7 @@ def voices(
 ) -> int:
     """List speech engines and their voices. Exit code 3 when the engine that was named cannot be used."""
     from raydub.tts.engines.find import engine_names
-    from raydub.tts.voices import speaks
+    from raydub.tts.engines.voices import speaks
 
     options.use_command(tts_command)
     rows: list[dict[str, Any]] = []

@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F64, U8
 from raydub.tts.engines.host import HostedEngine
-from raydub.tts.voices import find_voice
+from raydub.tts.engines.voices import find_voice
 
 HERE = Path(__file__).resolve().parent
 RATE = 25
@@ -40,7 +41,7 @@ SENTENCES = {
 }
 
 
-def portrait() -> npt.NDArray[np.uint8]:
+def portrait() -> U8:
     """(320, 320, 3) RGB: a crop of NASA's portrait of Eileen Collins, as scikit-image ships it."""
     from skimage import data
 
@@ -48,7 +49,7 @@ def portrait() -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(data.astronaut()[top : top + side, left : left + side])
 
 
-def camera(moment: float) -> npt.NDArray[np.float64]:
+def camera(moment: float) -> F64:
     """The (2, 3) affine map from the portrait to the frame at `moment` in 0..1: a slow push in with a little drift.
 
     Only sines and a smooth ramp, so the movement has no kink; the portrait always covers the whole frame."""
@@ -62,7 +63,7 @@ def camera(moment: float) -> npt.NDArray[np.float64]:
     return np.hstack([turn, shift[:, None]])
 
 
-def write_clip(path: Path, still: npt.NDArray[np.uint8]) -> None:
+def write_clip(path: Path, still: U8) -> None:
     """SECONDS of SIDE x SIDE H.264 at RATE, BT.601 limited range, no sound."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE)

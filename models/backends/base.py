@@ -7,9 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
-import numpy as np
-import numpy.typing as npt
-
+from raydub.arrays import F32, U8
 from raydub.errors import Code, DependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
 
 BackendName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 
 class Backend(Protocol):

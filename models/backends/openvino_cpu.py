@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from raydub.arrays import F32, U8
 from raydub.models.wav2lip import FACE, Block, Wav2Lip
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
@@ -37,7 +37,7 @@ class OpenVinoBackend:
         self._batch = 0
         self._request: Any = None
 
-    def run(self, crops: npt.NDArray[np.uint8], mel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, crops: U8, mel: F32) -> F32:
         """See Backend.run. The result is the caller's own."""
         if len(crops) != self._batch:
             self._compile(len(crops))

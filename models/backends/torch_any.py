@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from raydub.arrays import F32, U8
 from raydub.models.wav2lip import FACE, Wav2Lip
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,7 +28,7 @@ class TorchBackend:
         self._network = folded.to(self._device, self._type, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def run(self, crops: npt.NDArray[np.uint8], mel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, crops: U8, mel: F32) -> F32:
         """crops (B, 96, 96, 3) uint8 BGR, mel (B, 80, 16) -> (B, 96, 96, 3) float32 in [0, 1]. Repeatable: cuDNN keeps
         to deterministic kernels without TF32."""
         faces = torch.from_numpy(crops).to(self._device)

@@ -16,11 +16,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
+from raydub.arrays import F32, F64, I64
 from raydub.errors import Code, DependencyError
 from raydub.models.mouth.embedded import EMBEDDED, LICENCE
 from raydub.models.mouth.network import Ensemble, NetworkConfig, build
 
-F32 = npt.NDArray[np.float32]
 __all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics"]
 
 COLUMNS_PER_SECOND = 80
@@ -103,13 +103,13 @@ class MouthShapes:
         part = np.array([float(column % 1) for column in columns], np.float32)
         return self._read(mel, first, part)
 
-    def at(self, mel: F32, times: npt.NDArray[np.float64]) -> F32:
+    def at(self, mel: F32, times: F64) -> F32:
         """As `predict`, for any times in seconds: (M,) float64 → (M, 2) float32."""
         columns = np.asarray(times, np.float64) * COLUMNS_PER_SECOND
         first = np.floor(columns)
         return self._read(mel, first.astype(np.int64), (columns - first).astype(np.float32))
 
-    def _read(self, mel: F32, first: npt.NDArray[np.int64], part: F32) -> F32:
+    def _read(self, mel: F32, first: I64, part: F32) -> F32:
         if mel.ndim != 2 or mel.shape[0] != 80:
             raise ValueError(f"mel must be (80, T), is {mel.shape}")
         shapes = np.empty((len(first), 2), np.float32)

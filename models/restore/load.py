@@ -48,16 +48,6 @@ def check_restorer(state: Mapping[str, Tensor], name: str = "") -> RestoreSpec:
     return _checked(state, name)[1]
 
 
-def macs_per_face(state: Mapping[str, Tensor], name: str = "") -> int:
-    """Multiplications with addition that one face costs; for predictions of speed. Raises as check_restorer."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    network, spec = _checked(state, name)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval().requires_grad_(False)(torch.empty(1, 3, spec.size, spec.size, device="meta"))
-    return int(counter.get_total_flops()) // 2
-
-
 def _checked(state: Mapping[str, Tensor], name: str) -> tuple[gfpgan.GFPGAN | codeformer.CodeFormer, RestoreSpec]:
     """The network without memory (on the meta device), fit for this state dict."""
     name = name or "the checkpoint"

@@ -2,7 +2,7 @@
 
 Lips, jaw and chin are moved at full resolution, so skin, beard and lips stay as sharp as the source and the identity
 cannot change; what shows between the lips is taken from the person's own most open mouth in the clip, or drawn where
-none was seen. Nothing above the base of the nose changes. Design: RESEARCH part D, route 1.
+none was seen. Nothing above the base of the nose changes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32
 from raydub.errors import Code, StageError
 from raydub.media.frames import Frame
 from raydub.media.yuv import to_bgr
@@ -21,7 +22,7 @@ from raydub.stages.lipsync.warp_edges import refine
 from raydub.stages.lipsync.warp_field import field_of, region_of, warp
 from raydub.stages.lipsync.warp_inside import Inside, best_inside, draw_inside, light_of, show_inside
 from raydub.stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
-from raydub.stages.types import F32, FaceItems
+from raydub.stages.types import FaceItems
 
 if TYPE_CHECKING:
     from raydub.models.mouth.infer import MouthShapes

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32, U8
 from raydub.stages.lipsync.warp_shape import Axes, LipCurves
-from raydub.stages.types import F32, U8
 
 Floats = npt.NDArray[np.floating]
 

@@ -14,15 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32, I32, U8, Box
 from raydub.stages.lipsync.warp_shape import HALF_WIDTH, Axes, LipCurves, LipMove
-from raydub.stages.types import F32, U8
 
 BELOW_JAW = 0.45  # face units below the jaw line where the movement has died out
 SIDE_FADE = 0.22  # face units over which the region fades at its sides
 WIDEN_FADE = 0.40  # face units beside the corner over which a change of width dies out
-
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -191,7 +188,7 @@ def _columns(tables: tuple[F32, ...], column: F32) -> tuple[F32, ...]:
     return tuple(_at(table.astype(np.float32), low, t) for table in tables)
 
 
-def _at(table: F32, low: npt.NDArray[np.int32], t: F32) -> F32:
+def _at(table: F32, low: I32, t: F32) -> F32:
     return np.asarray(table[low] + t * np.diff(table, append=table[-1])[low], np.float32)
 
 

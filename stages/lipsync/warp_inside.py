@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.stages.engine import Arrays
 from raydub.stages.lipsync.warp_edges import Floats, refine, straighten
 from raydub.stages.lipsync.warp_field import Opening
 from raydub.stages.lipsync.warp_shape import axes_of, curves_of, openness_of
-from raydub.stages.types import F32, U8
 
 ROWS, COLS = 96, 160  # of a straightened inside
 SCALE = 240.0  # rows a face unit: ROWS covers an opening of 0.4

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raydub.stages.types import F32
+from raydub.arrays import F32
 
 COLUMNS = 257  # samples of each curve across the region
 HALF_WIDTH = 0.95  # the region reaches this many face units to either side of the mouth's middle

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from raydub.arrays import F32, U8
 from raydub.errors import Code, UsageError
 from raydub.media.frames import Frame
 from raydub.media.yuv import to_bgr
 from raydub.stages.crop import CROP, even_box, pixel_box
 from raydub.stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
 from raydub.stages.mask import mouth_alpha
-from raydub.stages.types import F32, U8, FaceItems
+from raydub.stages.types import FaceItems
 
 if TYPE_CHECKING:
     from raydub.models.store.locate import Located

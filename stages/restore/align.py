@@ -12,10 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from raydub.stages.types import F32
-
-F64 = npt.NDArray[np.float64]
-Box = tuple[int, int, int, int]
+from raydub.arrays import F32, F64, Box
 
 TEMPLATE_SIDE = 512
 TEMPLATE: F64 = np.array(

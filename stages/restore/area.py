@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from raydub.arrays import F32, Box
 from raydub.stages.mask import face_outline, feather, mouth_alpha, soft_shape
-from raydub.stages.restore.align import Box, even_box
+from raydub.stages.restore.align import even_box
 from raydub.stages.restore.options import Area
-from raydub.stages.types import F32
 
 _LOWER = [*range(1, 16), *range(30, 36), *range(48, 60)]
 _FEATHER = 0.07

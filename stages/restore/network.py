@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raydub.arrays import U8
 from raydub.stages.engine import WeightsRecord
 from raydub.stages.restore.options import RestoreOptions
-from raydub.stages.types import U8
 
 if TYPE_CHECKING:
     from torch import nn

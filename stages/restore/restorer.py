@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
 from raydub.media.yuv import add_bgr, to_bgr
 from raydub.stages.batching import FixedBatches
 from raydub.stages.engine import WeightsRecord
-from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.restore.align import Aligned, align
 from raydub.stages.restore.area import area_alpha, area_box
 from raydub.stages.restore.network import find_weights, load_network
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.steady import REACH, Look, linked, steadied
 from raydub.stages.restore.warp import Warper, make_warper
-from raydub.stages.types import F32, U8
 
 # Measured with bench/restore.py: on a CPU several faces at once are no faster than one after the other, and each takes
 # half a gigabyte more. On CUDA not measured yet.
@@ -59,7 +59,8 @@ _Row = tuple[int, list[_Face]]
 
 
 class Restorer:
-    """Finisher (see stages.finish) for GFPGAN and CodeFormer. Pickles as its options; the network stays behind."""
+    """PostProcessor (see stages.post_processor) for GFPGAN and CodeFormer. Pickles as its options; the network stays
+    behind."""
 
     name = "restore"
 
@@ -159,11 +160,18 @@ class Restorer:
         if box is None or alpha is None or not alpha.any():
             return False
         around = _around(face, window, at) if self.halo else []
-        change = steadied(_look(face), around, self.options.steady, self._device or "cpu") * _fading(self._side)
+        change = self._steadied(_look(face), around) * _fading(self._side)
         size = (box[2] - box[0], box[3] - box[1])
         moved = self._warper.back(change, face.aligned.from_corner(box), size)
         add_bgr(frame, box, moved, alpha * np.float32(face.weight))
         return True
+
+    def _steadied(self, now: Look, around: list[tuple[int, Look]]) -> F32:
+        if self._device in (None, "cpu") or not around:
+            return steadied(now, around, self.options.steady)
+        from raydub.stages.restore.steady_torch import steadied_on
+
+        return steadied_on(self._device, now, around, self.options.steady)
 
 
 def _look(face: _Face) -> Look:

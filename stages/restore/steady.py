@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.stages.restore.align import five_points
-from raydub.stages.types import F32, U8
 
 REACH = 2
 """Frames before and after that take part."""
@@ -54,20 +54,16 @@ def linked(before: F32, after: F32) -> bool:
     return moved <= _JUMP * max(size, 1.0)
 
 
-def steadied(now: Look, around: Sequence[tuple[int, Look]], steady: float, device: str = "cpu") -> F32:
+def steadied(now: Look, around: Sequence[tuple[int, Look]], steady: float) -> F32:
     """(S, S, 3) float32: what is to be added to the square of `now`, in 0..255. Without neighbours, or with steady 0,
     exactly what the network changed.
 
-    around: (distance in frames, 1 to REACH; look), linked to `now`, in any fixed order. steady: 0 to 1. device: where
-    to compute, OpenCV on "cpu", torch on "cuda[:n]".
+    around: (distance in frames, 1 to REACH; look), linked to `now`, in any fixed order. steady: 0 to 1. With OpenCV, on
+    the CPU; stages.restore.steady_torch does the same on a GPU.
     """
     total = _less(now.made, now.square)
     if not around or steady <= 0:
         return total
-    if device != "cpu":
-        from raydub.stages.restore.steady_torch import steadied_on
-
-        return steadied_on(device, now, around, steady)
     height, width = total.shape[:2]
     weights = np.ones((height, width), np.float32)
     small = _coarse(now.square)

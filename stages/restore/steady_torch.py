@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from raydub.arrays import F32, U8
 from raydub.stages.restore.steady import BROAD, COARSE, FALL, MOVED, OTHER, Look
-from raydub.stages.types import F32, U8
 
 if TYPE_CHECKING:
     from torch import Tensor

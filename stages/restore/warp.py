@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from raydub.stages.restore.align import F64
-from raydub.stages.types import F32, U8
+from raydub.arrays import F32, F64, U8
 
 if TYPE_CHECKING:
     import torch

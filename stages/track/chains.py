@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raydub.arrays import F32, Bools
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.detect import STRONG, SURE
 from raydub.stages.track.raw import RawTracks
-from raydub.stages.types import F32, Bools
 
 GAP = 10
 """A face seen again in its place after at most so many frames without it, inside one shot, is the same face."""
@@ -129,15 +129,15 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
     vectors[at] = raw.embedding[rows]
     shown = smoothed(points) if smooth else points
     boxes = face_boxes(shown)
-    squares = np.array([lm.square_of(one) for one in points], np.float64)
+    area, centre = lm.area_and_centre(points)
     return Chain(
         start=start,
         valid=np.asarray(known & (support >= 2), np.bool_),
         landmarks=shown,
         box=_symmetric(boxes, _BOX) if smooth else boxes,
         lips=lips_open(points),
-        area=(squares[:, 2] - squares[:, 0]) ** 2,
-        centre=(squares[:, 0] + squares[:, 2]) / 2,
+        area=area,
+        centre=centre,
         embedding=vectors,
         has_embedding=np.asarray((vectors != 0).any(axis=1), np.bool_),
     )

@@ -7,18 +7,20 @@ t, the frame is faceless: the mouth of somebody else is not moved instead.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import NamedTuple
 
+import numpy as np
+
+from raydub.arrays import F32, F64, I32, I64, Bools
+from raydub.stages.track import landmarks as lm
 from raydub.stages.track.chains import Chain
 from raydub.stages.track.config import FaceChoice
 from raydub.stages.track.embed import SAME_PERSON
-from raydub.stages.types import F32, I32, Bools, Span
+from raydub.stages.track.raw import RawTracks
+from raydub.stages.types import Span
 
 VOTE = 12
 DWELL = 4
-
-_Rows = npt.NDArray[np.float64]
 
 
 def choose(chains: list[Chain], cut: Bools, span: Span, choice: FaceChoice, reference: F32 | None) -> I32:
@@ -35,30 +37,55 @@ def choose(chains: list[Chain], cut: Bools, span: Span, choice: FaceChoice, refe
     mean_centre = centre / np.maximum(count, 1.0)
     regular = 2 * count >= np.maximum(frames, 1.0)
     now = seen > 0
-    if choice.kind == "reference":
-        if reference is None:
-            raise ValueError("the choice `reference` needs the picture's embedding")
-        distance = _distances(chains, span, shots, reference)
-        same = distance < SAME_PERSON
-        regular, now = regular & same, now & same
-        value = distance
-    elif choice.kind == "largest":
-        value = -_window(dense(chains, span, [chain.area * chain.valid for chain in chains]), shots) / np.maximum(
-            count, 1.0
-        )
-    elif choice.kind == "right":
-        value = -mean_centre
-    else:
-        value = mean_centre
-    candidates = np.where(regular.any(axis=0), regular, now)
-    rank = choice.index if choice.kind == "index" else 0
-    first = _ranked(value, mean_centre, candidates, rank)
+    area = _window(dense(chains, span, [chain.area * chain.valid for chain in chains]), shots) / np.maximum(count, 1.0)
+    away = None if reference is None else _distances(chains, span, shots, reference)
+    wanted = _wanted(choice, mean_centre, area, away)
+    regular, now = regular & wanted.eligible, now & wanted.eligible
+    first = _ranked(wanted, mean_centre, np.where(regular.any(axis=0), regular, now))
     winner = _majority(first, shots)
     here = (winner >= 0) & (seen[np.maximum(winner, 0), np.arange(n)] > 0)
     return np.where(here, winner, -1).astype(np.int32)
 
 
-def dense(chains: list[Chain], span: Span, values: list[_Rows]) -> _Rows:
+def choose_one(raw: RawTracks, choice: FaceChoice, reference: F32 | None) -> int | None:
+    """The row of the chosen face in the raw track of a single frame, by the same rules; None without one. With the
+    choice `all` it is the largest."""
+    if not len(raw.frame):
+        return None
+    area, centre = lm.area_and_centre(raw.landmarks)
+    away = None
+    if reference is not None:
+        known = (raw.embedding != 0).any(axis=1)
+        away = np.where(known, np.linalg.norm(raw.embedding - reference, axis=1).astype(np.float64), np.inf)[:, None]
+    wanted = _wanted(choice, centre[:, None], area[:, None], away)
+    row = int(_ranked(wanted, centre[:, None], wanted.eligible)[0])
+    return row if row >= 0 else None
+
+
+class _Wanted(NamedTuple):
+    """What a choice goes by. value: (K, n), the smallest is taken first; eligible: (K, n), may the face be taken at
+    all? rank: which of them in that order."""
+
+    value: F64
+    eligible: Bools
+    rank: int
+
+
+def _wanted(choice: FaceChoice, centre: F64, area: F64, away: F64 | None) -> _Wanted:
+    """All of shape (K, n), for K faces at n moments. away: distance to the reference, inf where it is not known."""
+    anybody = np.ones(centre.shape, np.bool_)
+    if choice.kind == "reference":
+        if away is None:
+            raise ValueError("the choice `reference` needs the picture's embedding")
+        return _Wanted(away, np.asarray(away < SAME_PERSON, np.bool_), 0)
+    if choice.kind in ("largest", "all"):
+        return _Wanted(-area, anybody, 0)
+    if choice.kind == "right":
+        return _Wanted(-centre, anybody, 0)
+    return _Wanted(centre, anybody, choice.index if choice.kind == "index" else 0)
+
+
+def dense(chains: list[Chain], span: Span, values: list[F64]) -> F64:
     """(K, n) array with every chain's values at its frames, 0 elsewhere."""
     rows = np.zeros((len(chains), len(span)))
     for row, chain, value in zip(rows, chains, values, strict=True):
@@ -66,7 +93,7 @@ def dense(chains: list[Chain], span: Span, values: list[_Rows]) -> _Rows:
     return rows
 
 
-def _window(rows: _Rows, shots: npt.NDArray[np.int64]) -> _Rows:
+def _window(rows: F64, shots: I64) -> F64:
     """Sums over ±VOTE frames of the same shot, added in a fixed order: the same bits wherever the array begins."""
     n = rows.shape[1]
     total = np.zeros_like(rows)
@@ -78,7 +105,7 @@ def _window(rows: _Rows, shots: npt.NDArray[np.int64]) -> _Rows:
     return total
 
 
-def _distances(chains: list[Chain], span: Span, shots: npt.NDArray[np.int64], reference: F32) -> _Rows:
+def _distances(chains: list[Chain], span: Span, shots: I64, reference: F32) -> F64:
     """Mean distance to the reference over the embeddings in the window; infinite where there is none."""
     away = [
         np.linalg.norm(chain.embedding - reference, axis=1).astype(np.float64) * chain.has_embedding for chain in chains
@@ -88,14 +115,14 @@ def _distances(chains: list[Chain], span: Span, shots: npt.NDArray[np.int64], re
     return np.where(count > 0, total / np.maximum(count, 1.0), np.inf)
 
 
-def _ranked(value: _Rows, tie: _Rows, candidates: Bools, rank: int) -> I32:
-    """The candidate with the rank-th smallest value at every frame (ties: from the left), −1 where there are fewer."""
-    order = np.lexsort((np.where(candidates, tie, np.inf), np.where(candidates, value, np.inf)), axis=0)
-    enough = candidates.sum(axis=0) > rank
-    return np.where(enough, order[min(rank, len(order) - 1)], -1).astype(np.int32)
+def _ranked(wanted: _Wanted, centre: F64, candidates: Bools) -> I32:
+    """Which candidate is wanted at every frame (ties: from the left), −1 where there are too few."""
+    order = np.lexsort((np.where(candidates, centre, np.inf), np.where(candidates, wanted.value, np.inf)), axis=0)
+    enough = candidates.sum(axis=0) > wanted.rank
+    return np.where(enough, order[min(wanted.rank, len(order) - 1)], -1).astype(np.int32)
 
 
-def _majority(first: I32, shots: npt.NDArray[np.int64]) -> I32:
+def _majority(first: I32, shots: I64) -> I32:
     """The most frequent winner within ±DWELL frames of the shot; the frame's own winner where it ties."""
     n = len(first)
     names = np.unique(first)

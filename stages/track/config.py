@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from raydub.errors import Code, UsageError
-from raydub.models.faces import DetectorSpec, predictor_sha256, resolve_detector
+from raydub.models.face_detectors import DetectorSpec, predictor_sha256, resolve_detector
 from raydub.store import key_of
 
 TRACK_VERSION = 1
@@ -68,8 +68,8 @@ class TrackConfig(BaseModel):
 
     @classmethod
     def plan(cls, wanted: FaceChoice | Sequence[FaceChoice], detector: str = "auto", every: int = 5) -> TrackConfig:
-        """The config for one job and all faces that it wants; settles the detector (see models.faces.resolve_detector
-        for the errors)."""
+        """The config for one job and all faces that it wants; settles the detector (see
+        models.face_detectors.resolve_detector for the errors)."""
         faces = [wanted] if isinstance(wanted, FaceChoice) else wanted
         return cls(
             detector=resolve_detector(detector),

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raydub.arrays import F32, I32
 from raydub.stages.track.chains import GAP, SUPPORT, Chain, chains_of
 from raydub.stages.track.choose import DWELL, VOTE, choose, dense
 from raydub.stages.track.config import FaceChoice
 from raydub.stages.track.raw import RawTracks
-from raydub.stages.types import F32, I32, FaceTrack, Span
+from raydub.stages.types import FaceTrack, Span
 
 LARGEST = FaceChoice()
 

@@ -20,11 +20,11 @@ import cv2
 import dlib
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
 from raydub.media.yuv import to_bgr
-from raydub.models.faces import MMOD_FILE, dlib_file, require_yunet
+from raydub.models.face_detectors import MMOD_FILE, dlib_file, require_yunet
 from raydub.stages.track.config import TrackConfig
-from raydub.stages.types import F32, U8
 
 MAX_FACES = 8
 """Faces kept per detection, the largest first: bounds the time spent on crowds."""

@@ -14,13 +14,13 @@ import cv2
 import dlib
 import numpy as np
 
+from raydub.arrays import F32, U8
 from raydub.errors import Code, InputError
 from raydub.media.frames import Frame
 from raydub.media.images import read_upright
 from raydub.media.yuv import to_bgr
-from raydub.models.faces import EMBEDDING_FILE, dlib_file
+from raydub.models.face_detectors import EMBEDDING_FILE, dlib_file
 from raydub.stages.track import landmarks as lm
-from raydub.stages.types import F32, U8
 
 SAME_PERSON = 0.6
 _MAX_PIXELS = 4_000_000

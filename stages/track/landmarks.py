@@ -9,8 +9,8 @@ import cv2
 import dlib
 import numpy as np
 
-from raydub.models.faces import PREDICTOR_FILE, dlib_file
-from raydub.stages.types import F32, U8
+from raydub.arrays import F32, F64, U8
+from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file
 
 STABLE = slice(17, 48)
 """Brows, nose and eyes: the points that speech does not move."""
@@ -69,6 +69,12 @@ def square_of(landmarks: F32) -> F32:
     spread = float(np.sqrt(((landmarks - centre) ** 2).sum(axis=1).mean()))
     cx, cy, half = float(centre[0]), float(centre[1]) - 0.126 * spread, 2.787 * spread / 2
     return np.array([cx - half, cy - half, cx + half, cy + half], np.float32)
+
+
+def area_and_centre(points: F32) -> tuple[F64, F64]:
+    """(n,) pixels² and (n,) pixels from the left, of the squares of landmarks (n, 68, 2): by what faces are chosen."""
+    squares = np.array([square_of(one) for one in points], np.float64).reshape(len(points), 4)
+    return (squares[:, 2] - squares[:, 0]) ** 2, (squares[:, 0] + squares[:, 2]) / 2
 
 
 def patch(luma: U8, landmarks: F32) -> F32:

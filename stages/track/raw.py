@@ -17,18 +17,17 @@ import cv2
 import dlib
 import numpy as np
 
+from raydub.arrays import F32, I32, U8, Bools
 from raydub.beat import beat
 from raydub.media.frames import Frame
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.config import TrackConfig
 from raydub.stages.track.detect import REFIT, STRONG, WEAK, Detector, Found
 from raydub.stages.track.embed import embedding
-from raydub.stages.types import F32, I32, U8, Bools, Span
+from raydub.stages.types import Span
 
 CUT, SURE_CUT = 0.075, 0.25
-"""A frame starts a new shot when its shot score is above CUT and twice that of the frame before (fast motion scores
-high again and again), or above SURE_CUT. Measured: cuts 0.09 – 0.36, shaken heads up to 0.065, spinning graphics
-0.04."""
+"""See Shots. Measured: cuts 0.09 – 0.36, shaken heads up to 0.065, spinning graphics 0.04."""
 
 
 class FrameSource(Protocol):
@@ -47,7 +46,7 @@ class RawTracks:
     level: (R,) int8, detect.REFIT .. detect.SURE; score: (R,) float32, the detector's (0 for refits).
     box: (R, 4) float32, the square in which the landmarks were fitted; landmarks: (R, 68, 2) float32.
     embedding: (R, 128) float32, zero rows where none was taken; (R, 0) when the config asks for none.
-    shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot (see CUT).
+    shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot (see Shots).
     detected: frames on which the detector ran to make this object (0 when all of it came from the cache).
     """
 
@@ -111,20 +110,38 @@ def shot_score(before: F32, now: F32) -> float:
     return float(np.abs(change - light).mean() + 0.25 * abs(light))
 
 
+class Shots:
+    """Finds shot cuts in frames that come in order. A frame starts a new shot when its shot score is above CUT and
+    twice that of the frame before (fast motion scores high again and again), or above SURE_CUT."""
+
+    LOOK_BACK = 2
+    """Frames to show first for the answers to be those of a run from the source's beginning."""
+
+    def __init__(self) -> None:
+        self._before: F32 | None = None
+        self._last = 0.0
+
+    def next(self, luma: U8) -> tuple[float, bool]:
+        """(shot score, does a shot begin?) of the next frame; (0, no) for the first."""
+        now = thumbnail(luma)
+        score = 0.0 if self._before is None else shot_score(self._before, now)
+        cut = score > SURE_CUT or (score > CUT and score > 2 * self._last)
+        self._before, self._last = now, score
+        return score, cut
+
+
 def see(source: FrameSource, detector: Detector, config: TrackConfig, start: int, stop: int) -> Iterator[SeenFrame]:
-    """Frames start .. stop−1 in order, start on a multiple of `every`. Reads up to carry·every frames before start, so
-    that the outcome is the same wherever a run begins. One interval of frames in memory at a time."""
-    first = max(0, start - max(1, config.carry) * config.every)
+    """Frames start .. stop−1 in order, start on a multiple of `every`. Reads up to carry·every frames before start, and
+    Shots.LOOK_BACK at least, so that the outcome is the same wherever a run begins. One interval of frames in memory at
+    a time."""
+    intervals = max(config.carry, -(-Shots.LOOK_BACK // config.every))
+    first = max(0, start - intervals * config.every)
     faces: list[_Face] = []
-    before: F32 | None = None
-    last = 0.0
+    shots = Shots()
     for frame in _ahead(source.frames(first, stop), config.every):
         beat("track")
         luma = np.ascontiguousarray(frame.y)
-        now = thumbnail(luma)
-        shot = 0.0 if before is None else shot_score(before, now)
-        cut = shot > SURE_CUT or (shot > CUT and shot > 2 * last)
-        before, last = now, shot
+        shot, cut = shots.next(luma)
         interval = frame.index // config.every
         detect = frame.index % config.every == 0 or cut
         found: list[_Face] = []

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
+from raydub.arrays import U8
 from raydub.errors import Code, StageError
 from raydub.stages.batching import FixedBatches
-from raydub.stages.types import U8
 from raydub.stages.upscale.options import TILE
 from raydub.stages.upscale.tiles import Tile, Tiling, tiling
 

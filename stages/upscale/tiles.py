@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-Box = tuple[int, int, int, int]
+from raydub.arrays import Box
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The upscaler: a finisher that makes frames larger, or the faces in them sharper, with a published network."""
+"""The upscaler: a post-processor that makes frames larger, or the faces in them sharper, with a published network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raydub.arrays import U8
 from raydub.errors import Code, InputError
 from raydub.media.frames import Frame
 from raydub.media.yuv import blend_bgr, from_bgr, to_bgr
 from raydub.stages.engine import WeightsRecord
-from raydub.stages.finish import Shown, ShownFace
-from raydub.stages.types import U8
-from raydub.stages.upscale.faces import face_alpha, face_box, mixed, placed, region_of, resized, scaled
+from raydub.stages.post_processor import Shown, ShownFace
+from raydub.stages.upscale.face_area import face_alpha, face_box, mixed, placed, region_of, resized, scaled
 from raydub.stages.upscale.options import UpscaleOptions, conflict, enlarged
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ SIDES = (64, 8192)
 
 
 class Upscaler:
-    """Finisher (see stages.finish). Pickles as its options; the network stays behind.
+    """PostProcessor (see stages.post_processor). Pickles as its options; the network stays behind.
 
     area=frame: every frame goes through the network and is resized to outscale times its size. area=face: frames are
     resized without a network, and faces are drawn in by it, with a soft edge. Where the frames keep their size, only

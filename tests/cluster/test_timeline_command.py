@@ -8,22 +8,22 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from raydub.arrays import U8, Bools
 from raydub.cluster import plot
 from raydub.cluster.cli import app
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from raydub.manifests.results import JobResult, write_results
-from raydub.stages.plan import load_plan, save_plan
+from raydub.stages.job_plan import load_plan, save_plan
 from raydub.stages.types import Gate
 from tests.kept import blobs_below
 from tests.pipeline.test_timeline import cue, finished
 
-Image = npt.NDArray[np.uint8]
+Image = U8
 GATES = [Gate(0, 10, 30, 1.0), Gate(0, 30, 33, 0.5), Gate(0, 60, 62, 1.0)]
 
 
@@ -99,10 +99,10 @@ class Page:
         self.bands: list[Image] = [image[top : top + height] for top, height in zip(tops, heights, strict=False)]
         self._begin, self._end = begin, end
 
-    def coloured(self, band: int) -> npt.NDArray[np.bool_]:
+    def coloured(self, band: int) -> Bools:
         """(_WIDTH,) bool: the column has something else in it than shades of grey."""
         inside = self.bands[band][:, plot._LEFT : plot._LEFT + plot._WIDTH].astype(int)
-        found: npt.NDArray[np.bool_] = (np.ptp(inside, axis=2) > 40).any(axis=0)
+        found: Bools = (np.ptp(inside, axis=2) > 40).any(axis=0)
         return found
 
     def seconds(self, band: int) -> list[tuple[float, float]]:

@@ -23,7 +23,7 @@ from tests.media.films import film
 from tests.media.test_fields import fields_film
 from tests.media.test_hdr import deep_film
 
-CODECS = ["libx264", "libx265", "libsvtav1"]
+CODECS = ["libx264", "libx265"]
 GARBAGE = ["1", "77", "254"]
 X86 = platform.machine() in ("x86_64", "AMD64")
 # Widths of 68, 7, 13, 80 macroblocks: x264's AVX-512 look-ahead reads beyond rows that are no multiple of 8.
@@ -59,8 +59,16 @@ def test_writing_is_deterministic(codec: str) -> None:
     assert made.count(made[0]) == len(made)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_part_of_a_few_frames_is_deterministic(codec: str) -> None:
+    """x265 does not set the decoding times of films of one or two frames: some could not be written."""
+    asked = [{"codec": codec, "size": (96, 64), "frames": frames} for frames in (1, 2, 3)]
+    made = [digests(asked, garbage) for garbage in GARBAGE]
+    assert made.count(made[0]) == len(made)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_writing_is_deterministic_at_many_sizes(codec: str) -> None:
     asked = [{"codec": codec, "size": size, "frames": 20 if codec == "libx264" else 6} for size in MANY]
     tried = ("1", "33", "77", "128", "200", "254") if codec == "libx264" else ("1", "128", "254")
@@ -80,7 +88,7 @@ def test_the_number_of_cores_does_not_change_the_bytes(codec: str) -> None:
 
 
 @pytest.mark.skipif(not X86, reason="names of x86 instruction sets")
-@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("asm", ["0", "sse2", "ssse3"])
 def test_the_processor_does_not_change_the_bytes(tmp_path: Path, codec: str, asm: str) -> None:
     """Instruction sets that every x86-64 processor of today has, against what this one would choose."""

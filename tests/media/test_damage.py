@@ -20,7 +20,7 @@ from raydub.media.pictures import pauses
 from raydub.media.probe import probe_video
 from raydub.media.riff import check_riff
 from raydub.stages.prepare import _warnings
-from raydub.stages.timeline import Timeline
+from raydub.stages.source_timeline import Timeline
 from tests.media.films import film
 
 FILMS = {

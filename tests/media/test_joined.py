@@ -20,7 +20,7 @@ from raydub.media.joined_view import View
 from raydub.media.probe import probe_video
 from raydub.media.sound import sound_blocks
 from raydub.stages.prepare import _warnings
-from raydub.stages.timeline import Timeline
+from raydub.stages.source_timeline import Timeline
 from tests.ffmpeg import ffmpeg_program
 from tests.media.films import film, number_of
 

@@ -12,7 +12,7 @@ from raydub.media.images import natural_key
 from raydub.media.numbering import doubts
 from raydub.media.probe import probe_video
 from raydub.stages.prepare import _warnings
-from raydub.stages.timeline import Timeline
+from raydub.stages.source_timeline import Timeline
 from tests.media.films import film
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, fftconvolve, sosfilt
 
+from raydub.arrays import F32
 from raydub.errors import Code, InputError, StageError
 from raydub.media.encoder import AAC_BLOCK, Fit, fit, sound_form
 from raydub.media.flac import SoundWriter
@@ -25,8 +25,6 @@ from raydub.media.sound import resample
 from raydub.media.sound_file import FORMS, convert_sound
 from tests.ffmpeg import ffmpeg_program
 from tests.media.test_output import parts_at
-
-F32 = np.ndarray[Any, np.dtype[np.float32]]
 
 CASES = [
     ("mp4", Fraction(24), 61, 48000, 2),

@@ -370,7 +370,7 @@ def test_real_files(folder: Path, media_dir: Path) -> None:
     entry, place = import_file(detector)
     assert (entry.name, place.name) == ("face_detection_yunet_2023mar", detector.name)
     assert detector.stat().st_size == entry.size
-    from raydub.models.faces import best_detector, require_yunet
+    from raydub.models.face_detectors import best_detector, require_yunet
 
     assert require_yunet() == place
     assert best_detector() == "yunet"

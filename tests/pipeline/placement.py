@@ -1,5 +1,5 @@
-"""`python -m tests.pipeline.placement FOLDER`: a run with finishers on a Ray of its own that pretends to have two GPUs.
-Prints, as JSON, which share of a GPU each worker of each stage had."""
+"""`python -m tests.pipeline.placement FOLDER`: a run with post-processors on a Ray of its own that pretends to have two
+GPUs. Prints, as JSON, which share of a GPU each worker of each stage had."""
 
 from __future__ import annotations
 

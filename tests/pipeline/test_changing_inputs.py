@@ -22,7 +22,7 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Failed, Item
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.local import through_stages
-from raydub.stages.plan import chunks_of, load_plan
+from raydub.stages.job_plan import chunks_of, load_plan
 from raydub.stages.types import Part, SynthesisedChunk, TrackedChunk
 from raydub.store import Store
 from tests.pipeline.fakes import RealToolbox, ToolSteps

@@ -1,4 +1,4 @@
-"""Finishers in a run: keys and digests of a job, its stages in a worker, admission, estimates."""
+"""Post-processors in a run: keys and digests of a job, its stages in a worker, admission, estimates."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from raydub.manifests.results import WeightsUse
 from raydub.media.probe import probe_video
 from raydub.pipeline import context, engines, stage_prepare, stage_render
 from raydub.pipeline.context import WorkSettings
-from raydub.pipeline.engines import engine_key, finish_key, finishes, make_finishers, weights_digests
+from raydub.pipeline.engines import engine_key, finish_key, finishes, make_post_processors, weights_digests
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.locks import RunLock
 from raydub.pipeline.plan import estimate
-from raydub.stages import finishers
+from raydub.stages import post_processors
 from raydub.stages.types import Part
 from tests.pipeline.fakes import RealToolbox
 from tests.stages.fakes import PaintEngine, babble, write_video, write_wav
-from tests.stages.finish_fakes import Blur, Enlarge
+from tests.stages.post_processor_fakes import Blur, Enlarge
 
 
 def job_of(folder: Path, **options: Any) -> Job:
@@ -35,11 +35,11 @@ def job_of(folder: Path, **options: Any) -> Job:
     return Job(id="j", video=video, audio=audio, output=str(folder / "o.mp4"), options=Options(**options))
 
 
-def test_keys_of_engine_and_finishers_are_apart() -> None:
+def test_keys_of_engine_and_post_processors_are_apart() -> None:
     plain, restored = Options(), Options(restore="gfpgan")
     assert (finishes(plain), finishes(restored)) == (False, True)
     assert finish_key(plain) == finish_key(Options(restore_strength=0.5, crf=20)) == ""
-    assert make_finishers(plain) == ()
+    assert make_post_processors(plain) == ()
     assert engine_key(plain) == engine_key(restored)
     others = [
         Options(restore="gfpgan", restore_strength=0.5),
@@ -81,7 +81,7 @@ def test_a_worker_finishes_what_the_job_asks_for(tmp_path: Path, monkeypatch: py
         return Enlarge(2.0), built[-1]
 
     for stage in (stage_prepare, stage_render):
-        monkeypatch.setattr(stage, "make_finishers", make)
+        monkeypatch.setattr(stage, "make_post_processors", make)
     monkeypatch.setattr(context, "make_job_engine", lambda _: PaintEngine())
     job = job_of(tmp_path, restore="gfpgan", upscale="x2", chunk_seconds=0.2)
     tools = RealToolbox(WorkSettings(str(tmp_path / "work"), "r", device="cpu"))
@@ -89,7 +89,7 @@ def test_a_worker_finishes_what_the_job_asks_for(tmp_path: Path, monkeypatch: py
     assert [record["name"] for record in planned.weights] == ["paint", "enlarge", "blur"]
     uses = [WeightsUse.model_validate(dict(record)) for record in planned.weights]
     assert [use.consent for use in uses] == ["", "", "flag"]
-    assert chunks[0].finish_seconds > 1.0
+    assert chunks[0].post_seconds > 1.0
     parts: list[Part] = []
     ledger = Ledger(str(tmp_path / "work"))
     for chunk in chunks:
@@ -109,7 +109,7 @@ def test_a_network_that_does_not_load_is_an_error_of_loading(tmp_path: Path, mon
             raise RuntimeError("CUDA driver initialization failed")
 
     for stage in (stage_prepare, stage_render):
-        monkeypatch.setattr(stage, "make_finishers", lambda options: (Refusing(),))
+        monkeypatch.setattr(stage, "make_post_processors", lambda options: (Refusing(),))
     monkeypatch.setattr(context, "make_job_engine", lambda _: PaintEngine())
     job = job_of(tmp_path, restore="gfpgan")
     tools = RealToolbox(WorkSettings(str(tmp_path / "work"), "r", device="cpu"))
@@ -120,7 +120,7 @@ def test_a_network_that_does_not_load_is_an_error_of_loading(tmp_path: Path, mon
     assert getattr(found.value, "retryable", False)
 
 
-def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
+def test_absent_post_processors_weights_end_their_jobs_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Absent(Blur):
@@ -133,7 +133,7 @@ def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
         asked.append(options.restore)
         return (Absent(),) if options.restore == "gfpgan" else (Blur(),)
 
-    monkeypatch.setattr(finishers, "make_finishers", make)
+    monkeypatch.setattr(post_processors, "make_post_processors", make)
     monkeypatch.setattr("raydub.cluster.admission.fetch_absent", lambda models: None)
     wanted = (("plain", "none"), ("bad", "gfpgan"), ("worse", "gfpgan"), ("good", "codeformer"))
     jobs = [
@@ -149,7 +149,7 @@ def test_absent_finishers_weights_end_their_jobs_before_anything_starts(
     assert asked == ["gfpgan", "codeformer"], "each kind is looked at once"
 
 
-def test_other_weights_of_a_finisher_are_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_weights_of_a_post_processor_are_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record holds as long as all weights are the same."""
     job = job_of(tmp_path, restore="gfpgan")
     Path(job.output).write_bytes(b"film")

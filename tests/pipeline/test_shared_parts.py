@@ -18,7 +18,7 @@ from raydub.media.frames import open_frames
 from raydub.media.probe import probe_video
 from raydub.media.writer import count_frames
 from raydub.pipeline.ledger import Ledger
-from raydub.stages.plan import chunks_of, load_plan
+from raydub.stages.job_plan import chunks_of, load_plan
 from raydub.stages.types import Part
 from raydub.store import Store
 from tests.cluster.clips import make_clip

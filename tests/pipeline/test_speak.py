@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from raydub.errors import Code, InputError, InterruptedRun, StageError
-from raydub.manifests.job import Job
+from raydub.manifests.job import Job, needs_sound
 from raydub.manifests.options import Options
 from raydub.manifests.results import JobResult
-from raydub.manifests.speech import SpeechTracks, VoiceTrack, needs_sound
+from raydub.manifests.speech import SpeechTracks, VoiceTrack
 from raydub.pipeline.claims import Claims, run_dir, this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.dataset import _divide

@@ -136,7 +136,7 @@ def test_a_model_that_fails_to_load_once_is_loaded_again(tmp_path: Path, monkeyp
                 raise RuntimeError("CUDA driver initialization failed")
 
     plan = type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": Engine().weights()})
-    monkeypatch.setattr("raydub.stages.plan.load_plan", lambda folder: plan)
+    monkeypatch.setattr("raydub.stages.job_plan.load_plan", lambda folder: plan)
     monkeypatch.setattr("raydub.pipeline.context.make_job_engine", lambda options: Engine())
     fakes = FakeToolbox(WorkSettings(str(tmp_path / "work"), "r"))
     monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
@@ -169,7 +169,7 @@ def test_weights_that_are_others_than_the_plan_s_are_refused(
 
     planned = (WeightsRecord("w.pth", "a" * 64, "test"),)
     plan = type("Plan", (), {"job": make_job(tmp_path, "ok:1", "j"), "weights": planned})
-    monkeypatch.setattr("raydub.stages.plan.load_plan", lambda folder: plan)
+    monkeypatch.setattr("raydub.stages.job_plan.load_plan", lambda folder: plan)
     monkeypatch.setattr("raydub.pipeline.context.make_job_engine", lambda options: Engine())
     monkeypatch.setattr(LipsyncStage, "run", lambda self, chunk: FakeToolbox.lipsync(fakes, chunk))
     shop = Workshop(tmp_path, RealToolbox)
@@ -320,7 +320,7 @@ def test_rendering_has_the_time_that_finishing_takes(tmp_path: Path) -> None:
     class Slow(FakeToolbox):
         def prepare(self, job: Job) -> tuple[Planned, list[Chunk]]:
             planned, chunks = super().prepare(job)
-            return planned, [dataclasses.replace(chunk, finish_seconds=3.0) for chunk in chunks]
+            return planned, [dataclasses.replace(chunk, post_seconds=3.0) for chunk in chunks]
 
     settings = WorkSettings(str(tmp_path / "work"), "r")
     steps = ToolSteps(settings, Slow, worker=this_worker("node-1"))

@@ -24,8 +24,8 @@ from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.timeline import cue_frames, load_timeline
 from raydub.stages.faces import FacePlan, WantedFace
 from raydub.stages.gate import RAMP
-from raydub.stages.plan import JobPlan, chunks_of, job_dir_of, save_plan
-from raydub.stages.timeline import Timeline
+from raydub.stages.job_plan import JobPlan, chunks_of, job_dir_of, save_plan
+from raydub.stages.source_timeline import Timeline
 from raydub.stages.track.config import FaceChoice
 from raydub.stages.types import Gate, Part
 from raydub.store import Store
@@ -217,7 +217,7 @@ def test_frames_of_a_cue_hold_all_of_it(
 
 def test_a_folder_without_a_script_says_so(tmp_path: Path) -> None:
     folder = finished(tmp_path, [cue(1, 0.4, 1.2)], [])
-    from raydub.stages.plan import load_plan
+    from raydub.stages.job_plan import load_plan
 
     plan = load_plan(folder)
     job = plan.job.model_copy(update={"speech": None, "script": None, "audio": "a.wav"})

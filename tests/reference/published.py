@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 
+from raydub.arrays import Box
 from tests.models.reference import State, generator, published_paste
 
 Image = np.ndarray
-Box = tuple[int, int, int, int]
 BT601 = (0.299, 0.114)
 _BATCH = 8
 

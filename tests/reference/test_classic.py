@@ -28,8 +28,8 @@ from raydub.media.probe import probe_video
 from raydub.models.backends import base
 from raydub.models.wav2lip import Wav2Lip
 from raydub.stages.chunk import TrackStage
+from raydub.stages.job_plan import JobPlan, chunks_of, load_speech
 from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
-from raydub.stages.plan import JobPlan, chunks_of, load_speech
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage

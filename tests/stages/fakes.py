@@ -19,8 +19,8 @@ from raydub.media.yuv import to_bgr
 from raydub.models.mel import WINDOW, mel_windows
 from raydub.stages.chunk import TrackStage
 from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, SourceSampler, Speech, WeightsRecord
+from raydub.stages.job_plan import JobPlan, chunks_of
 from raydub.stages.mask import mouth_alpha
-from raydub.stages.plan import JobPlan, chunks_of
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
-from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.restore.align import TEMPLATE
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.restorer import Restorer
-from raydub.stages.types import F32, U8
 
 Network = Callable[[U8], U8]
 

@@ -9,7 +9,7 @@ import numpy as np
 from raydub.beat import beat, listening
 from raydub.stages.batching import FixedBatches
 from raydub.stages.chunk import TrackStage
-from raydub.stages.plan import chunks_of
+from raydub.stages.job_plan import chunks_of
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav

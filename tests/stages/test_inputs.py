@@ -15,7 +15,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.media.mux import check_output
 from raydub.stages.inputs import local_inputs
-from raydub.stages.plan import load_plan
+from raydub.stages.job_plan import load_plan
 from raydub.stages.prepare import prepare_job
 from raydub.stages.stitch import stitch_job
 from tests.media.web import OWN, Request, serving

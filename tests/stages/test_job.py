@@ -18,7 +18,7 @@ from raydub.media.mux import check_output
 from raydub.media.probe import probe_video
 from raydub.stages.chunk import TrackStage
 from raydub.stages.clean import clean_frames, extract_frames
-from raydub.stages.plan import chunks_of, load_plan, load_source, load_speech, load_voiced
+from raydub.stages.job_plan import chunks_of, load_plan, load_source, load_speech, load_voiced
 from raydub.stages.render import RenderStage
 from raydub.stages.stitch import stitch_job
 from raydub.stages.synthesise import LipsyncStage

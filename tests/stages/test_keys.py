@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from raydub.stages.engine import LipEngine, Speech
+from raydub.stages.job_plan import JobPlan
 from raydub.stages.lipsync.warp import WarpEngine
 from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
-from raydub.stages.plan import JobPlan
 from raydub.stages.types import FaceItems
 from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, digest, make_plan, write_wav
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raydub.arrays import F32
 from raydub.stages.mask import mouth_alpha
-from raydub.stages.types import F32
 
 
 def face(centre: tuple[float, float], height: float, tilt: float = 0.0) -> F32:

@@ -1,4 +1,4 @@
-"""Finishers in the render stage: what they see, where their frames go, and what a job's key knows of them."""
+"""Post-processors in the render stage: what they see, where their frames go, and what a job's key knows of them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from raydub.media.frames import Frame
 from raydub.media.mux import check_output
 from raydub.media.probe import probe_video
 from raydub.stages.chunk import TrackStage
-from raydub.stages.finish import Finisher, Shown
-from raydub.stages.plan import JobPlan, chunks_of, load_plan
+from raydub.stages.job_plan import JobPlan, chunks_of, load_plan
+from raydub.stages.post_processor import PostProcessor, Shown
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.stitch import stitch_job
@@ -27,15 +27,15 @@ from raydub.stages.synthesise import LipsyncStage
 from raydub.stages.types import SynthesisedChunk
 from raydub.store import Store
 from tests.stages.fakes import PaintEngine, babble, digest, write_video, write_wav
-from tests.stages.finish_fakes import Blur, Enlarge, Sign, portrait_with_gap
+from tests.stages.post_processor_fakes import Blur, Enlarge, Sign, portrait_with_gap
 
 
 def plan_of(
-    tmp: Path, video: str, audio: str, finishers: Sequence[Finisher] = (), engine: Any = None, **options: Any
+    tmp: Path, video: str, audio: str, post_processors: Sequence[PostProcessor] = (), engine: Any = None, **options: Any
 ) -> JobPlan:
     (tmp / "work").mkdir(parents=True, exist_ok=True)
     job = Job(id="job", video=video, audio=audio, output=str(tmp / "out" / "film.mp4"), options=Options(**options))
-    return prepare_job(job, str(tmp / "work"), engine or PaintEngine(), finishers=finishers)
+    return prepare_job(job, str(tmp / "work"), engine or PaintEngine(), post_processors=post_processors)
 
 
 def made_of(plan: JobPlan, engine: Any = None) -> list[SynthesisedChunk]:
@@ -44,9 +44,9 @@ def made_of(plan: JobPlan, engine: Any = None) -> list[SynthesisedChunk]:
 
 
 def frames_of(
-    chunks: Iterable[SynthesisedChunk], finishers: Sequence[Finisher] = (), engine: Any = None
+    chunks: Iterable[SynthesisedChunk], post_processors: Sequence[PostProcessor] = (), engine: Any = None
 ) -> list[Frame]:
-    render = RenderStage(engine or PaintEngine(), finishers)
+    render = RenderStage(engine or PaintEngine(), post_processors)
     render.load("cpu")
     return [frame for chunk in chunks for frame in render.frames(chunk)]
 
@@ -63,15 +63,15 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 def test_finished_frames_do_not_depend_on_the_chunks(
     material: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two finishers that look 2 and 1 frames beyond the chunk, over the work of a third."""
+    """Two post-processors that look 2 and 1 frames beyond the chunk, over the work of a third."""
 
-    def chain() -> list[Finisher]:
+    def chain() -> list[PostProcessor]:
         return [Enlarge(0.5), Blur(2), Blur(1)]
 
     found = []
     for seconds in (0.28, 120.0):
         plan = plan_of(*material, chain(), masking="always", extend="pingpong", chunk_seconds=seconds)
-        assert (plan.finish_halo, plan.finishers) == (3, ("enlarge", "blur", "blur"))
+        assert (plan.post_halo, plan.post_processors) == (3, ("enlarge", "blur", "blur"))
         frames = frames_of(made_of(plan), chain())
         assert [frame.index for frame in frames] == list(range(plan.n_frames))
         found.append([digest(frame) for frame in frames])
@@ -100,8 +100,8 @@ def closed_lips(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("every", [False, True])
 def test_what_lies_beyond_a_chunk_is_as_the_next_chunk_has_it(material: tuple[Path, str, str], every: bool) -> None:
     engine = PaintEngine(needs_crops=True)
-    finishers = [Blur(4), Sign(every)]
-    plan = plan_of(*material, finishers, engine, masking="dynamic", chunk_seconds=0.32)
+    post_processors = [Blur(4), Sign(every)]
+    plan = plan_of(*material, post_processors, engine, masking="dynamic", chunk_seconds=0.32)
     rows: dict[tuple[int, int], list[str]] = {}
     spans = []
     for made in made_of(plan, engine):
@@ -140,7 +140,7 @@ def test_every_face_is_shown_where_that_is_wanted(material: tuple[Path, str, str
         if rows.any():
             assert np.array_equal(every.mouths["level"][rows], some.mouths["level"])
             assert not every.mouths["level"][~rows].any()
-    # every frame with a face has its face, with the gate; only drawn ones are changed before the finisher
+    # every frame with a face has its face, with the gate; only drawn ones are changed before the post-processor
     assert [one.frame.index for one in all_signs.seen if not one.faces] == list(range(14, 18))
     drawn = {one.frame.index for one in sign.seen if one.changed}
     assert drawn == {one.frame.index for one in all_signs.seen if one.changed}
@@ -164,17 +164,17 @@ def test_crops_are_cut_only_for_new_mouths(material: tuple[Path, str, str]) -> N
 
 
 def test_counts_are_of_the_chunks_own_frames(material: tuple[Path, str, str], tmp_path: Path) -> None:
-    """Whatever finishers look at and change, a part counts its new mouths."""
+    """Whatever post-processors look at and change, a part counts its new mouths."""
     plain = plan_of(*material, masking="always", chunk_seconds=0.32)
     wide = plan_of(*material, [Blur(3)], masking="always", chunk_seconds=0.32)
     blur = Blur(3)
     counts = []
-    for plan, finishers in ((plain, ()), (wide, (blur,))):
-        render = RenderStage(PaintEngine(), finishers)
+    for plan, post_processors in ((plain, ()), (wide, (blur,))):
+        render = RenderStage(PaintEngine(), post_processors)
         render.load("cpu")
         parts = [render.run(made, str(tmp_path / f"{made.chunk.index}.mp4")) for made in made_of(plan)]
         counts.append([(part.frames, part.synthesised, part.faceless) for part in parts])
-        assert ("render.blur" in parts[0].seconds) == ("render.load" in parts[0].seconds) == bool(finishers)
+        assert ("render.blur" in parts[0].seconds) == ("render.load" in parts[0].seconds) == bool(post_processors)
         assert all(value >= 0 for value in parts[-1].seconds.values())
     assert counts[0] == counts[1]
     assert sum(synthesised for _, synthesised, _ in counts[0]) == plain.n_frames - sum(one[2] for one in counts[0])
@@ -192,28 +192,28 @@ def test_the_finished_size_reaches_the_file(material: tuple[Path, str, str]) -> 
         found = probe_video(path)
         assert (found.width, found.height) == plan.out_size
     check_output(plan.job.output, plan.n_frames, plan.rate)
-    # the second finisher works on what the first one made, landmarks and all
+    # the second post-processor works on what the first one made, landmarks and all
     assert chain[0].given[0] == plan.size
     first = next(one for one in chain[1].seen if one.faces)
     assert first.frame.size == plan.out_size
     assert first.faces[0].landmarks.max() > 1.2 * made_of(plan)[0].items.landmarks[0].max()
 
 
-def test_without_finishers_nothing_is_different(tmp_path: Path) -> None:
+def test_without_post_processors_nothing_is_different(tmp_path: Path) -> None:
     audio = write_wav(tmp_path / "a.wav", babble(0.4))
     plan = plan_of(tmp_path, write_video(tmp_path / "v.mp4", 10), audio)
-    assert (plan.out_size, plan.finish_halo, plan.finishers) == (plan.size, 0, ())
-    assert chunks_of(plan)[0].finish_seconds == 0.0
+    assert (plan.out_size, plan.post_halo, plan.post_processors) == (plan.size, 0, ())
+    assert chunks_of(plan)[0].post_seconds == 0.0
     part = RenderStage(PaintEngine()).run(made_of(plan)[0], str(tmp_path / "p.mp4"))
     assert [name for name in part.seconds if name.startswith("render")] == ["render.draw_encode", "render.verify"]
 
 
-def test_keys_know_the_finishers_by_content(tmp_path: Path) -> None:
+def test_keys_know_the_post_processors_by_content(tmp_path: Path) -> None:
     audio = write_wav(tmp_path / "a.wav", babble(0.4))
     video = write_video(tmp_path / "v.mp4", 10)
 
-    def folder(finishers: Sequence[Finisher], **options: Any) -> str:
-        return plan_of(tmp_path, video, audio, finishers, **options).job_dir
+    def folder(post_processors: Sequence[PostProcessor], **options: Any) -> str:
+        return plan_of(tmp_path, video, audio, post_processors, **options).job_dir
 
     plain = folder(())
     one = folder([Blur()], restore="gfpgan")
@@ -234,7 +234,7 @@ def test_keys_know_the_finishers_by_content(tmp_path: Path) -> None:
     assert len(Store(tmp_path / "work").names("sources")) == 1
 
 
-def test_what_a_finisher_refuses_ends_the_job_before_its_work(tmp_path: Path) -> None:
+def test_what_a_post_processor_refuses_ends_the_job_before_its_work(tmp_path: Path) -> None:
     class Huge(Enlarge):
         def out_size(self, size: tuple[int, int]) -> tuple[int, int]:
             raise InputError(Code.FIELD_VALUE, "80000 pixels", field="outscale")
@@ -244,7 +244,7 @@ def test_what_a_finisher_refuses_ends_the_job_before_its_work(tmp_path: Path) ->
     assert (refused.value.job, refused.value.field) == ("job", "outscale")
 
 
-def test_a_finisher_that_loses_its_place_is_noticed(tmp_path: Path) -> None:
+def test_a_post_processor_that_loses_its_place_is_noticed(tmp_path: Path) -> None:
     class Broken(Sign):
         order: tuple[int, ...] = ()
 
@@ -269,4 +269,4 @@ def test_plans_are_plain_json(tmp_path: Path) -> None:
     audio = write_wav(tmp_path / "a.wav", babble(0.4))
     plan = plan_of(tmp_path, write_video(tmp_path / "v.mp4", 10), audio, [Enlarge()])
     said = json.loads((Path(plan.job_dir) / "plan.json").read_text())
-    assert (said["out_size"], said["finishers"]) == (list(plan.out_size), ["enlarge"])
+    assert (said["out_size"], said["post_processors"]) == (list(plan.out_size), ["enlarge"])

@@ -1,4 +1,4 @@
-"""The restorer as a finisher: what it changes, what it leaves, and in which order frames come."""
+"""The restorer as a post-processor: what it changes, what it leaves, and in which order frames come."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.arrays import U8
 from raydub.errors import Code, StageError, UsageError
-from raydub.stages.finish import Shown, ShownFace
+from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.restore.align import TEMPLATE
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.restorer import Restorer
-from raydub.stages.types import U8
 from tests.stages.restore_fakes import brighter, clip, face_at, identity, picture, planes, points_of, restorer, same
 
 SIZE = (320, 240)

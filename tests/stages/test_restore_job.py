@@ -12,14 +12,14 @@ from raydub.manifests.options import Options
 from raydub.media.frames import Frame
 from raydub.models.load import sha256_of
 from raydub.stages.chunk import TrackStage
-from raydub.stages.finishers import make_finishers
-from raydub.stages.plan import JobPlan, chunks_of
+from raydub.stages.job_plan import JobPlan, chunks_of
+from raydub.stages.post_processors import make_post_processors
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage
 from tests.models.restore_states import save_restorer
 from tests.stages.fakes import PaintEngine, babble, digest, write_wav
-from tests.stages.finish_fakes import portrait_with_gap
+from tests.stages.post_processor_fakes import portrait_with_gap
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def finished(material: tuple[Path, str, str, Path], **options: object) -> tuple[
     (folder / "work").mkdir(exist_ok=True)
     wanted = Options(masking="always", length="video", **options)  # type: ignore[arg-type]
     job = Job(id="job", video=video, audio=audio, output=str(folder / "film.mp4"), options=wanted)
-    finishers = make_finishers(wanted)
-    plan = prepare_job(job, str(folder / "work"), PaintEngine(), finishers=finishers)
-    render = RenderStage(PaintEngine(), finishers)
+    post_processors = make_post_processors(wanted)
+    plan = prepare_job(job, str(folder / "work"), PaintEngine(), post_processors=post_processors)
+    render = RenderStage(PaintEngine(), post_processors)
     render.load("cpu")
     made = [LipsyncStage(PaintEngine()).run(TrackStage().run(chunk)) for chunk in chunks_of(plan)]
     return plan, [frame for chunk in made for frame in render.frames(chunk)]
@@ -58,7 +58,7 @@ def test_restored_frames_do_not_depend_on_the_chunks(
     for seconds in (0.28, 120.0):
         plan, frames = finished(material, chunk_seconds=seconds, **own)
         assert plan.weights[-1].sha256 == sha256_of(material[3])
-        assert plan.finish_halo == (2 if steady else 0)
+        assert plan.post_halo == (2 if steady else 0)
         found.append([digest(frame) for frame in frames])
     assert found[0] == found[1]
     assert [frame.index for frame in frames] == list(range(plan.n_frames))

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from raydub.arrays import U8
 from raydub.errors import Code, DependencyError, UsageError
-from raydub.stages.finish import Shown
+from raydub.stages.post_processor import Shown
 from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.network import TorchRestorer, find_weights
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.restorer import BATCH_CPU, Restorer
-from raydub.stages.types import U8
 from tests.stages.restore_fakes import face_at, picture, same
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raydub.stages.finish import Shown
+from raydub.arrays import F32, U8
+from raydub.stages.post_processor import Shown
 from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.restorer import Restorer
 from raydub.stages.restore.steady import Look, linked, steadied
 from raydub.stages.restore.steady_torch import steadied_on
-from raydub.stages.types import F32, U8
 from tests.stages.restore_fakes import brighter, clip, face_at, picture, planes, restorer
 
 FACE = face_at((80, 60), 100)
@@ -126,7 +126,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> tuple[Restorer, list[list[tuple[int
     """A restorer that writes down which neighbours, as (first value of the square, distance), each face is given."""
     notes: list[list[tuple[int, int]]] = []
 
-    def spy(now: Look, around: list[tuple[int, Look]], steady: float, device: str) -> F32:
+    def spy(now: Look, around: list[tuple[int, Look]], steady: float) -> F32:
         notes.append(sorted((int(look.square[0, 0, 0]), distance) for distance, look in around))
         return steadied(now, [], steady)
 

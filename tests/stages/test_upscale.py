@@ -1,4 +1,4 @@
-"""The upscaler as a finisher: sizes, order, chunks, faces, weights, errors."""
+"""The upscaler as a post-processor: sizes, order, chunks, faces, weights, errors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from raydub.media.probe import probe_video
 from raydub.media.yuv import from_bgr, to_bgr
 from raydub.models.load import load_state
 from raydub.models.upscale.load import load_upscaler
-from raydub.stages.finish import Shown, ShownFace
-from raydub.stages.upscale.faces import face_alpha, face_box, placed, region_of, scaled
+from raydub.stages.post_processor import Shown, ShownFace
+from raydub.stages.upscale.face_area import face_alpha, face_box, placed, region_of, scaled
 from raydub.stages.upscale.network import UpscaleNetwork
 from raydub.stages.upscale.options import UpscaleOptions
 from raydub.stages.upscale.upscaler import Upscaler

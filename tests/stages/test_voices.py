@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from raydub.media.frames import open_frames
+from raydub.stages.audio_features import frames_within
 from raydub.stages.chunk import TrackStage
 from raydub.stages.gate import RAMP, gates
-from raydub.stages.hear import frames_within
-from raydub.stages.plan import JobPlan, chunks_of, load_scope, load_source, load_speech, load_voiced
+from raydub.stages.job_plan import JobPlan, chunks_of, load_scope, load_source, load_speech, load_voiced
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage, runs_of
 from raydub.stages.synthesise import LipsyncStage

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from raydub.arrays import U8
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
 from raydub.models.upscale.load import UpscaleSpec, load_upscaler
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
-from raydub.stages.finish import Shown, ShownFace
-from raydub.stages.types import U8
+from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.upscale.network import UpscaleNetwork
 
 SIZES = {

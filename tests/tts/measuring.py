@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.media.flac import SoundWriter
 from raydub.media.sound import sound_blocks
 from tests.ffmpeg import ffmpeg_program
-
-F32 = np.ndarray
 
 
 def by_ffmpeg(path: Path) -> tuple[float, float]:

@@ -19,10 +19,10 @@ from raydub.manifests.speech import SpeechTracks
 from raydub.models.store.importing import import_file
 from raydub.store import Store
 from raydub.tts.engines.deciding import UNNAMED, decided_by
-from raydub.tts.shape import Shape
+from raydub.tts.engines.utterances import Speaker
+from raydub.tts.mix.format import MixFormat
 from raydub.tts.track import SpeechMaker
 from raydub.tts.types import Utterance
-from raydub.tts.utterances import Speaker
 from tests.tts.engines_support import piper_voice
 from tests.tts.test_utterances import ES, HOLA, Counting
 from tests.tts.track_support import job_of, write_json
@@ -160,7 +160,7 @@ def spoken(folder: Path, **said: str) -> SpeechTracks:
     maker = SpeechMaker()
     try:
         job = job_of(folder, "none", script=str(folder / "s.json"), **said)
-        return maker.speak(job, Shape(16000, 1, None, None, False, ()), str(folder / "work"))
+        return maker.speak(job, MixFormat(16000, 1, None, None, False, ()), str(folder / "work"))
     finally:
         maker.close()
 

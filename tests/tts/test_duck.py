@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raydub.tts.duck import Duck, Ducking
+from raydub.tts.mix.duck import Duck, Ducking
 
 RATE = 8000
 SPANS = st.lists(st.tuples(st.integers(-5000, 60000), st.integers(0, 20000)), max_size=8)

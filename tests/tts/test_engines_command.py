@@ -16,8 +16,8 @@ from raydub.errors import Code, DependencyError, InputError, RaydubError, StageE
 from raydub.tts.engines import command
 from raydub.tts.engines.command import Command
 from raydub.tts.engines.host import HostedEngine
+from raydub.tts.engines.voices import find_voice
 from raydub.tts.types import Utterance, Voice
-from raydub.tts.voices import find_voice
 from tests.tts.engines_support import is_running
 
 PROGRAM = """

@@ -10,8 +10,8 @@ import pytest
 from raydub.errors import Code, InputError, StageError
 from raydub.tts.engines.espeak import Espeak
 from raydub.tts.engines.host import HostedEngine
+from raydub.tts.engines.voices import find_voice
 from raydub.tts.types import Mark, Utterance, Voice
-from raydub.tts.voices import find_voice
 from tests.tts.engines_support import is_running
 
 pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raydub.tts.level import LEVEL_DB, PEAK, levelled
+from raydub.tts.mix.level import LEVEL_DB, PEAK, levelled
 from tests.tts.measuring import F32, babble, read, tone
 
 RATE = 24000

@@ -13,9 +13,9 @@ import pytest
 
 from raydub.errors import Code, InputError, StageError
 from raydub.media.sound import resample, sound_shape
-from raydub.tts.duck import Ducking
-from raydub.tts.mix import Bed, MixReport, mix
-from raydub.tts.sources import FileSpeech, PlacedSpeech, Placement
+from raydub.tts.mix.duck import Ducking
+from raydub.tts.mix.programme import Bed, MixReport, mix
+from raydub.tts.mix.sources import FileSpeech, PlacedSpeech, PlacedUtterance
 from tests.tts.measuring import babble, by_ffmpeg, encoded, read, tone, write
 
 RATE = 48000
@@ -28,7 +28,7 @@ def speech(cues: list[tuple[float, float]] = CUES, rate: int = RATE, level: floa
     for number, (start, length) in enumerate(cues):
         samples = babble(length, rate, number, level)
         placements.append(
-            Placement(round(start * rate), len(samples), lambda samples=samples: samples, f"cue {number}")
+            PlacedUtterance(round(start * rate), len(samples), lambda samples=samples: samples, f"cue {number}")
         )
     return PlacedSpeech(placements, rate)
 
@@ -92,7 +92,7 @@ def test_over_real_sound(media_dir: Path, tmp_path: Path, name: str, mode: str) 
     words = [read(media_dir / "audio" / f"spanish{n}.wav", 16000, 1)[:, 0] for n in (1, 3)]
     samples = [resample(each, 16000, rate) for each in words]
     starts = [round(0.5 * rate) + 7, round(6 * rate) + 11]
-    placements = [Placement(at, len(s), lambda s=s: s) for at, s in zip(starts, samples, strict=True)]
+    placements = [PlacedUtterance(at, len(s), lambda s=s: s) for at, s in zip(starts, samples, strict=True)]
     bed = Bed(str(media_dir / name), Fraction(0), mode)  # type: ignore[arg-type]
     report, out = mixed(tmp_path, PlacedSpeech(placements, rate), 13.0, rate, channels, bed=bed)
     check_levels(report, out, channels)
@@ -132,7 +132,7 @@ def test_utterances_are_where_they_were_placed(tmp_path: Path) -> None:
 def test_the_bed_goes_down_and_comes_back(tmp_path: Path) -> None:
     """Speech of near silence over a pure tone: what is heard is the bed."""
     bed = write(tmp_path / "bed.flac", tone(10, RATE, 1000, 0.1), RATE)
-    quiet = PlacedSpeech([Placement(RATE * 2, RATE * 3, lambda: np.zeros(RATE * 3, np.float32))], RATE)
+    quiet = PlacedSpeech([PlacedUtterance(RATE * 2, RATE * 3, lambda: np.zeros(RATE * 3, np.float32))], RATE)
     report, out = mixed(tmp_path, quiet, bed=Bed(str(bed)))
     heard = read(out, RATE, 2)[:, 0]
     # Loudest of each millisecond of a 1 kHz tone, on the scale of the undisturbed bed.
@@ -188,7 +188,7 @@ def test_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_what_has_no_loudness_is_left_as_it_is(tmp_path: Path) -> None:
-    nothing = PlacedSpeech([Placement(0, RATE, lambda: np.zeros(RATE, np.float32))], RATE)
+    nothing = PlacedSpeech([PlacedUtterance(0, RATE, lambda: np.zeros(RATE, np.float32))], RATE)
     report, out = mixed(tmp_path, nothing, 2)
     assert report.integrated is None
     assert report.passes == 1
@@ -207,7 +207,7 @@ def test_sound_that_is_all_peaks_ends_with_a_warning(tmp_path: Path) -> None:
     """A click a second: limiting all of it away would be needed for -16 LUFS."""
     clicks = np.zeros(8 * RATE, np.float32)
     clicks[::RATE] = 0.9
-    source = PlacedSpeech([Placement(0, len(clicks), lambda: clicks)], RATE)
+    source = PlacedSpeech([PlacedUtterance(0, len(clicks), lambda: clicks)], RATE)
     report, out = mixed(tmp_path, source, 8)
     assert report.passes <= 5
     assert report.integrated is not None
@@ -237,7 +237,7 @@ def test_errors_leave_nothing(tmp_path: Path) -> None:
 
     (tmp_path / "a.flac").unlink()
     with pytest.raises(StageError) as lost:
-        mixed(tmp_path, PlacedSpeech([Placement(5 * RATE, RATE, worse)], RATE))
+        mixed(tmp_path, PlacedSpeech([PlacedUtterance(5 * RATE, RATE, worse)], RATE))
     assert lost.value.code == Code.STORAGE
     assert os.listdir(tmp_path) == []
     with pytest.raises(ValueError, match="0 voices"):
@@ -250,7 +250,7 @@ def test_a_voice_file_that_changes_under_the_mix_is_told(tmp_path: Path) -> None
         write(tmp_path / "a.flac", babble(1, RATE), RATE)
         return babble(1, RATE)
 
-    voices = {"a": speech([(0.1, 1.0)]), "b": PlacedSpeech([Placement(0, RATE, meddling)], RATE)}
+    voices = {"a": speech([(0.1, 1.0)]), "b": PlacedSpeech([PlacedUtterance(0, RATE, meddling)], RATE)}
     heard = {name: str(tmp_path / f"{name}.flac") for name in voices}
     with pytest.raises(StageError) as caught:
         mix(voices, heard, str(tmp_path / "out.flac"), total=4 * RATE, rate=RATE, channels=1)
@@ -261,11 +261,11 @@ def test_a_voice_file_that_changes_under_the_mix_is_told(tmp_path: Path) -> None
 _CHILD = """
 import re, sys
 from tests.tts.measuring import babble
-from raydub.tts.mix import Bed, mix
-from raydub.tts.sources import PlacedSpeech, Placement
+from raydub.tts.mix.programme import Bed, mix
+from raydub.tts.mix.sources import PlacedSpeech, PlacedUtterance
 folder, minutes, rate = sys.argv[1], int(sys.argv[2]), 16000
 one = babble(2, rate)
-cues = [Placement(n * 5 * rate, len(one), lambda: one.copy()) for n in range(minutes * 12)]
+cues = [PlacedUtterance(n * 5 * rate, len(one), lambda: one.copy()) for n in range(minutes * 12)]
 mix({"a": PlacedSpeech(cues, rate)}, {"a": folder + "/a.flac"}, folder + "/out.flac", total=minutes * 60 * rate,
     rate=rate, channels=2, bed=Bed(folder + f"/bed{minutes}.flac"), target=-20)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])

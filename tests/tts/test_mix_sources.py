@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError, StageError
 from raydub.media.sound import BLOCK_FRAMES
-from raydub.tts.sources import FileSpeech, PlacedSpeech, Placement
+from raydub.tts.mix.sources import FileSpeech, PlacedSpeech, PlacedUtterance
 from tests.tts.measuring import babble, write
 
 RATE = 48000
@@ -34,7 +34,7 @@ def test_every_sample_has_its_place(placed: list[tuple[int, int, int]], total: i
     placements, wanted, exact = [], np.zeros(total, np.float64), np.ones(total, bool)
     for number, (start, length, surplus) in enumerate(placed):
         samples = np.random.default_rng(number).uniform(-0.3, 0.3, length + surplus).astype(np.float32)
-        placements.append(Placement(start, length, lambda samples=samples: samples))
+        placements.append(PlacedUtterance(start, length, lambda samples=samples: samples))
         first, last = max(start, 0), min(start + length, total)
         if first < last:
             wanted[first:last] += samples[first - start : last - start]
@@ -51,9 +51,9 @@ def test_every_sample_has_its_place(placed: list[tuple[int, int, int]], total: i
 
 def test_fades_only_where_something_was_cut() -> None:
     flat = np.full(RATE, 0.5, np.float32)
-    heard = whole(PlacedSpeech([Placement(1000, RATE, lambda: flat)], RATE), 2 * RATE)
+    heard = whole(PlacedSpeech([PlacedUtterance(1000, RATE, lambda: flat)], RATE), 2 * RATE)
     assert (heard[1000 : 1000 + RATE] == 0.5).all()
-    heard = whole(PlacedSpeech([Placement(-500, RATE // 2, lambda: flat)], RATE), RATE)
+    heard = whole(PlacedSpeech([PlacedUtterance(-500, RATE // 2, lambda: flat)], RATE), RATE)
     end = RATE // 2 - 500
     assert heard[0] == 0
     assert (heard[FADE : end - FADE] == 0.5).all()
@@ -69,21 +69,21 @@ def test_each_is_loaded_when_it_is_heard_and_let_go_after() -> None:
         loaded.append(number)
         return np.full(BLOCK_FRAMES // 2, 0.1, np.float32)
 
-    placements = [Placement(n * BLOCK_FRAMES, 1000, lambda n=n: load(n)) for n in (3, 0, 9, 1)]
+    placements = [PlacedUtterance(n * BLOCK_FRAMES, 1000, lambda n=n: load(n)) for n in (3, 0, 9, 1)]
     blocks = PlacedSpeech(placements, RATE).blocks(5 * BLOCK_FRAMES)
     seen = [loaded.copy() for _ in blocks]
     assert seen == [[0], [0, 1], [0, 1], [0, 1, 3], [0, 1, 3]]
 
 
 def test_utterances_that_cannot_be_used_are_named() -> None:
-    short = PlacedSpeech([Placement(0, 100, lambda: np.zeros(99, np.float32), "cue 7")], RATE)
-    broken = PlacedSpeech([Placement(0, 100, lambda: np.full(100, np.nan, np.float32), "cue 7")], RATE)
+    short = PlacedSpeech([PlacedUtterance(0, 100, lambda: np.zeros(99, np.float32), "cue 7")], RATE)
+    broken = PlacedSpeech([PlacedUtterance(0, 100, lambda: np.full(100, np.nan, np.float32), "cue 7")], RATE)
     for source in (short, broken):
         with pytest.raises(StageError, match="cue 7") as caught:
             whole(source, 1000)
         assert caught.value.code == Code.TTS_FAILED
     with pytest.raises(ValueError, match="cue 7"):
-        PlacedSpeech([Placement(0, 0, lambda: np.zeros(1, np.float32), "cue 7")], RATE)
+        PlacedSpeech([PlacedUtterance(0, 0, lambda: np.zeros(1, np.float32), "cue 7")], RATE)
 
 
 def test_speech_of_a_file(tmp_path: Path) -> None:

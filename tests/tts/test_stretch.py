@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raydub.tts.stretch import FASTEST, SLOWEST, stretch
-from raydub.tts.trim import trimmed
+from raydub.tts.mix.level import trimmed
+from raydub.tts.timing.stretch import FASTEST, SLOWEST, stretch
 from tests.tts.measuring import F32, read, tone
 
 RATE = 24000

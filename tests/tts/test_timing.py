@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError
-from raydub.tts.timing import Placement, Policy, TimingLimits, plan_timing, summary
+from raydub.tts.timing.place import plan_timing
+from raydub.tts.timing.placement import Placement, Policy, TimingLimits, summary
 from raydub.tts.types import Segment
 
 RATE = 1000

@@ -9,7 +9,8 @@ from time import perf_counter
 import pytest
 
 from raydub.errors import InputError
-from raydub.tts.timing import Policy, plan_timing
+from raydub.tts.timing.place import plan_timing
+from raydub.tts.timing.placement import Policy
 from raydub.tts.types import Segment
 from tests.tts.test_timing import LIMITS, RATE, cue, plan
 

@@ -16,12 +16,11 @@ from raydub.identity import identify
 from raydub.manifests.job import Job
 from raydub.manifests.speech import SpeechTracks
 from raydub.store import Store
-from raydub.tts.ahead import script_length
 from raydub.tts.engines.host import HostedEngine
-from raydub.tts.level import LEVEL_DB, levelled
-from raydub.tts.stretch import stretch
+from raydub.tts.mix.level import LEVEL_DB, levelled, trimmed
+from raydub.tts.scripts.read import script_length
+from raydub.tts.timing.stretch import stretch
 from raydub.tts.track import SpeechMaker
-from raydub.tts.trim import trimmed
 from raydub.tts.types import Voice
 from tests.kept import blobs_below, record_of
 from tests.stages.fakes import write_video

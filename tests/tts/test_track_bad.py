@@ -14,7 +14,7 @@ from raydub.manifests.speech import SpeechTracks
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.local import LocalExecutor
-from raydub.tts.ahead import script_length
+from raydub.tts.scripts.read import script_length
 from raydub.tts.track import SpeechMaker
 from tests.kept import blobs_below
 from tests.stages.fakes import write_video

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raydub.tts.trim import trimmed
+from raydub.tts.mix.level import trimmed
 from tests.tts.measuring import F32, babble, read, tone
 
 RATE = 22050
@@ -121,7 +121,7 @@ def test_real_speech_in_silence(name: str, media_dir: Path) -> None:
 def test_what_espeak_says_keeps_its_consonants(text: str) -> None:
     pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed")
     from raydub.tts.engines.host import HostedEngine
-    from raydub.tts.voices import find_voice
+    from raydub.tts.engines.voices import find_voice
 
     with HostedEngine("espeak") as engine:
         voice, language = find_voice(engine, "", "en")

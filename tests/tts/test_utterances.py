@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError, StageError
 from raydub.store import Store
-from raydub.tts.level import LEVEL_DB
+from raydub.tts.engines.utterances import Speaker, at_segment
+from raydub.tts.mix.level import LEVEL_DB
 from raydub.tts.types import Mark, Segment, Utterance, Voice
-from raydub.tts.utterances import Speaker, at_segment
 from tests.kept import blobs_below
 
 ES, EN = Voice("es", ("es",)), Voice("en", ("en",))

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError
-from raydub.tts.languages import parse
+from raydub.tts.engines.languages import parse
+from raydub.tts.engines.voices import choose_voice, speaks
 from raydub.tts.types import Voice
-from raydub.tts.voices import choose_voice, speaks
 
 VOICES = (
     Voice("cmn", ("cmn", "zh-cmn", "zh"), "male", "Chinese (Mandarin, latin as English)"),

@@ -21,9 +21,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.bound import end_with_parent
 from raydub.errors import Code, DependencyError, InputError, StageError
-from raydub.tts.types import F32, Mark, Utterance, Voice
+from raydub.tts.types import Mark, Utterance, Voice
 
 WORDS_A_MINUTE = 175
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples come to the callback before espeak_Synth returns

@@ -7,16 +7,19 @@ second file is the companion of the first.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from raydub.errors import Code, DependencyError, InputError
-from raydub.manifests.fields import split_voice
+from raydub.manifests.fields import split_voice, voice_file
+from raydub.manifests.speech import VoiceWeights
 from raydub.models.catalogue import Entry, find, licence_and_consent, refuse_denied
 from raydub.models.load import sha256_of
 from raydub.models.store.locate import is_path, locate, present
 from raydub.models.store.state import digest_of
 from raydub.models.verdict import no_weights
+from raydub.tts.types import Voice
 
 PIPER_PURPOSE = "voice of Piper"
 KOKORO_MODEL = "kokoro-v1.0"
@@ -136,3 +139,21 @@ def own_kokoro() -> tuple[str, str] | None:
             hint=f"{VOICES_VARIABLE}=/path/to/voices-v1.0.bin",
         )
     return model, voices
+
+
+def weights_used(engine: str, voices: Iterable[Voice]) -> tuple[VoiceWeights, ...]:
+    """One record per weights file of these voices, none for voices without any. Raises DependencyError LICENCE for
+    files whose licence is not accepted."""
+    found: dict[str, VoiceWeights] = {}
+    for voice in voices:
+        entry = weights_of(engine, voice.name)
+        if entry is not None:
+            name, digest = entry.file, entry.sha256
+        elif (file := voice_file(voice.name)) is not None:
+            name, digest = Path(file[0]).name, sha256_of(file[0])
+        else:
+            continue
+        if digest not in found:
+            licence, consent = licence_and_consent(digest)
+            found[digest] = VoiceWeights(name=name, sha256=digest, licence=licence, consent=consent)
+    return tuple(found.values())

@@ -13,11 +13,12 @@ from typing import Any, Self, cast
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.errors import Code, StageError
 from raydub.tts.engines.base import longest, time_limit
 from raydub.tts.engines.find import check_engine
 from raydub.tts.engines.process import Child
-from raydub.tts.types import F32, Mark, Utterance, Voice
+from raydub.tts.types import Mark, Utterance, Voice
 
 SILENCE = 1e-3
 """Peak below which a sound counts as silent: -60 dBFS."""
@@ -27,7 +28,7 @@ _EXCESS = 1.01
 """Samples up to here are cut to full scale: rounding, and the ringing of resamplers."""
 _SHORT_LIMIT = 60.0  # seconds for questions that need no speech; identities hash files
 _MARGIN = 10.0  # seconds by which an engine's own limits come first: they say more
-_KINDS = ("sentence", "word", "phoneme")
+_KINDS = ("word", "phoneme")
 
 
 class HostedEngine:

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from raydub.arrays import F32
 from raydub.errors import Code, DependencyError, InputError, StageError
 from raydub.manifests.fields import split_voice
 from raydub.models.catalogue import ENTRIES, Entry, custom_entries
 from raydub.models.store.locate import is_path, present
 from raydub.tts.engines.files import VoiceFiles, by_path, from_catalogue, is_piper, known_digest, piper_entry
 from raydub.tts.engines.find import release
-from raydub.tts.types import F32, Mark, Utterance, Voice
+from raydub.tts.types import Mark, Utterance, Voice
 
 _SEED = 1
 _SPOKEN = ("espeak", "text", "hebrew")
@@ -66,8 +67,8 @@ class Piper:
         return f"{self._identity}, {digest}, speaker {speaker or 'default'}"
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
-        """Sentence by sentence, without a pause between them but what the network makes. Sentences are marked;
-        phonemes too where the network tells how long it made them."""
+        """Sentence by sentence, without a pause between them but what the network makes. Phonemes are marked where the
+        network tells how long it made them."""
         from piper import SynthesisConfig
 
         model, speaker = split_voice(voice.name)
@@ -88,9 +89,6 @@ class Piper:
             piece = np.asarray(chunk.audio_float_array, np.float32).reshape(-1)
             pieces.append(piece)
             at += len(piece)
-        sentences = [mark for mark in marks if mark.kind == "sentence"]
-        if len(sentences) == 1:
-            marks[marks.index(sentences[0])] = Mark("sentence", 0.0, text.strip())
         return Utterance(np.concatenate(pieces) if pieces else np.zeros(0, np.float32), rate, tuple(marks))
 
     def _load(self, files: VoiceFiles) -> Any:
@@ -160,8 +158,8 @@ def _speaker_number(network: Any, name: str, speaker: str) -> int | None:
 
 
 def _marks(chunk: Any, start: float, rate: int) -> list[Mark]:
-    """Of one sentence, which is not told as text. Piper's signs for begin, end and padding are no phonemes."""
-    marks = [Mark("sentence", start, "")]
+    """Of one sentence. Piper's signs for begin, end and padding are no phonemes."""
+    marks: list[Mark] = []
     at = 0
     for aligned in chunk.phoneme_alignments or ():
         if aligned.phoneme.strip() and aligned.phoneme not in "^$_":

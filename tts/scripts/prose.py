@@ -12,9 +12,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from raydub.tts.scripts.cue import Cue, Notes
-from raydub.tts.scripts.lexicon import ABBREVIATIONS, BEFORE_NUMBERS
+from raydub.tts.scripts.cue_text import is_turn, say, words
 from raydub.tts.scripts.markup import from_html
-from raydub.tts.scripts.spoken import is_turn, say
+
+ABBREVIATIONS = words(
+    "dr mr mrs ms mx prof st sr sra srta jr vs etc e.g i.e z.b bzw u.a d.h usw ca cf al inc ltd co corp dept est gen"
+    " col lt capt sgt rev hon gov sen rep pres jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri"
+    " hr fr mme mlle ud uds vd vds ed eds avda dña dn ing lic arq dott sig sigg av bd approx a.m p.m u.s u.k"
+)
+"""Without the dot at their end, after which a sentence mostly goes on. The commonest of several languages: one that
+is missing costs a pause, and no words of the speech."""
+
+BEFORE_NUMBERS = words("no nr nº núm num n p pp s vol fig abb art kap ch sec pág pag ver v")
+"""Abbreviations only where a number follows; "No." alone is an answer."""
 
 LONGEST = 300
 """Characters of a piece, where there are commas or spaces to cut at."""

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from raydub.errors import Code, InputError, RaydubError
 from raydub.manifests.fields import voice_file
+from raydub.manifests.job import Job
+from raydub.manifests.paths import is_remote
 from raydub.regular import NotRegularError, read_regular
 from raydub.tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
 from raydub.tts.scripts.markup import plain_lines
@@ -48,7 +50,7 @@ def read_script(path: str) -> Script:
 
     A segment's number is its place in the file, from 1: cues of SRT and WebVTT (whatever number is printed above them),
     events of ASS (comments counted), segments of JSON, sentences of plain text (which has no times). Who speaks is told
-    by fields, by WebVTT's <v Name>, or by names before the text (tts.scripts.spoken has the rules). A voice that is a
+    by fields, by WebVTT's <v Name>, or by names before the text (tts.scripts.cue_text has the rules). A voice that is a
     file gets an absolute path; relative ones start at the script's folder.
 
     Raises InputError, with field "script": INPUT_MISSING; SCRIPT_UNREADABLE, also for what is no text or beyond the
@@ -145,3 +147,14 @@ def _cues(text: str, path: Path, notes: Notes) -> Iterator[Cue]:
     if form:
         raise unreadable(f"script {path.name} holds nothing that looks like {form}", "check its form and its suffix")
     raise unreadable(f"script {path.name} is of no known form", _FORMS)
+
+
+def script_length(job: Job) -> int:
+    """Cues of the job's script; 0 without one, and where that cannot be told yet (a web address, a script that is not
+    readable: whoever speaks it says what is wrong)."""
+    if job.script is None or is_remote(job.script):
+        return 0
+    try:
+        return len(read_script(job.script).segments)
+    except RaydubError:
+        return 0

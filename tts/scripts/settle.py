@@ -17,8 +17,8 @@ from raydub.tts.scripts.cue import (
     bad_cue,
     unreadable,
 )
+from raydub.tts.scripts.cue_text import say, speakable
 from raydub.tts.scripts.markup import characters
-from raydub.tts.scripts.spoken import say, speakable
 from raydub.tts.types import Script, Segment
 
 FASTEST = 40

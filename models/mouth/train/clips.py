@@ -18,8 +18,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32, F64, U8, Bools
 from raydub.errors import Code, InputError
 from raydub.models.mouth.train.shapes import ShapeReader, mouth_shape, turned
 
@@ -29,7 +29,6 @@ _LOCAL = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,wav,flac,mp3,ogg",
 }
 
-F32 = npt.NDArray[np.float32]
 RATE = 16000
 _VERSION = 1
 _SIDE = 800
@@ -44,9 +43,9 @@ class Clip:
 
     name: str
     samples: F32
-    times: npt.NDArray[np.float64]
+    times: F64
     shape: F32
-    usable: npt.NDArray[np.bool_]
+    usable: Bools
 
 
 def prepare_clip(path: str | Path, cache: str | Path, *, max_seconds: float = 60.0) -> Clip:
@@ -106,7 +105,7 @@ def _measure(path: Path, max_seconds: float) -> Clip:
     return Clip(path.name, samples, np.array(times, np.float64), mouth_shape(landmarks), usable)
 
 
-def _shrunk(bgr: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _shrunk(bgr: U8) -> U8:
     scale = _SIDE / max(bgr.shape[:2])
     if scale >= 1:
         return bgr

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from raydub.arrays import F32, F64
 from raydub.models.mel import mel_spectrogram
 from raydub.models.mouth.train.clips import Clip
 from raydub.models.mouth.train.material import COLUMNS, z_scored
 
-F32 = npt.NDArray[np.float32]
-Predictor = Callable[[F32, npt.NDArray[np.float64]], F32]
+Predictor = Callable[[F32, F64], F32]
 """(mel (80, T), times (M,) in seconds) → (M, 2) z-scored openness and width."""
 
 LAGS = range(-5, 6)
@@ -92,7 +92,7 @@ def _score(clip: Clip, predict: Predictor) -> ClipScore:
     )
 
 
-def log_energy(mel: F32, times: npt.NDArray[np.float64]) -> F32:
+def log_energy(mel: F32, times: F64) -> F32:
     """Mean of the mel bands at the given times, (M,): the baseline that any network has to beat."""
     energy = mel.mean(axis=0)
     return np.interp(times * COLUMNS, np.arange(len(energy)), energy).astype(np.float32)

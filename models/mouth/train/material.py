@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter1d
 from scipy.signal import resample_poly
 
+from raydub.arrays import F32, Bools
 from raydub.models.mel import mel_spectrogram
 from raydub.models.mouth.train.clips import Clip
 
-F32 = npt.NDArray[np.float32]
 COLUMNS = 80
 SPEEDS = ((1, 1), (9, 10), (19, 20), (21, 20), (11, 10), (23, 20), (7, 8))
 """Ratios by which sound and picture are sped up together (pitch moves with them)."""
@@ -35,7 +34,7 @@ class Lesson:
     clip: str
     mel: F32
     target: F32
-    known: npt.NDArray[np.bool_]
+    known: Bools
 
 
 def z_scored(clip: Clip) -> tuple[F32, F32, F32]:
@@ -48,7 +47,7 @@ def z_scored(clip: Clip) -> tuple[F32, F32, F32]:
     return z.astype(np.float32), mean.astype(np.float32), std.astype(np.float32)
 
 
-def on_columns(clip: Clip, columns: int, speed: float = 1.0) -> tuple[F32, npt.NDArray[np.bool_]]:
+def on_columns(clip: Clip, columns: int, speed: float = 1.0) -> tuple[F32, Bools]:
     """The clip's z-scores on the mel's clock: (2, columns); and (columns,) bool: False near unusable frames."""
     z, _, _ = z_scored(clip)
     z = gaussian_filter1d(z, 0.6, axis=0, mode="nearest")
@@ -80,7 +79,7 @@ def distort(mel: F32, rng: np.random.Generator) -> F32:
     return np.clip(decibels * DECIBEL, -4, 4).astype(np.float32)
 
 
-def hush(mel: F32, target: F32, known: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
+def hush(mel: F32, target: F32, known: Bools, rng: np.random.Generator) -> None:
     """Silence a stretch of 0.3 s and more, in place: a still noise floor in the sound, a closed mouth in the target.
     Around the joins the target is left unknown, for there the mouth is on its way."""
     columns = mel.shape[1]
@@ -120,8 +119,8 @@ class Batches:
         """Columns that a stretch must teach."""
         return (self._columns - 2 * self._reach) // 3
 
-    def draw(self, count: int) -> tuple[F32, F32, npt.NDArray[np.bool_]]:
-        cuts: list[tuple[F32, F32, npt.NDArray[np.bool_]]] = []
+    def draw(self, count: int) -> tuple[F32, F32, Bools]:
+        cuts: list[tuple[F32, F32, Bools]] = []
         while len(cuts) < count:
             lesson = self._lessons[int(self._rng.choice(len(self._lessons), p=self._weight))]
             cut = self._cut(lesson)
@@ -130,7 +129,7 @@ class Batches:
         mel, target, known = zip(*cuts, strict=True)
         return np.stack(mel), np.stack(target), np.stack(known)
 
-    def _cut(self, lesson: Lesson) -> tuple[F32, F32, npt.NDArray[np.bool_]] | None:
+    def _cut(self, lesson: Lesson) -> tuple[F32, F32, Bools] | None:
         rng, reach, inner = self._rng, self._reach, self._columns - 2 * self._reach
         total = lesson.mel.shape[1]
         start = int(rng.integers(-reach, max(1 - reach, total - inner)))

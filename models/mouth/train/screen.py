@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F64
 from raydub.models.mouth.train.clips import Clip
 from raydub.models.mouth.train.evaluate import correlation
 from raydub.models.mouth.train.material import COLUMNS, Lesson, lesson_of
@@ -72,7 +72,7 @@ def _plain_fault(clip: Clip) -> str:
     return ""
 
 
-def _features(lesson: Lesson) -> npt.NDArray[np.float64]:
+def _features(lesson: Lesson) -> F64:
     """(T, features): 20 bands at nine instants around each column, the clip's mean taken out."""
     bands = lesson.mel.reshape(20, 4, -1).mean(axis=1).astype(np.float64)
     bands -= bands.mean(axis=1, keepdims=True)
@@ -81,15 +81,13 @@ def _features(lesson: Lesson) -> npt.NDArray[np.float64]:
     return np.concatenate([padded[:, o : o + total] for o in range(0, 2 * _REACH + 1, 4)]).T
 
 
-def _normal_terms(
-    features: npt.NDArray[np.float64], lesson: Lesson
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _normal_terms(features: F64, lesson: Lesson) -> tuple[F64, F64]:
     x, y = features[lesson.known], lesson.target[0][lesson.known]
     weight = max(len(x), 1) ** -0.5
     return x.T @ x * weight, x.T @ (y - y.mean()) * weight
 
 
-def _best_lag(said: npt.NDArray[np.float64], lesson: Lesson) -> tuple[float, float, int]:
+def _best_lag(said: F64, lesson: Lesson) -> tuple[float, float, int]:
     """Correlation without a shift, the best one, and the columns by which the picture is late there."""
     inner = lesson.known.copy()
     inner[:_MAX_LAG] = inner[len(inner) - _MAX_LAG :] = False

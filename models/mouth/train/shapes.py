@@ -13,13 +13,10 @@ from typing import Any
 import cv2
 import dlib
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-from raydub.models.faces import PREDICTOR_FILE, dlib_file, yunet_file
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
+from raydub.arrays import F32, U8, Bools
+from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file, yunet_file
 
 _SIDE = 400
 """Longer side, in pixels, at which faces are searched for."""
@@ -31,7 +28,7 @@ _MOVES = ((0.0, 0.0, 1.0), (0.04, 0.0, 1.0), (-0.04, 0.0, 1.0), (0.0, 0.04, 1.04
 class FaceFinder:
     """The largest face of an image, as the square (4,) float32 x0 y0 x1 y1 that dlib's predictor wants, or None.
 
-    YuNet where its file is present (see models.faces), else dlib's HOG detector.
+    YuNet where its file is present (see models.face_detectors), else dlib's HOG detector.
     """
 
     def __init__(self) -> None:
@@ -77,7 +74,7 @@ class ShapeReader:
         self._grey.append(np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)))
         self._boxes.append(self._finder.find(bgr))
 
-    def landmarks(self) -> tuple[F32, npt.NDArray[np.bool_]]:
+    def landmarks(self) -> tuple[F32, Bools]:
         """(n, 68, 2) float32 landmarks in pixels and (n,) bool: was a face found. Rows without a face hold zeros."""
         n = len(self._grey)
         found = np.array([box is not None for box in self._boxes], bool)
@@ -102,7 +99,7 @@ class ShapeReader:
         return (total / len(_MOVES)).astype(np.float32)
 
 
-def _runs(found: npt.NDArray[np.bool_], boxes: F32) -> list[tuple[int, int]]:
+def _runs(found: Bools, boxes: F32) -> list[tuple[int, int]]:
     """Runs of frames that show one face. A jump by more than a third of its side is a cut, or another face."""
     runs: list[tuple[int, int]] = []
     start: int | None = None

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.arrays import F32
 from raydub.errors import StageError
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
@@ -20,7 +21,7 @@ from raydub.stages.lipsync.warp import WarpEngine, draw_mouth
 from raydub.stages.lipsync.warp_edges import refine
 from raydub.stages.lipsync.warp_inside import COLS, ROWS, Inside, best_inside, draw_inside, take_inside
 from raydub.stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
-from raydub.stages.types import F32, FaceItems
+from raydub.stages.types import FaceItems
 
 SKIN, LIP, DARK, TOOTH = (140, 165, 215), (95, 85, 190), (25, 20, 35), (215, 225, 230)
 

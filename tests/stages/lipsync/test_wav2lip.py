@@ -27,6 +27,7 @@ from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
 from raydub.stages.types import FaceItems
 from tests.models.reference import lively, published_floats, published_paste
 
+LICENCE = "wav2lip-noncommercial"
 BOX = np.array([61, 33, 172, 178], np.float32)  # odd sides on purpose
 SIZE = (240, 200)
 
@@ -235,15 +236,15 @@ def test_weights_of_another_network_and_none(tmp_path: Path) -> None:
 def test_published_files_need_consent(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from raydub.models import catalogue
 
-    known = catalogue.Published("wav2lip.pth", catalogue.WAV2LIP_LICENCE, True)
+    known = catalogue.Published("wav2lip.pth", LICENCE, True)
     monkeypatch.setitem(catalogue.PUBLISHED, sha256_of(checkpoint), known)
     monkeypatch.delenv(catalogue.ACCEPT_VARIABLE, raising=False)
     for call in ("weights", "load"):
         with pytest.raises(DependencyError) as error:
             getattr(make_engine("wav2lip", checkpoint), call)(*(["cpu"] if call == "load" else []))
         assert (error.value.code, error.value.exit_code) == (Code.LICENCE, 3)
-    accepted = make_engine("wav2lip", checkpoint, accepted=[catalogue.WAV2LIP_LICENCE])
-    assert accepted.weights()[0].licence == catalogue.WAV2LIP_LICENCE
+    accepted = make_engine("wav2lip", checkpoint, accepted=[LICENCE])
+    assert accepted.weights()[0].licence == LICENCE
 
 
 def test_choice_of_engine(checkpoint: Path) -> None:

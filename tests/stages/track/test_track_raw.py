@@ -14,7 +14,7 @@ import pytest
 from raydub.errors import Code, DependencyError, InputError, StageError, UsageError
 from raydub.media.frames import Frame, open_frames
 from raydub.media.probe import probe_video
-from raydub.models import faces
+from raydub.models import face_detectors
 from raydub.stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
@@ -229,29 +229,29 @@ def no_yunet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Pa
 
     def use() -> Path:
         monkeypatch.setenv("RAYDUB_WEIGHTS", str(tmp_path))
-        return tmp_path / faces.YUNET_FILE
+        return tmp_path / face_detectors.YUNET_FILE
 
     return use
 
 
 def test_detectors_are_settled_once(no_yunet: Callable[[], Path]) -> None:
-    assert faces.resolve_detector("auto") == faces.DetectorSpec(name="hog")
-    assert len(faces.resolve_detector("mmod").sha256) == 64
+    assert face_detectors.resolve_detector("auto") == face_detectors.DetectorSpec(name="hog")
+    assert len(face_detectors.resolve_detector("mmod").sha256) == 64
     with pytest.raises(DependencyError) as absent:
-        faces.resolve_detector("yunet")
+        face_detectors.resolve_detector("yunet")
     assert absent.value.code is Code.WEIGHTS_MISSING
     with pytest.raises(UsageError):
-        faces.resolve_detector("haar")
+        face_detectors.resolve_detector("haar")
     no_yunet().write_bytes(b"<!DOCTYPE html>")
     with pytest.raises(DependencyError) as wrong:
-        faces.resolve_detector("auto")
+        face_detectors.resolve_detector("auto")
     assert wrong.value.code is Code.WEIGHTS_HASH
 
 
 def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(face_detectors.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DependencyError) as caught:
-        faces.dlib_file(faces.PREDICTOR_FILE)
+        face_detectors.dlib_file(face_detectors.PREDICTOR_FILE)
     assert caught.value.code is Code.DEPENDENCY_MISSING
 
 
@@ -260,7 +260,7 @@ def test_yunet_sees_what_hog_sees(
     media_dir: Path, portrait: Frame, whole: RawTracks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAYDUB_WEIGHTS", str(media_dir / "weights"))
-    spec = faces.resolve_detector("auto")
+    spec = face_detectors.resolve_detector("auto")
     assert spec.name == "yunet"
     raw = Tracker(TrackConfig.plan(FaceChoice(), "auto")).raw_tracks(Course(portrait), None, Span(0, 60), 60)
     hog_track, yunet_track = (decide(one, Span(0, 60))[0] for one in (cut_out(whole, Span(0, 60)), raw))

@@ -1,0 +1,246 @@
+"""The plan of one job: everything that its chunks need to know, as one record, and the arrays that it names."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from raydub.arrays import Bools
+from raydub.errors import Code, StageError
+from raydub.manifests.job import Job
+from raydub.manifests.speech import VoiceTrack
+from raydub.media.frames import FrameReader, Transform, open_frames
+from raydub.media.info import ExactRate, VideoInfo
+from raydub.media.watch import Input
+from raydub.stages.engine import Arrays, Speech, WeightsRecord
+from raydub.stages.faces import FacePlan
+from raydub.stages.source_timeline import Timeline
+from raydub.stages.types import Chunk, Span
+from raydub.store import Artefact, Store, verified
+
+MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
+"""Of the first voice; see voice_file."""
+
+
+class JobPlan(BaseModel):
+    """One job, ready to be worked on chunk by chunk.
+
+    size: (width, height) of the working frame, even, and out_size of the output's; rate: output frames a second;
+    sample_aspect: of the output's pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one
+    may have fewer); engine: its name; needs_crops: see LipEngine; post_processors: their names, in order; post_halo,
+    post_every_face: what they want to see together (see stages.post_processor); post_seconds: of one core, that they
+    take a frame on a CPU, about; weights: of the engine, then of the post-processors; warnings: "W_WORD: sentence".
+    sound: the file that is heard in the output; voices: the speakers, one (of any name) unless several have a face of
+    their own: face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys:
+    see Chunk. key: of the plan; content_key: of all that decides the output, wherever the inputs lie; arrays: the blob
+    of each array, by voice_file(); inputs: what the plan was made from, but the video.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job: Job
+    video: VideoInfo
+    transform: Transform
+    size: tuple[int, int]
+    out_size: tuple[int, int]
+    rate: ExactRate
+    sample_aspect: ExactRate
+    n_frames: int
+    timeline: Timeline
+    faces: FacePlan
+    chunk_frames: int
+    work_dir: str
+    job_dir: str
+    key: str
+    content_key: str
+    engine: str
+    needs_crops: bool
+    post_processors: tuple[str, ...] = ()
+    post_halo: int = 0
+    post_every_face: bool = False
+    post_seconds: float = 0.0
+    weights: tuple[WeightsRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+    sound: str = ""
+    voices: tuple[str, ...] = ("",)
+    scoped: bool = False
+    chunk_keys: tuple[str, ...] = ()
+    arrays: dict[str, str] = {}
+    inputs: tuple[Input, ...] = ()
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks the job has."""
+        return -(-self.n_frames // self.chunk_frames)
+
+    def voice_of(self, face: int) -> int:
+        """Whose speech moves the mouth of an item's face."""
+        return face if len(self.voices) > 1 else 0
+
+    def around(self, span: Span) -> Span:
+        """The output frames that must be drawn so that those of `span` can be finished."""
+        return Span(max(0, span.start - self.post_halo), min(self.n_frames, span.stop + self.post_halo))
+
+    def open(self) -> FrameReader:
+        """A reader of the source's working frames."""
+        return open_frames(self.video, self.transform, Store(self.work_dir).identities)
+
+
+def chunks_of(plan: JobPlan) -> list[Chunk]:
+    """All chunks of a job, in order; together they hold every output frame once."""
+    keys = plan.chunk_keys or ("",) * plan.n_chunks
+    return [
+        Chunk(
+            plan.job.id,
+            plan.job_dir,
+            index,
+            plan.n_chunks,
+            span_of(plan, index),
+            plan.post_seconds,
+            key,
+        )
+        for index, key in enumerate(keys)
+    ]
+
+
+def span_of(plan: JobPlan, index: int) -> Span:
+    """The output frames of a chunk."""
+    return Span(index * plan.chunk_frames, min((index + 1) * plan.chunk_frames, plan.n_frames))
+
+
+def voices_of(job: Job) -> tuple[VoiceTrack, ...]:
+    """The voices of a job, in the order of their faces: those that the speak step made, else its sound file's."""
+    if job.speech is not None:
+        return job.speech.voices
+    if job.audio is None:
+        raise StageError(Code.INTERNAL, "a job without speech: its script has not been spoken")
+    return (VoiceTrack(speaker="", path=job.audio, identity=""),)
+
+
+def voice_file(name: str, voice: int) -> str:
+    """The file of a voice: mel.npy, mel-1.npy, mel-2.npy, .."""
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}-{voice}{suffix}" if voice else name
+
+
+def chunk_length(seconds: float, rate: Fraction) -> int:
+    """Output frames per chunk, at least one."""
+    return max(1, round(Fraction(seconds) * rate))
+
+
+def job_dir_of(work_dir: str, key: str) -> str:
+    """Where a job's records lie."""
+    return str(Store(work_dir).root / "refs" / "jobs" / key)
+
+
+def save_plan(plan: JobPlan) -> None:
+    """Keep the plan under the job's key. Raises StageError STORAGE or DISK_FULL."""
+    Store(plan.work_dir).put_record(f"jobs/{plan.key}/plan", plan.model_dump(mode="json"), durable=True)
+
+
+def load_plan(job_dir: str) -> JobPlan:
+    """The plan of a job. Raises StageError STORAGE where there is none that proves itself."""
+    path = os.path.join(job_dir, "plan.json")
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise _lost(path, error) from error
+    return _load_plan(job_dir, state.st_mtime_ns, state.st_ino)
+
+
+@functools.lru_cache(maxsize=32)
+def _load_plan(job_dir: str, changed: int, inode: int) -> JobPlan:
+    folder = Path(os.path.abspath(job_dir))
+    try:
+        said = Store(folder.parents[2]).record(f"jobs/{folder.name}/plan")
+        if said is None:
+            raise ValueError("it is damaged")
+        return JobPlan.model_validate(said)
+    except (ValueError, IndexError) as error:
+        raise _lost(f"{job_dir}/plan.json", error) from error
+
+
+def load_speech(plan: JobPlan, voice: int = 0) -> Speech:
+    """A voice's speech; the mel is mapped from its file, so only what is used takes memory."""
+    return Speech(_array(plan, voice_file(MEL_FILE, voice)), plan.rate, plan.n_frames)
+
+
+def load_voiced(plan: JobPlan, voice: int = 0) -> Bools:
+    """(n_frames,) bool: the voice sounds during the output frame."""
+    found: Bools = _array(plan, voice_file(VOICED_FILE, voice))
+    return found
+
+
+def load_scope(plan: JobPlan, voice: int = 0) -> Bools | None:
+    """(n_frames,) bool: the voice's mouth may be changed; None for everywhere."""
+    found: Bools | None = _array(plan, voice_file(SCOPE_FILE, voice)) if plan.scoped else None
+    return found
+
+
+def load_source(plan: JobPlan, voice: int = 0) -> Arrays:
+    """What the engine's prepare() learnt of the source, for the face of a voice."""
+    return read_arrays(_blob(plan, voice_file(SOURCE_FILE, voice)))
+
+
+def read_arrays(path: str | Path) -> Arrays:
+    """Arrays written by put_arrays. Raises StageError STORAGE."""
+    try:
+        with np.load(verified(path), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise _lost(str(path), error) from error
+
+
+def put_array(store: Store, name: str, array: npt.NDArray[Any]) -> Artefact:
+    """Keep one array as .npy."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return store.put(name, stream.getvalue(), ".npy")
+
+
+def put_arrays(store: Store, name: str, arrays: Arrays) -> Artefact:
+    """Keep named arrays as .npz."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **{key: np.asarray(array) for key, array in arrays.items()})
+    return store.put(name, stream.getvalue(), ".npz")
+
+
+def whole(plan: JobPlan) -> bool:
+    """Are all arrays that the plan names there, and undamaged?"""
+    try:
+        return bool(plan.arrays) and all(verified(path) for path in plan.arrays.values())
+    except StageError:
+        return False
+
+
+def _array(plan: JobPlan, name: str) -> Any:
+    path = _blob(plan, name)
+    try:
+        return np.load(verified(path), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _lost(path, error) from error
+
+
+def _blob(plan: JobPlan, name: str) -> str:
+    path = plan.arrays.get(name)
+    if path is None:
+        raise _lost(f"{plan.job_dir}: {name}", KeyError("the plan does not name it"))
+    return path
+
+
+def _lost(path: str, error: Exception) -> StageError:
+    return StageError(
+        Code.STORAGE,
+        f"{path} cannot be read: {error}",
+        hint="the work folder must be one that every worker reaches; run again to make it anew",
+        retryable=True,
+    )

@@ -1,0 +1,61 @@
+"""What a lip engine learns of a source once: looked up by what it depends on, so that many speeches for one video cost
+one look at it.
+
+Kept as `sources/<key>`. The key is a hash of the source, the options, the engine and its weights, and of
+the frames that the job shows; not of the speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raydub.arrays import F32
+from raydub.media.frames import Frame
+from raydub.stages.engine import LipEngine
+from raydub.stages.faces import FaceFinder
+from raydub.stages.job_plan import JobPlan, put_arrays
+from raydub.store import Store, key_of
+
+
+def source_profile(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
+    """The blob of what engine.prepare() says of the face of a voice in the job's source; from the cache where it has
+    been asked for the same before.
+
+    deciding: everything that the engine's answer depends on, apart from which frames are shown, as JSON values.
+    Raises what engine.prepare() raises, StageError STORAGE or DISK_FULL.
+    """
+    store = Store(plan.work_dir)
+    kept = None if plan.timeline.kept is None else [list(span) for span in plan.timeline.kept]
+    name = f"sources/{key_of({**deciding, 'shown': _shown(plan), 'kept': kept})}"
+    known = store.get(name)
+    if known is not None:
+        return known.path
+    return put_arrays(store, name, engine.prepare(PlanSampler(plan, voice))).path
+
+
+def _shown(plan: JobPlan) -> int:
+    return min(plan.n_frames, plan.timeline.n_shown)
+
+
+class PlanSampler:
+    """SourceSampler (see stages.engine) of a planned job: single frames at even positions of what is shown of the
+    source, whatever the chunks; frames in which the face of the voice is not found are left out."""
+
+    def __init__(self, plan: JobPlan, voice: int = 0) -> None:
+        self._plan = plan
+        self._voice = voice
+
+    def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
+        """See SourceSampler. Costs `count` seeks and detections."""
+        shown = _shown(self._plan)
+        positions = sorted({(2 * number + 1) * shown // (2 * count) for number in range(count)})
+        finder = FaceFinder(self._plan.faces)
+        found = []
+        with self._plan.open() as reader:
+            for frame in reader.frames_at(self._plan.timeline.source(at) for at in positions):
+                face = finder.one(frame, self._voice)
+                if face is not None:
+                    found.append((frame, *face))
+            reader.check()
+        return found
