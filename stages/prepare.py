@@ -36,6 +36,7 @@ from raydub.stages.finishers import finish_costs, plan_finishing
 from raydub.stages.hear import hear
 from raydub.stages.inputs import in_words_of, local_inputs
 from raydub.stages.keys import part_keys
+from raydub.stages.lipsync.installed import InstalledEngine
 from raydub.stages.plan import (
     SOURCE_FILE,
     JobPlan,
@@ -105,7 +106,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, finishers: Sequence[Fin
         "reading": READING_VERSION,
         "options": _deciding(options, FINISH_FIELDS | SOUND_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
-        "engine": engine.name,
+        "engine": [engine.name, engine.release if isinstance(engine, InstalledEngine) else ""],
         "weights": [record.sha256 for record in weights],
     }
     finish = [asdict(finishing), [record.sha256 for record in sharper]]
