@@ -26,8 +26,6 @@ from raydub.media.planes import Planes, arrange, to_planes
 from raydub.media.watch import Input, Watch
 
 U8 = npt.NDArray[np.uint8]
-READING_VERSION = 2
-"""Part of every key of what is made from frames; raised when reading gives other frames of the same file."""
 
 
 @dataclass

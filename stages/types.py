@@ -19,12 +19,6 @@ I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
-PLAN_VERSION = 3
-"""Raised whenever the same job would give another plan than before, so that old folders are not used."""
-STAGE_VERSION = 1
-"""Raised whenever track, lipsync or render make other frames of the same plan, so that parts of the former kind are not
-used."""
-
 
 class Span(NamedTuple):
     """Frames start, start+1, .. stop-1."""
