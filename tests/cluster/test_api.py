@@ -95,7 +95,7 @@ def test_what_is_wrong_with_a_call_is_raised_and_with_a_job_is_told(
     assert capfd.readouterr() == ("", "")
 
 
-def test_run_of_rows(inputs: Path, tmp_path: Path) -> None:
+def test_run_of_rows(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"id": "a", "video": inputs / "clip.mp4", "audio": inputs / "en.wav", "output": "a.mp4", "crf": float("nan")},
         {"id": "b", "video": inputs / "clip.mp4", "output": "b.mp4"},
@@ -113,6 +113,7 @@ def test_run_of_rows(inputs: Path, tmp_path: Path) -> None:
         found.raise_for_status()
     with pytest.raises(KeyError):
         found["d"]
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.usefixtures("ray_here")
