@@ -58,14 +58,17 @@ def admit(
     glance: Glance | None = None,
     strict: bool = False,
     found: Admission | None = None,
+    *,
+    quiet: bool = False,
 ) -> Admission:
     """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package; files
     of the others are looked at by `glance`. strict: see pipeline.strict. found: where to put them, for whoever wants
-    to know how far it came when it is interrupted; a job that is in none of its lists was not decided yet."""
+    to know how far it came when it is interrupted; a job that is in none of its lists was not decided yet. quiet: show
+    no downloads."""
     found = found or Admission()
     able = [job for job in jobs if not _finished(job, finished, found, strict)]
     able = [job for job in able if not _hopeless(job, glance, found)]
-    able = _with_engines(able, found)
+    able = _with_engines(able, found, quiet)
     refused = lock.lock([job.output for job in able])
     for job in able:
         problem = refused[job.output] or _busy(job) if job.output in refused else _in_the_way(job, Store(work_dir))
@@ -113,7 +116,7 @@ def _finished(job: Job, finished: Finished, found: Admission, strict: bool) -> b
     return True
 
 
-def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
+def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Job]:
     """Jobs whose lip and speech engines and weights are there; the others fail before any work is done. Weights of the
     catalogue that are not there yet are fetched now, once, with the user looking on."""
     checked: dict[str, RaydubError | None] = {}
@@ -125,8 +128,8 @@ def _with_engines(jobs: Sequence[Job], found: Admission) -> list[Job]:
             try:
                 if job.script is not None:
                     check_engine(job.options.tts)
-                    fetch_absent(_voice_weights(job))
-                fetch_absent(job_weights(job.options))
+                    fetch_absent(_voice_weights(job), quiet=quiet)
+                fetch_absent(job_weights(job.options), quiet=quiet)
                 make_job_engine(job.options).weights()
                 for post_processor in make_post_processors(job.options):
                     post_processor.weights()

@@ -164,10 +164,18 @@ def _landmarks() -> Check:
 def _embedded() -> Check:
     from raydub.manifests.options import Options
     from raydub.pipeline.engines import make_job_engine
+    from raydub.plugins import LIP_ENGINES
+    from raydub.stages.lipsync.installed import release_of
 
     engine = make_job_engine(Options())
     weights = ", ".join(f"{record.name} {record.sha256[:12]} ({record.licence})" for record in engine.weights())
-    return Check("lip engine", "ok", f"{engine.name}: {weights}")
+    found, broken = [f"{engine.name}: {weights}"], []
+    for name in LIP_ENGINES.points():
+        try:
+            found.append(f"{name} ({release_of(name)})")
+        except RaydubError as error:
+            broken.append(f"{error.message}: {error.hint}")
+    return Check("lip engine", "note" if broken else "ok", ", ".join(found), "; ".join(broken))
 
 
 def _quality() -> Check:

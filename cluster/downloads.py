@@ -13,7 +13,7 @@ _EVERY = 5.0
 """Seconds between two lines."""
 
 
-def fetch_absent(models: Iterable[str]) -> None:
+def fetch_absent(models: Iterable[str], *, quiet: bool = False) -> None:
     """Download those of the named weights that are in the catalogue and not on this machine; paths are left alone.
     Raises DependencyError as models.store.pull.pull does, and WEIGHTS_HASH for a damaged file in their place."""
     from raydub.models.catalogue import find
@@ -23,7 +23,7 @@ def fetch_absent(models: Iterable[str]) -> None:
     for model in models:
         entry = None if is_path(model) else find(model)
         if entry is not None and present(entry) is None:
-            with showing(entry.file, entry.size) as show:
+            with showing(entry.file, entry.size, quiet=quiet) as show:
                 pull(entry, progress=show)
 
 

@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from raydub.cluster.admission import Admission, admit
@@ -42,19 +42,33 @@ __all__ = ["RunReport", "RunRequest", "run_jobs"]
 _WRITE_SECONDS = 3.0
 
 
-def run_jobs(request: RunRequest) -> RunReport:
+def run_jobs(
+    request: RunRequest, *, stop: StopWatch | None = None, view: Callable[[int, int], Progress] | None = None
+) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started; the
-    results then say of each open job that it was skipped, and why."""
+    results then say of each open job that it was skipped, and why.
+
+    stop: who takes signals, by default a StopWatch; where it takes none, KeyboardInterrupt passes once the results are
+    written. view: makes what follows the run, from the number of rows and of those that have their outcome already; by
+    default it is what the request asks to show. With a view nothing is printed."""
     with RunLock() as lock:
-        return _Run(request, lock).do()
+        return _Run(request, lock, stop, view).do()
 
 
 class _Run:
     """One run under way. Its results can be told at any moment, from any thread."""
 
-    def __init__(self, request: RunRequest, lock: RunLock) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        lock: RunLock,
+        stop: StopWatch | None = None,
+        view: Callable[[int, int], Progress] | None = None,
+    ) -> None:
         self._request = request
         self._lock = lock
+        self._stop = stop or StopWatch(self._last_words)
+        self._view = view
         self._admitted = Admission()
         self._finished = Finished(request.work_dir)
         self._progress: Progress | None = None
@@ -68,10 +82,10 @@ class _Run:
 
     def do(self) -> RunReport:
         """Take all jobs to their results."""
-        with StopWatch(self._last_words) as stop:
+        with self._stop as stop:
             try:
                 self._check()
-                for row in self._request.bad:
+                for row in self._request.bad if self._view is None else ():
                     for problem in row.errors:
                         show_error(problem)
                 self._admit()
@@ -114,7 +128,16 @@ class _Run:
         request = self._request
         here = not request.use_ray or is_own(request.address)
         glance = Glance(request.work_dir, here)
-        admit(request.jobs, self._finished, self._lock, request.work_dir, glance, request.strict, self._admitted)
+        admit(
+            request.jobs,
+            self._finished,
+            self._lock,
+            request.work_dir,
+            glance,
+            request.strict,
+            self._admitted,
+            quiet=self._view is not None,
+        )
 
     def _shown(self) -> Progress:
         """What the user looks at, made when it is known which jobs are open."""
@@ -123,7 +146,8 @@ class _Run:
             # Rows that an earlier run finished, or that are no jobs, count without a further word.
             told = [result for result in closed if result.status != "ok"]
             rows = len(request.jobs) + len(request.bad)
-            self._progress = _progress(request, rows, len(request.bad) + len(closed) - len(told))
+            earlier = len(request.bad) + len(closed) - len(told)
+            self._progress = self._view(rows, earlier) if self._view else _progress(request, rows, earlier)
             for result in told:
                 self._progress.finished(result)
         return self._progress
@@ -145,7 +169,9 @@ class _Run:
                     stopping=lambda: stop.asked,
                     strict=self._request.strict,
                 )
-                self._driver.run(jobs)
+                _, interrupted = self._driver.run(jobs)
+                if interrupted and not stop.asked:
+                    raise KeyboardInterrupt
                 self._store_mb = getattr(executor, "store_peak_mb", 0.0)
                 self._write()
         finally:

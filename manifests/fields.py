@@ -259,6 +259,19 @@ def _path(value: Any) -> str:
     return value
 
 
+def _json_object(value: Any) -> str:
+    """A JSON object, as text or as a mapping, in one canonical form; members without a value are left out."""
+    try:
+        if isinstance(value, str):
+            value = json.loads(value)
+        if not isinstance(value, Mapping):
+            raise ValueError("not an object")
+        said = {str(name): part for name, part in value.items() if part is not None}
+        return json.dumps(said, sort_keys=True, allow_nan=False)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Real = Annotated[float, BeforeValidator(_real)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
@@ -269,6 +282,7 @@ FaceText = Annotated[str, BeforeValidator(_face)]
 PathText = Annotated[str, BeforeValidator(_path)]
 PerSpeaker = Annotated[str, BeforeValidator(_per_speaker)]
 SpeakerFaces = Annotated[str, BeforeValidator(_faces)]
+JsonObject = Annotated[str, BeforeValidator(_json_object)]
 Share = Annotated[float, BeforeValidator(_real), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Tile = Annotated[int, BeforeValidator(_tile)]
 Word = BeforeValidator(_word)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from raydub.manifests.fields import (
     FaceText,
     FourSides,
+    JsonObject,
     PathText,
     PerSpeaker,
     Rate,
@@ -83,8 +84,13 @@ class Options(BaseModel):
         description="LUFS of the output's sound, -40 to -5; absent for -16 with a script or a bed, else as it is",
     )
     # the lip engine
-    engine: Annotated[Literal["auto", "warp", "wav2lip"], Word] = Field(
-        "auto", description="auto (wav2lip when a model is given, else warp), warp or wav2lip"
+    engine: Annotated[str, Word] = Field(
+        "auto",
+        pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$",
+        description="auto (wav2lip when a model is given, else warp), warp, wav2lip, or an engine that is installed",
+    )
+    engine_options: JsonObject | None = Field(
+        None, description="a JSON object: options of a lip engine that another package brings"
     )
     model: PathText | None = Field(None, description="path of a checkpoint file, or its name in the catalogue")
     mel_offset_frames: Whole = Field(
@@ -195,6 +201,10 @@ class Options(BaseModel):
         return {} if self.language is None else by_speaker(self.language)
 
 
+LIP_ENGINES_BUILT_IN = ("warp", "wav2lip")
+"""Lip engines that raydub brings; others are entry points (raydub.plugins.LIP_ENGINES)."""
+
+
 def lip_engine(engine: str, model: object | None) -> str:
     """The engine that is meant by a job's `engine` and `model`: auto is wav2lip when a model is given, else warp, the
     embedded one. The one place of this rule."""
@@ -269,6 +279,8 @@ EXPECTED: dict[str, str] = {name: info.description or name for name, info in Opt
 
 def choices(name: str) -> tuple[str, ...]:
     """The words that a choice field accepts, in order; () for fields that take something else."""
+    if name == "engine":
+        return ("auto", *LIP_ENGINES_BUILT_IN)
     if name == "face":
         return ("largest", "left", "right", "all", "index:0", "reference:IMAGE")
     found = get_args(Options.model_fields[name].annotation)

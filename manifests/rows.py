@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from raydub.errors import Code, UsageError
+from raydub.manifests.engine import engine_conflicts
 from raydub.manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
 from raydub.manifests.job import Job
-from raydub.manifests.options import EXPECTED, FIELDS, SCRIPT_FIELDS, Options, choices, lip_engine
+from raydub.manifests.options import (
+    EXPECTED,
+    FIELDS,
+    SCRIPT_FIELDS,
+    Options,
+    choices,
+)
 from raydub.manifests.paths import confine_output, folded, resolve_input, resolve_media
 from raydub.manifests.values import MAX_TEXT, refused
 from raydub.manifests.weights import resolve_weights
@@ -178,17 +185,7 @@ def _settle_speech(options: Options, script: bool) -> tuple[Options, list[UsageE
 
 
 def _conflicts(options: Options) -> list[UsageError]:
-    found: list[UsageError] = []
-    if options.engine == "wav2lip" and options.model is None:
-        hint = "name the checkpoint in 'model', or leave 'engine' out for the embedded engine"
-        found.append(UsageError(Code.FIELD_CONFLICT, "engine=wav2lip needs a checkpoint", field="engine", hint=hint))
-    if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
-        hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"
-        found.append(UsageError(Code.FIELD_CONFLICT, "engine=warp cannot use this model", field="model", hint=hint))
-    if options.paste == "box" and lip_engine(options.engine, options.model) == "warp":
-        hint = "leave 'paste' out, or name a Wav2Lip checkpoint in 'model'"
-        message = "paste=box is Wav2Lip's rectangle; the embedded engine draws lips only"
-        found.append(UsageError(Code.FIELD_CONFLICT, message, field="paste", hint=hint))
+    found = engine_conflicts(options)
     found += _sharper_conflicts(options)
     for name in ("box", "crop"):
         sides = getattr(options, name)

@@ -24,9 +24,6 @@ from raydub.media.opening import open_made, unreadable
 from raydub.media.planes import Planes, arrange, to_planes
 from raydub.media.watch import Input, Watch
 
-READING_VERSION = 2
-"""Part of every key of what is made from frames; raised when reading gives other frames of the same file."""
-
 
 @dataclass
 class Frame:

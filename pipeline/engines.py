@@ -6,14 +6,22 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from raydub.manifests.options import POST_FIELDS, Options, job_weights, lip_engine, restore_weights, upscale_weights
+from raydub.manifests.options import (
+    LIP_ENGINES_BUILT_IN,
+    POST_FIELDS,
+    Options,
+    job_weights,
+    lip_engine,
+    restore_weights,
+    upscale_weights,
+)
 
 if TYPE_CHECKING:
     from raydub.stages.engine import LipEngine
     from raydub.stages.post_processor import PostProcessor
 
 LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
-_FIELDS = {"engine", "model", "precision", "paste", "mel_offset_frames"}
+_FIELDS = {"engine", "engine_options", "model", "precision", "paste", "mel_offset_frames"}
 
 
 def engine_key(options: Options) -> str:
@@ -43,6 +51,7 @@ def make_job_engine(options: Options) -> LipEngine:
         paste=options.paste,
         mel_offset_frames=options.mel_offset_frames,
         precision=options.precision,
+        options=json.loads(options.engine_options or "{}"),
     )
     return engine
 
@@ -67,18 +76,25 @@ def pick_device(wanted: str) -> str:
 
 
 def resolved_engine(options: Options) -> str:
-    """ "warp" or "wav2lip": what engine=auto stands for in this job."""
+    """The engine's name: engine=auto stands for "warp" or "wav2lip"."""
     return lip_engine(options.engine, options.model)
 
 
 def weights_digests(options: Options) -> tuple[str, ...]:
     """sha256 of each weights file that the job's engine and post-processors would use, as their records will say,
     without fetching one, without loading anything or any heavy package. Raises DependencyError WEIGHTS_MISSING,
-    WEIGHTS_REFUSED."""
+    WEIGHTS_REFUSED. In the place of an engine of another package stands its release; raises as
+    stages.lipsync.installed.release_of for one that cannot be had."""
     from raydub.models.store.locate import known_digest
 
-    embedded = (_embedded_digest(),) if options.model is None else ()
-    return (*embedded, *map(known_digest, job_weights(options)))
+    own: tuple[str, ...] = ()
+    if resolved_engine(options) not in LIP_ENGINES_BUILT_IN:
+        from raydub.stages.lipsync.installed import release_of
+
+        own = (release_of(resolved_engine(options)),)
+    elif options.model is None:
+        own = (_embedded_digest(),)
+    return (*own, *map(known_digest, job_weights(options)))
 
 
 @lru_cache(maxsize=1)

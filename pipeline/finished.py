@@ -6,6 +6,7 @@ content was last seen, and reads none of them (raydub.identity). of() is the ful
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.fetch import known_copy
 from raydub.pipeline.events import Planned
 from raydub.pipeline.ledger import PART_FORMAT
-from raydub.stages.types import PLAN_VERSION, STAGE_VERSION
+from raydub.stages.code import DECIDING, code_digest
 from raydub.store import Store, key_of
 
 _QUICK = 64 << 20
@@ -40,6 +41,7 @@ class Finished:
         """The stored JobResult of a finished job, with nothing spent on it in this run; None: not known at a glance.
 
         weights: sha256 of each weights file that engine and post-processors would use now. Never raises."""
+        self._code  # noqa: B018 (read before any work is done: what is edited meanwhile is another code)
         record = self._store.record(_name(job))
         try:
             if record is None or record["asked"] != self._asked(job, weights):
@@ -100,12 +102,17 @@ class Finished:
 
     def _asked(self, job: Job, weights: Sequence[str]) -> str:
         """All that decides the frames besides the inputs' content. Checkpoints are in it by their digest."""
-        versions = [PART_FORMAT, STAGE_VERSION, PLAN_VERSION, SPEECH_VERSION, __version__]
+        versions = [PART_FORMAT, self._code, SPEECH_VERSION, __version__]
         inputs = job.inputs()
         detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
         row = {**inputs, "output": os.path.abspath(job.output)}
         options = job.options.model_dump(mode="json", exclude={"overwrite"})
         return key_of([versions, row, options, list(weights), detector, _speech(job)])
+
+    @functools.cached_property
+    def _code(self) -> str:
+        """As it is on the disk when this run begins: a long-lived process may have seen another."""
+        return code_digest(DECIDING)
 
     def _voice(self, engine: str, voice: str) -> str:
         """What decides how a voice sounds now: programs, files of models, voices that were imported anew."""
@@ -149,12 +156,11 @@ def _speech(job: Job) -> str:
 
 def _face_models(name: str, with_reference: bool) -> str:
     from raydub.models.face_detectors import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
-    from raydub.stages.track.config import TRACK_VERSION
 
     try:
         files = [dlib_file(PREDICTOR_FILE), *([dlib_file(EMBEDDING_FILE)] if with_reference else [])]
         # 100 MB that no one changes in place: a look will do.
         looks = [(file.name, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
-        return json.dumps([TRACK_VERSION, resolve_detector(name).model_dump(mode="json"), looks])
+        return json.dumps([resolve_detector(name).model_dump(mode="json"), looks])
     except (RaydubError, OSError) as error:
         return f"none: {type(error).__name__}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raydub.stages.types import STAGE_VERSION, Chunk, Gate, Part
+from raydub.stages.types import Chunk, Gate, Part
 from raydub.store import Store, key_of
 
 PART_FORMAT = 4
@@ -72,7 +72,7 @@ class Ledger:
 def part_name(chunk: Chunk) -> str:
     """Under which a chunk's part is kept."""
     start, stop = chunk.span
-    said: list[Any] = [PART_FORMAT, STAGE_VERSION, chunk.key]
+    said: list[Any] = [PART_FORMAT, chunk.key]
     if not chunk.key:
         said += [Path(chunk.job_dir).name, chunk.index, chunk.n_chunks, start, stop]
     key = key_of(said)

@@ -1,3 +1,23 @@
-"""raydub: batch dubbing with matching lips, at any scale. This package is the ground floor: version and errors."""
+"""raydub: batch dubbing with matching lips, at any scale. This package is the ground floor: version and errors, and by
+name the Python API (cluster.api), which is imported when it is first asked for."""
+
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from raydub.cluster.api import Progress, Result, RunResult, dub, run
+    from raydub.errors import RaydubError
 
 __version__ = "0.1.0"
+__all__ = ["Progress", "RaydubError", "Result", "RunResult", "__version__", "dub", "run"]
+
+_FROM = {name: "raydub.cluster.api" for name in ("Progress", "Result", "RunResult", "dub", "run")}
+_FROM["RaydubError"] = "raydub.errors"
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_FROM[name]), name)

@@ -151,20 +151,23 @@ def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Ro
         wanted |= present
     rows, face = np.nonzero(wanted[shown.start - wide.start : shown.stop - wide.start])
     at = rows + (shown.start - wide.start)
-    box = boxes[at, face]
-    if plan.faces.box is None:
-        top, bottom, left, right = options.pads
-        box = box + np.array([-left, -top, right, bottom], np.float32)
-    whole = np.array([clamp(one.tolist(), plan.size) for one in box], np.float32).reshape(-1, 4)
+    box = padded(boxes[at, face], plan.size, options.pads if plan.faces.box is None else (0, 0, 0, 0))
     return FaceItems(
         frame=(at + wide.start).astype(np.int32),
         source=sources[at].astype(np.int32),
         face=face.astype(np.int32),
-        box=whole,
+        box=box,
         landmarks=np.stack([one.landmarks for one in faces], axis=1)[at, face],
         gate=gate[at, face].astype(np.float32),
         crops=np.zeros((0, CROP, CROP, 3), np.uint8),
     )
+
+
+def padded(boxes: F32, size: tuple[int, int], pads: tuple[int, int, int, int]) -> F32:
+    """Boxes (m, 4) with so many pixels more (top, bottom, left, right), in whole pixels inside a frame of `size`."""
+    top, bottom, left, right = pads
+    wide = boxes + np.array([-left, -top, right, bottom], np.float32)
+    return np.array([clamp(one.tolist(), size) for one in wide], np.float32).reshape(-1, 4)
 
 
 def _gates(plan: JobPlan, wide: Span, face: int, rows: _Rows, breaks: Bools) -> F32:

@@ -3,15 +3,21 @@
 An engine works in two places. `infer` runs in the lipsync workers (GPU actors, or CPU) and turns speech and faces into
 small arrays, one row per item. `draw` runs in the render workers and turns one row into pixels of one frame. Both are
 pure functions of their arguments and of the weights, so a chunk's result does not depend on where its borders fall.
+
+An engine of another package is an entry point of the group `raydub.engines`: its name (lower-case letters, digits, dots
+and hyphens) is what the manifest's `engine` says, and it stands for a class or function that takes one EngineRequest
+and returns a LipEngine. What decides its frames, beside its inputs, is the name and version of its distribution, its
+options, the file `model`, and the digests that weights() tells: all of it is part of the keys under which results are
+kept, so a release that draws otherwise needs another version. docs/engines.md shows one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +69,20 @@ class WeightsRecord:
     sha256: str
     licence: str
     consent: str = ""
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What a job asks of the engine of another package. name: of the engine; model: absolute path of a file, or a name
+    in the catalogue of weights; options: the JSON object of the field engine_options; the others are the manifest's
+    fields of these names, for engines that have use for them. Whoever refuses something raises UsageError."""
+
+    name: str
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    paste: Literal["mask", "box"] = "mask"
+    mel_offset_frames: int = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
 
 def reach_of(before: int, after: int, offset_frames: int, rate: Fraction) -> tuple[int, int]:

@@ -2,10 +2,10 @@
 
 Everything is kept in the store of the work folder (raydub.store): the plan as `jobs/<job key>/plan`, tracks, frame
 indexes and what engines learnt of a source under keys of their own. The job key is a hash of the content of video,
-speech and reference pictures, of the options, of engine, post-processors and their weights, and of PLAN_VERSION: the
-same job finds the same plan again and only computes what is missing; two jobs that differ in their output's name alone
-share one. Parts are known by what decides each of them (stages.keys): a job whose speech has changed in one place
-shares all other parts with the former one.
+speech and reference pictures, of the options, of engine, post-processors and their weights, and of the code
+(stages.code): the same job finds the same plan again and only computes what is missing; two jobs that differ in their
+output's name alone share one. Parts are known by what decides each of them (stages.keys): a job whose speech has
+changed in one place shares all other parts with the former one.
 
 The inputs are watched from the first look to the last: what is kept was made of the content that its key names.
 """
@@ -24,12 +24,13 @@ from raydub.identity import Cache
 from raydub.manifests.job import Job
 from raydub.manifests.options import POST_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
-from raydub.media.frames import READING_VERSION, Transform
+from raydub.media.frames import Transform
 from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.media.watch import Input, Watch, identify_source
 from raydub.stages.audio_features import extract_features
+from raydub.stages.code import DECIDING, TRACKING, running
 from raydub.stages.engine import LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from raydub.stages.inputs import in_words_of, local_inputs
@@ -49,12 +50,13 @@ from raydub.stages.job_plan import (
     whole,
 )
 from raydub.stages.keys import part_keys
+from raydub.stages.lipsync.installed import InstalledEngine
 from raydub.stages.post_processor import PostProcessor
 from raydub.stages.post_processors import plan_post_processing, post_process_costs
 from raydub.stages.source_profile import source_profile
 from raydub.stages.source_timeline import Timeline
 from raydub.stages.track.config import FaceChoice, TrackConfig
-from raydub.stages.types import PLAN_VERSION, Span
+from raydub.stages.types import Span
 from raydub.store import Store, key_of
 
 __all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
@@ -100,12 +102,11 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     finishing = plan_post_processing(post_processors, size)
     faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, store)
     source = {
-        "version": PLAN_VERSION,
+        "code": running(DECIDING),
         "video": video.identity,
-        "reading": READING_VERSION,
         "options": _deciding(options, POST_FIELDS | SOUND_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
-        "engine": engine.name,
+        "engine": [engine.name, engine.release if isinstance(engine, InstalledEngine) else ""],
         "weights": [record.sha256 for record in weights],
     }
     finish = [asdict(finishing), [record.sha256 for record in sharper]]
@@ -214,7 +215,7 @@ def _face_plan(
     if box is not None:
         return FacePlan(wanted=(WantedFace(choice=choices[0]),), track=None, box=box, smooth=options.smooth)
     track = TrackConfig.plan(choices, options.detector)
-    key = track.key(f"{video.identity} {READING_VERSION} {transform.model_dump_json()}")
+    key = track.key(f"{video.identity} {running(TRACKING)} {transform.model_dump_json()}")
     return FacePlan(
         wanted=tuple(_wanted(choice, store.identities) for choice in choices),
         track=track,

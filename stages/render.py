@@ -16,7 +16,7 @@ from raydub.files import discard, make_parent
 from raydub.media.frames import Frame
 from raydub.media.writer import PartWriter, count_frames
 from raydub.media.yuv import blend_bgr
-from raydub.stages.engine import Arrays, DrawItem, LipEngine, WeightsRecord
+from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, WeightsRecord
 from raydub.stages.job_plan import JobPlan, load_plan, load_source
 from raydub.stages.post_processor import PostProcessor, Shown, ShownFace
 from raydub.stages.source_timeline import read_shown
@@ -117,7 +117,7 @@ class RenderStage:
                     if gate > 0:
                         mouth = {name: rows[row] for name, rows in chunk.mouths.items()}
                         face = int(items.face[row])
-                        if self._draw(frame, items, row, mouth, sources[plan.voice_of(face)]):
+                        if draw_face(self._engine, frame, items, row, mouth, sources[plan.voice_of(face)]):
                             drawn.append(Gate(face, number, number + 1, round(gate, 2)))
                             changed = True
                     faces.append(ShownFace(int(items.face[row]), items.landmarks[row], gate))
@@ -125,27 +125,32 @@ class RenderStage:
                 yield Shown(frame, tuple(faces), changed)
             reader.check()
 
-    def _draw(self, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays) -> bool:
-        item = DrawItem(
-            frame=int(items.frame[row]),
-            source=int(items.source[row]),
-            face=int(items.face[row]),
-            box=items.box[row],
-            landmarks=items.landmarks[row],
-        )
-        patch = self._engine.draw(frame, item, mouth, source)
-        if patch is None:
-            return False
-        gate = items.gate[row]
-        alpha = patch.alpha if gate >= 1 else np.multiply(patch.alpha, gate, dtype=np.float32)
-        blend_bgr(frame, patch.box, patch.bgr, alpha)
-        return True
-
     def _prepared(self, plan: JobPlan) -> list[Arrays]:
         """What was learnt of the source, by voice."""
         if self._source[0] != plan.job_dir:
             self._source = (plan.job_dir, [load_source(plan, voice) for voice in range(len(plan.voices))])
         return self._source[1]
+
+
+def draw_face(
+    engine: LipEngine, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays
+) -> Patch | None:
+    """Draw one item's new mouth into its frame, as far as its gate is open; what was mixed in, with the alpha that it
+    got, None where nothing was. mouth: the item's row of each array of infer; source: what prepare returned."""
+    item = DrawItem(
+        frame=int(items.frame[row]),
+        source=int(items.source[row]),
+        face=int(items.face[row]),
+        box=items.box[row],
+        landmarks=items.landmarks[row],
+    )
+    patch = engine.draw(frame, item, mouth, source)
+    if patch is None:
+        return None
+    gate = items.gate[row]
+    alpha = patch.alpha if gate >= 1 else np.multiply(patch.alpha, gate, dtype=np.float32)
+    blend_bgr(frame, patch.box, patch.bgr, alpha)
+    return Patch(patch.box, patch.bgr, alpha)
 
 
 def runs_of(gates: Iterable[Gate]) -> tuple[Gate, ...]:

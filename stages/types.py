@@ -16,12 +16,6 @@ import numpy.typing as npt
 
 from raydub.arrays import F32, I32, U8, Bools
 
-PLAN_VERSION = 4
-"""Raised whenever the same job would give another plan than before, so that old folders are not used."""
-STAGE_VERSION = 2
-"""Raised whenever track, lipsync or render make other frames of the same plan, so that parts of the former kind are not
-used."""
-
 
 class Span(NamedTuple):
     """Frames start, start+1, .. stop-1."""

@@ -188,8 +188,11 @@ def test_package_files_are_empty_but_for_a_docstring() -> None:
     for path in sources():
         if path.name == "__init__.py":
             body = ast.parse(path.read_text()).body
-            allowed = (ast.Expr, ast.Assign) if path.parent == ROOT / "raydub" else (ast.Expr,)
-            assert all(isinstance(node, allowed) for node in body), path.relative_to(ROOT)
+            if path.parent == ROOT / "raydub":  # the version, and the Python API by name: nothing of it at import
+                loaded = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+                assert {getattr(node, "module", None) for node in loaded} == {"typing"}
+                continue
+            assert all(isinstance(node, ast.Expr) for node in body), path.relative_to(ROOT)
 
 
 def test_no_leftovers() -> None:
@@ -206,6 +209,8 @@ def test_the_floors_hold() -> None:
     rank = {"raydub": 0, "media": 1, "models": 1, "manifests": 2, "stages": 3, "tts": 3, "pipeline": 4, "cluster": 5}
     wrong = []
     for path in sources():
+        if path == ROOT / "raydub" / "__init__.py":
+            continue  # names the Python API for type checkers, and loads it when it is asked for
         floor = path.relative_to(ROOT).parts[0]
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from raydub.errors import Code, UsageError
 from raydub.manifests.options import lip_engine
-from raydub.stages.engine import LipEngine
-
-EngineName = Literal["auto", "wav2lip", "warp"]
+from raydub.stages.engine import EngineRequest, LipEngine
 
 
 def make_engine(
-    name: EngineName = "auto",
+    name: str = "auto",
     model: str | Path | None = None,
     *,
     paste: Literal["mask", "box"] = "mask",
@@ -23,15 +21,18 @@ def make_engine(
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     backend: Literal["auto", "torch", "openvino"] = "auto",
     accepted: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> LipEngine:
-    """The engine called `name`, not loaded yet. auto: wav2lip when a model is given, else warp, the embedded one.
+    """The engine called `name`, not loaded yet. auto: wav2lip when a model is given, else warp, the embedded one; other
+    names are those of installed packages (stages.engine), which alone are given `options`.
 
     model: a Wav2Lip checkpoint for wav2lip, by its path or its name in the catalogue; a mouth-shape file for warp
     (None: the embedded one). The other options are Wav2Lip's, see Wav2LipOptions; the warp takes model and
     mel_offset_frames and has no use for the rest: it draws its own mask, runs in fp32 on the CPU and has a licence that
     asks for nothing.
 
-    Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model.
+    Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model; DependencyError
+    DEPENDENCY_MISSING for another package's engine that cannot be used.
     """
     chosen = lip_engine(name, model)
     if chosen == "warp":
@@ -39,8 +40,12 @@ def make_engine(
 
         return WarpEngine(None if model is None else str(model), mel_offset_frames)
     if chosen != "wav2lip":
-        raise UsageError(
-            Code.FIELD_VALUE, f"no lip engine is called {name!r}", field="engine", hint="auto, wav2lip or warp"
+        from raydub.stages.lipsync.installed import InstalledEngine
+
+        return InstalledEngine(
+            EngineRequest(
+                chosen, None if model is None else str(model), dict(options or {}), paste, mel_offset_frames, precision
+            )
         )
     if model is None:
         raise UsageError(

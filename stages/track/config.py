@@ -11,9 +11,6 @@ from raydub.errors import Code, UsageError
 from raydub.models.face_detectors import DetectorSpec, predictor_sha256, resolve_detector
 from raydub.store import key_of
 
-TRACK_VERSION = 1
-"""Raised whenever the same frames would give another raw track, so that old caches are not read."""
-
 FaceKind = Literal["largest", "left", "right", "index", "reference", "all"]
 
 
@@ -80,5 +77,6 @@ class TrackConfig(BaseModel):
         )
 
     def key(self, identity: str) -> str:
-        """Under which tracks are kept: `identity` says which frames (the source's identity and its transform)."""
-        return key_of([TRACK_VERSION, identity, self.model_dump(mode="json")])
+        """Under which tracks are kept: `identity` says which frames, and how they are read and tracked (the source's
+        identity, its transform, the code)."""
+        return key_of([identity, self.model_dump(mode="json")])

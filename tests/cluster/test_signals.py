@@ -145,7 +145,7 @@ from raydub.cluster.glance import Glance
 
 reached = pathlib.Path(sys.argv.pop(1))
 
-def wait(*arguments):
+def wait(*arguments, **more):
     if not reached.exists():
         reached.touch()
         time.sleep(60)

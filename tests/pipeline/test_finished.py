@@ -157,10 +157,13 @@ def test_another_question_has_another_answer(tmp_path: Path, job: Job, monkeypat
     assert known(tmp_path, job.model_copy(update={"options": Options(overwrite=True)})) is not None
     assert known(tmp_path, job, ["bb"]) is None
     assert known(tmp_path, job, []) is None
-    for version in ("PART_FORMAT", "STAGE_VERSION", "PLAN_VERSION", "SPEECH_VERSION", "__version__"):
+    for version in ("PART_FORMAT", "SPEECH_VERSION", "__version__"):
         with monkeypatch.context() as patch:
             patch.setattr(finished_module, version, "next")
             assert known(tmp_path, job) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(finished_module, "code_digest", lambda places: "an edited stage")
+        assert known(tmp_path, job) is None
     with monkeypatch.context() as patch:
         patch.setattr(finished_module, "_face_models", lambda *_: "a better detector")
         assert known(tmp_path, job) is None

@@ -134,7 +134,7 @@ def test_absent_post_processors_weights_end_their_jobs_before_anything_starts(
         return (Absent(),) if options.restore == "gfpgan" else (Blur(),)
 
     monkeypatch.setattr(post_processors, "make_post_processors", make)
-    monkeypatch.setattr("raydub.cluster.admission.fetch_absent", lambda models: None)
+    monkeypatch.setattr("raydub.cluster.admission.fetch_absent", lambda models, **_: None)
     wanted = (("plain", "none"), ("bad", "gfpgan"), ("worse", "gfpgan"), ("good", "codeformer"))
     jobs = [
         Job(id=name, video="v", audio="a", output=str(tmp_path / f"{name}.mp4"), options=Options(restore=restore))

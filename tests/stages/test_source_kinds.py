@@ -9,7 +9,7 @@ import pytest
 
 from raydub.media.frames import open_frames
 from raydub.media.hdr import PQ
-from raydub.stages import prepare
+from raydub.stages import code, prepare
 from tests.media.test_fields import fields_film
 from tests.media.test_hdr import deep_film, patches
 from tests.stages.fakes import PaintEngine, all_frames, babble, digest, make_plan, write_video, write_wav
@@ -42,12 +42,12 @@ def test_the_job_says_so_and_its_frames_are_the_source_as_read(tmp_path: Path, m
     assert [digest(frame) for frame in all_frames(other, engine)[0]] == source
 
 
-def test_tracks_and_parts_are_keyed_by_how_frames_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading that gives other frames of the same file must not find what was made of the former ones."""
+def test_tracks_and_parts_are_keyed_by_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that reads, tracks or draws otherwise must not find what the former code made."""
     engine = PaintEngine()
     video, audio = write_video(tmp_path / "v.mp4", 20), write_wav(tmp_path / "a.wav", babble(0.7))
     before = make_plan(tmp_path, engine, video, audio)
-    monkeypatch.setattr(prepare, "READING_VERSION", 99)
+    monkeypatch.setattr(prepare, "running", lambda places: f"{code.code_digest(places)} and an edit")
     after = make_plan(tmp_path, engine, video, audio)
     assert before.faces.track_key != after.faces.track_key
     assert set(before.chunk_keys).isdisjoint(after.chunk_keys)

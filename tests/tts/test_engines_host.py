@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError, UsageError
+from raydub.plugins import SPEECH_ENGINES
 from raydub.tts.engines import find, host
 from raydub.tts.engines.find import check_engine, engine_names, make_engine
 from raydub.tts.engines.host import HostedEngine, checked
@@ -263,7 +264,7 @@ def test_unknown_engines_name_the_nearest(odd_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["espeak", "piper", "kokoro"])
 def test_engines_that_are_not_installed_name_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "_installed", lambda package: False)
+    monkeypatch.setattr(find, "is_installed", lambda package: False)
     with pytest.raises(DependencyError) as caught:
         HostedEngine(name)
     assert caught.value.code == Code.DEPENDENCY_MISSING
@@ -295,7 +296,7 @@ def test_two_packages_with_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DependencyError, match="voices_a, voices_b"):
         check_engine("same")
     # What raydub brings itself is not replaced.
-    assert find._point("espeak").value == "raydub.tts.engines.espeak:Espeak"
+    assert SPEECH_ENGINES.point("espeak").value == "raydub.tts.engines.espeak:Espeak"
 
 
 def test_looking_engines_up_is_light(odd_path: Path) -> None:

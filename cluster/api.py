@@ -1,0 +1,302 @@
+"""raydub from Python: dub() and run() do what the commands of these names do, with the same driver, locks, results and
+work folders, and return results instead of printing them.
+
+For notebooks and services: nothing is printed, no signal handler is set, the process is not ended and its environment
+is afterwards as it was. What cannot be started is raised as a RaydubError; what becomes of a job stands in its result.
+Calls may come from any thread; a process runs one at a time, others wait. Ctrl-C (KeyboardInterrupt in the main thread)
+ends the run in order: results are written, then it is raised again. So does an exception of `progress`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raydub.cluster.api_progress import CallersSignals, CallingProgress, Progress
+from raydub.cluster.api_results import Result, RunResult
+from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.output import unforeseen
+from raydub.errors import Code, RaydubError, UsageError
+from raydub.places import WORK_FOLDER
+from raydub.texts import has_utf8
+
+if TYPE_CHECKING:
+    from raydub.cluster.request import RunReport, RunRequest
+
+__all__ = ["Progress", "Result", "RunResult", "dub", "run"]
+
+PathLike = str | os.PathLike[str]
+Tell = Callable[[Progress], object]
+_one = threading.Lock()
+_running: list[int] = []  # the thread that has the lock
+
+
+def dub(
+    video: PathLike,
+    *,
+    output: PathLike,
+    audio: PathLike | None = None,
+    script: PathLike | None = None,
+    work_dir: PathLike | None = None,
+    results: PathLike | None = None,
+    use_ray: bool = False,
+    address: str | None = None,
+    device: str = "auto",
+    wait_gpu: float = WAIT_GPU_SECONDS,
+    stall_timeout: float = STALL_SECONDS,
+    step_timeout: float | None = None,
+    strict: bool = False,
+    accept_license: Sequence[str] = (),
+    allow_scheme: Sequence[str] = (),
+    allow_private: bool = False,
+    tts_command: str | None = None,
+    progress: Tell | None = None,
+    **options: Any,
+) -> Result:
+    """Dub one video with one speech, `audio` or `script`; options are manifest fields. Relative paths start at the
+    current folder. Repeated calls reuse finished work.
+
+    The other arguments are the flags of `raydub dub`: work_dir defaults to .raydub beside the output; results: path
+    without extension of a results manifest; use_ray: on Ray, by default in a process of its own, without; address: of a
+    Ray cluster; device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that grow with a step's size;
+    strict: a result that is not what was asked for is a failure; accept_license, allow_scheme, allow_private,
+    tts_command hold for this call. progress: called with Progress.
+
+    Raises UsageError for arguments that are no valid job and DependencyError where nothing can be started; see also the
+    module. A job that fails is a result with another status than "ok": Result.raise_for_status().
+    """
+    from raydub.manifests.naming import check_stem
+
+    place = Path(os.path.abspath(os.fspath(output)))
+    own = {"video": video, "audio": audio, "script": script, "output": place.name}
+    with _alone(), _environment(accept_license, allow_scheme, allow_private, tts_command):
+        asked = _checked([(1, {**own, **options})], place.parent)
+        if asked.errors:
+            problem = asked.errors[0]
+            problem.line = None
+            raise problem
+        job = asked.jobs[0].model_copy(update={"line": None})
+        stem = _path(results, "results")
+        if stem is not None:
+            check_stem(stem, (job.output,))
+        report = _driven(
+            progress,
+            jobs=(job,),
+            bad=(),
+            work_dir=_path(work_dir, "work_dir") or place.parent / WORK_FOLDER,
+            results=stem,
+            use_ray=use_ray or address is not None,
+            address=address,
+            device=device,
+            wait_gpu=wait_gpu,
+            stall_timeout=stall_timeout,
+            step_timeout=step_timeout,
+            strict=strict,
+        )
+    return Result.of(report.results[0])
+
+
+def run(
+    manifest: PathLike | Iterable[Mapping[str, Any]],
+    *,
+    output_root: PathLike | None = None,
+    results: PathLike | None = None,
+    work_dir: PathLike | None = None,
+    use_ray: bool = True,
+    address: str | None = None,
+    num_cpus: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    wait_gpu: float = WAIT_GPU_SECONDS,
+    stall_timeout: float = STALL_SECONDS,
+    step_timeout: float | None = None,
+    strict: bool = False,
+    accept_license: Sequence[str] = (),
+    allow_scheme: Sequence[str] = (),
+    allow_private: bool = False,
+    tts_command: str | None = None,
+    progress: Tell | None = None,
+    **options: Any,
+) -> RunResult:
+    """Dub every row of a manifest: a file, or rows as mappings of field to value. options are manifest fields of rows
+    that do not say them.
+
+    Relative inputs start at the manifest's folder, or at the current one for rows; so does output_root, where outputs
+    must lie. Results manifests are written as `raydub run` does (`results`: path without extension; for rows none are
+    written unless it is given). use_ray: on the cluster at `address`, on the Ray that this process is connected to, or
+    on a local one with num_cpus cores; False: in a process of its own. workers: per CPU stage. The other arguments are
+    as in dub().
+
+    Raises UsageError for a manifest that cannot be read and DependencyError where nothing can be started; see also the
+    module. A row that is no valid job is a failed result, as is every job that fails: RunResult.raise_for_status().
+    """
+    from raydub.cluster.manifest import load_manifest
+    from raydub.manifests.naming import check_stem, results_name
+
+    root, stem = _path(output_root, "output_root"), _path(results, "results")
+    with _alone(), _environment(accept_license, allow_scheme, allow_private, tts_command):
+        path = None
+        fields = {name: _plain(value) for name, value in options.items()}
+        if isinstance(manifest, (str, os.PathLike)):
+            path = _path(manifest, "manifest")
+            assert path is not None
+            asked = load_manifest(path, root, fields)
+            stem = stem or Path(asked.output_root) / results_name(path)
+        else:
+            rows = [{**fields, **_said(row)} for row in manifest]
+            asked = _checked(list(enumerate(rows, 1)), root or Path.cwd())
+        if stem is not None:
+            check_stem(stem, (job.output for job in asked.jobs))
+        report = _driven(
+            progress,
+            jobs=asked.jobs,
+            bad=asked.bad,
+            work_dir=_path(work_dir, "work_dir") or Path(asked.output_root) / WORK_FOLDER,
+            results=stem,
+            folder=asked.folder,
+            use_ray=use_ray,
+            address=address,
+            num_cpus=num_cpus,
+            workers=workers,
+            device=device,
+            wait_gpu=wait_gpu,
+            stall_timeout=stall_timeout,
+            step_timeout=step_timeout,
+            manifest=path,
+            strict=strict,
+        )
+    return RunResult.of(report)
+
+
+def _driven(progress: Tell | None, **asked: Any) -> RunReport:
+    """Run a request; raises what the caller is to see, and nothing but RaydubErrors of our own."""
+    from raydub.cluster.request import RunRequest
+    from raydub.cluster.runner import run_jobs
+
+    if asked["device"] not in _DEVICES:
+        raise UsageError(
+            Code.FIELD_VALUE, f"{asked['device']!r} is no device", field="device", hint=f"one of {', '.join(_DEVICES)}"
+        )
+    request: RunRequest = RunRequest(**asked, show="quiet")
+    stop = CallersSignals()
+    views: list[CallingProgress] = []
+
+    def view(jobs: int, earlier: int) -> CallingProgress:
+        views.append(CallingProgress(jobs, earlier, progress or _silent, stop))
+        return views[-1]
+
+    report = run_jobs(request, stop=stop, view=view)
+    problem = views[0].error if views else None
+    if problem is not None:
+        raise _CallersOwn from problem
+    return report
+
+
+_DEVICES = ("auto", "cpu", "cuda")
+
+
+class _CallersOwn(BaseException):
+    """Carries what `progress` raised, as its cause."""
+
+
+def _silent(told: Progress) -> None:
+    return None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One run at a time: to the kernel, a process is one owner of its locks on outputs. Whatever goes wrong inside is
+    raised as a RaydubError, but for what the caller's own function raised. Raises UsageError FIELD_CONFLICT for a run
+    that is started by the `progress` of another one."""
+    me = threading.get_ident()
+    if me in _running:
+        message = "a run cannot be started by the progress function of another one"
+        raise UsageError(Code.FIELD_CONFLICT, message, field="progress", hint="start it once this one has ended")
+    with _one:
+        _running.append(me)
+        try:
+            yield
+        except RaydubError:
+            raise
+        except _CallersOwn as carrier:
+            raise carrier.__cause__ or carrier from None
+        except Exception as error:
+            raise unforeseen(error) from error
+        finally:
+            _running.remove(me)
+
+
+@contextmanager
+def _environment(
+    licences: Sequence[str], schemes: Sequence[str], private: bool, tts_command: str | None
+) -> Iterator[None]:
+    """What holds for one call, where this process looks for it; workers are told. Raises UsageError URI_SCHEME."""
+    from raydub.media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
+    from raydub.models.store.consent import ACCEPT_VARIABLE
+    from raydub.tts.engines.find import COMMAND_VARIABLE
+
+    known = {name: os.environ.get(name, "") for name in (ACCEPT_VARIABLE, SCHEMES_VARIABLE)}
+    schemes = _words(schemes)
+    allowed_schemes(schemes)
+    set_to: dict[str, str] = {}
+    if licences:
+        # By the call first: of several ways of consent the first one counts.
+        said = [f"{name}:flag" for name in _words(licences)]
+        set_to[ACCEPT_VARIABLE] = ",".join(filter(None, [*said, known[ACCEPT_VARIABLE]]))
+    if schemes:
+        set_to[SCHEMES_VARIABLE] = ",".join(filter(None, [*schemes, known[SCHEMES_VARIABLE]]))
+    if private:
+        set_to[PRIVATE_VARIABLE] = "1"
+    if tts_command is not None:
+        set_to[COMMAND_VARIABLE] = tts_command
+    before = {name: os.environ.get(name) for name in set_to}
+    os.environ.update(set_to)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _checked(rows: list[tuple[int, dict[str, Any]]], root: Path) -> Any:
+    from raydub.manifests.read import check_rows
+
+    return check_rows([(line, _said(row)) for line, row in rows], Path.cwd(), Path(os.path.realpath(root)))
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says, without fields that are absent from it (None, "", and NaN, which pandas has in their place)."""
+    plain = {str(name): _plain(value) for name, value in row.items()}
+    return {name: value for name, value in plain.items() if value is not None and value != ""}
+
+
+def _plain(value: Any) -> Any:
+    """A field's value as manifests hold it: paths as absolute text, numbers of numpy as Python's."""
+    if isinstance(value, os.PathLike):
+        return os.path.abspath(os.fspath(value))
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _path(value: PathLike | None, name: str) -> Path | None:
+    """Raises UsageError FIELD_VALUE for a path that is no UTF-8: neither results nor Ray could hold it."""
+    if value is None:
+        return None
+    path = Path(os.path.abspath(os.fspath(value)))
+    if not has_utf8(str(path)):
+        message = f"the path {str(path)!r} holds bytes that are no UTF-8"
+        raise UsageError(Code.FIELD_VALUE, message, field=name, hint="rename the file or folder")
+    return path

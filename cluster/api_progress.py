@@ -1,0 +1,110 @@
+"""The progress of a run as calls of a function of the caller's."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from raydub.cluster.api_results import Result
+from raydub.cluster.stopping import Stopped, StopWatch
+from raydub.manifests.results import JobResult
+from raydub.pipeline.events import Note
+from raydub.pipeline.progress import QuietProgress
+
+Event = Literal["planned", "working", "part", "finished"]
+_EVERY = 0.5
+"""Seconds between two events "working": workers report several times a second."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. event: a job was "planned", its workers have got on ("working", at most every half second), a
+    "part" of its output is there, or it is "finished"; job: its id; result: of a job that is finished.
+
+    jobs, jobs_done: all rows of the run, and those with an outcome; rows that are no jobs, or that an earlier run has
+    finished, count without an event. frames: of all jobs planned so far, of which frames_done are done; both may grow.
+    frames_per_second: 0.0 while unknown; eta: seconds, None while unknown."""
+
+    event: Event
+    job: str
+    jobs: int
+    jobs_done: int
+    frames: int
+    frames_done: int
+    frames_per_second: float
+    eta: float | None
+    result: Result | None = None
+
+
+class CallersSignals(StopWatch):
+    """In the place of a StopWatch: signals go on meaning what they mean in the caller's process. stop() ends the run in
+    order."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def stop(self) -> None:
+        """The run is to end: its driver looks at `asked`."""
+        self.signum = signal.SIGINT
+
+
+class CallingProgress(QuietProgress):
+    """See pipeline.progress.Progress. Calls `tell`; when that raises, the run is stopped and `error` is what was
+    raised: nothing is told after it."""
+
+    def __init__(self, jobs: int, earlier: int, tell: Callable[[Progress], object], stop: CallersSignals) -> None:
+        super().__init__(jobs, earlier)
+        self.error: BaseException | None = None
+        self._tell_caller = tell
+        self._stop = stop
+        self._thread = threading.get_ident()
+        self._last = 0.0
+
+    def planned(self, job_id: str, frames: int, chunks: int) -> None:
+        super().planned(job_id, frames, chunks)
+        self._tell("planned", job_id)
+
+    def part(self, job_id: str, frames: int, reused: bool) -> None:
+        super().part(job_id, frames, reused)
+        self._tell("part", job_id)
+
+    def finished(self, result: JobResult) -> None:
+        super().finished(result)
+        self._tell("finished", result.id, Result.of(result))
+
+    def note(self, note: Note) -> None:
+        super().note(note)
+        now = time.monotonic()
+        if now - self._last >= _EVERY:
+            self._last = now
+            self._tell("working", note.job_id)
+
+    def _tell(self, event: Event, job: str, result: Result | None = None) -> None:
+        if self.error is not None:
+            return
+        tally = self.tally
+        told = Progress(
+            event,
+            job,
+            tally.jobs,
+            tally.finished,
+            tally.planned_frames,
+            tally.reached_frames(),
+            float(tally.speed),
+            tally.eta(),
+            result,
+        )
+        try:
+            self._tell_caller(told)
+        except BaseException as error:
+            self.error = error
+            self._stop.stop()
+            if threading.get_ident() == self._thread:
+                raise Stopped("progress") from error  # elsewhere (notes of Ray) the driver sees it at its next look

@@ -1,0 +1,218 @@
+"""The stages on arrays in memory, for notebooks and experiments: no job, no work folder, no files.
+
+    clip = Clip(frames, Fraction(25))          # (n, h, w, 3) RGB uint8
+    tracks = track(clip)                       # whose mouth, where
+    mouths = synthesise(clip, tracks, speech)  # (samples,) float32 mono at 16 kHz
+    frames = render(clip, mouths)              # (n, h, w, 3) RGB uint8
+
+The same code as in jobs, with the same decisions (detection grid, gates, engines); each step can be replaced by one's
+own. Everything is in memory, so this is for clips of seconds: an hour of film is a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from raydub.arrays import F32, U8, Bools
+from raydub.errors import Code, UsageError
+from raydub.media.activity import voiced
+from raydub.media.audio import decode_speech
+from raydub.media.frames import Frame, open_frames
+from raydub.media.info import Colour
+from raydub.media.probe import probe_video
+from raydub.media.yuv import from_bgr, to_bgr
+from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE, WINDOW, mel_spectrogram
+from raydub.stages.chunk import padded
+from raydub.stages.crop import CROP, face_crop
+from raydub.stages.engine import Arrays, LipEngine, Speech
+from raydub.stages.gate import Policy, gates
+from raydub.stages.lipsync.select import make_engine
+from raydub.stages.render import draw_face
+from raydub.stages.track.config import FaceChoice, TrackConfig
+from raydub.stages.track.decide import decide
+from raydub.stages.track.tracker import Tracker
+from raydub.stages.types import FaceItems, FaceTrack, Span
+
+__all__ = ["Clip", "Mouths", "Tracks", "read_clip", "read_speech", "render", "speech_of", "synthesise", "track"]
+
+_COLOUR = Colour(matrix="bt709", full_range=True)
+_AHEAD_SECONDS = 2
+"""Silence after the last frame, for engines that look ahead."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """frames: (n, h, w, 3) RGB uint8, h and w even; rate: frames a second. Raises UsageError FIELD_VALUE for another
+    shape."""
+
+    frames: U8
+    rate: Fraction = Fraction(25)
+
+    def __post_init__(self) -> None:
+        shape = self.frames.shape
+        if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or not len(self.frames):
+            raise _wrong(f"frames {shape} of {self.frames.dtype} are not (n, h, w, 3) uint8", "RGB bytes, n from 1 on")
+        if (shape[1] | shape[2]) & 1:
+            raise _wrong(f"frames of {shape[2]}x{shape[1]} have an odd side", "cut a row or a column off")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+    def frame(self, index: int) -> Frame:
+        """A frame as the stages see it, planes of its own."""
+        return from_bgr(np.ascontiguousarray(self.frames[index][..., ::-1]), _COLOUR, index)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """faces: one track per face that is dubbed, over all frames of the clip; cut: (n,) bool, a new shot starts."""
+
+    faces: tuple[FaceTrack, ...]
+    cut: Bools
+
+
+@dataclass(frozen=True)
+class Mouths:
+    """items: the faces that get a new mouth, in order of (frame, face), with their gates; arrays: what the engine made
+    of them, one row each; source: what it learnt of the clip."""
+
+    engine: LipEngine
+    items: FaceItems
+    arrays: Mapping[str, npt.NDArray[np.generic]]
+    source: Arrays = field(default_factory=dict)
+
+
+def read_clip(path: str, start: int = 0, stop: int | None = None) -> Clip:
+    """The frames start .. stop - 1 (None: to the end) of a video file. Raises InputError as reading does."""
+    info = probe_video(path)
+    with open_frames(info) as reader:
+        end = info.n_frames if stop is None else min(stop, info.n_frames)
+        frames = np.stack([to_bgr(frame, smooth=True)[..., ::-1] for frame in reader.frames(start, end)])
+    return Clip(frames, info.rate)
+
+
+def read_speech(path: str) -> F32:
+    """(samples,) float32 mono at 16 kHz, of a sound or video file. Raises InputError as decoding does."""
+    return decode_speech(path)
+
+
+def track(
+    clip: Clip, *, face: str = "largest", detector: str = "auto", smooth: bool = True, no_face: str = "keep"
+) -> Tracks:
+    """Find the faces of a clip and choose, in the words of the manifest's fields. Raises UsageError FIELD_VALUE,
+    DependencyError for absent models."""
+    choice = FaceChoice.parse(face)
+    references: Sequence[F32 | None] = ()
+    if choice.kind == "reference":
+        from raydub.stages.track.embed import reference_embedding
+
+        references = (reference_embedding(choice.image),)
+    whole = Span(0, len(clip))
+    raw = Tracker(TrackConfig.plan(choice, detector)).raw_tracks(_Source(clip), None, whole, len(clip))
+    tracks = decide(raw, whole, choice, no_face=no_face, smooth=smooth, references=references)
+    return Tracks(tuple(tracks), raw.cut)
+
+
+def speech_of(samples: F32, rate: Fraction, n_frames: int) -> Speech:
+    """What engines hear of (samples,) float32 mono at 16 kHz, for n_frames output frames; silent after its end."""
+    mel = mel_spectrogram(samples)
+    wanted = int((n_frames / rate + _AHEAD_SECONDS) * COLUMNS_PER_SECOND) + WINDOW
+    silent = np.full((BANDS, max(0, wanted - mel.shape[1])), SILENCE, np.float32)
+    return Speech(np.concatenate([mel, silent], axis=1), rate, n_frames)
+
+
+def synthesise(
+    clip: Clip,
+    tracks: Tracks,
+    samples: F32,
+    *,
+    engine: LipEngine | None = None,
+    masking: Policy = "dynamic",
+    pads: tuple[int, int, int, int] = (0, 10, 0, 0),
+    device: str = "cpu",
+) -> Mouths:
+    """New mouths for a clip that is to say `samples`, (n,) float32 mono at 16 kHz from the first frame on. engine: by
+    default the embedded one; stages.lipsync.select.make_engine makes others. Raises what the engine raises."""
+    chosen = engine or make_engine()
+    chosen.load(device)
+    sounds = voiced(samples, clip.rate, len(clip))
+    gate = np.stack(
+        [gates(one.present, one.lips_open, sounds, masking, breaks=tracks.cut) for one in tracks.faces], axis=1
+    )
+    at, face = np.nonzero(gate > 0)
+    box = padded(np.stack([one.box for one in tracks.faces], axis=1)[at, face], clip.size, pads)
+    items = FaceItems(
+        frame=at.astype(np.int32),
+        source=at.astype(np.int32),
+        face=face.astype(np.int32),
+        box=box,
+        landmarks=np.stack([one.landmarks for one in tracks.faces], axis=1)[at, face],
+        gate=gate[at, face],
+        crops=_crops(clip, at.tolist(), box) if chosen.needs_crops else np.zeros((0, CROP, CROP, 3), np.uint8),
+    )
+    source = chosen.prepare(_Sampler(clip, tracks.faces[0]))
+    made = chosen.infer(items, speech_of(samples, clip.rate, len(clip))) if len(items) else {}
+    return Mouths(chosen, items, made, source)
+
+
+def render(clip: Clip, mouths: Mouths) -> U8:
+    """(n, h, w, 3) RGB uint8: the clip's frames with the new mouths; all other pixels are the clip's own."""
+    out = clip.frames.copy()
+    frame: Frame | None = None
+    for row, index in enumerate(mouths.items.frame.tolist()):
+        if frame is None or frame.index != index:
+            frame = clip.frame(index)
+        mouth = {name: rows[row] for name, rows in mouths.arrays.items()}
+        patch = draw_face(mouths.engine, frame, mouths.items, row, mouth, mouths.source)
+        if patch is not None:
+            x0, y0, x1, y1 = patch.box
+            drawn = patch.alpha > 0
+            out[index, y0:y1, x0:x1][drawn] = to_bgr(frame, patch.box)[..., ::-1][drawn]
+    return out
+
+
+def _crops(clip: Clip, frames: list[int], boxes: F32) -> U8:
+    crops = np.zeros((len(frames), CROP, CROP, 3), np.uint8)
+    for row, index in enumerate(frames):
+        crops[row] = face_crop(clip.frame(index), boxes[row])
+    return crops
+
+
+class _Source:
+    """See stages.track.raw.FrameSource."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+
+    def frames(self, start: int, stop: int) -> Iterator[Frame]:
+        return map(self._clip.frame, range(start, stop))
+
+    def check(self) -> None:
+        """Nothing can change."""
+
+
+class _Sampler:
+    """See stages.engine.SourceSampler."""
+
+    def __init__(self, clip: Clip, face: FaceTrack) -> None:
+        self._clip = clip
+        self._face = face
+
+    def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
+        n, face = len(self._clip), self._face
+        positions = sorted({(2 * number + 1) * n // (2 * count) for number in range(count)})
+        return [(self._clip.frame(at), face.box[at], face.landmarks[at]) for at in positions if face.present[at]]
+
+
+def _wrong(message: str, hint: str) -> UsageError:
+    return UsageError(Code.FIELD_VALUE, message, field="frames", hint=hint)
