@@ -32,7 +32,7 @@ def test_every_edit_of_a_deciding_module_counts_where_it_decides(installed: Path
         ("stages/mask.py", False),
         ("stages/lipsync/warp_shape.py", False),
         ("models/wav2lip.py", False),
-        ("models/faces.py", True),
+        ("models/face_detectors.py", True),
         ("stages/track/raw.py", True),
         ("media/decode.py", True),
     ):
