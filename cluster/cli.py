@@ -24,7 +24,7 @@ from raydub.cluster.commands import (
     voices,
 )
 from raydub.cluster.output import StdoutLost, lost, say
-from raydub.cluster.stopping import leave_in_order
+from raydub.cluster.session.stopping import leave_in_order
 from raydub.tree import kill_rest
 
 app = typer.Typer(

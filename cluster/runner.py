@@ -17,8 +17,8 @@ from raydub.cluster.admission import Admission, admit
 from raydub.cluster.glance import Glance
 from raydub.cluster.output import show_error, warn
 from raydub.cluster.request import RunReport, RunRequest
-from raydub.cluster.session import is_own
-from raydub.cluster.stopping import StopWatch
+from raydub.cluster.session.connect import is_own
+from raydub.cluster.session.stopping import StopWatch
 from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.failed import write_failed
@@ -130,7 +130,7 @@ class _Run:
 
     def _work(self, stop: StopWatch) -> None:
         """Run the open jobs."""
-        from raydub.cluster.where import executor_for
+        from raydub.cluster.session.where import executor_for
 
         settings, progress = self._settings(), self._shown()
         jobs = self._admitted.open

@@ -14,7 +14,7 @@ from raydub.cluster.output import JSON_HELP, command, say, say_json, warn
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, Code, UsageError
 
 if TYPE_CHECKING:
-    from raydub.cluster.jobs import Outcome
+    from raydub.cluster.session.jobs import Outcome
 
 
 @command
@@ -53,7 +53,7 @@ def submit(
             if as_json:
                 say_json({"error": asked.errors[0].to_dict()})
             return EXIT_USAGE
-    from raydub.cluster import jobs
+    from raydub.cluster.session import jobs
 
     client = jobs.connect(address)
     path = str(Path(manifest).absolute()) if Path(manifest).exists() else manifest

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from raydub.cluster import where
+from raydub.cluster.session import where
 from raydub.cluster.admission import Admission, admit
 from raydub.cluster.cli import app
 from raydub.cluster.commands.run import show_report

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from raydub.cluster import jobs
+from raydub.cluster.session import jobs
 from raydub.cluster.cli import app
 from raydub.cluster.commands.options import chosen
 from raydub.cluster.commands.submit import run_options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from raydub.cluster import where
+    from raydub.cluster.session import where
     from raydub.cluster.cli import main
 
     where.STAGES = "tests.cluster_faults.faults:STAGES"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raydub.cluster.request import RunRequest
     from raydub.pipeline.graph import RayExecutor
 
-BOOT = boot("raydub.cluster.ray_child")
+BOOT = boot("raydub.cluster.session.ray_child")
 
 LEAVE_SECONDS = 3.0
 """For leaving Ray in order, once the parent has hung up."""
@@ -79,8 +79,8 @@ def _listen(connection: Connection, orders: queue.SimpleQueue[dict[str, Any]]) -
 def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
     from raydub.cluster.output import set_up_logging
     from raydub.cluster.request import RunRequest
-    from raydub.cluster.session import is_own, ray_session
-    from raydub.cluster.where import ray_executor
+    from raydub.cluster.session.connect import is_own, ray_session
+    from raydub.cluster.session.where import ray_executor
 
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))
