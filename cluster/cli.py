@@ -23,6 +23,7 @@ from raydub.cluster.commands import (
     validate,
     voices,
 )
+from raydub.cluster.commands.flags import PanelCommand
 from raydub.cluster.output import StdoutLost, lost, say
 from raydub.cluster.session.stopping import leave_in_order
 from raydub.tree import kill_rest
@@ -52,12 +53,12 @@ def _root(
     """Batch dubbing with matching lips on a Ray cluster: manifest in, dubbed videos out."""
 
 
-app.command("run")(run.run)
-app.command("dub")(dub.dub)
+app.command("run", cls=PanelCommand)(run.run)
+app.command("dub", cls=PanelCommand)(dub.dub)
 app.command("submit")(submit.submit)
-app.command("validate")(validate.validate)
-app.command("plan")(plan.plan)
-app.command("tts")(tts.tts)
+app.command("validate", cls=PanelCommand)(validate.validate)
+app.command("plan", cls=PanelCommand)(plan.plan)
+app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("timeline")(timeline.timeline)
 app.add_typer(frames.app, name="frames")

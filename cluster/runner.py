@@ -30,6 +30,7 @@ from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
+from raydub.store import moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +115,8 @@ class _Run:
         request = self._request
         here = not request.use_ray or is_own(request.address)
         glance = Glance(request.work_dir, here)
-        admit(request.jobs, self._finished, self._lock, request.work_dir, glance, request.strict, self._admitted)
+        known = None if request.fresh else self._finished
+        admit(request.jobs, known, self._lock, request.work_dir, glance, request.strict, self._admitted)
 
     def _shown(self) -> Progress:
         """What the user looks at, made when it is known which jobs are open."""
@@ -162,6 +164,7 @@ class _Run:
             self._request.device,
             words(),
             StepLimits(flat=self._request.step_timeout),
+            fresh=moment(self._request.work_dir) if self._request.fresh else 0,
         )
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:

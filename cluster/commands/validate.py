@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raydub.cluster.commands import options
+from raydub.cluster.commands.fields import FIELD_FLAGS
+from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, show_error
 from raydub.errors import EXIT_OK, EXIT_USAGE, RaydubError
 
@@ -13,14 +15,11 @@ if TYPE_CHECKING:
 
 
 @command
+@takes(fields=FIELD_FLAGS)
 def validate(
     manifest: options.Manifest,
+    fields: dict[str, str],
     output_root: options.OutputRoot = None,
-    engine: options.Engine = None,
-    model: options.Model = None,
-    restore: options.Restore = None,
-    upscale: options.Upscale = None,
-    more: options.Set = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
@@ -29,7 +28,7 @@ def validate(
     from raydub.cluster.manifest import load_manifest
 
     options.allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
+    asked = load_manifest(manifest, output_root, fields)
     scripts = [error for job in asked.jobs for error in _script_errors(job)]
     errors: list[RaydubError] = [*asked.errors, *scripts]
     bad = len(asked.bad) + len(scripts)

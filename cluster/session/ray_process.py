@@ -12,11 +12,11 @@ from typing import Any
 
 from raydub import errors
 from raydub.child import ChildProcess
+from raydub.cluster.request import RunRequest
 from raydub.cluster.session.address import no_cluster, reachable
+from raydub.cluster.session.connect import asked_address
 from raydub.cluster.session.private import PrivateFolder
 from raydub.cluster.session.ray_child import BOOT, LEAVE_SECONDS
-from raydub.cluster.request import RunRequest
-from raydub.cluster.session.connect import asked_address
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import with_blob, without_blob
