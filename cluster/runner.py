@@ -26,6 +26,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
 from raydub.manifests.results import JobResult, write_results
 from raydub.pipeline.claims import end_run, start_run
+from raydub.pipeline.clean import refuse_while_cleaned
 from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
@@ -139,6 +140,7 @@ class _Run:
         about = {"rows": len(self._request.jobs), "jobs": len(jobs)}
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
+            refuse_while_cleaned(settings.work_dir)
             with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
                 self._driver = Driver(
                     executor,

@@ -180,7 +180,10 @@ def _settle_speech(options: Options, script: bool) -> tuple[Options, list[UsageE
 def _conflicts(options: Options) -> list[UsageError]:
     found: list[UsageError] = []
     if options.engine == "wav2lip" and options.model is None:
-        hint = "name the checkpoint in 'model', or leave 'engine' out for the embedded engine"
+        hint = (
+            "name one in 'model': wav2lip_gan of the catalogue (--model wav2lip_gan), or a file; without 'engine' the "
+            "embedded engine dubs"
+        )
         found.append(UsageError(Code.FIELD_CONFLICT, "engine=wav2lip needs a checkpoint", field="engine", hint=hint))
     if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
         hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"

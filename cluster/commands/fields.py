@@ -69,8 +69,25 @@ def _parameter(name: str) -> inspect.Parameter:
         kind, flags = str | None, (flag_of(name),)
         metavar = "|".join(words) or {"face": "FACE", "preset": "PRESET"}.get(name, "VALUE")
     said = f"{text}; default: {default}" if default else text
-    option = typer.Option(*flags, metavar=metavar, help=said, rich_help_panel=panel_of(name), show_default=False)
+    option = typer.Option(
+        *flags,
+        metavar=metavar,
+        help=said,
+        rich_help_panel=panel_of(name),
+        show_default=False,
+        autocompletion=_completion(name),
+    )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """What a shell offers as values of a flag; None for what only files or the user's mind could offer."""
+    words = [word for word in choices(name) if word.islower()]
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete if words else None
 
 
 def _set_parameter() -> inspect.Parameter:
