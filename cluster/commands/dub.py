@@ -11,6 +11,7 @@ import typer
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
+from raydub.cluster.commands.run import who_lines
 from raydub.cluster.output import command, say, say_json, show_error, warn
 from raydub.errors import EXIT_USAGE, Code, UsageError
 
@@ -68,6 +69,8 @@ def dub(
         say(f"finished before: {result.output}")
         for line in lines_of(result)[1:]:
             warn(line)
+    for line in who_lines(report.results):
+        warn(line)
     for path in report.written:
         say(f"results: {path}")
     return report.exit_code()

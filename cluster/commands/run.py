@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json
+
+if TYPE_CHECKING:
+    from raydub.manifests.results import JobResult
 
 
 @command
@@ -46,6 +50,8 @@ def run(
 
 
 _NAMED = 10
+_LOOKED_AT = 20
+"""Jobs whose plans are read for a line of the report."""
 
 
 def show_report(report: Any, as_json: bool) -> None:
@@ -81,11 +87,36 @@ def show_report(report: Any, as_json: bool) -> None:
     _name("took more than one attempt", again)
     _name("quarantined", [result.id for result in report.results if result.status == "quarantined"])
     _name("no frame got a new mouth", _unchanged(report))
+    for line in who_lines(report.results):
+        say(f"  {line}")
     _name("warnings", [f"{kind} in {_jobs(count)}" for kind, count in report.warnings().items()])
     if report.object_store_mb:
         say(f"  object store: {report.object_store_mb:.0f} MiB at most")
     for path in report.written:
         say(f"  {path}")
+
+
+def who_lines(results: Sequence[JobResult]) -> list[str]:
+    """Whose mouths the jobs of this run moved, and where the choice was between several."""
+    done = [(result.id, result.job_dir) for result in results if result.synthesised and result.attempts]
+    if not done:
+        return []
+    from raydub.pipeline.who import dubbed
+
+    found = [(job, *dubbed(folder)) for job, folder in done[:_LOOKED_AT] if folder]
+    rules: dict[str, list[str]] = {}
+    for job, rule, _ in found:
+        if rule:
+            rules.setdefault(rule, []).append(job)
+    many = len(done) > 1
+    lines = [f"dubbed: {rule}{f' in {_jobs(len(jobs))}' if many else ''}" for rule, jobs in rules.items()]
+    several = [f"{job} ({count})" for job, rule, count in found if rule and count > 1]
+    if several:
+        what = ", ".join(several) if many else f"up to {found[0][2]} at once"
+        lines.append(f"several faces in view: {what}; `raydub faces VIDEO` shows whom --face can choose")
+    if len(done) > _LOOKED_AT:
+        lines.append(f"dubbed: not looked up for the other {_jobs(len(done) - _LOOKED_AT)}")
+    return lines
 
 
 def _unchanged(report: Any) -> list[str]:
