@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -28,8 +28,10 @@ from raydub.files import discard
 from raydub.pipeline.claims import end_run, process_lives, run_dir, start_run, sweep_runs
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import part_name
-from raydub.stages.plan import JobPlan, chunks_of
 from raydub.store import Store
+
+if TYPE_CHECKING:
+    from raydub.stages.plan import JobPlan
 
 KEPT = ("done", "owners", "identities")
 """Records that cleaning keeps."""
@@ -149,6 +151,8 @@ def _of_finished(store: Store, names: list[str]) -> set[str]:
 
 def _names_of(plan: JobPlan, speeches: Mapping[str, str]) -> list[str]:
     """Names, and beginnings of names, of what a job has in the store."""
+    from raydub.stages.plan import chunks_of
+
     found = [f"jobs/{plan.key}", *map(part_name, chunks_of(plan))]
     found += [f"tracks/{plan.faces.track_key}"] if plan.faces.track_key else []
     speech = plan.job.speech
@@ -157,6 +161,10 @@ def _names_of(plan: JobPlan, speeches: Mapping[str, str]) -> list[str]:
 
 
 def _plan(said: dict[str, Any] | None) -> JobPlan | None:
+    from raydub.stages.plan import (
+        JobPlan,  # loads OpenCV and dlib, and a run that only looks for a cleaning needs neither
+    )
+
     try:
         return None if said is None else JobPlan.model_validate(said)
     except ValidationError:
