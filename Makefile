@@ -4,6 +4,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CHECK_PYTHON := import sys; sys.exit(sys.version_info < (3, 11) and "raydub needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")
 BENCH_OUT ?= bench-out
 # Processes that share the test files of `make test`; each has at most one Ray of its own.
 WORKERS ?= 2
@@ -59,7 +60,7 @@ bench: $(VENV)/.dev      ## the benchmarks one after another, figures as JSON in
 	else echo "bench/foreign_audio.py skipped: no real clips in $(MEDIA), set RAYDUB_TEST_MEDIA"; fi
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raydub needs Python 3.11 or newer: make PYTHON=...")'
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -71,6 +72,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 	@touch $@
 
 $(EQUIVALENCE)/.ready: constraints.txt
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	$(PYTHON) -m venv $(EQUIVALENCE)
 	@echo '*' > $(EQUIVALENCE)/.gitignore
 	$(EQUIVALENCE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \

@@ -108,14 +108,16 @@ def bare_network(job: Any, faces: int, rate: Fraction) -> float:
 
 def inner(options: argparse.Namespace) -> dict[str, Any]:
     """Run one way and describe it."""
-    from raydub.cluster.commands.options import chosen
+    from raydub.cluster.commands.fields import chosen
     from raydub.cluster.runner import RunRequest, run_jobs
     from raydub.manifests.read import check_rows
     from raydub.media.probe import probe_video
 
     folder = Path(options.folder)
     row = {"video": options.clip, "audio": options.speech, "output": f"{options.inner}.mp4", "length": "video"}
-    asked = check_rows([(1, row | chosen(options.engine, options.model, options.set))], folder, folder)
+    asked = check_rows(
+        [(1, row | chosen({"engine": options.engine, "model": options.model}, options.set))], folder, folder
+    )
     for error in asked.errors:
         raise error
     [job] = asked.jobs

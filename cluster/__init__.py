@@ -1,1 +1,1 @@
-"""Where it runs: the command line, and the Ray session behind it."""
+"""Where it runs: the command line (cli, commands), one run (runner and its neighbours), the Ray session (session)."""

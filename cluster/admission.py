@@ -52,7 +52,7 @@ class Admission:
 
 def admit(
     jobs: Sequence[Job],
-    finished: Finished,
+    finished: Finished | None,
     lock: RunLock,
     work_dir: Path,
     glance: Glance | None = None,
@@ -62,11 +62,11 @@ def admit(
     quiet: bool = False,
 ) -> Admission:
     """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package; files
-    of the others are looked at by `glance`. strict: see pipeline.strict. found: where to put them, for whoever wants
-    to know how far it came when it is interrupted; a job that is in none of its lists was not decided yet. quiet: show
-    no downloads."""
+    of the others are looked at by `glance`. finished: None to do all jobs again; strict: see pipeline.strict; found:
+    where to put them, for whoever wants to know how far it came when it is interrupted; a job that is in none of its
+    lists was not decided yet. quiet: show no downloads."""
     found = found or Admission()
-    able = [job for job in jobs if not _finished(job, finished, found, strict)]
+    able = [job for job in jobs if finished is None or not _finished(job, finished, found, strict)]
     able = [job for job in able if not _hopeless(job, glance, found)]
     able = _with_engines(able, found, quiet)
     refused = lock.lock([job.output for job in able])

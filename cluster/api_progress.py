@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from raydub.cluster.api_results import Result
-from raydub.cluster.stopping import Stopped, StopWatch
+from raydub.cluster.session.stopping import Stopped, StopWatch
 from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Note
 from raydub.pipeline.progress import QuietProgress

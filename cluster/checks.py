@@ -240,7 +240,7 @@ def _ray() -> Check:
 
 
 def _ray_session() -> Check:
-    from raydub.cluster.session import ray_session
+    from raydub.cluster.session.connect import ray_session
 
     with ray_session() as nodes:
         import ray

@@ -9,9 +9,12 @@ import typer
 from raydub import __version__
 from raydub.bound import adopt_orphans
 from raydub.cluster.commands import (
+    clean,
     demo,
+    describe,
     doctor,
     dub,
+    faces,
     frames,
     models,
     plan,
@@ -23,8 +26,9 @@ from raydub.cluster.commands import (
     validate,
     voices,
 )
+from raydub.cluster.commands.flags import PanelCommand
 from raydub.cluster.output import StdoutLost, lost, say
-from raydub.cluster.stopping import leave_in_order
+from raydub.cluster.session.stopping import leave_in_order
 from raydub.tree import kill_rest
 
 app = typer.Typer(
@@ -32,7 +36,6 @@ app = typer.Typer(
     help="Batch dubbing with matching lips on a Ray cluster: manifest in, dubbed videos out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 
@@ -52,16 +55,19 @@ def _root(
     """Batch dubbing with matching lips on a Ray cluster: manifest in, dubbed videos out."""
 
 
-app.command("run")(run.run)
-app.command("dub")(dub.dub)
+app.command("run", cls=PanelCommand)(run.run)
+app.command("dub", cls=PanelCommand)(dub.dub)
 app.command("submit")(submit.submit)
-app.command("validate")(validate.validate)
-app.command("plan")(plan.plan)
-app.command("tts")(tts.tts)
+app.command("validate", cls=PanelCommand)(validate.validate)
+app.command("plan", cls=PanelCommand)(plan.plan)
+app.command("fields")(describe.fields)
+app.command("faces")(faces.faces)
+app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("timeline")(timeline.timeline)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")
+app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from raydub.cluster.output import warn
+from raydub.errors import Code, DependencyError
+
+if TYPE_CHECKING:
+    from raydub.models.catalogue import Entry
 
 _EVERY = 5.0
 """Seconds between two lines."""
@@ -15,7 +23,8 @@ _EVERY = 5.0
 
 def fetch_absent(models: Iterable[str], *, quiet: bool = False) -> None:
     """Download those of the named weights that are in the catalogue and not on this machine; paths are left alone.
-    Raises DependencyError as models.store.pull.pull does, and WEIGHTS_HASH for a damaged file in their place."""
+    Raises DependencyError as refuse_without_network() and models.store.pull.pull do, and WEIGHTS_HASH for a damaged
+    file in their place."""
     from raydub.models.catalogue import find
     from raydub.models.store.locate import is_path, present
     from raydub.models.store.pull import pull
@@ -23,8 +32,39 @@ def fetch_absent(models: Iterable[str], *, quiet: bool = False) -> None:
     for model in models:
         entry = None if is_path(model) else find(model)
         if entry is not None and present(entry) is None:
+            refuse_without_network(entry)
             with showing(entry.file, entry.size, quiet=quiet) as show:
                 pull(entry, progress=show)
+
+
+def refuse_without_network(entry: Entry) -> None:
+    """Raises DependencyError for an absent file: LICENCE as pull() does, WEIGHTS_MISSING where none of its servers has
+    an address here, which is known at once; their silence would be known after minutes. A proxy may know addresses."""
+    from raydub.models.catalogue import licence_of
+    from raydub.models.store.folders import find_file, offline
+    from raydub.models.store.pull import mirrors
+    from raydub.models.store.state import digest_of
+
+    licence_of(entry.sha256)
+    here = find_file(entry.file)
+    if here is not None and digest_of(here) == entry.sha256:
+        return
+    hosts = [host for host in dict.fromkeys(urlsplit(url).hostname for url in mirrors(entry)) if host]
+    if not hosts or offline() or getproxies() or any(map(_resolves, hosts)):
+        return
+    raise DependencyError(
+        Code.WEIGHTS_MISSING,
+        f"{entry.file} is not here, and there is no network: no name server knows {', '.join(hosts)}",
+        hint="`raydub models import FILE` takes a copy that was downloaded elsewhere",
+        retryable=True,
+    )
+
+
+def _resolves(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, 443))
+    except OSError:
+        return False
 
 
 @contextmanager

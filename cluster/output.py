@@ -176,5 +176,4 @@ def set_up_logging(verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, level=logging.WARNING
     )
     if verbose:
-        for name in ("pipeline", "stages", "media", "models", "cluster", "manifests"):
-            logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger("raydub").setLevel(logging.DEBUG)

@@ -21,7 +21,7 @@ class RunRequest:
     for a GPU to join the cluster, with device "cuda"; stall_timeout without progress until the run is given up;
     step_timeout for any one step, None for limits that grow with its size. manifest: the file that the jobs came from,
     which is not to be written over; record: a file of the work folder for the results as JSONL alone, where no results
-    manifest was asked for; strict: see pipeline.strict."""
+    manifest was asked for; strict: see pipeline.strict; fresh: what earlier runs kept is not reused."""
 
     jobs: tuple[Job, ...]
     bad: tuple[BadRow, ...]
@@ -41,6 +41,7 @@ class RunRequest:
     manifest: Path | None = None
     record: Path | None = None
     strict: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from raydub.cluster.admission import Admission, admit
 from raydub.cluster.glance import Glance
 from raydub.cluster.output import show_error, warn
 from raydub.cluster.request import RunReport, RunRequest
-from raydub.cluster.session import is_own
-from raydub.cluster.stopping import StopWatch
+from raydub.cluster.session.connect import is_own
+from raydub.cluster.session.stopping import StopWatch
 from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.failed import write_failed
@@ -26,10 +26,12 @@ from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
 from raydub.manifests.results import JobResult, write_results
 from raydub.pipeline.claims import end_run, start_run
+from raydub.pipeline.clean import refuse_while_cleaned
 from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
+from raydub.store import moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,9 +130,10 @@ class _Run:
         request = self._request
         here = not request.use_ray or is_own(request.address)
         glance = Glance(request.work_dir, here)
+        known = None if request.fresh else self._finished
         admit(
             request.jobs,
-            self._finished,
+            known,
             self._lock,
             request.work_dir,
             glance,
@@ -154,13 +157,14 @@ class _Run:
 
     def _work(self, stop: StopWatch) -> None:
         """Run the open jobs."""
-        from raydub.cluster.where import executor_for
+        from raydub.cluster.session.where import executor_for
 
         settings, progress = self._settings(), self._shown()
         jobs = self._admitted.open
         about = {"rows": len(self._request.jobs), "jobs": len(jobs)}
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
+            refuse_while_cleaned(settings.work_dir)
             with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
                 self._driver = Driver(
                     executor,
@@ -188,6 +192,7 @@ class _Run:
             self._request.device,
             words(),
             StepLimits(flat=self._request.step_timeout),
+            fresh=moment(self._request.work_dir) if self._request.fresh else 0,
         )
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:

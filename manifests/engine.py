@@ -21,7 +21,10 @@ def engine_conflicts(options: Options) -> list[UsageError]:
         hint = "leave 'engine_options' out, or name the engine of another package in 'engine'"
         found.append(("engine_options", f"engine={options.engine} has no options of its own", hint))
     if options.engine == "wav2lip" and options.model is None:
-        hint = "name the checkpoint in 'model', or leave 'engine' out for the embedded engine"
+        hint = (
+            "name one in 'model': wav2lip_gan of the catalogue (--model wav2lip_gan), or a file; without 'engine' the "
+        )
+        hint += "embedded engine dubs"
         found.append(("engine", "engine=wav2lip needs a checkpoint", hint))
     if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
         hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"

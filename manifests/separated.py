@@ -1,4 +1,5 @@
-"""Manifests as CSV: comma-separated values under a header, values of several lines in quotes (RFC 4180).
+"""Manifests as CSV: comma-separated values under a header, values of several lines in quotes (RFC 4180). Where the
+header has semicolons and no comma, as spreadsheets of many countries write it, values are separated by semicolons.
 
 Read with the standard library: it says in which line of the file a row begins, however many lines the values before it
 have, and takes bytes that are no UTF-8 along (as lone surrogates), so that the row is refused that holds them.
@@ -23,14 +24,14 @@ from raydub.manifests.limits import (
 )
 from raydub.texts import has_utf8
 
-_QUOTES = "put values that hold a comma, a quote or a line end in quotes, and double the quotes in them"
+_QUOTES = "put values that hold the separator, a quote or a line end in quotes, and double the quotes in them"
 
 
 def csv_rows(file: BinaryIO) -> Iterator[RawRow]:
     """(line, row) of every row but blank ones; lines count from 1, the header included. Raises RefusedError."""
     _count_lines(file)
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        reader = csv.reader(_lines(text), strict=True)
+        reader = csv.reader(_lines(text), strict=True, delimiter=_separator(text))
         names = _header(reader)
         while True:
             line = reader.line_num + 1
@@ -53,6 +54,13 @@ def csv_rows(file: BinaryIO) -> Iterator[RawRow]:
                 yield line, syntax(f"a value has more than {MAX_CELL} characters", "no field takes so much")
             else:
                 yield line, {name: value or None for name, value in zip(names, values, strict=True)}
+
+
+def _separator(text: io.TextIOWrapper) -> str:
+    """The character between values, by the first line that is not blank; the file is at its beginning again then."""
+    header = next((line for line in iter(lambda: text.readline(MAX_LINE), "") if line.strip()), "")
+    text.seek(0)
+    return ";" if ";" in header and "," not in header else ","
 
 
 def _header(reader: Iterator[list[str]]) -> list[str]:
@@ -85,6 +93,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         number += 1
         if len(line) > MAX_LINE:
             raise RefusedError(f"line {number} is longer than {MAX_LINE} characters")
-        if number == 1 and line.count(",") >= MAX_FIELDS:
-            raise RefusedError(f"it has {line.count(',') + 1} columns, more than {MAX_FIELDS}")
+        columns = 1 + max(line.count(","), line.count(";")) if number == 1 else 0
+        if columns > MAX_FIELDS:
+            raise RefusedError(f"it has {columns} columns, more than {MAX_FIELDS}")
         yield line

@@ -17,6 +17,7 @@ from raydub.pipeline.failures import while_loading
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.retry import TRIES
+from raydub.store import forget_before
 from raydub.tts.engines.find import COMMAND_VARIABLE
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class WorkSettings:
     run, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
     limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all;
     fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says;
-    tts_command: the operator's speech program, by default likewise.
+    tts_command: the operator's speech program, by default likewise; fresh: work that was kept before this moment of
+    the store (store.moment) is done again, 0 to use all of it.
     """
 
     work_dir: str
@@ -46,6 +48,7 @@ class WorkSettings:
     tries: int = TRIES
     fetch: str = field(default_factory=lambda: FetchPolicy.from_environment().words())
     tts_command: str = field(default_factory=lambda: os.environ.get(COMMAND_VARIABLE, ""))
+    fresh: int = 0
 
 
 class WorkerContext:
@@ -53,6 +56,7 @@ class WorkerContext:
 
     def __init__(self, settings: WorkSettings) -> None:
         self.settings = settings
+        forget_before(settings.work_dir, settings.fresh)
         if settings.licences:
             # Consent was given on the driver's machine; workers on other nodes look for it in their environment.
             os.environ[LICENCE_VARIABLE] = settings.licences

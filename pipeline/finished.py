@@ -68,6 +68,14 @@ class Finished:
         except (OSError, KeyError, TypeError, ValueError, RaydubError):
             return None
 
+    def stands(self, job: Job) -> bool:
+        """Is the job's output recorded as finished, and still the file that was published?"""
+        record = self._store.record(_name(job))
+        try:
+            return record is not None and self._is_output(job, record)
+        except (OSError, KeyError, RaydubError):
+            return False
+
     def write(self, job: Job, weights: Sequence[str] | None, plan: Planned, result: Mapping[str, Any]) -> None:
         """Record a job whose output is published. weights: see finished(), None where they are not known. Raises
         StageError STORAGE or DISK_FULL, OSError when the output is gone."""
@@ -131,13 +139,28 @@ class Finished:
         return known
 
 
+def job_dir_of(output: str | Path, work_dir: str | Path) -> str | None:
+    """The folder of the job that a work folder has recorded as finished with this output; None where there is none."""
+    store = Store(work_dir)
+    for path in dict.fromkeys((os.path.abspath(output), os.path.realpath(output))):
+        record = store.record(_name_of(path))
+        found = record.get("result") if record is not None else None
+        if isinstance(found, dict) and found.get("job_dir"):
+            return str(found["job_dir"])
+    return None
+
+
 def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
     spent = {"attempts": 0, "wall_seconds": 0.0, "seconds": {}, "spoken": 0}
     return {**result, "id": job.id, "line": job.line, **spent}
 
 
 def _name(job: Job) -> str:
-    key = key_of(os.path.abspath(job.output))
+    return _name_of(os.path.abspath(job.output))
+
+
+def _name_of(output: str) -> str:
+    key = key_of(output)
     return f"done/{key[:2]}/{key}"
 
 

@@ -1,14 +1,21 @@
 """raydub: batch dubbing with matching lips, at any scale. This package is the ground floor: version and errors, and by
 name the Python API (cluster.api), which is imported when it is first asked for."""
 
+import sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+__version__ = "0.1.0"
 
 if _TYPE_CHECKING:
     from raydub.cluster.api import Progress, Result, RunResult, dub, run
     from raydub.errors import RaydubError
 
-__version__ = "0.1.0"
+if sys.version_info < (3, 11):  # noqa: UP036  pip refuses an older one; a checkout has nobody else to say so
+    raise ImportError(
+        f"raydub needs Python 3.11 or newer, and this is {sys.version.split()[0]} at {sys.executable}", name=__name__
+    )
+
 __all__ = ["Progress", "RaydubError", "Result", "RunResult", "__version__", "dub", "run"]
 
 _FROM = {name: "raydub.cluster.api" for name in ("Progress", "Result", "RunResult", "dub", "run")}

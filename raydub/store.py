@@ -31,6 +31,10 @@ from raydub.regular import read_regular
 
 _SEAL = "seal"
 _RECORD_BYTES = 64 << 20
+_FACTS = ("owners", "identities", "fetched")
+"""Records of what is, not of work that was done."""
+_forgotten: dict[str, int] = {}
+"""See forget_before()."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,9 @@ class Store:
         """The record of a name; None where there is none that proves itself."""
         path = self._ref(name)
         try:
+            since = _forgotten.get(str(self.root), 0)
+            if since and not name.startswith(_FACTS) and os.stat(path).st_mtime_ns < since:
+                return None
             value = json.loads(read_regular(path, _RECORD_BYTES))
         except (OSError, ValueError, RecursionError):
             return None
@@ -199,6 +206,23 @@ class IdentityCache:
         """Note the digest of a file with this look."""
         with contextlib.suppress(StageError, OSError):
             self._store.put_record(_identity_name(path, look), {"path": path, "look": look, "sha256": sha256})
+
+
+def moment(root: str | Path) -> int:
+    """Now, in ns, by the clock of the file system that holds a store: for forget_before(). Raises StageError STORAGE or
+    DISK_FULL."""
+    temp = Store(root).temp()
+    files.write_new(temp, b"")
+    try:
+        return os.stat(temp).st_mtime_ns
+    finally:
+        files.discard(temp)
+
+
+def forget_before(root: str | Path, since: int) -> None:
+    """From now on, in this process, records of work in a store count as absent if they were written before `since`
+    (see moment()); 0: none do. What is owned, fetched or known of files stays known."""
+    _forgotten[str(Path(root).absolute())] = since
 
 
 def key_of(said: Any) -> str:

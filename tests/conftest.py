@@ -56,7 +56,7 @@ def ray_here() -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    from raydub.cluster.session import on_loopback
+    from raydub.cluster.session.connect import on_loopback
 
     with on_loopback():
         ray.init(

@@ -86,7 +86,7 @@ def pull(
 ) -> int:
     """Download weights, resuming where an earlier download stopped. Proxies, RAYDUB_MIRROR (a server that is asked
     first) and RAYDUB_OFFLINE come from the environment. Exit code 3 when one could not be had."""
-    from raydub.cluster.downloads import showing
+    from raydub.cluster.downloads import refuse_without_network, showing
     from raydub.models.store.consent import remember
     from raydub.models.store.pull import pull as fetch
 
@@ -98,6 +98,7 @@ def pull(
     done: list[dict[str, Any]] = []
     for entry in asked:
         try:
+            refuse_without_network(entry)
             with showing(entry.file, entry.size, quiet=as_json) as progress:
                 path = fetch(entry, progress=progress)
         except RaydubError as error:

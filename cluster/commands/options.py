@@ -1,58 +1,58 @@
-"""Flags that several commands share, in the words of the manifest's fields."""
+"""Flags that several commands share, and what is recorded of them before a run. Flags of manifest fields are in
+commands/fields.py."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from raydub.cluster.output import JSON_HELP
+from raydub.cluster.commands.flags import group_of
+from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.output import JSON_HELP, set_up_logging
 from raydub.errors import Code, UsageError
 from raydub.media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
 from raydub.pipeline.engines import LICENCE_VARIABLE
 from raydub.places import WORK_FOLDER
 from raydub.tts.engines.find import COMMAND_VARIABLE
 
+_WHERE, _HOW, _ALLOWED = "Where it runs", "How it runs", "What is allowed"
+
 Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV or Parquet file, one job per row.")]
 OutputRoot = Annotated[
     Path | None, typer.Option("--output-root", help="Folder for all outputs; default: the manifest's folder.")
 ]
-WorkDir = Annotated[
-    Path | None,
-    typer.Option("--work-dir", help="Folder for plans, tracks and parts; default: .raydub in the output root."),
-]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", help="Ray cluster: auto (the one running here), host:port; default: a local one."),
-]
 NoRay = Annotated[bool, typer.Option("--no-ray", help="A plain loop in a process of its own, without Ray.")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Workers per CPU stage; default: from the cluster.")
-]
-Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="Cores of a local Ray; default: all.")]
-WaitGpu = Annotated[
-    float,
-    typer.Option("--wait-gpu", min=0, metavar="SECONDS", help="With --device cuda: wait so long for a GPU to join."),
-]
-StallTimeout = Annotated[
-    float,
+TtsCommand = Annotated[
+    str | None,
     typer.Option(
-        "--stall-timeout", min=1, metavar="SECONDS", help="Give the run up when nothing has moved for so long."
+        "--tts-command",
+        metavar="COMMAND",
+        help="What --tts command runs, with {text_file}, {out_wav}, {language}, {voice}; default: RAYDUB_TTS_COMMAND.",
+        rich_help_panel=_ALLOWED,
     ),
 ]
-StepTimeout = Annotated[
-    float | None,
+AllowScheme = Annotated[
+    list[str] | None,
     typer.Option(
-        "--step-timeout",
-        min=1,
-        metavar="SECONDS",
-        help="End a step (a stage of one chunk, a stitch), loading included, after so long; default: minutes, more "
-        "for more frames.",
+        "--allow-scheme",
+        help="Fetch inputs from this kind of address too: http; https is allowed anyway, none forbids all. "
+        "Can be repeated.",
+        rich_help_panel=_ALLOWED,
     ),
 ]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private", help="Fetch inputs from private and local addresses too.", rich_help_panel=_ALLOWED
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -63,107 +63,154 @@ def _device(text: str) -> str:
     return text.lower()
 
 
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device", metavar="|".join(DEVICES), callback=_device, help="Where networks run: auto, cpu or cuda."
-    ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files at the outputs' places, whoever made them.")
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="A job that changed no frame, or whose warnings tell of another result than asked for, fails."
-    ),
-]
-Engine = Annotated[
-    str | None, typer.Option("--engine", help="Lip engine of rows that name none: auto, warp or wav2lip.")
-]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", help="Checkpoint of rows that name none: a file, or a name of `raydub models list`."),
-]
-Restore = Annotated[
-    str | None,
-    typer.Option("--restore", help="Restore faces in rows that do not say: none, gfpgan or codeformer."),
-]
-Upscale = Annotated[
-    str | None,
-    typer.Option("--upscale", help="Upscale frames of rows that do not say: none, x2, x4, general or anime."),
-]
-Tts = Annotated[
-    str | None, typer.Option("--tts", help="Speech engine of rows that name none: espeak, piper, kokoro, command, ..")
-]
-Voice = Annotated[
-    str | None,
-    typer.Option("--voice", help="Voice of rows that name none, or 'speaker=voice; ..'; see `raydub voices`."),
-]
-Language = Annotated[
-    str | None, typer.Option("--language", help="Language of scripts in rows that name none, such as es or pt-br.")
-]
-Bed = Annotated[
-    str | None, typer.Option("--bed", help="The original sound in rows that do not say: none, duck or mix.")
-]
-TtsCommand = Annotated[
-    str | None,
-    typer.Option(
-        "--tts-command",
-        metavar="COMMAND",
-        help="What --tts command runs, with {text_file}, {out_wav}, {language}, {voice}; default: RAYDUB_TTS_COMMAND.",
-    ),
-]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other manifest field, e.g. --set crf=20.")
-]
-AcceptLicense = Annotated[
-    list[str] | None,
-    typer.Option("--accept-license", help="Accept the named licence, e.g. wav2lip-noncommercial. Can be repeated."),
-]
-AllowScheme = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-scheme",
-        help="Fetch inputs from this kind of address too: http; https is allowed anyway, none forbids all. "
-        "Can be repeated.",
-    ),
-]
-AllowPrivate = Annotated[
-    bool, typer.Option("--allow-private", help="Fetch inputs from private and local addresses too.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
+@dataclass(frozen=True)
+class RunFlags:
+    """What commands that dub take, whatever the jobs come from."""
+
+    work_dir: Annotated[
+        Path | None,
+        typer.Option("--work-dir", help="Folder for plans, tracks and parts; default: .raydub in the output root."),
+    ] = None
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            help="Results manifest, without extension; default: jobs.results in the output root for jobs.jsonl, "
+            "jobs.csv.results for jobs.csv; of `dub` one row, in `results` of the work folder.",
+        ),
+    ] = None
+    as_json: AsJson = False
+    verbose: Verbose = False
+    use_ray: Annotated[
+        bool | None,
+        typer.Option(
+            "--ray/--no-ray",
+            help="On Ray, or as a plain loop in a process of its own; default: `run` on Ray, `dub` only with "
+            "--address: a single job is quicker without.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Ray cluster: auto (the one running here), host:port; default: a local one.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None
+    cpus: Annotated[
+        int | None,
+        typer.Option("--cpus", min=1, help="Cores of a local Ray; default: all.", rich_help_panel=_WHERE),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Workers per CPU stage; default: from the cluster.", rich_help_panel=_WHERE
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="|".join(DEVICES),
+            callback=_device,
+            help="Where networks run: auto, cpu or cuda.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = "auto"
+    wait_gpu: Annotated[
+        float,
+        typer.Option(
+            "--wait-gpu",
+            min=0,
+            metavar="SECONDS",
+            help="With --device cuda: wait so long for a GPU to join.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = WAIT_GPU_SECONDS
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Do the jobs again: reuse nothing that earlier runs kept, but downloaded inputs.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="A job that changed no frame, or whose warnings tell of another result than asked for, fails.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            "--stall-timeout",
+            min=1,
+            metavar="SECONDS",
+            help="Give the run up when nothing has moved for so long.",
+            rich_help_panel=_HOW,
+        ),
+    ] = STALL_SECONDS
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--step-timeout",
+            min=1,
+            metavar="SECONDS",
+            help="End a step (a stage of one chunk, a stitch), loading included, after so long; default: minutes, "
+            "more for more frames.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None
+    accept_license: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-license",
+            help="Accept the named licence, e.g. wav2lip-noncommercial. Can be repeated.",
+            rich_help_panel=_ALLOWED,
+        ),
+    ] = None
+    allow_scheme: AllowScheme = None
+    allow_private: AllowPrivate = False
+    tts_command: TtsCommand = None
+
+    def begin(self) -> None:
+        """Set up logging, and record what is allowed where the run looks for it. Raises UsageError: FIELD_CONFLICT for
+        flags that contradict each other, URI_SCHEME."""
+        set_up_logging(self.verbose)
+        cluster = self.address or os.environ.get("RAY_ADDRESS")
+        if self.cpus is not None and cluster not in (None, "", "local"):
+            hint = "leave out --cpus; --workers limits how much of a cluster a run uses"
+            message = f"--cpus sets the cores of a local Ray, and the run joins the cluster at {cluster!r}"
+            raise UsageError(Code.FIELD_CONFLICT, message, field="cpus", hint=hint)
+        if self.address is not None and self.use_ray is False:
+            message = "--address names a Ray cluster, and --no-ray uses none"
+            raise UsageError(Code.FIELD_CONFLICT, message, field="address", hint="leave out one of the two")
+        accept_licences(self.accept_license)
+        allow_fetching(self.allow_scheme, self.allow_private)
+        use_command(self.tts_command)
+
+    def asked(self) -> dict[str, Any]:
+        """The fields of a RunRequest that these flags decide alone."""
+        same = (
+            "address",
+            "workers",
+            "device",
+            "wait_gpu",
+            "stall_timeout",
+            "step_timeout",
+            "verbose",
+            "strict",
+            "fresh",
+        )
+        show = "quiet" if self.as_json else "auto"
+        return {**{name: getattr(self, name) for name in same}, "num_cpus": self.cpus, "show": show}
 
 
-def chosen(
-    engine: str | None,
-    model: str | None,
-    more: Sequence[str] | None,
-    restore: str | None = None,
-    upscale: str | None = None,
-    overwrite: bool = False,
-    **speech: str | None,
-) -> dict[str, str]:
-    """Manifest fields from flags; a --model that is a path starts at the current folder. speech: tts, voice,
-    language, bed. Raises UsageError FIELD_VALUE for a --set without "="."""
-    fields: dict[str, str] = {}
-    for pair in more or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(
-                Code.FIELD_VALUE, f"--set {pair!r} has no value", field="set", hint="write --set FIELD=VALUE"
-            )
-        fields[name.strip().replace("-", "_")] = value
-    fields |= {"engine": engine} if engine is not None else {}
-    fields |= {"overwrite": "true"} if overwrite else {}
-    if model is not None:
-        from raydub.manifests.weights import is_path
-
-        fields["model"] = os.path.abspath(model) if is_path(model, Path.cwd()) else model
-    fields |= {"restore": restore} if restore is not None else {}
-    fields |= {"upscale": upscale} if upscale is not None else {}
-    return fields | {name: value for name, value in speech.items() if value is not None}
+RUN_FLAGS = group_of(RunFlags)
 
 
 def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:

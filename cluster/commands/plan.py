@@ -8,22 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from raydub.cluster.commands import options
+from raydub.cluster.commands.fields import FIELD_FLAGS
+from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, show_error
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, RaydubError
 
 
 @command
+@takes(fields=FIELD_FLAGS)
 def plan(
     manifest: options.Manifest,
+    fields: dict[str, str],
     output_root: options.OutputRoot = None,
     cores: Annotated[
         int | None, typer.Option("--cores", min=1, help="Cores to plan for; default: this machine's.")
     ] = None,
-    engine: options.Engine = None,
-    model: options.Model = None,
-    restore: options.Restore = None,
-    upscale: options.Upscale = None,
-    more: options.Set = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
@@ -35,7 +34,7 @@ def plan(
     from raydub.pipeline.plan import Estimate, estimate
 
     options.allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
+    asked = load_manifest(manifest, output_root, fields)
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)
     remote = [job.id for job in asked.jobs if any(map(is_remote, job.inputs().values()))]

@@ -2,96 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.commands import options
-from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
-from raydub.cluster.output import command, say, say_json, set_up_logging
+from raydub.cluster.commands.fields import FIELD_FLAGS
+from raydub.cluster.commands.flags import takes
+from raydub.cluster.output import command, say, say_json
+
+if TYPE_CHECKING:
+    from raydub.manifests.results import JobResult
 
 
 @command
+@takes(fields=FIELD_FLAGS, flags=options.RUN_FLAGS)
 def run(
     manifest: options.Manifest,
+    flags: options.RunFlags,
+    fields: dict[str, str],
     output_root: options.OutputRoot = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            help="Results manifest, without extension; default: jobs.results in the output root for jobs.jsonl, "
-            "jobs.csv.results for jobs.csv.",
-        ),
-    ] = None,
-    work_dir: options.WorkDir = None,
-    address: options.Address = None,
-    no_ray: options.NoRay = False,
-    cpus: options.Cpus = None,
-    workers: options.Workers = None,
-    device: options.Device = "auto",
-    wait_gpu: options.WaitGpu = WAIT_GPU_SECONDS,
-    stall_timeout: options.StallTimeout = STALL_SECONDS,
-    step_timeout: options.StepTimeout = None,
-    strict: options.Strict = False,
-    overwrite: options.Overwrite = False,
-    engine: options.Engine = None,
-    model: options.Model = None,
-    restore: options.Restore = None,
-    upscale: options.Upscale = None,
-    tts: options.Tts = None,
-    voice: options.Voice = None,
-    language: options.Language = None,
-    bed: options.Bed = None,
-    more: options.Set = None,
-    tts_command: options.TtsCommand = None,
-    accept_license: options.AcceptLicense = None,
-    allow_scheme: options.AllowScheme = None,
-    allow_private: options.AllowPrivate = False,
-    as_json: options.AsJson = False,
-    verbose: options.Verbose = False,
 ) -> int:
-    """Dub every row of a manifest. Finished work of an earlier run is kept. Exit code 0 only when every row is ok."""
-    set_up_logging(verbose)
-    options.accept_licences(accept_license)
-    options.allow_fetching(allow_scheme, allow_private)
-    options.use_command(tts_command)
+    """Dub every row of a manifest. Finished work of an earlier run is kept. Exit code 0 only when every row is ok.
+
+    Flags of manifest fields hold for rows that leave the field out."""
+    flags.begin()
     from raydub.cluster.manifest import load_manifest
     from raydub.cluster.runner import RunRequest, run_jobs
     from raydub.manifests.naming import check_stem, results_name
 
-    speech = {"tts": tts, "voice": voice, "language": language, "bed": bed}
-    asked = load_manifest(
-        manifest, output_root, options.chosen(engine, model, more, restore, upscale, overwrite, **speech)
-    )
-    stem = results or Path(asked.output_root) / results_name(manifest)
+    asked = load_manifest(manifest, output_root, fields)
+    stem = flags.results or Path(asked.output_root) / results_name(manifest)
     check_stem(stem, (job.output for job in asked.jobs))
-    report = run_jobs(
-        RunRequest(
-            jobs=asked.jobs,
-            bad=asked.bad,
-            work_dir=options.work_dir_for(work_dir, asked.output_root),
-            results=stem,
-            folder=asked.folder,
-            use_ray=not no_ray,
-            address=address,
-            num_cpus=cpus,
-            workers=workers,
-            device=device,
-            wait_gpu=wait_gpu,
-            stall_timeout=stall_timeout,
-            step_timeout=step_timeout,
-            show="quiet" if as_json else "auto",
-            verbose=verbose,
-            manifest=manifest,
-            strict=strict,
-        )
+    request = RunRequest(
+        jobs=asked.jobs,
+        bad=asked.bad,
+        work_dir=options.work_dir_for(flags.work_dir, asked.output_root),
+        results=stem,
+        folder=asked.folder,
+        use_ray=flags.use_ray is not False,
+        manifest=manifest,
+        **flags.asked(),
     )
-    show_report(report, as_json)
+    report = run_jobs(request)
+    show_report(report, flags.as_json)
     return report.exit_code()
 
 
 _NAMED = 10
+_LOOKED_AT = 20
+"""Jobs whose plans are read for a line of the report."""
 
 
 def show_report(report: Any, as_json: bool) -> None:
@@ -127,11 +87,36 @@ def show_report(report: Any, as_json: bool) -> None:
     _name("took more than one attempt", again)
     _name("quarantined", [result.id for result in report.results if result.status == "quarantined"])
     _name("no frame got a new mouth", _unchanged(report))
+    for line in who_lines(report.results):
+        say(f"  {line}")
     _name("warnings", [f"{kind} in {_jobs(count)}" for kind, count in report.warnings().items()])
     if report.object_store_mb:
         say(f"  object store: {report.object_store_mb:.0f} MiB at most")
     for path in report.written:
         say(f"  {path}")
+
+
+def who_lines(results: Sequence[JobResult]) -> list[str]:
+    """Whose mouths the jobs of this run moved, and where the choice was between several."""
+    done = [(result.id, result.job_dir) for result in results if result.synthesised and result.attempts]
+    if not done:
+        return []
+    from raydub.pipeline.who import dubbed
+
+    found = [(job, *dubbed(folder)) for job, folder in done[:_LOOKED_AT] if folder]
+    rules: dict[str, list[str]] = {}
+    for job, rule, _ in found:
+        if rule:
+            rules.setdefault(rule, []).append(job)
+    many = len(done) > 1
+    lines = [f"dubbed: {rule}{f' in {_jobs(len(jobs))}' if many else ''}" for rule, jobs in rules.items()]
+    several = [f"{job} ({count})" for job, rule, count in found if rule and count > 1]
+    if several:
+        what = ", ".join(several) if many else f"up to {found[0][2]} at once"
+        lines.append(f"several faces in view: {what}; `raydub faces VIDEO` shows whom --face can choose")
+    if len(done) > _LOOKED_AT:
+        lines.append(f"dubbed: not looked up for the other {_jobs(len(done) - _LOOKED_AT)}")
+    return lines
 
 
 def _unchanged(report: Any) -> list[str]:

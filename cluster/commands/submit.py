@@ -14,7 +14,7 @@ from raydub.cluster.output import JSON_HELP, command, say, say_json, warn
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, Code, UsageError
 
 if TYPE_CHECKING:
-    from raydub.cluster.jobs import Outcome
+    from raydub.cluster.session.jobs import Outcome
 
 
 @command
@@ -37,15 +37,13 @@ def submit(
     """Run a manifest on a cluster through Ray Jobs."""
     if check and Path(manifest).exists():
         from raydub.cluster.commands import options
+        from raydub.cluster.commands.fields import FIELD_FLAGS
         from raydub.cluster.manifest import load_manifest
         from raydub.cluster.output import show_error
 
         said = run_options([manifest, *(arguments or [])])
         options.allow_fetching(said["allow_scheme"], said["allow_private"])
-        speech = {name: said[name] for name in ("tts", "voice", "language", "bed")}
-        fields = options.chosen(
-            said["engine"], said["model"], said["more"], said["restore"], said["upscale"], said["overwrite"], **speech
-        )
+        fields = FIELD_FLAGS.build({one.name: said[one.name] for one in FIELD_FLAGS.parameters})
         asked = load_manifest(Path(manifest), said["output_root"], fields)
         if asked.errors:
             for error in asked.errors:
@@ -53,7 +51,7 @@ def submit(
             if as_json:
                 say_json({"error": asked.errors[0].to_dict()})
             return EXIT_USAGE
-    from raydub.cluster import jobs
+    from raydub.cluster.session import jobs
 
     client = jobs.connect(address)
     path = str(Path(manifest).absolute()) if Path(manifest).exists() else manifest

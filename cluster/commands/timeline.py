@@ -10,13 +10,23 @@ import typer
 from raydub.cluster.commands import options
 from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_OK, Code, UsageError
+from raydub.places import WORK_FOLDER
+
+_VIDEOS = (".mp4", ".mov", ".mkv")
 
 
 @command
 def timeline(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results manifest of a run, or a job's folder.")],
+    results: Annotated[
+        Path,
+        typer.Argument(metavar="OUTPUT", help="A dubbed video; or the results manifest of a run, or a job's folder."),
+    ],
     job: Annotated[str | None, typer.Option("--job", help="Id of the job; needed when there are several.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG of cues, speech, bed and gates.")] = None,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option("--work-dir", help="Work folder of the run; default: the nearest .raydub above the video."),
+    ] = None,
     begin: Annotated[float, typer.Option("--from", min=0, help="First second of the picture.")] = 0.0,
     end: Annotated[float | None, typer.Option("--to", min=0, help="Last second of the picture.")] = None,
     as_json: options.AsJson = False,
@@ -29,8 +39,8 @@ def timeline(
     if output is not None:
         from raydub.cluster.written import check_written, source
 
-        check_written({"output": output}, source("the results manifest", results))
-    found = load_timeline(_folder(results, job))
+        check_written({"output": output}, source("what the timeline is of", results))
+    found = load_timeline(_folder(results, job, work_dir))
     if output is not None:
         from raydub.cluster.plot import draw_timeline
 
@@ -70,9 +80,11 @@ def _say_table(rows: list[dict[str, Any]], outside: dict[str, int], names: list[
     say(f"{'outside its own cues':<46}" + "".join(f"{outside[name]:>16}" for name in names))
 
 
-def _folder(results: Path, job: str | None) -> str:
+def _folder(results: Path, job: str | None, work_dir: Path | None) -> str:
     if results.is_dir():
         return str(results)
+    if results.suffix.lower() in _VIDEOS:
+        return _of_output(results, work_dir)
     from raydub.manifests.results import read_results
 
     try:
@@ -85,3 +97,22 @@ def _folder(results: Path, job: str | None) -> str:
         ids = ", ".join(row.id for row in found[:10]) or "no finished job"
         raise UsageError(Code.FIELD_MISSING, f"{results} has {ids}", hint="name one with --job", field="job")
     return str(found[0].job_dir)
+
+
+def _of_output(output: Path, work_dir: Path | None) -> str:
+    """The folder of the job that made a video. Raises UsageError FIELD_MISSING where no work folder knows it."""
+    from raydub.pipeline.finished import job_dir_of
+
+    above = [folder / WORK_FOLDER for folder in output.absolute().parents]
+    tried = [work_dir] if work_dir is not None else [folder for folder in above if folder.is_dir()]
+    for folder in tried:
+        found = job_dir_of(output, folder)
+        if found is not None:
+            return found
+    where = ", ".join(map(str, tried)) or f"no {WORK_FOLDER} above it"
+    raise UsageError(
+        Code.FIELD_MISSING,
+        f"no record of a job that made {output} ({where})",
+        field="work-dir",
+        hint="name the run's work folder with --work-dir, or give its results manifest; `raydub clean` removes records",
+    )

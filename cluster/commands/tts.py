@@ -10,15 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from raydub.cluster.commands import options
+from raydub.cluster.commands.fields import field_flags
+from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, set_up_logging, show_error, warn
 from raydub.errors import EXIT_OK, Code, UsageError
 
+_FIELDS = ("tts", "voice", "language", "overflow", "bed", "bed_audio", "loudness")
 _SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus")
 
 
 @command
+@takes(fields=field_flags(_FIELDS))
 def tts(
     output: Annotated[Path, typer.Option("--output", "-o", help=f"Sound file: {', '.join(_SUFFIXES)}.")],
+    fields: dict[str, str],
     script: Annotated[
         Path | None, typer.Argument(metavar="[SCRIPT]", help=".srt, .vtt, .ass, .json, .jsonl or .txt.")
     ] = None,
@@ -26,11 +31,6 @@ def tts(
     video: Annotated[
         str | None, typer.Option("--video", help="The video that it is for: gives length, rate, channels and bed.")
     ] = None,
-    engine: Annotated[str | None, typer.Option("--tts", help="Speech engine; default: espeak.")] = None,
-    voice: options.Voice = None,
-    language: options.Language = None,
-    bed: options.Bed = None,
-    more: options.Set = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Timing report, a JSON file; default: beside the sound file.")
     ] = None,
@@ -41,7 +41,7 @@ def tts(
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Speak a script. Cues with times are heard at their times; --set overflow=shift and other fields apply."""
+    """Speak a script. Cues with times are heard at their times."""
     set_up_logging(verbose)
     options.use_command(tts_command)
     if (script is None) == (text is None):
@@ -51,7 +51,6 @@ def tts(
     if output.suffix.lower() not in _SUFFIXES:
         hint = f"one of {', '.join(_SUFFIXES)}"
         raise UsageError(Code.OUTPUT_FORMAT, f"{output} has the suffix {output.suffix or 'none'!r}", hint=hint)
-    fields = options.chosen(None, None, more, tts=engine, voice=voice, language=language, bed=bed)
     with tempfile.TemporaryDirectory(prefix="raydub-tts-") as scratch:
         if text is not None:
             script = Path(scratch) / "text.txt"

@@ -1,46 +1,60 @@
-"""`raydub validate`: check a manifest without touching a single video."""
+"""`raydub validate`: check a manifest and look at its files from outside, without decoding any."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from raydub.cluster.commands import options
+from raydub.cluster.commands.fields import FIELD_FLAGS
+from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, show_error
 from raydub.errors import EXIT_OK, EXIT_USAGE, RaydubError
 
 if TYPE_CHECKING:
+    from raydub.cluster.glance import Glance
     from raydub.manifests.job import Job
 
 
 @command
+@takes(fields=FIELD_FLAGS)
 def validate(
     manifest: options.Manifest,
+    fields: dict[str, str],
     output_root: options.OutputRoot = None,
-    engine: options.Engine = None,
-    model: options.Model = None,
-    restore: options.Restore = None,
-    upscale: options.Upscale = None,
-    more: options.Set = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe/--no-probe", help="Look whether the files that rows name are here."),
+    ] = True,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check every row of a manifest, and its scripts, and report all that is wrong. Exit code 2 when a row is bad."""
+    """Check every row of a manifest, its scripts and its files, and report all that is wrong. Exit code 2 when a row is
+    bad. Nothing is decoded, and inputs at web addresses are not looked at."""
+    from raydub.cluster.glance import Glance
     from raydub.cluster.manifest import load_manifest
 
     options.allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, options.chosen(engine, model, more, restore, upscale))
-    scripts = [error for job in asked.jobs for error in _script_errors(job)]
-    errors: list[RaydubError] = [*asked.errors, *scripts]
-    bad = len(asked.bad) + len(scripts)
+    asked = load_manifest(manifest, output_root, fields)
+    glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
+    unusable = [error for job in asked.jobs for error in _script_errors(job) or _file_errors(job, glance)]
+    errors: list[RaydubError] = [*asked.errors, *unusable]
+    bad = len(asked.bad) + len(unusable)
     if as_json:
         found = [error.to_dict() for error in errors]
-        say_json({"valid": len(asked.jobs) - len(scripts), "bad": bad, "errors": found})
+        say_json({"valid": len(asked.jobs) - len(unusable), "bad": bad, "errors": found})
     else:
         for error in errors:
             show_error(error)
-        say(f"{len(asked.jobs) - len(scripts)} valid rows, {bad} bad rows")
+        say(f"{len(asked.jobs) - len(unusable)} valid rows, {bad} bad rows")
     return EXIT_USAGE if bad else EXIT_OK
+
+
+def _file_errors(job: Job, glance: Glance | None) -> list[RaydubError]:
+    problem = glance.problem(job) if glance is not None else None
+    return [] if problem is None else [problem]
 
 
 def _script_errors(job: Job) -> list[RaydubError]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raydub.cluster.session import on_loopback
+from raydub.cluster.session.connect import on_loopback
 from raydub.media.writer import count_frames
 from tests.cluster.clips import make_clip, make_speech
 

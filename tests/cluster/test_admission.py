@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from raydub.cluster import where
 from raydub.cluster.admission import Admission, admit
 from raydub.cluster.cli import app
 from raydub.cluster.commands.run import show_report
 from raydub.cluster.request import RunReport, RunRequest
+from raydub.cluster.session import where
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
 from raydub.manifests.job import Job

@@ -50,7 +50,7 @@ def test_version() -> None:
 
 def test_all_commands_are_there() -> None:
     text = invoke("--help").stdout
-    for name in ("run", "dub", "submit", "validate", "plan", "frames", "doctor", "demo", "train", "models"):
+    for name in ("run", "dub", "submit", "validate", "plan", "frames", "doctor", "demo", "train", "models", "faces"):
         assert name in text
 
 
@@ -70,7 +70,7 @@ def test_validate_reports_every_bad_row(tmp_path: Path) -> None:
         {"video": "v.mp4", "audio": "a.wav", "output": "../out.mp4"},
         "{",
     )
-    result = invoke("validate", manifest)
+    result = invoke("validate", manifest, "--no-probe")
     assert result.exit_code == EXIT_USAGE
     assert "1 valid rows, 3 bad rows" in result.stdout
     lines = result.stderr.splitlines()
@@ -78,7 +78,7 @@ def test_validate_reports_every_bad_row(tmp_path: Path) -> None:
     assert "masking" in lines[0]
     assert lines[1].startswith("[E_OUTPUT_ESCAPES]")
     assert "line 4" in lines[2]
-    as_json = json.loads(invoke("validate", manifest, "--json").stdout)
+    as_json = json.loads(invoke("validate", manifest, "--no-probe", "--json").stdout)
     assert (as_json["valid"], as_json["bad"], len(as_json["errors"])) == (1, 3, 3)
     assert as_json["errors"][0]["code"] == "E_FIELD_UNKNOWN"
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 HEAD = """
 import json, sys
 import ray
-from raydub.cluster.session import on_loopback
+from raydub.cluster.session.connect import on_loopback
 with on_loopback():
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
 from ray._private.worker import _global_node

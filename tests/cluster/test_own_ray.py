@@ -26,7 +26,7 @@ TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RA
 SESSION = """
 import json, os, sys
 import ray
-from raydub.cluster.session import ray_session
+from raydub.cluster.session.connect import ray_session
 auth = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 before = {name: os.environ.get(name) for name in auth}
 with ray_session(num_cpus=1):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from raydub.cluster import private
-from raydub.cluster.private import PREFIX, PrivateFolder, private_folder
+from raydub.cluster.session import private
+from raydub.cluster.session.private import PREFIX, PrivateFolder, private_folder
 from raydub.errors import Code, DependencyError
 from tests.conftest import REPOSITORY
 
@@ -63,7 +63,7 @@ def test_what_a_killed_owner_left_is_swept_and_a_living_ones_is_not(
 ) -> None:
     monkeypatch.setattr(private, "_YOUNG", 0.0)
     code = f"""
-from raydub.cluster.private import PrivateFolder
+from raydub.cluster.session.private import PrivateFolder
 import sys, time
 one = PrivateFolder([{str(short)!r}])
 print(one.path, flush=True)

@@ -63,7 +63,7 @@ def test_the_process_that_speaks_to_ray(manifest: Path, running: Start, signum: 
     process = running("--cpus", "2")
     at_work(process, manifest)
     before = descendants(process.pid)
-    [victim] = named(process.pid, "raydub.cluster.ray_child")
+    [victim] = named(process.pid, "raydub.cluster.session.ray_child")
     os.kill(victim, signum)
     rows = check(process, manifest, before, 1)
     assert [row["error_code"] for row in rows] == ["E_WORKER_LOST"] * 2

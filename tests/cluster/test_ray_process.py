@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raydub.cluster import ray_process
-from raydub.cluster.ray_process import RayProcess
 from raydub.cluster.request import RunRequest
+from raydub.cluster.session import ray_process
+from raydub.cluster.session.ray_process import RayProcess
 from raydub.errors import Code, DependencyError
 from raydub.manifests.results import JobResult
 from raydub.pipeline.context import WorkSettings

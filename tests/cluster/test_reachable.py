@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydub.cluster import address
-from raydub.cluster.address import parsed, reachable
+from raydub.cluster.session import address
+from raydub.cluster.session.address import parsed, reachable
 from raydub.errors import EXIT_DEPENDENCY, Code, DependencyError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

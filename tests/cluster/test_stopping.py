@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raydub.cluster.stopping import Stopped, StopWatch
+from raydub.cluster.session.stopping import Stopped, StopWatch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ def script(tmp_path: Path, body: str) -> subprocess.Popen[str]:
     head = """
     import ctypes, os, signal, subprocess, sys, time
     from pathlib import Path
-    from raydub.cluster.stopping import Stopped, StopWatch
+    from raydub.cluster.session.stopping import Stopped, StopWatch
     here = Path(sys.argv[1])
     def last_words():
         (here / "words").write_text("said")

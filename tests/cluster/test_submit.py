@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from raydub.cluster import jobs
 from raydub.cluster.cli import app
+from raydub.cluster.session import jobs
 from raydub.errors import Code, DependencyError
 
 

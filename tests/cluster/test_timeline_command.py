@@ -21,6 +21,7 @@ from raydub.manifests.results import JobResult, write_results
 from raydub.stages.job_plan import load_plan, save_plan
 from raydub.stages.types import Gate
 from tests.kept import blobs_below
+from tests.pipeline.test_clean import job
 from tests.pipeline.test_timeline import cue, finished
 
 Image = U8
@@ -285,3 +286,18 @@ def test_a_manifest_is_no_results(tmp_path: Path, form: str) -> None:
     assert said.exit_code == EXIT_USAGE
     assert "[E_MANIFEST_UNREADABLE]" in said.stderr
     assert "is no results manifest" in said.stderr
+
+
+def test_the_job_of_a_video_is_found(tmp_path: Path) -> None:
+    """In the nearest work folder above it, or in the one that is named."""
+    folder = job(tmp_path, "ready", True)
+    output = tmp_path / "ready.mp4"
+    named = invoke(output, "--work-dir", tmp_path / "work", "--json")
+    assert named.exit_code == EXIT_OK, named.stderr
+    assert json.loads(named.stdout) == json.loads(invoke(folder, "--json").stdout)
+    unknown = invoke(output)
+    assert unknown.exit_code == EXIT_USAGE
+    assert "--work-dir" in unknown.stderr
+    (tmp_path / ".raydub").symlink_to(tmp_path / "work")
+    assert invoke(output, "--json").stdout == named.stdout
+    assert invoke(tmp_path / "other.mp4").exit_code == EXIT_USAGE

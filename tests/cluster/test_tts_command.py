@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from raydub.cluster import jobs
 from raydub.cluster.cli import app
+from raydub.cluster.session import jobs
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from raydub.media.probe import probe_speech, probe_video
 from raydub.media.sound import sound_shape

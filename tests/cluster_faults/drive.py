@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from raydub.cluster import where
     from raydub.cluster.cli import main
+    from raydub.cluster.session import where
 
     where.STAGES = "tests.cluster_faults.faults:STAGES"
     main()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raydub.cluster.session import on_loopback
+from raydub.cluster.session.connect import on_loopback
 from raydub.manifests.results import JobResult, read_results
 from raydub.store import Store
 

@@ -99,3 +99,23 @@ def test_what_csv_writes_is_read_back_at_its_line(tmp_path: Path, cells: list[st
         row.line: Path(row.row["video"]).name for row in result.bad
     }
     assert lines == {place: f"{number}.mp4" for number, place in enumerate(places)}
+
+
+def test_semicolons_separate_where_the_header_has_no_comma(tmp_path: Path) -> None:
+    """As spreadsheets of many countries write it; values may hold commas then, and quoted ones semicolons."""
+    rows = [
+        b"video;audio;output;pads;voice",
+        b'a.mp4;b,c.wav;o.mp4;"0,10,0,0";"anna=es; ben=de"',
+        b"a.mp4;b.wav;p.mp4;;",
+        b"a.mp4;b.wav",
+    ]
+    result = read(tmp_path, b"\xef\xbb\xbf\n" + b"\r\n".join(rows) + b"\r\n")
+    assert found(result) == [(3, "o"), (4, "p"), (5, str(Code.MANIFEST_SYNTAX))]
+    assert Path(result.jobs[0].audio or "").name == "b,c.wav"
+    assert result.jobs[0].options.pads == (0, 10, 0, 0)
+    assert "5" in result.errors[0].message
+
+
+def test_a_comma_in_the_header_decides(tmp_path: Path) -> None:
+    result = read(tmp_path, b'video,audio,output,voice\na.mp4,b;c.wav,o.mp4,"anna=es; ben=de"\n')
+    assert Path(result.jobs[0].audio or "").name == "b;c.wav"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ray
 
-from raydub.cluster.session import on_loopback
+from raydub.cluster.session.connect import on_loopback
 from raydub.manifests.job import Job
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver

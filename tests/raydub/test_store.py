@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, StageError
 from raydub.files import temp_beside
-from raydub.store import Store, key_of, verified
+from raydub.store import Store, forget_before, key_of, moment, verified
 from tests.kept import blob_of, files_in, record_of
 
 
@@ -178,3 +179,24 @@ def test_identities_are_kept_by_path_and_look(store: Store) -> None:
     assert cache.get("/a/c", "look") is None
     cache.put("/odd/\udcff", "look", "11")
     assert cache.get("/odd/\udcff", "look") == "11"
+
+
+def test_work_before_a_moment_can_be_forgotten(tmp_path: Path) -> None:
+    """Of this store and in this process only; what is owned, fetched or known of files stays."""
+    store, other = Store(tmp_path / "a"), Store(tmp_path / "b")
+    for one in (store, other):
+        one.put("parts/x", b"old")
+        one.put_record("owners/x", {"made": []})
+    time.sleep(0.02)
+    since = moment(store.root)
+    assert list((store.root / "tmp").iterdir()) == []
+    forget_before(store.root, since)
+    try:
+        assert store.get("parts/x") is None
+        assert store.record("owners/x") == {"made": []}
+        assert other.get("parts/x") is not None
+        store.put("parts/x", b"new")
+        assert store.get("parts/x") is not None
+    finally:
+        forget_before(store.root, 0)
+    assert store.get("parts/x") is not None

@@ -1,5 +1,5 @@
-"""Jobs on Ray, from a process of its own (cluster.ray_child): whatever becomes of Ray and of that process, this one
-goes on, says why, and writes the results."""
+"""Jobs on Ray, from a process of its own (cluster.session.ray_child): whatever becomes of Ray and of that process, this
+one goes on, says why, and writes the results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from raydub import errors
 from raydub.child import ChildProcess, boot
-from raydub.cluster.address import no_cluster, reachable
-from raydub.cluster.private import PrivateFolder
 from raydub.cluster.request import RunRequest
-from raydub.cluster.session import asked_address
+from raydub.cluster.session.address import no_cluster, reachable
+from raydub.cluster.session.connect import asked_address
+from raydub.cluster.session.private import PrivateFolder
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import with_blob, without_blob
@@ -26,7 +26,7 @@ from raydub.pipeline.rows import pack
 from raydub.process import born, place
 from raydub.stages.types import Part
 
-BOOT = boot("raydub.cluster.ray_child")
+BOOT = boot("raydub.cluster.session.ray_child")
 LEAVE_SECONDS = 3.0
 """For leaving Ray in order, once the parent has hung up."""
 # Loading Ray takes 2 to 4 s, on a busy machine 15; the address itself was looked at before.

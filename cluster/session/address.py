@@ -101,7 +101,7 @@ def address_file() -> Path:
 def _heads_of_raylets() -> list[str]:
     """Addresses of the heads of the raylets that run on this machine, except those that belong to a raydub run: they
     are private to it."""
-    from raydub.cluster.private import PREFIX
+    from raydub.cluster.session.private import PREFIX
 
     found: list[str] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -17,8 +17,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from raydub.cluster.address import HEAD, START, SUBMIT, is_loopback, no_cluster, reachable
-from raydub.cluster.private import private_folder
+from raydub.cluster.session.address import HEAD, START, SUBMIT, is_loopback, no_cluster, reachable
+from raydub.cluster.session.private import private_folder
 from raydub.errors import Code, DependencyError
 from raydub.pipeline.pools import Node
 
@@ -63,7 +63,7 @@ def ray_session(
 ) -> Iterator[list[Node]]:
     """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray
     when there is no address and none in RAY_ADDRESS; yields the nodes. A session that exists already in this process
-    is used and left alone. folder: for the files of a local Ray, see cluster.private. found: called when a cluster has
+    is used and left alone. folder: for the files of a local Ray, see session.private. found: called when a cluster has
     answered and is about to be joined. Raises DependencyError CLUSTER_UNREACHABLE."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

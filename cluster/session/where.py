@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from raydub.cluster.request import RunRequest
-from raydub.cluster.stopping import StopWatch
+from raydub.cluster.session.stopping import StopWatch
 from raydub.errors import Code, DependencyError
 from raydub.manifests.job import Job
 
@@ -31,7 +31,7 @@ def executor_for(
 ) -> Iterator[Executor]:
     """The executor of a run of `jobs`. What flies at its end is abandoned, and everything that was started for it is
     ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
-    from raydub.cluster.session import is_connected
+    from raydub.cluster.session.connect import is_connected
 
     with ExitStack() as stack:
         if not request.use_ray:
@@ -59,7 +59,7 @@ def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progr
 def _on_ray(
     stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress
 ) -> Executor:
-    from raydub.cluster.ray_process import RayProcess
+    from raydub.cluster.session.ray_process import RayProcess
 
     executor = RayProcess(request, settings, jobs, STAGES, progress)
     stack.callback(executor.close)

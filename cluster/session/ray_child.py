@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from raydub.bound import end_with_parent
-from raydub.cluster.ray_process import LEAVE_SECONDS
+from raydub.cluster.session.ray_process import LEAVE_SECONDS
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import Line, settings_of, with_blob
@@ -75,8 +75,8 @@ def _listen(connection: Connection, orders: queue.SimpleQueue[dict[str, Any]]) -
 def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
     from raydub.cluster.output import set_up_logging
     from raydub.cluster.request import RunRequest
-    from raydub.cluster.session import is_own, ray_session
-    from raydub.cluster.where import ray_executor
+    from raydub.cluster.session.connect import is_own, ray_session
+    from raydub.cluster.session.where import ray_executor
 
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))

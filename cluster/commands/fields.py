@@ -1,0 +1,187 @@
+"""A flag for every manifest field, made from the options model: names, values, defaults and texts are those of the
+model, so that the command line cannot say otherwise."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raydub.cluster.commands.flags import Group
+from raydub.errors import Code, UsageError
+from raydub.manifests.options import EXPECTED, FIELDS, Options, choices
+
+_PANELS = {
+    "masking": "Which frames get a new mouth",
+    "length": "Length of the output",
+    "tts": "Speech from a script",
+    "bed": "Sound under the speech",
+    "engine": "Lip engine",
+    "detector": "Face detection",
+    "crop": "Picture",
+    "restore": "Restore faces",
+    "upscale": "Upscale frames",
+    "codec": "Output file",
+}
+"""The title of a panel by its first field: it holds the fields of the model from there on."""
+_TRUTH = "true or false: "
+_SET_PANEL = "Fields by name"
+
+
+def panel_of(name: str) -> str:
+    """The title under which help shows a field."""
+    reached = FIELDS[: FIELDS.index(name) + 1]
+    return next(_PANELS[first] for first in reversed(reached) if first in _PANELS)
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field, as in --mel-offset-frames."""
+    return f"--{name.replace('_', '-')}"
+
+
+def default_of(name: str) -> str:
+    """The default of a field as a manifest would say it; "" for an absent value."""
+    default = Options.model_fields[name].default
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return " ".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else "" if default is None else str(default)
+
+
+def is_switch(name: str) -> bool:
+    """Is the field true or false?"""
+    return isinstance(Options.model_fields[name].default, bool)
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    default, text = default_of(name), EXPECTED[name]
+    if is_switch(name):
+        kind: Any = bool | None
+        flags = (f"{flag_of(name)}/--no-{flag_of(name)[2:]}",)
+        text, metavar = text.removeprefix(_TRUTH), None
+    else:
+        words = choices(name) if name not in ("preset", "face") else ()
+        kind, flags = str | None, (flag_of(name),)
+        metavar = "|".join(words) or {"face": "FACE", "preset": "PRESET"}.get(name, "VALUE")
+    said = f"{text}; default: {default}" if default else text
+    option = typer.Option(
+        *flags,
+        metavar=metavar,
+        help=said,
+        rich_help_panel=panel_of(name),
+        show_default=False,
+        autocompletion=_completion(name),
+    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """What a shell offers as values of a flag; None for what only files or the user's mind could offer."""
+    words = [word for word in choices(name) if word.islower()]
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete if words else None
+
+
+def _set_parameter() -> inspect.Parameter:
+    option = typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="A field in the words of a manifest, for scripts: --set crf=20 is --crf 20. Can be repeated.",
+        rich_help_panel=_SET_PANEL,
+    )
+    return inspect.Parameter(
+        "more", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[list[str] | None, option]
+    )
+
+
+def chosen(given: Mapping[str, str | bool | None], more: Sequence[str] | None = None) -> dict[str, str]:
+    """Manifest fields from flags (None: not given) and from --set, which a flag of the field's own overrules. Paths in
+    flags start at the current folder, those of --set where a row's do. Raises UsageError FIELD_VALUE for a --set
+    without "="."""
+    fields: dict[str, str] = {}
+    for pair in more or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(
+                Code.FIELD_VALUE, f"--set {pair!r} has no value", field="set", hint="write --set FIELD=VALUE"
+            )
+        fields[name.strip().replace("-", "_")] = value
+    for name, said in given.items():
+        if said is not None:
+            fields[name] = str(said).lower() if isinstance(said, bool) else _from_here(name, said)
+    return fields
+
+
+def _from_here(name: str, value: str) -> str:
+    """The value with the paths in it made absolute."""
+    place = _PLACES.get(name)
+    try:
+        return value if place is None else place(value)
+    except ValueError:
+        return value  # no value of this field, which its check will say
+
+
+def _weights(text: str) -> str:
+    from raydub.manifests.weights import is_path
+
+    return _file(text) if is_path(text, Path.cwd()) else text
+
+
+def _file(text: str) -> str:
+    from raydub.manifests.paths import scheme_of
+
+    return text if not text.strip() or scheme_of(text) is not None else os.path.abspath(text)
+
+
+def _face(text: str) -> str:
+    from raydub.manifests.fields import REFERENCE
+
+    head, colon, picture = text.partition(":")
+    reference = head.strip().casefold() + colon == REFERENCE and picture.strip()
+    return REFERENCE + _file(picture.strip()) if reference else text
+
+
+def _voice(text: str) -> str:
+    from raydub.manifests.fields import voice_file
+
+    model = voice_file(text)
+    return text if model is None else _file(model[0]) + model[1]
+
+
+def _each(place: Callable[[str], str]) -> Callable[[str], str]:
+    def placed(text: str) -> str:
+        from raydub.manifests.fields import by_speaker, words_of
+
+        return words_of({speaker: place(value) for speaker, value in by_speaker(text).items()})
+
+    return placed
+
+
+_PLACES: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(("model", "restore_model", "upscale_model"), _weights),
+    "bed_audio": _file,
+    "face": _face,
+    "speakers": _each(_face),
+    "voice": _each(_voice),
+}
+"""Fields that name files: how the paths in their values are made absolute."""
+
+
+def _build(given: Mapping[str, Any]) -> dict[str, str]:
+    return chosen({name: value for name, value in given.items() if name != "more"}, given["more"])
+
+
+def field_flags(names: Sequence[str]) -> Group:
+    """The flags of these fields, and --set. The command gets the fields that were given, as text."""
+    return Group((*map(_parameter, names), _set_parameter()), _build)
+
+
+FIELD_FLAGS = field_flags(FIELDS)

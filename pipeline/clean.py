@@ -1,0 +1,211 @@
+"""Free a work folder: what finished jobs left behind, and bytes that no record names.
+
+A job is finished when its output is the file that its record in the store names. Its parts, plan, tracks and speech can
+be made again and are dropped, unless a job that is not finished has them too. Records of what is finished, of who made
+an output and of what files hold stay: the next run still finds nothing to do, and may still replace its outputs.
+
+A run and a cleaning never share a folder: each enters itself below runs/ first, and then looks for the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from raydub.errors import Code, StageError, UsageError
+from raydub.files import discard
+from raydub.pipeline.claims import end_run, process_lives, run_dir, start_run, sweep_runs
+from raydub.pipeline.finished import Finished
+from raydub.pipeline.ledger import part_name
+from raydub.store import Store
+
+if TYPE_CHECKING:
+    from raydub.stages.job_plan import JobPlan
+
+KEPT = ("done", "owners", "identities")
+"""Records that cleaning keeps."""
+_CLEANING = "cleaning"
+_LATE = 3600.0
+"""Seconds for which a blob may wait for its record, and a cleaning on another machine may be silent."""
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
+
+
+@dataclass
+class Freed:
+    """What was removed, or would be. records, blobs: how many of each kind ("parts", "tracks", ..; "unnamed" for blobs
+    that no record names); sizes: bytes of the blobs, by kind."""
+
+    records: Counter[str] = field(default_factory=Counter)
+    blobs: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def size(self) -> int:
+        """All bytes."""
+        return sum(self.sizes.values())
+
+
+def is_work_folder(folder: str | Path) -> bool:
+    """Does this folder hold a store?"""
+    return (Path(folder) / "refs").is_dir()
+
+
+def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = False) -> Freed:
+    """Free a work folder. everything: drop all records but KEPT, also what unfinished jobs have done so far, and copies
+    of remote inputs. Raises UsageError OUTPUT_BUSY while a run holds the folder, StageError STORAGE or DISK_FULL."""
+    with _alone(work_dir):
+        store = Store(work_dir)
+        names = store.names("")
+        dropped = _all(names) if everything else _of_finished(store, names)
+        freed = Freed(records=Counter(map(_kind, dropped)))
+        kinds = {digest: _kind(name) for name in dropped for digest in _named(store, name)}
+        kept = {digest for name in set(names) - dropped if _kind(name) not in KEPT for digest in _named(store, name)}
+        if not dry_run:
+            for name in dropped:
+                store.remove(name)
+        for blob in _blobs(store.root):
+            digest = blob.name[:64].encode()
+            if digest not in kept and (digest in kinds or everything or _is_old(blob)):
+                kind = kinds.get(digest, "unnamed")
+                freed.blobs[kind] += 1
+                freed.sizes[kind] += blob.stat().st_size
+                if not dry_run:
+                    discard(blob.path)
+        if not dry_run:
+            store.sweep()
+            _prune(store.root / "refs")
+            _prune(store.root / "blobs")
+        return freed
+
+
+def refuse_while_cleaned(work_dir: str | Path) -> None:
+    """Called by a run that has entered itself. Raises StageError STORAGE, retryable, while the folder is cleaned."""
+    if any(info.get(_CLEANING) for _, info in _entered(work_dir)):
+        message = f"{work_dir} is being cleaned at this moment (`raydub clean`)"
+        raise StageError(Code.STORAGE, message, hint="run again when it is done", retryable=True)
+
+
+@contextmanager
+def _alone(work_dir: str | Path) -> Iterator[None]:
+    name = f"clean-{secrets.token_hex(6)}"
+    start_run(work_dir, name, {_CLEANING: True})
+    try:
+        others = [info for run, info in _entered(work_dir) if run != name]
+        if others:
+            host = others[0].get("host", "another machine")
+            raise UsageError(
+                Code.OUTPUT_BUSY,
+                f"a run holds {work_dir} (on {host}, process {others[0].get('pid', 'unknown')})",
+                hint="wait for its end, or stop it; a run that died on another machine is forgotten after 7 days",
+            )
+        yield
+    finally:
+        end_run(work_dir, name)
+
+
+def _entered(work_dir: str | Path) -> list[tuple[str, dict[str, Any]]]:
+    """(name, what it says of itself) of every run and cleaning that holds the folder."""
+    sweep_runs(work_dir)
+    found: list[tuple[str, dict[str, Any]]] = []
+    with suppress(FileNotFoundError):
+        for entry in sorted(os.listdir(run_dir(work_dir, ""))):
+            info: dict[str, Any] = {}
+            with suppress(OSError, ValueError):
+                info = dict(json.loads((run_dir(work_dir, entry) / "info.json").read_bytes()))
+            silent = info.get(_CLEANING) and not process_lives(info) and time.time() - info.get("started", 0.0) > _LATE
+            if not silent:
+                found.append((entry, info))
+    return found
+
+
+def _all(names: list[str]) -> set[str]:
+    return {name for name in names if _kind(name) not in KEPT}
+
+
+def _of_finished(store: Store, names: list[str]) -> set[str]:
+    """Names of what only finished jobs have."""
+    finished = Finished(store.root)
+    dropped: set[str] = set()
+    needed: set[str] = set()
+    speeches = {_sound(store, name): name.removesuffix("/tracks") for name in names if _is_speech(name)}
+    for name in names:
+        if _kind(name) == "jobs" and name.endswith("/plan"):
+            plan = _plan(store.record(name))
+            if plan is None:
+                continue  # of another version: only --all knows what to do with it
+            (dropped if finished.stands(plan.job) else needed).update(_names_of(plan, speeches))
+    groups = dropped - needed
+    return {name for name in names if name in groups or name.rpartition("/")[0] in groups}
+
+
+def _names_of(plan: JobPlan, speeches: Mapping[str, str]) -> list[str]:
+    """Names, and beginnings of names, of what a job has in the store."""
+    from raydub.stages.job_plan import chunks_of
+
+    found = [f"jobs/{plan.key}", *map(part_name, chunks_of(plan))]
+    found += [f"tracks/{plan.faces.track_key}"] if plan.faces.track_key else []
+    speech = plan.job.speech
+    found += [speeches[speech.sound]] if speech is not None and speech.sound in speeches else []
+    return found
+
+
+def _plan(said: dict[str, Any] | None) -> JobPlan | None:
+    from raydub.stages.job_plan import (
+        JobPlan,  # loads OpenCV and dlib, and a run that only looks for a cleaning needs neither
+    )
+
+    try:
+        return None if said is None else JobPlan.model_validate(said)
+    except ValidationError:
+        return None
+
+
+def _is_speech(name: str) -> bool:
+    return _kind(name) == "speech" and name.endswith("/tracks")
+
+
+def _sound(store: Store, name: str) -> str:
+    return str((store.record(name) or {}).get("sound", ""))
+
+
+def _kind(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _named(store: Store, name: str) -> set[bytes]:
+    """Everything in a record that could be the digest of a blob."""
+    try:
+        return set(_DIGEST.findall((store.root / "refs" / f"{name}.json").read_bytes()))
+    except OSError:
+        return set()
+
+
+def _blobs(root: Path) -> Iterator[os.DirEntry[str]]:
+    with suppress(FileNotFoundError):
+        for folder in sorted(entry.path for entry in os.scandir(root / "blobs") if entry.is_dir(follow_symlinks=False)):
+            with os.scandir(folder) as entries:
+                yield from [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+
+
+def _is_old(blob: os.DirEntry[str]) -> bool:
+    # By its last change of inode: blobs get a time of change that lies long before they were made.
+    return time.time() - blob.stat(follow_symlinks=False).st_ctime > _LATE
+
+
+def _prune(top: Path) -> None:
+    """Remove empty folders."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        if Path(folder) != top:
+            with suppress(OSError):
+                os.rmdir(folder)
