@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raydub.errors import Code, RaydubError
 from raydub.files import write_atomic
-from raydub.manifests.formats import UNREADABLE
 from raydub.manifests.job import Job
+from raydub.manifests.parquet import UNREADABLE
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_uri import redact
 from raydub.regular import open_regular

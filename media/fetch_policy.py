@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from raydub.errors import Code, UsageError
 from raydub.media.info import ProbeLimits
+from raydub.partial import Patience
 
 KNOWN_SCHEMES = ("https", "http")
 DEFAULT_SCHEMES = ("https",)
@@ -22,28 +23,14 @@ _YES = frozenset({"1", "yes", "true", "on"})
 
 
 @dataclass(frozen=True)
-class FetchPolicy:
+class FetchPolicy(Patience):
     """schemes: which of KNOWN_SCHEMES may be fetched; allow_private: also from loopback, private and shared networks
-    (never from metadata servers, see media.fetch_address).
-
-    max_bytes: of one file. connect_seconds, idle_seconds: for a connection with its TLS, and between two pieces of
-    data; total_seconds: for one file with all tries; least_rate: bytes a second below which, over idle_seconds, a
-    transfer counts as stuck. tries: requests in a row that may fail without getting on; first_wait, longest_wait:
-    seconds between them, doubling, and the most that a server's Retry-After is waited for. redirects: the most that are
-    followed.
-    """
+    (never from metadata servers, see media.fetch_address); max_bytes: of one file."""
 
     schemes: tuple[str, ...] = DEFAULT_SCHEMES
     allow_private: bool = False
     max_bytes: int = ProbeLimits().max_bytes
-    connect_seconds: float = 10.0
-    idle_seconds: float = 30.0
     total_seconds: float = 3600.0
-    least_rate: int = 1024
-    tries: int = 5
-    first_wait: float = 1.0
-    longest_wait: float = 30.0
-    redirects: int = 5
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> FetchPolicy:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
-import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import urllib3
+
+from raydub.download import Absent, Download, Passing, Progress, Wanted, Wrong, WrongDigest
 from raydub.errors import Code, DependencyError
 from raydub.files import publish
 from raydub.models.catalogue import Entry, licence_of
-from raydub.models.store.fetch import Absent, Partial, Passing, Progress, Wrong, fetch
 from raydub.models.store.folders import OFFLINE_VARIABLE, find_file, offline, own_folder, storage_errors
 from raydub.models.store.state import digest_of, write_note
-
-if TYPE_CHECKING:
-    from requests import Session
+from raydub.models.verdict import no_weights
+from raydub.partial import Partial, Patience, alone
+from raydub.trust import trust
 
 MIRROR_VARIABLE = "RAYDUB_MIRROR"
+CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _SPARE = 64 << 20
 """Bytes that a download leaves free on the disk."""
-_WORTH = 1 << 20
-"""Bytes after which a connection that breaks off counts as a good one."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Patience:
-    """tries: at one mirror in a row, without a mebibyte gained; first_wait: seconds before the second, doubled each
-    time up to longest_wait; connect, read: seconds to reach a mirror, and between two bytes of it."""
-
-    tries: int = 4
-    first_wait: float = 1.0
-    longest_wait: float = 30.0
-    connect: float = 15.0
-    read: float = 60.0
 
 
 def pull(
@@ -56,8 +46,6 @@ def pull(
 
 
 def _pull_one(entry: Entry, accepted: Collection[str], progress: Progress | None, patience: Patience | None) -> Path:
-    from filelock import FileLock
-
     licence_of(entry.sha256, accepted)
     here = find_file(entry.file)
     if here is not None and digest_of(here) == entry.sha256:
@@ -65,11 +53,11 @@ def _pull_one(entry: Entry, accepted: Collection[str], progress: Progress | None
     _refuse_unreachable(entry)
     folder = own_folder()
     target = folder / entry.file
-    with storage_errors(folder), FileLock(folder / f".{entry.file}.lock", mode=0o666):
+    path = folder / f".{entry.file}.{entry.sha256[:12]}.partial"
+    with storage_errors(folder), alone(path, folder / f".{entry.file}.lock") as partial:
         # Whoever held the lock before us has probably done our work.
         if target.is_file() and digest_of(target) == entry.sha256:
             return target
-        partial = Partial(folder / f".{entry.file}.{entry.sha256[:12]}.partial", entry.size)
         _room_for(entry, folder, partial.length)
         _from_mirrors(entry, partial, progress, patience or Patience())
         publish(partial.path, target)
@@ -110,22 +98,21 @@ def _room_for(entry: Entry, folder: Path, have: int) -> None:
 
 
 def _from_mirrors(entry: Entry, partial: Partial, progress: Progress | None, patience: Patience) -> None:
-    import requests
-
     said: list[str] = []
     codes: list[Code] = []
-    with requests.Session() as session:
-        for url in mirrors(entry):
-            _log.info("%s: from %s", entry.file, url)
-            try:
-                _from_mirror(session, url, entry, partial, progress, patience)
-                return
-            except Wrong as error:
-                codes.append(Code.WEIGHTS_HASH if error.digest else Code.WEIGHTS_REFUSED)
-                said.append(f"{url}: {error}")
-            except (Passing, Absent) as error:
-                said.append(f"{url}: {error}")
-            _log.warning("%s", said[-1])
+    for url in mirrors(entry):
+        source = hashlib.sha256(url.encode()).hexdigest()[:16]
+        wanted = Wanted(entry.size, _is_no_file, entry.size, entry.sha256, source)
+        _log.info("%s: from %s", entry.file, url)
+        try:
+            Download(url, _OpenDoor(patience), partial, wanted, patience, progress=progress).complete()
+            return
+        except Wrong as error:
+            codes.append(Code.WEIGHTS_HASH if isinstance(error, WrongDigest) else Code.WEIGHTS_REFUSED)
+            said.append(f"{url}: {error}")
+        except (Passing, Absent) as error:
+            said.append(f"{url}: {error}")
+        _log.warning("%s", said[-1])
     code = next((c for c in (Code.WEIGHTS_HASH, Code.WEIGHTS_REFUSED) if c in codes), Code.WEIGHTS_MISSING)
     raise DependencyError(
         code,
@@ -135,34 +122,53 @@ def _from_mirrors(entry: Entry, partial: Partial, progress: Progress | None, pat
     )
 
 
-def _from_mirror(
-    session: Session, url: str, entry: Entry, partial: Partial, progress: Progress | None, patience: Patience
-) -> None:
-    """Complete `partial` and check its digest. What came from elsewhere may be of another file: then once more, from
-    the first byte."""
-    inherited = partial.length > 0
-    _complete(session, url, partial, progress, patience)
-    if partial.digest() != entry.sha256 and inherited:
-        _log.warning("%s: what an earlier download left does not fit; from the beginning", entry.file)
-        partial.restart()
-        _complete(session, url, partial, progress, patience)
-    found = partial.digest()
-    if found != entry.sha256:
-        partial.restart()
-        raise Wrong(f"its sha256 is {found[:16]}…, expected {entry.sha256[:16]}…: removed", digest=True)
+def _is_no_file(head: bytes, kind: str) -> str:
+    return no_weights(head) or ("a web page, not weights" if "text/html" in kind else "")
 
 
-def _complete(session: Session, url: str, partial: Partial, progress: Progress | None, patience: Patience) -> None:
-    failures, wait = 0, patience.first_wait
-    while partial.length < partial.size:
-        before = partial.length
+class _OpenDoor:
+    """See raydub.download.Door. To anywhere, by the proxies of the environment: the addresses are the catalogue's or
+    the user's own, and digests prove what comes."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.idle_seconds)
+
+    def follow(self, place: str, location: str) -> str:
+        """Anywhere, but not from https to http."""
+        further = urljoin(place, location)
+        if urlsplit(place).scheme == "https" and urlsplit(further).scheme != "https":
+            raise Absent(f"it redirects from https to {urlsplit(further).scheme or 'nothing'}")
+        return further
+
+    @contextmanager
+    def open(self, place: str, headers: Mapping[str, str], deadline: float) -> Iterator[urllib3.BaseHTTPResponse]:
+        """GET `place`."""
+        if urlsplit(place).scheme not in ("http", "https"):
+            raise Absent(f"{place} is neither http nor https")
         try:
-            fetch(session, url, partial, (patience.connect, patience.read), progress)
-        except Passing as error:
-            gained = partial.length - before >= _WORTH
-            failures, wait = (0, patience.first_wait) if gained else (failures + 1, wait)
-            if failures >= patience.tries:
-                raise
-            _log.info("%s: %s; again", url, error)
-            time.sleep(min(max(wait, error.wait), patience.longest_wait))
-            wait *= 2
+            with _pool_for(place) as pool:
+                response = pool.request(
+                    "GET", place, headers=dict(headers), timeout=self._timeout,
+                    retries=False, redirect=False, preload_content=False, decode_content=False,
+                )  # fmt: skip
+                try:
+                    yield response
+                finally:
+                    response.close()
+        except urllib3.exceptions.SSLError as error:
+            raise Absent(f"its certificate is not to be trusted: {str(error)[:200]}") from error
+        except urllib3.exceptions.LocationValueError as error:
+            raise Absent(f"it cannot be asked: {str(error)[:200]}") from error
+
+
+def _pool_for(url: str) -> urllib3.PoolManager:
+    """Direct, or by the proxy that the environment (or the system) names for this address."""
+    trusted = trust(next((os.environ[name] for name in CERTIFICATE_VARIABLES if os.environ.get(name)), ""))
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = "" if proxy_bypass(parts.netloc.rpartition("@")[2]) else proxies.get(parts.scheme) or proxies.get("all", "")
+    if not proxy:
+        return urllib3.PoolManager(ssl_context=trusted)
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    login = urllib3.util.parse_url(proxy).auth
+    said = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+    return urllib3.ProxyManager(proxy, proxy_headers=said, ssl_context=trusted)

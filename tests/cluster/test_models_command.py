@@ -204,7 +204,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_the_list_is_light(tmp_path: Path) -> None:
-    heavy = ("torch", "ray", "cv2", "requests", "av", "numpy", "pyarrow")
+    heavy = ("torch", "ray", "cv2", "urllib3", "av", "numpy", "pyarrow")
     code = (
         "import sys\nfrom raydub.cluster.cli import main\nsys.argv = ['raydub', 'models', 'list', '--json']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"

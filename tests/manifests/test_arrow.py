@@ -13,7 +13,7 @@ import pytest
 
 from raydub.errors import Code, UsageError
 from raydub.manifests.failed import write_failed
-from raydub.manifests.formats import _python_rows
+from raydub.manifests.parquet import _python_rows, parquet_rows, rows_of
 from raydub.manifests.read import read_manifest
 from raydub.manifests.results import JobResult, read_results, write_results
 from raydub.manifests.rows import KNOWN
@@ -70,8 +70,18 @@ NOT_IN_PARQUET = ("interval", "runs")
 FIELDS = sorted({"id", "video", "script", "speakers", "voice", "box", "fps", "crf", "overwrite", "face", "unknown"})
 
 
+def test_rows_of_all_types_come_out_of_the_reading_process_as_they_are(tmp_path: Path) -> None:
+    pq.write_table(pa.table({kind: COLUMNS[kind] for kind in COLUMNS if kind not in NOT_IN_PARQUET}), tmp_path / "a")
+    with open(tmp_path / "a", "rb") as file:
+        there = list(parquet_rows(file))
+        assert repr(there) == repr(list(rows_of(file)))
+    assert len(there) == 3
+
+
 @pytest.mark.parametrize("kind", sorted(set(COLUMNS) - set(NOT_IN_PARQUET)))
-def test_a_cell_costs_its_own_row_only(tmp_path: Path, kind: str) -> None:
+def test_a_cell_costs_its_own_row_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    # In this process: another for each of four hundred manifests would take minutes.
+    monkeypatch.setattr("raydub.manifests.formats.parquet_rows", rows_of)
     assert {*FIELDS} - {*KNOWN} == {"unknown"}
     column = COLUMNS[kind]
     empty = (

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.errors import Code, RaydubError
-from raydub.manifests import formats
+from raydub.manifests import formats, parquet
 from raydub.manifests.failed import write_failed
 from raydub.manifests.read import read_manifest
 from raydub.manifests.results import JobResult, write_results
@@ -104,6 +104,38 @@ def test_limits_say_what_is_too_much(tmp_path: Path) -> None:
             read_manifest(path)
         assert caught.value.code is Code.MANIFEST_UNREADABLE
         assert "ValueError" not in str(caught.value)
+
+
+NO_METADATA = bytes.fromhex("1502192c480172150200150425021801630016021 91c191c260800160216020000".replace(" ", ""))
+"""A footer in Thrift's compact protocol: one column `c`, and a row group whose column lacks its metadata."""
+
+
+def test_a_row_that_is_lost_on_the_way_is_told(tmp_path: Path) -> None:
+    """pyarrow reads this as no row at all."""
+    path = tmp_path / "m.parquet"
+    path.write_bytes(b"PAR1" + NO_METADATA + len(NO_METADATA).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(RaydubError, match="says 1 rows and holds 0") as caught:
+        read_manifest(path)
+    assert caught.value.code is Code.MANIFEST_UNREADABLE
+
+
+def test_a_file_that_ends_its_reader_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(table(), tmp_path / "m.parquet")
+    monkeypatch.setattr(parquet, "_BOOT", "import os; os.abort()")
+    with pytest.raises(RaydubError, match="ended the reader") as caught:
+        read_manifest(tmp_path / "m.parquet")
+    assert caught.value.code is Code.MANIFEST_UNREADABLE
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="macOS counts no addresses")
+def test_the_reading_process_has_a_limit_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no check of ours foresees."""
+    pq.write_table(pa.table({"video": ["x" * (1 << 20) + str(n) for n in range(300)]}), tmp_path / "m.parquet")
+    limits = "import raydub.manifests.parquet as p; p._MEMORY = 600 << 20; p.MAX_BYTES = p.MAX_CELL = 1 << 40; "
+    monkeypatch.setattr(parquet, "_BOOT", parquet._BOOT.replace("from raydub", f"{limits}from raydub", 1))
+    with pytest.raises(RaydubError, match=r"MemoryError|malloc|ended the reader") as caught:
+        read_manifest(tmp_path / "m.parquet")
+    assert caught.value.code is Code.MANIFEST_UNREADABLE
 
 
 def test_a_dictionary_of_good_text_is_read_as_before(tmp_path: Path) -> None:

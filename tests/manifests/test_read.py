@@ -222,7 +222,7 @@ def test_any_bytes_end_in_a_result_or_a_named_error(tmp_path: Path, suffix: str,
         assert result.jobs or result.errors
 
 
-@RELAXED
+@settings(RELAXED, max_examples=12)
 @given(cut=st.integers(0, 2000), flip=st.integers(0, 2000), value=st.integers(0, 255))
 def test_damaged_parquet_is_a_named_error(tmp_path: Path, cut: int, flip: int, value: int) -> None:
     path = write(tmp_path / "m.parquet", [{**GOOD, "crf": n} for n in range(5)])

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError, StageError
 from raydub.manifests.failed import write_failed
-from raydub.manifests.formats import raw_rows
 from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.manifests.read import read_manifest
@@ -158,8 +157,7 @@ def test_seconds_of_another_shape(tmp_path: Path, seconds: Any) -> None:
         read_results(tmp_path / "r.parquet")
 
 
-@pytest.mark.parametrize("module", ["results", "formats"])
-def test_parquet_is_read_in_the_thread_that_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+def test_parquet_is_read_in_the_thread_that_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread of Arrow's that lets go of a Python file while the process ends aborts it."""
     threads = set()
 
@@ -172,10 +170,7 @@ def test_parquet_is_read_in_the_thread_that_asks(tmp_path: Path, monkeypatch: py
             threads.add(threading.get_ident())
             return super().read(size) or b""
 
-    monkeypatch.setattr(f"raydub.manifests.{module}.open_regular", lambda path: Watched(path))
+    monkeypatch.setattr("raydub.manifests.results.open_regular", lambda path: Watched(path))
     write_results([JobResult(id=str(n), status="ok") for n in range(2000)], None, tmp_path / "r.parquet")
-    if module == "results":
-        assert len(read_results(tmp_path / "r.parquet")) == 2000
-    else:
-        assert len(raw_rows(tmp_path / "r.parquet")) == 2000
+    assert len(read_results(tmp_path / "r.parquet")) == 2000
     assert threads == {threading.get_ident()}

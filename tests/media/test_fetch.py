@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from raydub import partial
 from raydub.errors import Code, RaydubError
-from raydub.media import fetch_store
 from raydub.media.fetch import fetch, known_copy
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.store import Store
@@ -399,7 +399,7 @@ def test_without_locks_each_fetches_for_itself(tmp_path: Path, monkeypatch: pyte
     def refuse(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr(fetch_store.fcntl, "flock", refuse)
+    monkeypatch.setattr(partial.fcntl, "flock", refuse)
     with serving(Shelf(CONTENT)) as web:
         paths = []
         workers = [threading.Thread(target=lambda: paths.append(got(web.url(), tmp_path))) for _ in range(3)]
@@ -415,7 +415,7 @@ def test_a_lock_that_is_never_free(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def busy(*_: Any) -> None:
         raise BlockingIOError
 
-    monkeypatch.setattr(fetch_store.fcntl, "flock", busy)
+    monkeypatch.setattr(partial.fcntl, "flock", busy)
     with serving(Shelf(CONTENT)) as web:
         error = refusal(web.url(), tmp_path, replace(OWN, total_seconds=0.1))
     assert (error.code, web.hits) == (Code.TIMEOUT, [])
@@ -449,3 +449,12 @@ def test_a_state_that_somebody_changed_leads_nowhere(tmp_path: Path) -> None:
             store.put_record(name, {**said, **wrong})
             assert known_copy(web.url(), tmp_path) is None
             assert fetch(web.url(), tmp_path, OWN).path == path
+
+
+def test_damaged_headers_do_not_write_secrets_to_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(request: Request) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 4\r\n\r\nfilm")
+
+    with serving(answer) as web, caplog.at_level("DEBUG"):
+        fetch(web.url(f"/a.mp4?{SECRET}"), tmp_path, OWN)
+    assert "pa55word" not in caplog.text

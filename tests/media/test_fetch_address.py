@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raydub.errors import Code, InputError, RaydubError, UsageError
-from raydub.media import fetch_http
 from raydub.media.fetch import fetch
 from raydub.media.fetch_address import refused
 from raydub.media.fetch_policy import FetchPolicy, allowed_schemes
@@ -26,7 +26,6 @@ from raydub.media.fetch_uri import parse_uri, redact
 from tests.media.web import OPEN, OWN, Request, Web, serving
 
 PUBLIC = "93.184.215.14"
-DIAL = fetch_http.dial
 
 
 def code_of(url: str, policy: FetchPolicy = OPEN) -> Code:
@@ -213,13 +212,15 @@ def dials(monkeypatch: pytest.MonkeyPatch, web: Web) -> list[str]:
     """The server plays PUBLIC; returns the list of the addresses that are connected to. Others get no connection."""
     dialled: list[str] = []
 
-    def dial(address: str, port: int, seconds: float) -> socket.socket:
-        dialled.append(address)
-        if address != PUBLIC:
+    def dial(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+        dialled.append(address[0])
+        if address[0] != PUBLIC:
             raise ConnectionRefusedError(111, "Connection refused")
-        return DIAL("127.0.0.1", web.port, seconds)
+        wire = socket.socket()
+        wire.connect(("127.0.0.1", web.port))
+        return wire
 
-    monkeypatch.setattr(fetch_http, "dial", dial)
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", dial)
     return dialled
 
 

@@ -171,7 +171,7 @@ def test_denied_files_are_refused_wherever_they_lie(tmp_path: Path, monkeypatch:
 
 
 def test_looking_names_up_is_light() -> None:
-    heavy = ("torch", "requests", "filelock", "numpy", "ray", "cv2")
+    heavy = ("torch", "urllib3", "filelock", "numpy", "ray", "cv2")
     script = (
         "import sys\nfrom raydub.models.store.locate import is_catalogue_name, known_digest\n"
         "assert is_catalogue_name('wav2lip_gan') and not is_catalogue_name('./wav2lip_gan')\n"

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from raydub.models.catalogue import Entry
-from raydub.models.store.pull import Patience
+from raydub.partial import Patience
 from tests.media import web
 
-QUICK = Patience(tries=3, first_wait=0.0, connect=5.0, read=5.0)
+QUICK = Patience(tries=3, first_wait=0.0, connect_seconds=5.0, idle_seconds=5.0)
 
 
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

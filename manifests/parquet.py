@@ -1,0 +1,195 @@
+"""Parquet manifests, read by a process of their own: pyarrow ends its whole process for some damaged files, and a few
+KB can mean terabytes of text.
+
+The child may use a bounded amount of memory and of processor time. How much the file holds gets known from its own
+index, and is checked again on what was read, before rows are made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raydub.errors import UsageError
+from raydub.manifests.limits import (
+    MAX_BYTES,
+    MAX_CELL,
+    MAX_ITEMS,
+    MAX_ROWS,
+    RawRow,
+    RefusedError,
+    Row,
+    check_columns,
+    syntax,
+)
+
+UNREADABLE = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, pa.ArrowException)
+"""What Arrow raises where a value of a file has no Python value, or is not of the kind that the file says."""
+_BATCH = 256
+_MEMORY = 3 << 30
+"""Bytes that the child may have, of addresses where the kernel counts them (not on macOS), and of memory in use."""
+_SECONDS = 120
+"""Of processor time: a million rows take 15."""
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from raydub.manifests.parquet import main; main()"
+
+
+def parquet_rows(file: BinaryIO) -> Iterator[RawRow]:
+    """(number, row) for every row of a regular file. Raises RefusedError for more than a manifest may hold, ValueError
+    for what cannot be read."""
+    command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+    with (
+        tempfile.TemporaryFile() as noise,
+        subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=noise) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            while (told := _next(child.stdout)) is not None:
+                if isinstance(told, RefusedError | ValueError):
+                    raise told
+                yield from told
+        finally:
+            child.kill()
+
+
+def _next(answers: Any) -> Any:
+    try:
+        return pickle.load(answers)
+    except (EOFError, pickle.UnpicklingError):
+        why = f"reading it ended the reader: it is damaged, or takes more than {_MEMORY >> 30} GiB or {_SECONDS} s"
+        raise ValueError(why) from None
+
+
+def main() -> None:
+    """The child: reads the file on standard input, writes batches of rows as pickles, then None or an error."""
+    for kind, most in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CPU, _SECONDS), (resource.RLIMIT_CORE, 0)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, most))
+    if sys.platform == "darwin":
+        threading.Thread(target=_watch, daemon=True).start()
+    answers = sys.stdout.buffer
+    try:
+        rows: list[RawRow] = []
+        for row in rows_of(sys.stdin.buffer):
+            rows.append(row)
+            if len(rows) == _BATCH:
+                pickle.dump(rows, answers)
+                rows = []
+        pickle.dump(rows, answers)
+        pickle.dump(None, answers)
+    except RefusedError as error:
+        pickle.dump(error, answers)
+    except (OSError, MemoryError, *UNREADABLE) as error:
+        pickle.dump(ValueError(f"{type(error).__name__}: {str(error)[:300]}"), answers)
+    answers.flush()
+
+
+def _watch() -> None:
+    """End this process when it uses too much, on macOS, which counts no addresses."""
+    while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MEMORY:
+        time.sleep(0.02)
+    os._exit(1)
+
+
+def rows_of(file: BinaryIO) -> Iterator[RawRow]:
+    """The same, read by this process, which damaged files may end. Raises RefusedError, OSError, UNREADABLE."""
+    with pq.ParquetFile(file) as found:
+        check_columns(found.schema_arrow.names)
+        _check_size(found.metadata)
+        texts = [
+            column.path
+            for column in map(found.schema.column, range(len(found.schema.names)))
+            if column.physical_type == "BYTE_ARRAY" and column.max_repetition_level == 0
+        ]
+    # Text is read as numbers into a list of the distinct ones: one long text in every row stays one text in memory.
+    with pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False) as found:
+        number, text = 0, 0
+        # In this thread alone: the number of cores is no measure of memory.
+        for batch in found.iter_batches(batch_size=_BATCH, use_threads=False):
+            text += _check_cells(batch, number)
+            if text > MAX_BYTES:
+                raise RefusedError(f"it holds more than {MAX_BYTES} bytes of text")
+            for row in _python_rows(batch):
+                number += 1
+                yield number, row
+        if number != found.metadata.num_rows:
+            raise ValueError(f"it says {found.metadata.num_rows} rows and holds {number}")
+
+
+def _python_rows(batch: Any) -> Iterator[Row | UsageError]:
+    """The rows of a batch. What Arrow stores and Python cannot hold (text that is no UTF-8, a date after the year 9999,
+    an unknown time zone) costs its own row only."""
+    try:
+        rows = batch.to_pylist()
+    except UNREADABLE:
+        rows = map(partial(_python_row, batch), range(batch.num_rows))
+    yield from rows
+
+
+def _python_row(batch: Any, place: int) -> Row | UsageError:
+    row: Row = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            row[name] = _python_value(column[place])
+        except UnicodeDecodeError:
+            return syntax(f"the column {name[:80]!r} holds text that is no UTF-8", "write it as UTF-8")
+        except UNREADABLE as error:
+            kind = str(column.type)[:80]
+            why = f"the column {name[:80]!r} holds a {kind} that cannot be read: {str(error)[:120]}"
+            return syntax(why, "write it as text or as a number")
+    return row
+
+
+def _python_value(cell: Any) -> Any:
+    """A cell as a Python value, text that is no UTF-8 with lone surrogates. Raises UnicodeDecodeError inside lists."""
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        plain = cell.value if pa.types.is_dictionary(cell.type) else cell
+        if not (pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type)):
+            raise
+        return plain.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
+
+
+def _check_size(index: Any) -> None:
+    """What a Parquet file says of itself: rows, bytes once unpacked, values of its lists."""
+    if index.num_rows > MAX_ROWS:
+        raise RefusedError(f"it holds more than {MAX_ROWS} rows")
+    unpacked = 0
+    for group in map(index.row_group, range(index.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if column.num_values > MAX_ITEMS * max(group.num_rows, 1):
+                raise RefusedError(f"the column {column.path_in_schema!r} has lists of more than {MAX_ITEMS} items")
+            unpacked += max(column.total_uncompressed_size, 0)
+            if unpacked > MAX_BYTES:
+                raise RefusedError(f"it unpacks to more than {MAX_BYTES} bytes")
+
+
+def _check_cells(batch: Any, rows: int) -> int:
+    """Bytes of text in a batch; `rows` were read before it. Raises RefusedError for a cell longer than MAX_CELL."""
+    total = 0
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        distinct = column.dictionary if pa.types.is_dictionary(column.type) else column
+        if not (pa.types.is_string(distinct.type) or pa.types.is_binary(distinct.type)):
+            continue
+        lengths = pc.binary_length(distinct)
+        if len(lengths) and (pc.max(lengths).as_py() or 0) > MAX_CELL:
+            raise RefusedError(
+                f"column {name!r} has a value of more than {MAX_CELL} bytes within {_BATCH} rows of row {rows + 1}"
+            )
+        total += pc.sum(lengths if distinct is column else lengths.take(column.indices)).as_py() or 0
+    return total
