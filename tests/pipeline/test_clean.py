@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from raydub.stages.plan import chunks_of, load_plan, save_plan
 
 from raydub.errors import Code, StageError, UsageError
 from raydub.identity import identify
@@ -16,6 +15,7 @@ from raydub.pipeline.clean import clean, refuse_while_cleaned
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished, job_dir_of
 from raydub.pipeline.ledger import Ledger
+from raydub.stages.job_plan import chunks_of, load_plan, save_plan
 from raydub.stages.output import may_replace, note_made
 from raydub.stages.types import Gate
 from raydub.store import Store

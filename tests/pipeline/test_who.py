@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from raydub.stages.plan import load_plan, save_plan
 
 from raydub.cluster.commands.run import who_lines
 from raydub.manifests.results import JobResult
 from raydub.pipeline import who
 from raydub.pipeline.who import dubbed
+from raydub.stages.job_plan import load_plan, save_plan
 from raydub.stages.types import Gate
 from tests.pipeline.test_timeline import cue, finished
 
