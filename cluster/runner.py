@@ -25,7 +25,7 @@ from raydub.manifests.failed import write_failed
 from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
 from raydub.manifests.results import JobResult, write_results
-from raydub.pipeline.claims import end_run, start_run
+from raydub.pipeline.attempts import end_run, start_run
 from raydub.pipeline.clean import refuse_while_cleaned
 from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned

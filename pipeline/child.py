@@ -19,7 +19,7 @@ from typing import Any
 from raydub.bound import die_with_parent
 from raydub.child import boot
 from raydub.manifests.job import Job
-from raydub.pipeline.claims import this_worker
+from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Item, Note, Output
 from raydub.pipeline.limits import StepLimits

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from raydub.errors import Code, StageError, UsageError
 from raydub.files import discard
-from raydub.pipeline.claims import end_run, process_lives, run_dir, start_run, sweep_runs
+from raydub.pipeline.attempts import end_run, process_lives, run_dir, start_run, sweep_runs
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import part_name
 from raydub.store import Store

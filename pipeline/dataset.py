@@ -17,12 +17,12 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources, TaskPoolStrategy
 
 from raydub.manifests.job import Job
-from raydub.pipeline.board import BoardReporter
-from raydub.pipeline.claims import this_worker
+from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Output
 from raydub.pipeline.nodes import LivingNodes, this_node
 from raydub.pipeline.pools import Pools
+from raydub.pipeline.progress_actor import ActorReporter
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, pack_ahead, unpack, unpack_ahead
 from raydub.pipeline.stage import Prefetch
@@ -33,7 +33,7 @@ from raydub.stages.types import Part
 STORE_MB_PER_NODE = 256
 """What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""
 _STITCH_RETRIES = 10
-# Ray's own bound: claims stop a deadly stitch after its second death, the rest is for lost nodes.
+# Ray's own bound: attempts stop a deadly stitch after its second death, the rest is for lost nodes.
 
 
 class StageWorker:
@@ -43,7 +43,7 @@ class StageWorker:
         limit_threads(threads)
         board.join.remote([ray.get_runtime_context().current_actor])
         self._threads = threads
-        self._steps = _steps(settings, stages, BoardReporter(board))
+        self._steps = _steps(settings, stages, ActorReporter(board))
         self._stage = self._steps.named(stage)
 
     def __call__(self, row: Row) -> Row:
@@ -63,7 +63,7 @@ def _stage_task(
     """The same as a task, for stages without state; what was done ahead of them ends here."""
     limit_threads(threads)
     if unpack_ahead(row) is None:
-        steps = _steps(settings, stages, BoardReporter(board))
+        steps = _steps(settings, stages, ActorReporter(board))
         yield from map(pack, steps.advance(steps.named(stage), unpack(row)))
 
 
@@ -78,7 +78,7 @@ def _divide(row: Row, prefetch: Prefetch) -> Iterator[Row]:
     yield row
 
 
-def _steps(settings: WorkSettings, stages: Stages, reporter: BoardReporter) -> Steps:
+def _steps(settings: WorkSettings, stages: Stages, reporter: ActorReporter) -> Steps:
     """Steps in a worker of Ray's: killed with whatever hangs in it, and known by its node."""
     return Steps(settings, stages, reporter, worker=this_worker(this_node()), alive=LivingNodes())
 
@@ -87,7 +87,7 @@ def _steps(settings: WorkSettings, stages: Stages, reporter: BoardReporter) -> S
 def stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, stages: Stages, board: Any) -> Row:
     """The stages per output of one job, as a task of its own."""
     limit_threads(1)
-    reporter = BoardReporter(board)
+    reporter = ActorReporter(board)
     found, whole = [part for part in map(unpack, parts) if isinstance(part, Part)], unpack(job)
     assert isinstance(whole, Job)
     done = pack(_steps(settings, stages, reporter).finish(Output(whole, job_dir, found)))

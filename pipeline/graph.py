@@ -20,8 +20,7 @@ import ray
 
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
-from raydub.pipeline.board import end_workers, start_board
-from raydub.pipeline.claims import Claims
+from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.dataset import blocks, build, stitch
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
@@ -29,9 +28,10 @@ from raydub.pipeline.failures import failed, stalled
 from raydub.pipeline.feed import Feed
 from raydub.pipeline.nodes import LivingNodes, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
+from raydub.pipeline.progress_actor import end_workers, start_progress_actor
+from raydub.pipeline.ray_errors import as_run_error, is_loss
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, unpack
-from raydub.pipeline.trouble import as_run_error, is_loss
 from raydub.stages.types import Part
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class RayExecutor:
         self._clock = clock
         self._pulse = pulse
         self._alive = LivingNodes(nodes_now)
-        self._board = start_board()
+        self._board = start_progress_actor()
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
         self._running: dict[Any, Job] = {}
         self._feed: Feed | None = None
@@ -213,12 +213,12 @@ class RayExecutor:
         self._moved = self._clock() - self._patience.stall + min(_LOOK_EVERY, self._patience.stall)
 
     def _somebody_works(self) -> bool:
-        return Claims(self._settings.work_dir, self._settings.run_id).somebody_works(self._alive)
+        return Attempts(self._settings.work_dir, self._settings.run_id).somebody_works(self._alive)
 
     def _replan(self, jobs: int) -> None:
         living = self._wait_for_nodes()
         # Workers that this end of a dataset has killed did not die of their work.
-        Claims(self._settings.work_dir, self._settings.run_id).forgive()
+        Attempts(self._settings.work_dir, self._settings.run_id).forgive()
         self._pools = self._plan(list(living.values()), jobs)
 
     def _wait_for_nodes(self) -> Mapping[str, Node]:

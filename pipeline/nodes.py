@@ -36,7 +36,7 @@ def store_used_mb() -> float:
 
 
 class LivingNodes:
-    """alive(record): is the node of a claim's record still part of the cluster? Asks Ray every few seconds at most.
+    """alive(record): is the node of an attempt's record still part of the cluster? Asks Ray every few seconds at most.
     True where nobody can tell: a machine must be known to be lost before its loss excuses anything."""
 
     def __init__(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from raydub.errors import Code, RaydubError, StageError
-from raydub.pipeline.claims import MAX_DEATHS
+from raydub.pipeline.attempts import MAX_DEATHS
 from raydub.pipeline.watchdog import overran
 from raydub.stages.types import Chunk
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a job's work. work: its name in claims; what: for people, "rendering chunk 3 of 12 (..)"."""
+    """One piece of a job's work. work: its name in attempts; what: for people, "rendering chunk 3 of 12 (..)"."""
 
     job_id: str
     stage: str
@@ -36,7 +36,7 @@ class Piece:
 def verdict(
     piece: Piece, deaths: Sequence[Mapping[str, Any]], work_dir: str, run_id: str, chunk: Chunk | None = None
 ) -> StageError | None:
-    """The error of a piece that may not be tried again, None for one that may. deaths: records of the claims in which
+    """The error of a piece that may not be tried again, None for one that may. deaths: records of the attempts in which
     workers died. TIMEOUT when all of the last ones overran their limit, else QUARANTINED."""
     if len(deaths) < MAX_DEATHS:
         return None

@@ -39,7 +39,7 @@ def speak_ahead(context: WorkerContext, job: Job, first: int, stop: int) -> None
     from raydub.stages.inputs import local_inputs
 
     local, _ = local_inputs(job, context.settings.work_dir, context.fetch_policy)
-    _maker(context).rehearse(local, context.settings.work_dir, first, stop)
+    _maker(context).prefetch(local, context.settings.work_dir, first, stop)
 
 
 def cues(job: Job) -> int:

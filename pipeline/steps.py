@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from raydub.beat import listening
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from raydub.manifests.job import Job
-from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.attempts import Attempts, this_worker
 from raydub.pipeline.context import WorkerContext, WorkSettings
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Output, Planned, Prepared, Reporter, Silent, Work
 from raydub.pipeline.failures import failed
@@ -43,9 +43,9 @@ def everywhere(_: Mapping[str, Any]) -> bool:
 class Steps:
     """Runs the steps of a list of stages in one process. Not thread-safe; every worker has its own.
 
-    worker: this process (claims.this_worker), given by processes that exist to work and nothing else: only there are
-    time limits kept, because whatever hangs is ended together with its process. alive: is the node of a claim's record
-    still there? A chunk is not charged with the loss of a machine. sleep: between tries.
+    worker: this process (attempts.this_worker), given by processes that exist to work and nothing else: only there are
+    time limits kept, because whatever hangs is ended together with its process. alive: is the node of a record still
+    there? A chunk is not charged with the loss of a machine. sleep: between tries.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Steps:
         self._settings = settings
         self._context = WorkerContext(settings)
         self._reporter = reporter or Silent()
-        self._claims = Claims(settings.work_dir, settings.run_id)
+        self._attempts = Attempts(settings.work_dir, settings.run_id)
         self._worker = dict(worker) if worker is not None else this_worker()
         self._watchdog: Watchdog | None = None
         if worker is not None:
@@ -138,7 +138,7 @@ class Steps:
 
     def _chunk_step(self, stage: Stage, item: Work) -> Item:
         chunk, name = item if isinstance(item, Chunk) else item.chunk, stage.name
-        if self._claims.given_up(chunk.job_id):
+        if self._attempts.given_up(chunk.job_id):
             return Dropped(chunk.job_id, chunk.index)
         piece, start = Piece.of_chunk(chunk, name), time.perf_counter()
         # Ray does lost rows again from the start, and two jobs may share their parts: what is there is not made twice.
@@ -153,7 +153,7 @@ class Steps:
             seconds = {**before, **done.seconds, name: time.perf_counter() - start}
             if not isinstance(done, Part):
                 return dataclasses.replace(done, seconds=seconds)
-            part = dataclasses.replace(done, seconds=seconds, attempt=self._attempts(chunk))
+            part = dataclasses.replace(done, seconds=seconds, attempt=self._most_attempts(chunk))
             return self._context.ledger.publish_part(part, self._settings.run_id)
 
         try:
@@ -172,30 +172,30 @@ class Steps:
         )
 
     def _once(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None) -> tuple[T, int]:
-        deaths = self._claims.deaths(piece.job_id, piece.work, self._alive)
+        deaths = self._attempts.deaths(piece.job_id, piece.work, self._alive)
         problem = verdict(piece, deaths, self._settings.work_dir, self._settings.run_id, chunk)
         if problem is not None:
             raise problem
         worker = {**self._worker, "what": piece.what, "limit_s": seconds}
-        claim = self._claims.claim(piece.job_id, piece.work, worker=worker)
+        attempt = self._attempts.begin(piece.job_id, piece.work, worker=worker)
         self._reporter.note(note_of(piece.stage, piece.job_id, 0, done=False))
         try:
             if self._watchdog is None:
                 made = call()
             else:
-                with self._watchdog.limit(seconds, claim):
+                with self._watchdog.limit(seconds, attempt):
                     made = call()
         except (Exception, SystemExit, KeyboardInterrupt):
             # An error, or the user: nobody died.
-            claim.release()
+            attempt.end()
             raise
-        claim.release()
-        return made, claim.attempt
+        attempt.end()
+        return made, attempt.number
 
-    def _attempts(self, chunk: Chunk) -> int:
+    def _most_attempts(self, chunk: Chunk) -> int:
         """The most attempts that any stage of the chunk took in this run."""
         works = (Piece.of_chunk(chunk, stage.name).work for stage in self.stages if stage.per == "chunk")
-        return max(1, *(self._claims.attempts(chunk.job_id, work) for work in works))
+        return max(1, *(self._attempts.count(chunk.job_id, work) for work in works))
 
     def _failed(
         self, piece: Piece, error: BaseException, *, line: int | None = None, chunk: int | None = None
@@ -205,14 +205,14 @@ class Steps:
         if isinstance(error, SystemExit):
             # A library that calls sys.exit() ends the step, not the worker.
             error = StageError(Code.INTERNAL, f"{piece.stage}: something in it asked the process to exit ({error})")
-        attempt = self._claims.attempts(piece.job_id, piece.work)
+        attempt = self._attempts.count(piece.job_id, piece.work)
         problem = failed(piece.job_id, piece.stage, error, line=line, chunk=chunk, attempt=attempt)
         _log.info("job %r, %s: %s", piece.job_id, piece.stage, problem.detail or problem.error["message"])
         return problem
 
     def _give_up(self, job_id: str) -> None:
         try:
-            self._claims.give_up(job_id)
+            self._attempts.give_up(job_id)
         except RaydubError as error:
             # The job fails all the same; only some more of its chunks are worked on in vain.
             _log.warning("job %r: %s", job_id, error)

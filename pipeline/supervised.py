@@ -1,5 +1,5 @@
 """The plain loop in one process of its own, which may die: a codec that crashes, the kernel short of memory, a hang
-that the watchdog ended. Another process then goes on where it was. Finished parts lie in the ledger, claims count the
+that the watchdog ended. Another process then goes on where it was. Finished parts lie in the ledger, attempts count the
 deaths, and what has ended two processes is not begun a third time, so the other chunks and jobs are done.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 from raydub.child import ChildProcess
 from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.job import Job
+from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.child import BOOT, with_blob, without_blob
-from raydub.pipeline.claims import Claims
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
 from raydub.pipeline.failures import stalled
@@ -53,7 +53,7 @@ class SupervisedExecutor:
         self._settings = settings
         self._stages = stages
         self._reporter = reporter or Silent()
-        self._claims = Claims(settings.work_dir, settings.run_id)
+        self._attempts = Attempts(settings.work_dir, settings.run_id)
         self._child: ChildProcess | None = None
         self._stall = stall
         self._clock = clock
@@ -135,13 +135,13 @@ class SupervisedExecutor:
         if self._clock() - self._moved <= self._patience:
             return
         # At its limit the child ends itself, which takes it three steps; only one that is stopped does not.
-        if not self._claims.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
+        if not self._attempts.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
             raise stalled(self._patience)
 
     def _bury(self, child: ChildProcess, job_id: str) -> None:
         self._child = None
         how = child.end(_LEAVE_SECONDS)
-        charged = [death["work"] for death in self._claims.left_by(job_id, child.pid)]
+        charged = [death["work"] for death in self._attempts.left_by(job_id, child.pid)]
         _log.warning(
             "the working process %d died (%s) %s", child.pid, how, f"in {charged[-1]}" if charged else "between steps"
         )

@@ -1,8 +1,8 @@
 """Ends what hangs. There is no way to stop a thread that sits in a codec's C code, so a step that overruns its limit is
-ended together with its process; the next worker finds the claim and knows what happened.
+ended together with its process; the next worker finds the attempt and knows what happened.
 
 Two lines, the second for what the first cannot reach:
-1. At the limit the claim is marked and this process killed. That is for hangs in C code that has let go of the
+1. At the limit the attempt is marked and this process killed. That is for hangs in C code that has let go of the
    interpreter, as the codecs do, or in Python.
 2. A few seconds after that, a timer that needs no interpreter (faulthandler's) writes where every thread stood into a
    file of the run and ends the process. That is for C code that hangs with the interpreter's lock.
@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from raydub.pipeline.claims import Claim, run_dir
+from raydub.pipeline.attempts import Attempt, run_dir
 
 LONGEST = 365 * 86400.0
 """Seconds of the longest limit that is kept: timers of the interpreter and the kernel refuse "inf"."""
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class Watchdog:
     """Watches the steps of this process, one at a time. Only for processes that exist to work: it kills.
 
-    worker: this process (claims.this_worker); grace: seconds from line to line.
+    worker: this process (attempts.this_worker); grace: seconds from line to line.
     """
 
     def __init__(self, work_dir: str, run_id: str, worker: Mapping[str, Any], grace: float = 5.0) -> None:
@@ -38,32 +38,32 @@ class Watchdog:
         self._trace: IO[bytes] | None = None
         self._grace = grace
         self._lock = threading.Lock()
-        self._watched: Claim | None = None
+        self._watched: Attempt | None = None
 
     @contextmanager
-    def limit(self, seconds: float, claim: Claim) -> Iterator[None]:
+    def limit(self, seconds: float, attempt: Attempt) -> Iterator[None]:
         """The body may take this long. The process does not survive a body that takes longer and cannot be stopped."""
         seconds = min(seconds, LONGEST)
-        timer = threading.Timer(seconds, self._end_process, (claim, seconds))
+        timer = threading.Timer(seconds, self._end_process, (attempt, seconds))
         timer.daemon = True
         with self._lock:
-            self._watched = claim
+            self._watched = attempt
         timer.start()
         self._arm_last(seconds + self._grace)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-            # Under the lock: a process that is being killed must not release the claim first.
+            # Under the lock: a process that is being killed must not end the attempt first.
             with self._lock:
                 self._watched = None
             timer.cancel()
 
-    def _end_process(self, claim: Claim, seconds: float) -> None:
+    def _end_process(self, attempt: Attempt, seconds: float) -> None:
         with self._lock:
-            if self._watched is not claim:
+            if self._watched is not attempt:
                 return
-            claim.overran(seconds)
+            attempt.overran(seconds)
             with suppress(OSError, ValueError, RuntimeError):
                 faulthandler.dump_traceback(file=self._trace_file(), all_threads=True)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -83,7 +83,7 @@ class Watchdog:
 
 
 def overran(work_dir: str, run_id: str, record: Mapping[str, Any]) -> bool:
-    """Was the worker of this claim's record (see pipeline.claims) ended because it took too long?"""
+    """Was the worker of this attempt's record (see pipeline.attempts) ended because it took too long?"""
     if "overran" in record:
         return True
     try:

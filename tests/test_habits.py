@@ -157,6 +157,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = grimp.build_graph("raydub", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     assert len(imports) > 200
+    imports["raydub"] -= {"raydub.cluster.api"}  # the Python API, which is imported when its name is first asked for
     graphlib.TopologicalSorter(imports).prepare()  # CycleError names the modules of a circle
 
 

@@ -51,7 +51,7 @@ class SpeechMaker:
         store = Store(work_dir)
         return self._spoken(job, format, store, _inputs(job, store, without=("video",))).tracks()
 
-    def rehearse(self, job: Job, work_dir: str, first: int, stop: int) -> None:
+    def prefetch(self, job: Job, work_dir: str, first: int, stop: int) -> None:
         """Speak the segments first .. stop - 1 of a job's script into the cache, at their own pace and as fast as their
         times ask for. Raises what make() raises, but for SPEECH_OVERFLOW."""
         if job.script is None:

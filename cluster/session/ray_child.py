@@ -109,7 +109,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
 def _known(error: Exception, stall: float) -> RaydubError:
     if isinstance(error, RaydubError):
         return error
-    from raydub.pipeline.trouble import as_run_error
+    from raydub.pipeline.ray_errors import as_run_error
 
     _log.debug("what Ray's process ended with", exc_info=True)
     return as_run_error(error, "run", stall)

@@ -247,8 +247,8 @@ def until(true: Callable[[], Any], what: str, run: Run | None = None, seconds: f
         time.sleep(0.02)
 
 
-def claims(work: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """(work, record) of the claims that are open in all runs of a work folder: their workers are at it, or died."""
+def attempts(work: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """(work, record) of the attempts that are open in all runs of a work folder: their workers are at it, or died."""
     found = []
     for path in sorted(work.glob("runs/*/attempts/*/*")):
         if path.name.rpartition(".")[2].isdigit():

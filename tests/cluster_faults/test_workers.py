@@ -10,7 +10,7 @@ import pytest
 
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, Code
 from tests.cluster_faults.faults import expected_text, steps, write_script
-from tests.cluster_faults.harness import Case, claims, cluster_of, until, whole
+from tests.cluster_faults.harness import Case, attempts, cluster_of, until, whole
 
 
 def check_texts(case: Case, **chunks: int) -> None:
@@ -28,8 +28,8 @@ def test_three_workers_killed_in_mid_chunk(case: Case) -> None:
         killed: list[tuple[str, int]] = []
         for stage in ("track", "lipsync", "render"):
             work, record = until(
-                lambda stage=stage: next((c for c in claims(case.work) if c[0].startswith(f"{stage}.")), None),
-                f"a claim of {stage}",
+                lambda stage=stage: next((c for c in attempts(case.work) if c[0].startswith(f"{stage}.")), None),
+                f"a attempt of {stage}",
                 run,
             )
             with suppress(ProcessLookupError):

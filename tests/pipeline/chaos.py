@@ -68,7 +68,7 @@ class Chaos:
             for name in _WATCHED:
                 stack.enter_context(mock.patch.object(os, name, self._hook(name)))
             stack.enter_context(mock.patch.object(os, "getpid", self._getpid))
-            for module in ("raydub.files", "raydub.pipeline.claims"):
+            for module in ("raydub.files", "raydub.pipeline.attempts"):
                 stack.enter_context(mock.patch(f"{module}.born", self._born))
             try:
                 yield

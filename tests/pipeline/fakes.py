@@ -140,7 +140,7 @@ def _run(make: Callable[[WorkSettings], Any], stage: str, context: WorkerContext
 
 
 def _ahead(make: Callable[[WorkSettings], Any], context: WorkerContext, job: Job, first: int, stop: int) -> None:
-    _tool(make, context).rehearse(job, first, stop)
+    _tool(make, context).prefetch(job, first, stop)
 
 
 FAKE_STAGES = stages_of(FakeToolbox)
@@ -191,7 +191,7 @@ class ToolSteps(Steps):
     def speak(self, job: Job) -> Item:
         return self.step("speak", job)
 
-    def rehearse(self, job: Job, first: int, stop: int) -> None:
+    def prefetch(self, job: Job, first: int, stop: int) -> None:
         self.prefetch(self.named("speak"), job, first, stop)
 
     def prepare(self, job: Job) -> Iterator[Item]:

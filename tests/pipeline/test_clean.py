@@ -10,7 +10,7 @@ import pytest
 from raydub.errors import Code, StageError, UsageError
 from raydub.identity import identify
 from raydub.pipeline import clean as cleaning
-from raydub.pipeline.claims import end_run, run_dir, start_run
+from raydub.pipeline.attempts import end_run, run_dir, start_run
 from raydub.pipeline.clean import clean, refuse_while_cleaned
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished, job_dir_of

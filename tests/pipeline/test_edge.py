@@ -13,10 +13,10 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError, WorkerCrashedError
 
 from raydub.errors import Code, InputError
-from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.attempts import Attempts, this_worker
 from raydub.pipeline.feed import Feed
 from raydub.pipeline.nodes import LivingNodes
-from raydub.pipeline.trouble import as_run_error, is_loss
+from raydub.pipeline.ray_errors import as_run_error, is_loss
 
 
 class Block:
@@ -123,11 +123,11 @@ def test_nodes_are_asked_for_rarely_and_doubt_means_alive() -> None:
 
 
 def test_claims_that_were_taken_away_are_no_deaths(tmp_path: Path) -> None:
-    claims = Claims(str(tmp_path), "r")
+    attempts = Attempts(str(tmp_path), "r")
     worker = {**this_worker(), "born": ""}  # a process of which nothing is known any more
-    first = claims.claim("j", "track.000000", worker=worker)
-    assert len(claims.deaths("j", "track.000000", lambda _: True)) == 1
-    claims.forgive()
-    assert claims.deaths("j", "track.000000", lambda _: True) == []
+    first = attempts.begin("j", "track.000000", worker=worker)
+    assert len(attempts.deaths("j", "track.000000", lambda _: True)) == 1
+    attempts.forgive()
+    assert attempts.deaths("j", "track.000000", lambda _: True) == []
     first.release()  # the worker lived on for a moment: nothing happens
-    assert claims.claim("j", "track.000000", worker=worker).attempt == 2
+    assert attempts.begin("j", "track.000000", worker=worker).attempt == 2

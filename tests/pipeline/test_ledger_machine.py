@@ -1,5 +1,5 @@
 """Whatever dies, whenever it dies: the files of two drivers that work on the same jobs at once, with deaths between any
-two file operations, full disks, power cuts and damaged files. The real steps, ledger, claims, records and driver run;
+two file operations, full disks, power cuts and damaged files. The real steps, ledger, attempts, records and driver run;
 text stands for pictures."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
-from raydub.pipeline.claims import end_run, start_run
+from raydub.pipeline.attempts import end_run, start_run
 from raydub.pipeline.driver import Driver as JobDriver
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert path.read_text() == FILM, f"{path} is not whole"
 
     def _count_death(self, driver: Driver, run: Run) -> None:
-        """Charge what the worker holds: a claim that was written whole and has not ended."""
+        """Charge what the worker holds: a attempt that was written whole and has not ended."""
         held = sorted((Path(self.work) / "runs" / run.id / "attempts").glob("*/*"))
         for path in held:
             if path.name.rpartition(".")[2].isdigit():
@@ -288,7 +288,7 @@ def _names_its_driver(folder: Path) -> bool:
 
 
 def _short(job_id: str) -> str:
-    from raydub.pipeline.claims import _short as short
+    from raydub.pipeline.attempts import _short as short
 
     return short(job_id)
 

@@ -13,7 +13,7 @@ from ray.exceptions import ActorDiedError
 from raydub.errors import Code, RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline import graph
-from raydub.pipeline.claims import Claims, this_worker
+from raydub.pipeline.attempts import Attempts, this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Item, Planned
 from raydub.pipeline.graph import Patience, RayExecutor
@@ -53,7 +53,7 @@ class World:
         self.built: list[list[str]] = []
         self.planned_for: list[int] = []
         self.settings = WorkSettings(str(tmp_path), "run")
-        monkeypatch.setattr(graph, "start_board", lambda: None)
+        monkeypatch.setattr(graph, "start_progress_actor", lambda: None)
         monkeypatch.setattr(graph, "nodes_now", lambda: dict(self.nodes))
         monkeypatch.setattr(graph, "build", self._build)
         monkeypatch.setattr(graph, "blocks", lambda dataset: dataset())
@@ -82,14 +82,14 @@ def test_lost_nodes_without_progress_lead_to_a_new_plan(monkeypatch: pytest.Monk
         yield from hang()
 
     world = World(monkeypatch, tmp_path, first, lambda: iter([Table(PLANS[1], part("y", 1, 2))]))
-    claims = Claims(str(tmp_path), "run")
-    claims.claim("y", "render.000001", worker={**this_worker(), "born": ""})
+    attempts = Attempts(str(tmp_path), "run")
+    attempts.begin("y", "render.000001", worker={**this_worker(), "born": ""})
     found = list(world.executor(Patience(stall=60, replan=0.2)).items(JOBS))
     assert world.built == [["x", "y"], ["y"]]  # what is done is not done again
     assert world.planned_for == [1]
     assert [type(item).__name__ for item in found] == ["Planned", "Planned", "Part", "Part", "Planned", "Part"]
     # the worker that was taken away did not die of its chunk
-    assert claims.deaths("y", "render.000001", lambda _: True) == []
+    assert attempts.deaths("y", "render.000001", lambda _: True) == []
 
 
 def test_without_lost_nodes_nothing_is_planned_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_without_lost_nodes_nothing_is_planned_anew(monkeypatch: pytest.MonkeyPa
 def test_a_step_under_way_within_its_limit_is_no_stall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     world = World(monkeypatch, tmp_path, hang)
     record = {**this_worker("a"), "limit_s": 3.0}
-    Claims(str(tmp_path), "run").claim("x", "prepare", worker=record)
+    Attempts(str(tmp_path), "run").begin("x", "prepare", worker=record)
     start = time.monotonic()
     with pytest.raises(RaydubError) as found:
         list(world.executor(Patience(stall=0.5, replan=60)).items(JOBS))
@@ -115,12 +115,12 @@ def test_a_step_under_way_within_its_limit_is_no_stall(monkeypatch: pytest.Monke
 def test_work_that_nobody_does_is_no_excuse(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mended: dict[str, Any]
 ) -> None:
-    claims = Claims(str(tmp_path), "run")
-    claim = claims.claim("x", "prepare", worker={**this_worker("a"), "limit_s": 60.0, **mended})
+    attempts = Attempts(str(tmp_path), "run")
+    attempt = attempts.begin("x", "prepare", worker={**this_worker("a"), "limit_s": 60.0, **mended})
     nodes = {"a", "b"}
-    assert claims.somebody_works(lambda record: record["node"] in nodes) is not bool(mended)
-    claim.release()
-    assert not claims.somebody_works(lambda _: True)
+    assert attempts.somebody_works(lambda record: record["node"] in nodes) is not bool(mended)
+    attempt.end()
+    assert not attempts.somebody_works(lambda _: True)
 
 
 def test_no_node_left_is_a_stall(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from raydub.manifests.job import Job, needs_sound
 from raydub.manifests.options import Options
 from raydub.manifests.results import JobResult
 from raydub.manifests.speech import SpeechTracks, VoiceTrack
-from raydub.pipeline.claims import Claims, run_dir, this_worker
+from raydub.pipeline.attempts import Attempts, run_dir, this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.dataset import _divide
 from raydub.pipeline.driver import Driver
@@ -65,7 +65,7 @@ class SpeakingToolbox(FakeToolbox):
         )
         return job.model_copy(update={"speech": speech})
 
-    def rehearse(self, job: Job, first: int, stop: int) -> None:
+    def prefetch(self, job: Job, first: int, stop: int) -> None:
         self._note(job, "rehearse", *range(first, stop))
         self._meet(job, "ahead-")
         folder = self._folder(job)
@@ -165,9 +165,9 @@ class Shop:
             sleep=self.pauses.append,
             **more,
         )
-        self.claims = Claims(self.settings.work_dir, "r")
+        self.attempts = Attempts(self.settings.work_dir, "r")
 
-    def claim_files(self) -> list[str]:
+    def attempt_files(self) -> list[str]:
         return sorted(path.name for path in (run_dir(self.settings.work_dir, "r") / "attempts").glob("*/*"))
 
 
@@ -179,11 +179,11 @@ def test_jobs_that_need_no_sound_are_not_touched(tmp_path: Path) -> None:
     shop = Shop(tmp_path, Never)
     job = make_job(tmp_path, "ok:1", "j")
     assert shop.steps.speak(job) is job
-    assert (shop.claim_files(), shop.notes.notes) == ([], [])
+    assert (shop.attempt_files(), shop.notes.notes) == ([], [])
     planned, _ = through_stages(shop.steps, job)
     assert isinstance(planned, Planned)
     assert "speak" not in planned.seconds
-    assert "speak.1.ended" not in shop.claim_files()
+    assert "speak.1.ended" not in shop.attempt_files()
 
 
 @pytest.mark.parametrize("options", [{"bed": "duck"}, {"bed": "mix"}, {"loudness": -20.0}])
@@ -194,15 +194,15 @@ def test_sound_files_are_mixed_when_they_are_asked_to_be(tmp_path: Path, options
     assert isinstance(made, Job)
     assert made.speech is not None
     assert made.model_copy(update={"speech": None}) == job
-    assert shop.claim_files() == ["speak.1.ended"]
+    assert shop.attempt_files() == ["speak.1.ended"]
 
 
-def test_speaking_is_claimed_timed_and_told(tmp_path: Path) -> None:
+def test_speaking_is_booked_timed_and_told(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     job = script_job(tmp_path, "ok:2", "j", cues=3)
     planned, *parts = through_stages(shop.steps, job)
     assert isinstance(planned, Planned)
-    assert shop.claim_files()[-3:] == ["speak.1.ended", "track.000000.1.ended", "track.000001.1.ended"]
+    assert shop.attempt_files()[-3:] == ["speak.1.ended", "track.000000.1.ended", "track.000001.1.ended"]
     assert {"speak", "prepare"} == set(planned.seconds)
     assert (planned.segments, planned.spoken, planned.voiced) == (3, 3, {"es": "espeak-ng 1"})
     [note] = [note for note in shop.notes.notes if note.stage == "speak"]
@@ -244,7 +244,7 @@ def test_what_may_pass_is_tried_again(tmp_path: Path, hazard: str) -> None:
     shop = Shop(tmp_path)
     made = shop.steps.speak(script_job(tmp_path, "ok:1", "j", voice=f"{hazard}-2"))
     assert isinstance(made, Job)
-    assert shop.claim_files() == [f"speak.{attempt}.ended" for attempt in (1, 2, 3)]
+    assert shop.attempt_files() == [f"speak.{attempt}.ended" for attempt in (1, 2, 3)]
     assert 1.0 <= shop.pauses[0] <= 1.25 < 2.0 <= shop.pauses[1] <= 2.5
 
 
@@ -269,7 +269,7 @@ def test_what_does_not_pass_ends_its_job_and_no_other(tmp_path: Path, hazard: st
     assert (problem.stage, problem.error["code"], problem.attempt, problem.error["line"]) == ("speak", code, tries, 1)
     assert len(shop.pauses) == tries - 1
     assert unpack(pack(problem)) == problem
-    assert shop.claim_files() == [f"speak.{attempt}.ended" for attempt in range(1, tries + 1)]
+    assert shop.attempt_files() == [f"speak.{attempt}.ended" for attempt in range(1, tries + 1)]
     assert isinstance(list(through_stages(shop.steps, script_job(tmp_path, "ok:1", "good")))[-1], Part)
 
 
@@ -301,8 +301,8 @@ def test_the_user_is_not_swallowed_and_nobody_died(tmp_path: Path, stop: BaseExc
     shop = Shop(tmp_path, Stopping)
     job = script_job(tmp_path, "ok:1", "j")
     with pytest.raises(type(stop)):
-        shop.steps.speak(job) if step == "speak" else shop.steps.rehearse(job, 0, 24)
-    [name] = shop.claim_files()
+        shop.steps.speak(job) if step == "speak" else shop.steps.prefetch(job, 0, 24)
+    [name] = shop.attempt_files()
     assert name.endswith(".1.ended")
 
 
@@ -311,8 +311,8 @@ def test_two_deaths_and_it_is_not_touched(tmp_path: Path, work: str, code: Code 
     shop = Shop(tmp_path)
     job = script_job(tmp_path, "ok:1", "j", cues=2)
     for _ in range(2):
-        shop.claims.claim("j", work, worker=DEAD)
-    shop.steps.rehearse(job, 0, 1)
+        shop.attempts.begin("j", work, worker=DEAD)
+    shop.steps.prefetch(job, 0, 1)
     made = shop.steps.speak(job)
     log = shop.tools.log(job)
     if code is None:
@@ -328,26 +328,26 @@ def test_two_deaths_and_it_is_not_touched(tmp_path: Path, work: str, code: Code 
 
 def test_one_death_is_counted_and_lost_nodes_are_not(tmp_path: Path) -> None:
     shop = Shop(tmp_path, alive=lambda record: record["node"] != "gone")
-    shop.claims.claim("j", "speak", worker=DEAD)
+    shop.attempts.begin("j", "speak", worker=DEAD)
     for _ in range(4):
-        shop.claims.claim("j", "speak", worker={**DEAD, "node": "gone"})
+        shop.attempts.begin("j", "speak", worker={**DEAD, "node": "gone"})
     assert isinstance(shop.steps.speak(script_job(tmp_path, "ok:1", "j")), Job)
-    assert "speak.6.ended" in shop.claim_files()
+    assert "speak.6.ended" in shop.attempt_files()
 
 
 @pytest.mark.parametrize("hazard", ["tts", "unknown", "bug", "exit", "unpicklable", "full", "flaky", "oom"])
 def test_rehearsals_fail_without_a_word(tmp_path: Path, hazard: str) -> None:
     shop = Shop(tmp_path)
     job = script_job(tmp_path, "ok:1", "j", cues=3, voice=f"ahead-{hazard}")
-    shop.steps.rehearse(job, 0, 2)
-    assert all(name.startswith("speak.000000.") and name.endswith(".ended") for name in shop.claim_files())
+    shop.steps.prefetch(job, 0, 2)
+    assert all(name.startswith("speak.000000.") and name.endswith(".ended") for name in shop.attempt_files())
     made = shop.steps.speak(job)
     assert isinstance(made, Job)
     assert made.speech is not None
     assert (made.speech.segments, made.speech.spoken) == (3, 3)
 
 
-def test_a_claim_says_how_long_speaking_may_take(tmp_path: Path) -> None:
+def test_an_attempt_says_how_long_speaking_may_take(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
     class Looking(SpeakingToolbox):

@@ -1,4 +1,4 @@
-"""Steps: claims around every piece of work, tries again, verdicts, and what may not be swallowed."""
+"""Steps: attempts around every piece of work, tries again, verdicts, and what may not be swallowed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from raydub.errors import Code, DependencyError, InterruptedRun
 from raydub.manifests.job import Job
-from raydub.pipeline.claims import Claims, run_dir, this_worker
+from raydub.pipeline.attempts import Attempts, run_dir, this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned
 from raydub.pipeline.ledger import Ledger, part_name
@@ -38,17 +38,17 @@ class Workshop:
         self.settings = WorkSettings(str(folder / "work"), run_id, tries=tries)
         self.pauses: list[float] = []
         self.steps = ToolSteps(self.settings, tools, sleep=self.pauses.append, **more)
-        self.claims = Claims(self.settings.work_dir, run_id)
+        self.attempts = Attempts(self.settings.work_dir, run_id)
         self.folder = folder
 
     def run(self, video: str) -> list[Item]:
         return list(through_stages(self.steps, make_job(self.folder, video, "j")))
 
-    def claim_files(self) -> list[str]:
+    def attempt_files(self) -> list[str]:
         return sorted(path.name for path in (run_dir(self.settings.work_dir, "r") / "attempts").glob("*/*"))
 
 
-def test_every_piece_of_work_is_claimed_and_released(tmp_path: Path) -> None:
+def test_every_piece_of_work_is_begun_and_ended(tmp_path: Path) -> None:
     shop = Workshop(tmp_path)
     planned, *parts = shop.run("ok:2")
     assert isinstance(planned, Planned)
@@ -58,7 +58,7 @@ def test_every_piece_of_work_is_claimed_and_released(tmp_path: Path) -> None:
     assert isinstance(done, Assembled)
     works = ["lipsync.000000", "lipsync.000001", "prepare", "render.000000", "render.000001", "stitch"]
     works += ["track.000000", "track.000001"]
-    assert shop.claim_files() == sorted(f"{work}.1.ended" for work in works)
+    assert shop.attempt_files() == sorted(f"{work}.1.ended" for work in works)
     assert [item.attempt for item in (planned, *parts, done)] == [1, 1, 1, 1]  # type: ignore[union-attr]
 
 
@@ -104,7 +104,7 @@ def test_what_does_not_pass_ends_with_its_code(tmp_path: Path, hazard: str, code
     assert isinstance(problem.exception(), Exception)
     if stage in ("lipsync", "render"):
         assert isinstance(items[-1], Dropped)
-    assert all(name.endswith(".ended") for name in shop.claim_files())
+    assert all(name.endswith(".ended") for name in shop.attempt_files())
 
 
 def test_a_constructor_that_fails_once_is_called_again(tmp_path: Path) -> None:
@@ -210,13 +210,13 @@ def test_the_user_is_not_swallowed_and_nobody_died(tmp_path: Path, stop: BaseExc
     with pytest.raises(type(stop)):
         all_of_it()
     work = {"track": "track.000000"}.get(stage, stage)
-    assert f"{work}.1.ended" in shop.claim_files()
-    assert all(name.endswith(".ended") for name in shop.claim_files())
+    assert f"{work}.1.ended" in shop.attempt_files()
+    assert all(name.endswith(".ended") for name in shop.attempt_files())
 
 
 def dead_in(shop: Workshop, work: str, times: int, **more: Any) -> None:
     for _ in range(times):
-        shop.claims.claim("j", work, worker={**DEAD, **more})
+        shop.attempts.begin("j", work, worker={**DEAD, **more})
 
 
 @pytest.mark.parametrize("work", ["prepare", "track.000001", "render.000001", "stitch"])
@@ -259,9 +259,9 @@ def test_two_deaths_and_it_is_not_touched(tmp_path: Path, work: str) -> None:
 def test_overruns_are_named_as_such(tmp_path: Path, overruns: tuple[bool, ...], code: Code) -> None:
     shop = Workshop(tmp_path)
     for late in overruns:
-        claim = shop.claims.claim("j", "render.000000", worker=DEAD)
+        attempt = shop.attempts.begin("j", "render.000000", worker=DEAD)
         if late:
-            claim.overran(5.0)
+            attempt.overran(5.0)
     [_, problem] = shop.run("ok:1")
     assert isinstance(problem, Failed)
     assert problem.error["code"] == code
@@ -282,12 +282,12 @@ def test_a_part_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     planned, part = shop.run("ok:1")
     assert isinstance(planned, Planned)
     assert isinstance(part, Part)
-    files = shop.claim_files()
+    files = shop.attempt_files()
     for stage, item in (("track", part.chunk), ("lipsync", FakeToolbox(shop.settings).track(part.chunk))):
         again = shop.steps.step(stage, item)
         assert isinstance(again, Part)
         assert again.reused
-    assert shop.claim_files() == files
+    assert shop.attempt_files() == files
 
 
 def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_marks_of_failure_that_cannot_be_written_do_not_kill_the_worker(
     def fail(*_: Any) -> None:
         raise storage_error(OSError(28, "full"), "x")
 
-    monkeypatch.setattr(Claims, "give_up", fail)
+    monkeypatch.setattr(Attempts, "give_up", fail)
     items = Workshop(tmp_path).run("bad-track:3")
     assert [type(item) for item in items] == [Planned, Part, Failed, Part]
 
@@ -337,7 +337,7 @@ def test_rendering_has_the_time_that_finishing_takes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(None, 350.0), (7.0, 7.0)])
-def test_claims_tell_who_works_on_what_for_how_long(tmp_path: Path, seconds: float | None, expected: float) -> None:
+def test_attempts_tell_who_works_on_what_for_how_long(tmp_path: Path, seconds: float | None, expected: float) -> None:
     seen: list[dict[str, Any]] = []
 
     class Looking(FakeToolbox):

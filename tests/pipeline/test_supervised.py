@@ -16,7 +16,7 @@ import pytest
 
 from raydub.errors import Code, StageError
 from raydub.manifests.results import JobResult
-from raydub.pipeline.claims import run_dir
+from raydub.pipeline.attempts import run_dir
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Note
@@ -85,8 +85,8 @@ def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Pa
     if stage == "render":
         assert "chunk 1 of 3 (frames 25 to 49 of the output)" in (bad.error_message or "")
     assert not Path(bad.output or "").exists()
-    claims = run_dir(tmp_path / "work", "r1") / "attempts"
-    unended = [path.name for path in claims.glob("*/*") if path.suffix != ".ended"]
+    attempts = run_dir(tmp_path / "work", "r1") / "attempts"
+    unended = [path.name for path in attempts.glob("*/*") if path.suffix != ".ended"]
     work = stage if stage in ("prepare", "stitch") else f"{stage}.000001"
     assert sorted(unended) == [f"{work}.1", f"{work}.2"]
 
@@ -140,9 +140,9 @@ def test_a_child_that_was_stopped_is_noticed(tmp_path: Path) -> None:
     stopped: list[int] = []
 
     def stop_it() -> None:
-        claim = run_dir(tmp_path / "work", "r1") / "attempts"
+        attempt = run_dir(tmp_path / "work", "r1") / "attempts"
         end = time.monotonic() + 60
-        while not list(claim.glob("*/lipsync.000001.1")) and time.monotonic() < end:
+        while not list(attempt.glob("*/lipsync.000001.1")) and time.monotonic() < end:
             time.sleep(0.02)
         assert executor._child is not None
         stopped.append(executor._child.pid)
@@ -228,9 +228,9 @@ def test_the_child_dies_with_the_driver(tmp_path: Path, hazard: str) -> None:
         assert driver.stdout is not None
         planned, child = driver.stdout.readline().split()
         assert planned == "Planned"
-        claim = run_dir(tmp_path / "work", "r") / "attempts"
+        attempt = run_dir(tmp_path / "work", "r") / "attempts"
         end = time.monotonic() + 30
-        while not list(claim.glob("*/track.000000.1")):
+        while not list(attempt.glob("*/track.000000.1")):
             assert time.monotonic() < end
             time.sleep(0.05)
         assert not gone(int(child), 0.2)

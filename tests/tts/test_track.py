@@ -435,8 +435,8 @@ def test_what_was_rehearsed_counts_for_its_run(tmp_path: Path, clip: str) -> Non
     work = str(tmp_path / "work")
     for run in ("monday", "tuesday"):
         worker, colleague = SpeechMaker(run), SpeechMaker(run)
-        worker.rehearse(job, work, 0, 2)
-        colleague.rehearse(job, work, 2, 3)
+        worker.prefetch(job, work, 0, 2)
+        colleague.prefetch(job, work, 2, 3)
         before = files_in(tmp_path / "work" / "refs" / "utterances")
         assert len(before) >= 3
         assert not (tmp_path / "work" / "refs" / "speech").exists() or run == "tuesday"
@@ -452,8 +452,8 @@ def test_rehearsing_is_no_place_for_an_overflow(tmp_path: Path, clip: str) -> No
     cues = [(0.1, 0.2, "Esto no cabe de ninguna manera en su tiempo."), (0.25, 9.0, "Nada."), (10.0, 11.0, "Lejos.")]
     job = job_of(tmp_path, clip, script=write_srt(tmp_path / "s.srt", cues), language="es", overflow="fail")
     maker = SpeechMaker("monday")
-    maker.rehearse(job, str(tmp_path / "work"), 0, 3)
-    maker.rehearse(job_of(tmp_path, clip, audio="none.wav", bed="duck"), str(tmp_path / "work"), 0, 3)
+    maker.prefetch(job, str(tmp_path / "work"), 0, 3)
+    maker.prefetch(job_of(tmp_path, clip, audio="none.wav", bed="duck"), str(tmp_path / "work"), 0, 3)
     maker.close()
     assert len(blobs_below(tmp_path / "work", "utterances")) >= 3
 

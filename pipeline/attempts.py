@@ -8,8 +8,8 @@
         failed/<job>                            this run has given the job up: workers skip its remaining chunks
 
 `<job>` is a hash of the job's id (ids may hold anything, and two jobs may share a folder), `<work>` is "prepare",
-"stitch", or a stage and a chunk: "render.000003". A claim that never ended means that its worker died in the work. Ray
-repeats such work for ever; here the claims count. They belong to one run: who runs again asks for another try, and a
+"stitch", or a stage and a chunk: "render.000003". An attempt that never ended means that its worker died in it. Ray
+repeats such work for ever; here the attempts count. They belong to one run: who runs again asks for another try, and a
 driver that was killed twice must not put an innocent chunk under suspicion.
 """
 
@@ -42,13 +42,13 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Claim:
+class Attempt:
     """One attempt, from 1, at a piece of work."""
 
     path: str
-    attempt: int
+    number: int
 
-    def release(self) -> None:
+    def end(self) -> None:
         """The work ended, well or with an error: no death. Never raises."""
         try:
             os.rename(self.path, f"{self.path}.ended")
@@ -64,18 +64,18 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Claims:
-    """The claims of one run. work_dir is reachable from every node."""
+class Attempts:
+    """The attempts of one run. work_dir is reachable from every node."""
 
     work_dir: str
     run_id: str
 
-    def claim(self, job_id: str, work: str, *, worker: Mapping[str, Any]) -> Claim:
+    def begin(self, job_id: str, work: str, *, worker: Mapping[str, Any]) -> Attempt:
         """Book an attempt, before the work. `worker` goes into the record, JSON-ready: see this_worker().
 
         Raises StageError STORAGE or DISK_FULL.
         """
-        folder = self._attempts(job_id)
+        folder = self._folder(job_id)
         record = json.dumps({"work": work, "job": job_id, "started": time.time(), **worker}).encode()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Claims:
                 attempt += 1
         except OSError as error:
             raise storage_error(error, str(folder)) from error
-        return Claim(str(folder / f"{work}.{attempt}"), attempt)
+        return Attempt(str(folder / f"{work}.{attempt}"), attempt)
 
     def deaths(self, job_id: str, work: str, alive: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
         """The records of the attempts in which a worker died, oldest first, each with its `attempt`, and `overran`
@@ -102,24 +102,24 @@ class Claims:
         suffixes, host = (".ended", ".overran"), socket.gethostname()
         found = []
         with contextlib.suppress(FileNotFoundError):
-            for name in sorted(os.listdir(self._attempts(job_id))):
+            for name in sorted(os.listdir(self._folder(job_id))):
                 if name.endswith(suffixes):
                     continue
                 with contextlib.suppress(OSError, ValueError):
-                    record = json.loads((self._attempts(job_id) / name).read_bytes())
+                    record = json.loads((self._folder(job_id) / name).read_bytes())
                     if (record.get("host"), record.get("pid")) == (host, pid):
                         found.append(record)
         return found
 
-    def attempts(self, job_id: str, work: str) -> int:
+    def count(self, job_id: str, work: str) -> int:
         """How many attempts were booked, of whatever end."""
-        folder, count = self._attempts(job_id), 0
+        folder, count = self._folder(job_id), 0
         while any((folder / f"{work}.{count + 1}{end}").exists() for end in ("", ".ended")):
             count += 1
         return count
 
     def somebody_works(self, alive: Callable[[Mapping[str, Any]], bool], margin: float = 0.0) -> bool:
-        """Is any piece of work under way: claimed, not ended, within its time limit (the record's `limit_s`, and
+        """Is any piece of work under way: begun, not ended, within its time limit (the record's `limit_s`, and
         `margin` seconds for whoever ends what is over it), on a node that is there, by a process that nobody knows to
         be dead? Never raises. The limit is counted from `started` by the clock of another machine: a wrong clock costs
         patience, no work."""
@@ -146,19 +146,19 @@ class Claims:
         return self._failed(job_id).exists()
 
     def forgive(self) -> None:
-        """End every claim that nobody ended: their workers were taken from the work, they did not die of it. Never
+        """End every attempt that nobody ended: their workers were taken from the work, they did not die of it. Never
         raises."""
         for path in self._all_unended():
             with contextlib.suppress(OSError):
                 os.rename(path, f"{path}.ended")
 
     def _all_unended(self) -> list[Path]:
-        """The claims of the whole run that did not end."""
+        """The attempts of the whole run that did not end."""
         found = run_dir(self.work_dir, self.run_id).glob("attempts/*/*")
         return [path for path in found if path.name.rpartition(".")[2].isdecimal()]
 
     def _unended(self, job_id: str, work: str) -> list[dict[str, Any]]:
-        folder, attempt = self._attempts(job_id), 0
+        folder, attempt = self._folder(job_id), 0
         found: list[dict[str, Any]] = []
         while True:
             attempt += 1
@@ -175,7 +175,7 @@ class Claims:
             else:
                 found.append({**record, "attempt": attempt, **_overrun(path)})
 
-    def _attempts(self, job_id: str) -> Path:
+    def _folder(self, job_id: str) -> Path:
         return run_dir(self.work_dir, self.run_id) / "attempts" / _short(job_id)
 
     def _failed(self, job_id: str) -> Path:

@@ -1,4 +1,4 @@
-"""Claims: who works on what, and whose worker died."""
+"""Attempts: who works on what, and whose worker died."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from raydub.errors import Code, StageError
-from raydub.pipeline.claims import (
+from raydub.pipeline.attempts import (
     DEAD_RUN_DAYS,
-    Claims,
+    Attempts,
     end_run,
     process_lives,
     run_dir,
@@ -37,81 +37,81 @@ def always(_: Mapping[str, Any]) -> bool:
 
 
 @pytest.fixture
-def claims(tmp_path: Path) -> Claims:
-    return Claims(str(tmp_path), "run")
+def attempts(tmp_path: Path) -> Attempts:
+    return Attempts(str(tmp_path), "run")
 
 
-def test_attempts_count_on_and_only_unended_ones_are_deaths(claims: Claims) -> None:
-    assert claims.deaths("a", WORK, always) == []
-    first = claims.claim("a", WORK, worker=GONE)
-    first.release()
-    second = claims.claim("a", WORK, worker=GONE)
-    third = claims.claim("a", WORK, worker={**GONE, "host": "other"})
-    assert [first.attempt, second.attempt, third.attempt] == [1, 2, 3]
-    assert [(death["attempt"], death["host"]) for death in claims.deaths("a", WORK, always)] == [
+def test_attempts_count_on_and_only_unended_ones_are_deaths(attempts: Attempts) -> None:
+    assert attempts.deaths("a", WORK, always) == []
+    first = attempts.begin("a", WORK, worker=GONE)
+    first.end()
+    second = attempts.begin("a", WORK, worker=GONE)
+    third = attempts.begin("a", WORK, worker={**GONE, "host": "other"})
+    assert [first.number, second.number, third.number] == [1, 2, 3]
+    assert [(death["attempt"], death["host"]) for death in attempts.deaths("a", WORK, always)] == [
         (2, "elsewhere"),
         (3, "other"),
     ]
-    assert claims.attempts("a", WORK) == 3
-    for other in [claims.deaths("b", WORK, always), claims.deaths("a", "render.000004", always)]:
+    assert attempts.count("a", WORK) == 3
+    for other in [attempts.deaths("b", WORK, always), attempts.deaths("a", "render.000004", always)]:
         assert other == []
-    assert Claims(claims.work_dir, "later run").deaths("a", WORK, always) == []
+    assert Attempts(attempts.work_dir, "later run").deaths("a", WORK, always) == []
 
 
-def test_a_lost_node_is_not_charged(claims: Claims) -> None:
-    claims.claim("a", WORK, worker={**GONE, "node": "lost"})
-    claims.claim("a", WORK, worker={**GONE, "node": "here"})
-    assert [death["node"] for death in claims.deaths("a", WORK, lambda record: record["node"] == "here")] == ["here"]
+def test_a_lost_node_is_not_charged(attempts: Attempts) -> None:
+    attempts.begin("a", WORK, worker={**GONE, "node": "lost"})
+    attempts.begin("a", WORK, worker={**GONE, "node": "here"})
+    assert [death["node"] for death in attempts.deaths("a", WORK, lambda record: record["node"] == "here")] == ["here"]
 
 
-def test_an_overrun_is_known(claims: Claims) -> None:
-    claim = claims.claim("a", WORK, worker=GONE)
-    claim.overran(12.5)
-    claims.claim("a", WORK, worker=GONE)
-    deaths = claims.deaths("a", WORK, always)
+def test_an_overrun_is_known(attempts: Attempts) -> None:
+    attempt = attempts.begin("a", WORK, worker=GONE)
+    attempt.overran(12.5)
+    attempts.begin("a", WORK, worker=GONE)
+    deaths = attempts.deaths("a", WORK, always)
     assert [death.get("overran") for death in deaths] == [12.5, None]
 
 
-def test_a_worker_killed_before_its_record_was_whole_had_not_begun(claims: Claims, tmp_path: Path) -> None:
-    claim = claims.claim("a", WORK, worker=GONE)
-    whole = Path(claim.path).read_bytes()
+def test_a_worker_killed_before_its_record_was_whole_had_not_begun(attempts: Attempts, tmp_path: Path) -> None:
+    attempt = attempts.begin("a", WORK, worker=GONE)
+    whole = Path(attempt.path).read_bytes()
     for kept in (0, 1, len(whole) // 2, len(whole) - 1):
-        Path(claim.path).write_bytes(whole[:kept])
-        assert claims.deaths("a", WORK, always) == []
-    assert claims.claim("a", WORK, worker=GONE).attempt == 2
-    assert len(claims.deaths("a", WORK, always)) == 1
+        Path(attempt.path).write_bytes(whole[:kept])
+        assert attempts.deaths("a", WORK, always) == []
+    assert attempts.begin("a", WORK, worker=GONE).number == 2
+    assert len(attempts.deaths("a", WORK, always)) == 1
 
 
 def test_a_number_that_was_taken_and_ended_meanwhile_is_not_given_again(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.open
 
     def slow(path: Any, flags: int, *more: Any) -> int:
         if str(path).endswith(f"{WORK}.1") and not Path(f"{path}.ended").exists():
             monkeypatch.setattr(os, "open", real)
-            claims.claim("a", WORK, worker=GONE).release()
+            attempts.begin("a", WORK, worker=GONE).end()
         return real(path, flags, *more)
 
     monkeypatch.setattr(os, "open", slow)
-    assert claims.claim("a", WORK, worker=GONE).attempt == 2
-    assert [death["attempt"] for death in claims.deaths("a", WORK, always)] == [2]
+    assert attempts.begin("a", WORK, worker=GONE).number == 2
+    assert [death["attempt"] for death in attempts.deaths("a", WORK, always)] == [2]
 
 
-def test_release_and_overrun_never_raise_once_the_run_is_gone(claims: Claims, tmp_path: Path) -> None:
-    claim = claims.claim("a", WORK, worker=GONE)
+def test_release_and_overrun_never_raise_once_the_run_is_gone(attempts: Attempts, tmp_path: Path) -> None:
+    attempt = attempts.begin("a", WORK, worker=GONE)
     for path in sorted(run_dir(tmp_path, "run").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    claim.release()
-    claim.overran(1.0)
+    attempt.end()
+    attempt.overran(1.0)
 
 
-def test_give_up_is_by_job(claims: Claims) -> None:
-    claims.give_up("../../a\n\ud800")
-    assert claims.given_up("../../a\n\ud800")
-    assert not claims.given_up("a")
-    assert not Claims(claims.work_dir, "other").given_up("../../a\n\ud800")
-    names = [path.name for path in run_dir(claims.work_dir, "run").rglob("*")]
+def test_give_up_is_by_job(attempts: Attempts) -> None:
+    attempts.give_up("../../a\n\ud800")
+    assert attempts.given_up("../../a\n\ud800")
+    assert not attempts.given_up("a")
+    assert not Attempts(attempts.work_dir, "other").given_up("../../a\n\ud800")
+    names = [path.name for path in run_dir(attempts.work_dir, "run").rglob("*")]
     assert len(names) == 2
     assert all(name.isalnum() for name in names)
 
@@ -119,7 +119,7 @@ def test_give_up_is_by_job(claims: Claims) -> None:
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, Code.DISK_FULL), (errno.EIO, Code.STORAGE)])
 @pytest.mark.parametrize("call", ["open", "write", "mkdir"])
 def test_storage_trouble_is_an_error_with_a_code(
-    claims: Claims, monkeypatch: pytest.MonkeyPatch, number: int, code: Code, call: str
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch, number: int, code: Code, call: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -127,20 +127,20 @@ def test_storage_trouble_is_an_error_with_a_code(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(StageError) as caught:
-            claims.claim("a", WORK, worker=GONE)
+            attempts.begin("a", WORK, worker=GONE)
     assert caught.value.code == code
-    assert claims.deaths("a", WORK, always) == []
+    assert attempts.deaths("a", WORK, always) == []
 
 
 def _claim_many(work_dir: str, queue: Any) -> None:
-    claims = Claims(work_dir, "run")
-    queue.put([claims.claim("a", WORK, worker=this_worker()).attempt for _ in range(20)])
+    attempts = Attempts(work_dir, "run")
+    queue.put([attempts.begin("a", WORK, worker=this_worker()).number for _ in range(20)])
 
 
-def test_no_number_is_given_twice(claims: Claims) -> None:
+def test_no_number_is_given_twice(attempts: Attempts) -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    workers = [context.Process(target=_claim_many, args=(claims.work_dir, queue)) for _ in range(2)]
+    workers = [context.Process(target=_claim_many, args=(attempts.work_dir, queue)) for _ in range(2)]
     for worker in workers:
         worker.start()
     given = [number for _ in workers for number in queue.get(timeout=60)]
@@ -151,31 +151,31 @@ def test_no_number_is_given_twice(claims: Claims) -> None:
 
 DIES = """
 import json, os, sys, time
-from raydub.pipeline.claims import Claims, this_worker
-claim = Claims(sys.argv[1], "run").claim("a", "render.000003", worker=this_worker("n"))
-print(claim.attempt, flush=True)
+from raydub.pipeline.attempts import Attempts, this_worker
+attempt = Attempts(sys.argv[1], "run").begin("a", "render.000003", worker=this_worker("n"))
+print(attempt.number, flush=True)
 time.sleep(60)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_who_is_still_at_work_is_not_dead(claims: Claims) -> None:
+def test_who_is_still_at_work_is_not_dead(attempts: Attempts) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", DIES, claims.work_dir], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", DIES, attempts.work_dir], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     ) as worker:
         assert worker.stdout is not None
         try:
             assert worker.stdout.readline() == b"1\n"
-            assert claims.deaths("a", WORK, always) == []
+            assert attempts.deaths("a", WORK, always) == []
             os.kill(worker.pid, signal.SIGKILL)
             # A zombie until it is waited for, and dead all the same.
             deadline = time.monotonic() + 20
-            while not claims.deaths("a", WORK, always) and time.monotonic() < deadline:
+            while not attempts.deaths("a", WORK, always) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            assert [death["pid"] for death in claims.deaths("a", WORK, always)] == [worker.pid]
+            assert [death["pid"] for death in attempts.deaths("a", WORK, always)] == [worker.pid]
         finally:
             worker.kill()
-    assert len(claims.deaths("a", WORK, always)) == 1
+    assert len(attempts.deaths("a", WORK, always)) == 1
 
 
 def test_a_later_process_with_the_same_pid_is_another_one() -> None:
@@ -187,11 +187,11 @@ def test_a_later_process_with_the_same_pid_is_another_one() -> None:
     assert json.loads(json.dumps(me)) == me
 
 
-def test_a_run_s_folder_comes_and_goes(claims: Claims, tmp_path: Path) -> None:
+def test_a_run_s_folder_comes_and_goes(attempts: Attempts, tmp_path: Path) -> None:
     start_run(tmp_path, "run", {"rows": 3})
     info = json.loads((run_dir(tmp_path, "run") / "info.json").read_text())
     assert (info["rows"], info["pid"]) == (3, os.getpid())
-    claims.claim("a", WORK, worker=GONE)
+    attempts.begin("a", WORK, worker=GONE)
     end_run(tmp_path, "run")
     end_run(tmp_path, "run")
     assert not run_dir(tmp_path, "run").exists()
@@ -201,7 +201,7 @@ def test_a_run_s_folder_comes_and_goes(claims: Claims, tmp_path: Path) -> None:
 def test_dead_runs_are_swept_and_others_are_not(tmp_path: Path) -> None:
     def made(name: str, **info: Any) -> Path:
         start_run(tmp_path, name, info)
-        Claims(str(tmp_path), name).claim("a", WORK, worker=GONE)
+        Attempts(str(tmp_path), name).begin("a", WORK, worker=GONE)
         return run_dir(tmp_path, name)
 
     here = this_worker()["born"].rpartition(":")[0]

@@ -18,7 +18,7 @@ _KEPT_NOTES = 100_000
 _log = logging.getLogger(__name__)
 
 
-class Board:
+class ProgressActor:
     """Collects notes; drain() hands them over. Holds a handle of every worker that has joined."""
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class Board:
         return notes
 
 
-def start_board() -> Any:
+def start_progress_actor() -> Any:
     """A handle of a new board, which lives as long as somebody holds the handle."""
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board).remote()
+    return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(ProgressActor).remote()
 
 
 def end_workers(board: Any) -> None:
@@ -60,7 +60,7 @@ def end_workers(board: Any) -> None:
         _log.debug("the workers could not be ended", exc_info=True)
 
 
-class BoardReporter:
+class ActorReporter:
     """Sends notes to a board without waiting for it."""
 
     def __init__(self, board: Any) -> None:
