@@ -225,6 +225,11 @@ def forget_before(root: str | Path, since: int) -> None:
     _forgotten[str(Path(root).absolute())] = since
 
 
+def forgotten_before(root: str | Path) -> int:
+    """What forget_before() said of a store; part of the key of whatever a process remembers of its records."""
+    return _forgotten.get(str(Path(root).absolute()), 0)
+
+
 def key_of(said: Any) -> str:
     """The full SHA-256 of a JSON-ready value, hex: how everything here is named that is known by what decides it."""
     return hashlib.sha256(json.dumps(said, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()

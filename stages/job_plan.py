@@ -25,7 +25,7 @@ from raydub.stages.engine import Arrays, Speech, WeightsRecord
 from raydub.stages.faces import FacePlan
 from raydub.stages.source_timeline import Timeline
 from raydub.stages.types import Chunk, Span
-from raydub.store import Artefact, Store, verified
+from raydub.store import Artefact, Store, forgotten_before, verified
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
 """Of the first voice; see voice_file."""
@@ -154,11 +154,13 @@ def load_plan(job_dir: str) -> JobPlan:
         state = os.stat(path)
     except (OSError, ValueError) as error:
         raise _lost(path, error) from error
-    return _load_plan(job_dir, state.st_mtime_ns, state.st_ino)
+    folder = Path(os.path.abspath(job_dir))
+    since = forgotten_before(folder.parents[2]) if len(folder.parents) > 2 else 0
+    return _load_plan(job_dir, state.st_mtime_ns, state.st_ino, since)
 
 
 @functools.lru_cache(maxsize=32)
-def _load_plan(job_dir: str, changed: int, inode: int) -> JobPlan:
+def _load_plan(job_dir: str, changed: int, inode: int, since: int) -> JobPlan:
     folder = Path(os.path.abspath(job_dir))
     try:
         said = Store(folder.parents[2]).record(f"jobs/{folder.name}/plan")

@@ -70,7 +70,7 @@ def test_dub_in_a_thread_leaves_nothing_behind(inputs: Path, tmp_path: Path, cap
 
 
 def test_what_is_wrong_with_a_call_is_raised_and_with_a_job_is_told(
-    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more: dict[str, Any] = {"audio": inputs / "en.wav", "output": tmp_path / "o.mp4"}
     for options, code in (
@@ -83,6 +83,8 @@ def test_what_is_wrong_with_a_call_is_raised_and_with_a_job_is_told(
         with pytest.raises(UsageError) as refused:
             raydub.dub(inputs / "clip.mp4", **{**more, **options})
         assert (refused.value.code, refused.value.line) == (code, None)
+    # Whether this process is connected to a Ray already depends on the tests before.
+    monkeypatch.setattr("raydub.cluster.session.connect.is_connected", lambda: False)
     with pytest.raises(raydub.RaydubError) as unreachable:
         raydub.dub(inputs / "clip.mp4", **more, address="127.0.0.1:1024")
     assert unreachable.value.code is Code.CLUSTER_UNREACHABLE

@@ -45,6 +45,7 @@ VALUES = {
     "bed_audio": "/m.wav",
     "loudness": "-20",
     "model": "wav2lip_gan",
+    "engine_options": '{"strength": 2}',
     "box": "0 10 0 10",
     "crop": "0 -1 0 -1",
     "resize_height": "480",

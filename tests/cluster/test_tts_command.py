@@ -20,6 +20,7 @@ from raydub.cluster.session import jobs
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from raydub.media.probe import probe_speech, probe_video
 from raydub.media.sound import sound_shape
+from raydub.tts.engines import find
 from raydub.tts.engines.find import COMMAND_VARIABLE
 from tests.cluster.clips import make_clip
 from tests.cluster.test_submit import Client
@@ -175,7 +176,7 @@ def test_what_cannot_be_spoken(
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("raydub.tts.engines.find").engines.find._NEEDS, "espeak", ("no_such_package",))
+    monkeypatch.setitem(find._NEEDS, "espeak", ("no_such_package",))
     said = invoke("tts", "--text", "Hola.", "--language", "es", "-o", tmp_path / "a.wav")
     assert said.exit_code == EXIT_DEPENDENCY
     assert said.stderr.startswith("[E_DEPENDENCY_MISSING]")
