@@ -191,7 +191,7 @@ class ToolSteps(Steps):
     def speak(self, job: Job) -> Item:
         return self.step("speak", job)
 
-    def prefetch(self, job: Job, first: int, stop: int) -> None:
+    def ahead(self, job: Job, first: int, stop: int) -> None:
         self.prefetch(self.named("speak"), job, first, stop)
 
     def prepare(self, job: Job) -> Iterator[Item]:

@@ -289,7 +289,7 @@ def test_a_failed_speech_is_one_row_among_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), InterruptedRun(Code.INTERRUPTED, "stop")])
-@pytest.mark.parametrize("step", ["speak", "rehearse"])
+@pytest.mark.parametrize("step", ["speak", "prefetch"])
 def test_the_user_is_not_swallowed_and_nobody_died(tmp_path: Path, stop: BaseException, step: str) -> None:
     class Stopping(SpeakingToolbox):
         pass
@@ -301,7 +301,7 @@ def test_the_user_is_not_swallowed_and_nobody_died(tmp_path: Path, stop: BaseExc
     shop = Shop(tmp_path, Stopping)
     job = script_job(tmp_path, "ok:1", "j")
     with pytest.raises(type(stop)):
-        shop.steps.speak(job) if step == "speak" else shop.steps.prefetch(job, 0, 24)
+        shop.steps.speak(job) if step == "speak" else shop.steps.ahead(job, 0, 24)
     [name] = shop.attempt_files()
     assert name.endswith(".1.ended")
 
@@ -312,7 +312,7 @@ def test_two_deaths_and_it_is_not_touched(tmp_path: Path, work: str, code: Code 
     job = script_job(tmp_path, "ok:1", "j", cues=2)
     for _ in range(2):
         shop.attempts.begin("j", work, worker=DEAD)
-    shop.steps.prefetch(job, 0, 1)
+    shop.steps.ahead(job, 0, 1)
     made = shop.steps.speak(job)
     log = shop.tools.log(job)
     if code is None:
@@ -339,7 +339,7 @@ def test_one_death_is_counted_and_lost_nodes_are_not(tmp_path: Path) -> None:
 def test_rehearsals_fail_without_a_word(tmp_path: Path, hazard: str) -> None:
     shop = Shop(tmp_path)
     job = script_job(tmp_path, "ok:1", "j", cues=3, voice=f"ahead-{hazard}")
-    shop.steps.prefetch(job, 0, 2)
+    shop.steps.ahead(job, 0, 2)
     assert all(name.startswith("speak.000000.") and name.endswith(".ended") for name in shop.attempt_files())
     made = shop.steps.speak(job)
     assert isinstance(made, Job)
