@@ -129,5 +129,5 @@ def test_claims_that_were_taken_away_are_no_deaths(tmp_path: Path) -> None:
     assert len(attempts.deaths("j", "track.000000", lambda _: True)) == 1
     attempts.forgive()
     assert attempts.deaths("j", "track.000000", lambda _: True) == []
-    first.release()  # the worker lived on for a moment: nothing happens
-    assert attempts.begin("j", "track.000000", worker=worker).attempt == 2
+    first.end()  # the worker lived on for a moment: nothing happens
+    assert attempts.begin("j", "track.000000", worker=worker).number == 2

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raydub.errors import Code, DependencyError, InputError
 from raydub.manifests.fields import split_voice, voice_file
@@ -19,7 +20,9 @@ from raydub.models.load import sha256_of
 from raydub.models.store.locate import is_path, locate, present
 from raydub.models.store.state import digest_of
 from raydub.models.verdict import no_weights
-from raydub.tts.types import Voice
+
+if TYPE_CHECKING:
+    from raydub.tts.types import Voice
 
 PIPER_PURPOSE = "voice of Piper"
 KOKORO_MODEL = "kokoro-v1.0"
