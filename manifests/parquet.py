@@ -16,15 +16,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raydub.child import boot
 from raydub.errors import UsageError
 from raydub.manifests.limits import (
     MAX_BYTES,
@@ -45,13 +47,27 @@ _MEMORY = 3 << 30
 """Bytes that the child may have, of addresses where the kernel counts them (not on macOS), and of memory in use."""
 _SECONDS = 120
 """Of processor time: a million rows take 15."""
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from raydub.manifests.parquet import main; main()"
+
+
+_BOOT = boot("raydub.manifests.parquet")
+_SENT: Mapping[str, tuple[str, ...]] = {
+    "builtins": ("ValueError",),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "pandas._libs.tslibs.timedeltas": ("_timedelta_unpickle",),
+    "pandas._libs.tslibs.timestamps": ("_unpickle_timestamp",),
+    "raydub.errors": ("UsageError", "_rebuild"),
+    "raydub.manifests.limits": ("RefusedError",),
+    "uuid": ("UUID",),
+    "zoneinfo": ("ZoneInfo",),
+}
+"""What the child sends: errors, and what Arrow makes of cells (of nanoseconds where pandas is installed)."""
 
 
 def parquet_rows(file: BinaryIO) -> Iterator[RawRow]:
     """(number, row) for every row of a regular file. Raises RefusedError for more than a manifest may hold, ValueError
     for what cannot be read."""
-    command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+    command = [sys.executable, "-c", _BOOT, "0", json.dumps(sys.path)]
     with (
         tempfile.TemporaryFile() as noise,
         subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=noise) as child,
@@ -66,9 +82,29 @@ def parquet_rows(file: BinaryIO) -> Iterator[RawRow]:
             child.kill()
 
 
+class _Values(pickle.Unpickler):
+    """Reads what the child may send: values of cells and our own errors, nothing that runs. A damaged file that takes
+    the child over must not take this process too."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The class of a value. Raises UnpicklingError for any other."""
+        if (module, name) == ("builtins", "getattr"):
+            return _zone_maker
+        if name not in _SENT.get(module, ()):
+            raise pickle.UnpicklingError(f"{module}.{name} is no value of a cell")
+        return super().find_class(module, name)
+
+
+def _zone_maker(kind: Any, name: str) -> Any:
+    """Time zones are pickled as a method of their class, and nothing else is."""
+    if kind is not ZoneInfo or name != "_unpickle":
+        raise pickle.UnpicklingError(f"{name} of {kind} is no value of a cell")
+    return ZoneInfo._unpickle  # type: ignore[attr-defined]
+
+
 def _next(answers: Any) -> Any:
     try:
-        return pickle.load(answers)
+        return _Values(answers).load()
     except (EOFError, pickle.UnpicklingError):
         why = f"reading it ended the reader: it is damaged, or takes more than {_MEMORY >> 30} GiB or {_SECONDS} s"
         raise ValueError(why) from None

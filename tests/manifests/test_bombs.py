@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -220,3 +222,15 @@ def test_a_table_is_a_manifest(tmp_path: Path) -> None:
     """The control: what the bombs are made from is accepted."""
     pq.write_table(table(), tmp_path / "m.parquet")
     assert len(read_manifest(tmp_path / "m.parquet").jobs) == 2
+
+
+@pytest.mark.parametrize("runs", [os.system, getattr, pickle.loads], ids=lambda runs: runs.__name__)
+def test_a_reader_that_was_taken_over_runs_nothing_here(runs: Any) -> None:
+    """What a damaged file makes of the child is bounded by the child."""
+
+    class Sent:
+        def __reduce__(self) -> Any:
+            return runs, (ZoneInfo, "no_cache") if runs is getattr else ("true",)
+
+    with pytest.raises(ValueError, match="reading it ended the reader"):
+        parquet._next(io.BytesIO(pickle.dumps([(1, {"video": Sent()})])))
