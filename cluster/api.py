@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raydub.cluster.allowed import VARIABLES, accept_licences, allow_fetching, use_command
 from raydub.cluster.api_progress import CallersSignals, CallingProgress, Progress
 from raydub.cluster.api_results import Result, RunResult
-from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import unforeseen
 from raydub.errors import Code, RaydubError, UsageError
 from raydub.places import WORK_FOLDER
+from raydub.process import kept_environment
 from raydub.texts import has_utf8
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def dub(
 
     place = Path(os.path.abspath(os.fspath(output)))
     own = {"video": video, "audio": audio, "script": script, "output": place.name}
-    with _alone(), _environment(accept_license, allow_scheme, allow_private, tts_command):
+    with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
         asked = _checked([(1, {**own, **options})], place.parent)
         if asked.errors:
             problem = asked.errors[0]
@@ -139,7 +141,7 @@ def run(
     from raydub.manifests.naming import check_stem, results_name
 
     root, stem = _path(output_root, "output_root"), _path(results, "results")
-    with _alone(), _environment(accept_license, allow_scheme, allow_private, tts_command):
+    with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
         path = None
         fields = {name: _plain(value) for name, value in options.items()}
         if isinstance(manifest, (str, os.PathLike)):
@@ -178,9 +180,9 @@ def _driven(progress: Tell | None, **asked: Any) -> RunReport:
     from raydub.cluster.request import RunRequest
     from raydub.cluster.runner import run_jobs
 
-    if asked["device"] not in _DEVICES:
+    if asked["device"] not in DEVICES:
         raise UsageError(
-            Code.FIELD_VALUE, f"{asked['device']!r} is no device", field="device", hint=f"one of {', '.join(_DEVICES)}"
+            Code.FIELD_VALUE, f"{asked['device']!r} is no device", field="device", hint=f"one of {', '.join(DEVICES)}"
         )
     request: RunRequest = RunRequest(**asked, show="quiet")
     stop = CallersSignals()
@@ -195,9 +197,6 @@ def _driven(progress: Tell | None, **asked: Any) -> RunReport:
     if problem is not None:
         raise _CallersOwn from problem
     return report
-
-
-_DEVICES = ("auto", "cpu", "cuda")
 
 
 class _CallersOwn(BaseException):
@@ -232,38 +231,15 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(
+def _allowing(
     licences: Sequence[str], schemes: Sequence[str], private: bool, tts_command: str | None
 ) -> Iterator[None]:
-    """What holds for one call, where this process looks for it; workers are told. Raises UsageError URI_SCHEME."""
-    from raydub.media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
-    from raydub.models.store.consent import ACCEPT_VARIABLE
-    from raydub.tts.engines.find import COMMAND_VARIABLE
-
-    known = {name: os.environ.get(name, "") for name in (ACCEPT_VARIABLE, SCHEMES_VARIABLE)}
-    schemes = _words(schemes)
-    allowed_schemes(schemes)
-    set_to: dict[str, str] = {}
-    if licences:
-        # By the call first: of several ways of consent the first one counts.
-        said = [f"{name}:flag" for name in _words(licences)]
-        set_to[ACCEPT_VARIABLE] = ",".join(filter(None, [*said, known[ACCEPT_VARIABLE]]))
-    if schemes:
-        set_to[SCHEMES_VARIABLE] = ",".join(filter(None, [*schemes, known[SCHEMES_VARIABLE]]))
-    if private:
-        set_to[PRIVATE_VARIABLE] = "1"
-    if tts_command is not None:
-        set_to[COMMAND_VARIABLE] = tts_command
-    before = {name: os.environ.get(name) for name in set_to}
-    os.environ.update(set_to)
-    try:
+    """What one call allows holds for it alone. Raises UsageError URI_SCHEME."""
+    with kept_environment(VARIABLES):
+        accept_licences(_words(licences))
+        allow_fetching(_words(schemes), private)
+        use_command(tts_command)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _words(names: Sequence[str]) -> list[str]:

@@ -1,10 +1,12 @@
 """Which process is this, and does that one still live? Host names and pids alone tell neither machines nor containers
-nor processes apart."""
+nor processes apart. And its environment, changed for a while."""
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -33,3 +35,17 @@ def place() -> str:
     except OSError:
         return ""
     return f"{boot[:8]}:{space}"
+
+
+@contextmanager
+def kept_environment(names: Iterable[str]) -> Iterator[None]:
+    """After the block these variables of the environment are what they were before it."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

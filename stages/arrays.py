@@ -26,10 +26,11 @@ from raydub.media.frames import Frame, open_frames
 from raydub.media.info import Colour
 from raydub.media.probe import probe_video
 from raydub.media.yuv import from_bgr, to_bgr
-from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE, WINDOW, mel_spectrogram
+from raydub.models.mel import BANDS, SILENCE, mel_spectrogram
+from raydub.stages.audio_features import columns_for
 from raydub.stages.chunk import padded
 from raydub.stages.crop import CROP, face_crop
-from raydub.stages.engine import Arrays, LipEngine, Speech
+from raydub.stages.engine import Arrays, LipEngine, Speech, even_positions
 from raydub.stages.gate import Policy, gates
 from raydub.stages.lipsync.select import make_engine
 from raydub.stages.render import draw_face
@@ -41,8 +42,6 @@ from raydub.stages.types import FaceItems, FaceTrack, Span
 __all__ = ["Clip", "Mouths", "Tracks", "read_clip", "read_speech", "render", "speech_of", "synthesise", "track"]
 
 _COLOUR = Colour(matrix="bt709", full_range=True)
-_AHEAD_SECONDS = 2
-"""Silence after the last frame, for engines that look ahead."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def track(
 def speech_of(samples: F32, rate: Fraction, n_frames: int) -> Speech:
     """What engines hear of (samples,) float32 mono at 16 kHz, for n_frames output frames; silent after its end."""
     mel = mel_spectrogram(samples)
-    wanted = int((n_frames / rate + _AHEAD_SECONDS) * COLUMNS_PER_SECOND) + WINDOW
+    wanted = columns_for(n_frames, rate)
     silent = np.full((BANDS, max(0, wanted - mel.shape[1])), SILENCE, np.float32)
     return Speech(np.concatenate([mel, silent], axis=1), rate, n_frames)
 
@@ -210,7 +209,7 @@ class _Sampler:
 
     def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
         n, face = len(self._clip), self._face
-        positions = sorted({(2 * number + 1) * n // (2 * count) for number in range(count)})
+        positions = even_positions(count, n)
         return [(self._clip.frame(at), face.box[at], face.landmarks[at]) for at in positions if face.present[at]]
 
 

@@ -51,8 +51,7 @@ def extract_features(
             if timeline is None:
                 length = Fraction(samples, SAMPLE_RATE) if job.speech is None else job.speech.duration
                 timeline = _timeline(job, video, length, kept())
-            # Every frame has its window and some room to look ahead.
-            file.pad(int((timeline.n_out / video.rate + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW)
+            file.pad(columns_for(timeline.n_out, video.rate))
             voiced = voiced_frames(loudness.activity(voice.level), video.rate, timeline.n_out)
             made[voice_file(VOICED_FILE, number)] = put_array(store, name(VOICED_FILE, number), voiced).path
             if voice.spans is not None and job.speech is not None:
@@ -61,6 +60,11 @@ def extract_features(
             made[voice_file(MEL_FILE, number)] = file.put(name(MEL_FILE, number)).path
     assert timeline is not None  # there is at least one voice
     return timeline, made
+
+
+def columns_for(n_frames: int, rate: Fraction) -> int:
+    """Columns of sound features that n_frames frames need: each has its window, and some room to look ahead."""
+    return int((n_frames / rate + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW
 
 
 def frames_within(spans: Sequence[tuple[int, int]], sample_rate: int, rate: Fraction, n_frames: int) -> Bools:

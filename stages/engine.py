@@ -126,6 +126,11 @@ class LipEngine(Protocol):
         ...
 
 
+def even_positions(count: int, length: int) -> list[int]:
+    """At most `count` of `length` places, in the middles of equal shares, in order: for samplers."""
+    return sorted({(2 * number + 1) * length // (2 * count) for number in range(count)})
+
+
 class SourceSampler(Protocol):
     """Bounded access to the source for LipEngine.prepare: a fixed, chunk-independent sample of frames with a face."""
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from raydub.arrays import F32, U8
 from raydub.media.frames import Frame, Transform, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.yuv import to_bgr
@@ -19,7 +19,6 @@ from raydub.stages.track.embed import SAME_PERSON
 from raydub.stages.track.landmarks import square_of
 from raydub.stages.track.tracker import Tracker
 
-Image = npt.NDArray[np.uint8]
 _SIDE = 256
 """Pixels of a portrait's sides."""
 _ROOM = 0.6
@@ -32,19 +31,19 @@ class Person:
     the leftmost; widths: of the face in pixels, one per frame; frame: that of the portrait; portrait: (256, 256, 3)
     uint8, BGR; embedding: the mean of what was seen, (128,)."""
 
-    embedding: npt.NDArray[np.float32]
+    embedding: F32
     seen: int = 0
     ranks: set[int] = field(default_factory=set)
     widths: list[float] = field(default_factory=list)
     frame: int = -1
-    portrait: Image = field(default_factory=lambda: np.zeros((_SIDE, _SIDE, 3), np.uint8))
+    portrait: U8 = field(default_factory=lambda: np.zeros((_SIDE, _SIDE, 3), np.uint8))
 
     @property
     def width(self) -> float:
         """The usual width of the face, in pixels."""
         return float(np.median(self.widths))
 
-    def add(self, embedding: npt.NDArray[np.float32], rank: int, square: npt.NDArray[np.float32], frame: Frame) -> None:
+    def add(self, embedding: F32, rank: int, square: F32, frame: Frame) -> None:
         """See the person once more."""
         self.embedding = np.asarray((self.embedding * self.seen + embedding) / (self.seen + 1), np.float32)
         self.seen += 1
@@ -87,7 +86,7 @@ def find_people(video: str, samples: int = 40, detector: str = "auto") -> People
     return People(len(chosen), most, tuple(people))
 
 
-def _recognised(people: list[Person], embeddings: npt.NDArray[np.float32]) -> list[Person]:
+def _recognised(people: list[Person], embeddings: F32) -> list[Person]:
     """Who each face of a frame is; people who were not known are added. Nobody is in a frame twice."""
     who: dict[int, Person] = {}
     near = [
@@ -105,7 +104,7 @@ def _recognised(people: list[Person], embeddings: npt.NDArray[np.float32]) -> li
     return [who[row] for row in range(len(embeddings))]
 
 
-def _portrait(picture: Image, square: npt.NDArray[np.float32]) -> Image:
+def _portrait(picture: U8, square: F32) -> U8:
     x0, y0, x1 = (float(side) for side in square[:3])
     room = (x1 - x0) * _ROOM
     side = round(x1 - x0 + 2 * room)
@@ -117,7 +116,7 @@ def _portrait(picture: Image, square: npt.NDArray[np.float32]) -> Image:
     return np.asarray(shrunk, np.uint8)
 
 
-def sheet_of(people: Sequence[Person]) -> Image:
+def sheet_of(people: Sequence[Person]) -> U8:
     """The portraits beside each other, each with its number, from 1."""
     tiles = []
     for number, person in enumerate(people, 1):

@@ -12,7 +12,7 @@ from typing import Any
 
 from raydub.arrays import F32
 from raydub.media.frames import Frame
-from raydub.stages.engine import LipEngine
+from raydub.stages.engine import LipEngine, even_positions
 from raydub.stages.faces import FaceFinder
 from raydub.stages.job_plan import JobPlan, put_arrays
 from raydub.store import Store, key_of
@@ -48,8 +48,7 @@ class PlanSampler:
 
     def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
         """See SourceSampler. Costs `count` seeks and detections."""
-        shown = _shown(self._plan)
-        positions = sorted({(2 * number + 1) * shown // (2 * count) for number in range(count)})
+        positions = even_positions(count, _shown(self._plan))
         finder = FaceFinder(self._plan.faces)
         found = []
         with self._plan.open() as reader:

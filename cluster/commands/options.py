@@ -4,21 +4,19 @@ commands/fields.py."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from raydub.cluster.allowed import accept_licences, allow_fetching, use_command
 from raydub.cluster.commands.flags import group_of
-from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import JSON_HELP, set_up_logging
 from raydub.errors import Code, UsageError
-from raydub.media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
-from raydub.pipeline.engines import LICENCE_VARIABLE
 from raydub.places import WORK_FOLDER
-from raydub.tts.engines.find import COMMAND_VARIABLE
 
 _WHERE, _HOW, _ALLOWED = "Where it runs", "How it runs", "What is allowed"
 
@@ -53,7 +51,6 @@ AllowPrivate = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def _device(text: str) -> str:
@@ -217,32 +214,6 @@ def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[s
     """The row with flags filled in where the row itself says nothing."""
     said = {name for name, value in row.items() if value is not None and value != ""}
     return {**row, **{name: value for name, value in defaults.items() if name not in said}}
-
-
-def accept_licences(names: Sequence[str] | None) -> None:
-    """Record accepted licences where this process and its Ray workers look for them."""
-    if names:
-        # By the flag first: of several ways that stand there the first one is told.
-        known = [name for name in os.environ.get(LICENCE_VARIABLE, "").split(",") if name]
-        os.environ[LICENCE_VARIABLE] = ",".join(dict.fromkeys([*(f"{name}:flag" for name in names), *known]))
-
-
-def allow_fetching(schemes: Sequence[str] | None, private: bool) -> None:
-    """Record what may be fetched where this process looks for it; workers are told (WorkSettings.fetch). Raises
-    UsageError URI_SCHEME for a scheme that cannot be fetched."""
-    if schemes:
-        said = [*os.environ.get(SCHEMES_VARIABLE, "").split(","), *schemes]
-        allowed_schemes(said)
-        os.environ[SCHEMES_VARIABLE] = ",".join(dict.fromkeys(name for name in said if name))
-    if private:
-        os.environ[PRIVATE_VARIABLE] = "1"
-
-
-def use_command(command: str | None) -> None:
-    """Record the operator's speech program where this process looks for it; workers are told
-    (WorkSettings.tts_command). It never comes from a manifest, which may be a stranger's."""
-    if command is not None:
-        os.environ[COMMAND_VARIABLE] = command
 
 
 def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:

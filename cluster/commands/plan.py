@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raydub.cluster.allowed import allow_fetching
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
@@ -33,7 +34,7 @@ def plan(
     from raydub.manifests.paths import is_remote
     from raydub.pipeline.plan import Estimate, estimate
 
-    options.allow_fetching(allow_scheme, allow_private)
+    allow_fetching(allow_scheme, allow_private)
     asked = load_manifest(manifest, output_root, fields)
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)

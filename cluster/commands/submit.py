@@ -36,13 +36,13 @@ def submit(
 ) -> int:
     """Run a manifest on a cluster through Ray Jobs."""
     if check and Path(manifest).exists():
-        from raydub.cluster.commands import options
+        from raydub.cluster.allowed import allow_fetching
         from raydub.cluster.commands.fields import FIELD_FLAGS
         from raydub.cluster.manifest import load_manifest
         from raydub.cluster.output import show_error
 
         said = run_options([manifest, *(arguments or [])])
-        options.allow_fetching(said["allow_scheme"], said["allow_private"])
+        allow_fetching(said["allow_scheme"], said["allow_private"])
         fields = FIELD_FLAGS.build({one.name: said[one.name] for one in FIELD_FLAGS.parameters})
         asked = load_manifest(Path(manifest), said["output_root"], fields)
         if asked.errors:

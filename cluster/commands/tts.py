@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raydub.cluster.allowed import use_command
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import field_flags
 from raydub.cluster.commands.flags import takes
@@ -43,7 +44,7 @@ def tts(
 ) -> int:
     """Speak a script. Cues with times are heard at their times."""
     set_up_logging(verbose)
-    options.use_command(tts_command)
+    use_command(tts_command)
     if (script is None) == (text is None):
         raise UsageError(Code.FIELD_CONFLICT, "give either a script or --text", hint="raydub tts SCRIPT -o speech.wav")
     if text is not None and not text.strip():

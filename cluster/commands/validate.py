@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raydub.cluster.allowed import allow_fetching
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
@@ -36,7 +37,7 @@ def validate(
     from raydub.cluster.glance import Glance
     from raydub.cluster.manifest import load_manifest
 
-    options.allow_fetching(allow_scheme, allow_private)
+    allow_fetching(allow_scheme, allow_private)
     asked = load_manifest(manifest, output_root, fields)
     glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
     unusable = [error for job in asked.jobs for error in _script_errors(job) or _file_errors(job, glance)]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raydub.cluster.allowed import use_command
 from raydub.cluster.commands import options
 from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, DependencyError, RaydubError
@@ -26,7 +27,7 @@ def voices(
     from raydub.tts.engines.find import engine_names
     from raydub.tts.engines.voices import speaks
 
-    options.use_command(tts_command)
+    use_command(tts_command)
     rows: list[dict[str, Any]] = []
     absent: list[RaydubError] = []
     for name in [tts] if tts is not None else engine_names():

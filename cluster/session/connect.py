@@ -21,6 +21,7 @@ from raydub.cluster.session.address import HEAD, START, SUBMIT, is_loopback, no_
 from raydub.cluster.session.private import private_folder
 from raydub.errors import Code, DependencyError
 from raydub.pipeline.pools import Node
+from raydub.process import kept_environment
 
 # A chunk's crops are a few MB and at most a few chunks wait between two stages.
 _OBJECT_STORE_MB = 512
@@ -145,18 +146,13 @@ def said(error: BaseException) -> str:
 def _own_token() -> Iterator[None]:
     """A new token for the block. It is handed to Ray's processes by their environment, which only this user can read,
     and to nobody else: this process's variables become the user's own again at the end."""
-    kept = {name: os.environ.get(name) for name in _AUTH}
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
-    _read_auth_anew()
     try:
-        yield
+        with kept_environment(_AUTH):
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+            os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+            _read_auth_anew()
+            yield
     finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         _read_auth_anew()
 
 

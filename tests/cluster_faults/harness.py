@@ -17,6 +17,7 @@ from typing import Any
 
 from raydub.cluster.session.connect import on_loopback
 from raydub.manifests.results import JobResult, read_results
+from raydub.process import kept_environment
 from raydub.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,9 +44,8 @@ PATIENCE = 400.0
 def cluster_of(*, cpus: int = 4, gpus: int = 0, **more: Any) -> Iterator[Any]:
     """A `ray.cluster_utils.Cluster` with a head of so many pretended CPUs and GPUs; every process of it ends with the
     block."""
-    kept = {name: os.environ.get(name) for name in _QUIET}
-    os.environ.update(_QUIET)
-    try:
+    with kept_environment(_QUIET):
+        os.environ.update(_QUIET)
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": cpus, "num_gpus": gpus, "object_store_memory": _STORE, **more}
@@ -57,12 +57,6 @@ def cluster_of(*, cpus: int = 4, gpus: int = 0, **more: Any) -> Iterator[Any]:
                 yield cluster
             finally:
                 cluster.shutdown()
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def add_node(cluster: Any, *, cpus: int = 4, gpus: int = 0) -> Any:

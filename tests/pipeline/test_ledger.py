@@ -19,7 +19,7 @@ FRAMES = 25
 
 
 def chunk(index: int, n: int = 4, job: str = "a", key: str = "") -> Chunk:
-    return Chunk(job, "/work/refs/jobs/abc", index, n, Span(index * FRAMES, (index + 1) * FRAMES), key=key)
+    return Chunk(job, "/folder/refs/jobs/abc", index, n, Span(index * FRAMES, (index + 1) * FRAMES), key=key)
 
 
 def rendered(ledger: Ledger, piece: Chunk, content: bytes = b"frames") -> Part:
@@ -55,7 +55,7 @@ def test_another_span_format_job_or_key_is_another_part(monkeypatch: pytest.Monk
     one, keyed = chunk(1), chunk(1, key="k1")
     names = {part_name(piece) for piece in (one, chunk(1, 5), chunk(2), keyed, chunk(1, key="k2"))}
     names.add(part_name(dataclasses.replace(one, span=Span(25, 51))))
-    names.add(part_name(dataclasses.replace(one, job_dir="/work/refs/jobs/other")))
+    names.add(part_name(dataclasses.replace(one, job_dir="/folder/refs/jobs/other")))
     with monkeypatch.context() as patch:
         patch.setattr(ledger_module, "PART_FORMAT", 99)
         names |= {part_name(one), part_name(keyed)}
