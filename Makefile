@@ -28,8 +28,8 @@ demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the vi
 test: $(VENV)/.dev       ## the test suite without what takes minutes or needs a GPU
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --dist loadfile --durations 20
 
-test-all: $(VENV)/.dev   ## everything; what needs a GPU or the real clips says why it skips
-	$(BIN)/python -m pytest
+test-all: $(VENV)/.dev   ## everything, with all examples of properties; what needs a GPU or the real clips says why it skips
+	RAYDUB_TESTS_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 equivalence: $(EQUIVALENCE)/.ready   ## our networks beside spandrel's on the same weights, largest differences as JSON lines
 	$(EQUIVALENCE)/bin/python -m pytest tests/equivalence

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.examples import examples
+
 # The same examples on every run of CI, so that a red run says something about the change; new ones everywhere else.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("raydub", derandomize=bool(os.environ.get("CI")), max_examples=examples(100))
+settings.load_profile("raydub")
 
 # No test starts a download of weights that it did not set up.
 os.environ.setdefault("RAYDUB_OFFLINE", "1")

@@ -22,13 +22,15 @@ from raydub.stages.job_plan import JobPlan, chunks_of
 from raydub.stages.render import RenderStage
 from raydub.stages.stitch import stitch_job
 from raydub.stages.synthesise import LipsyncStage
+from tests.examples import slow
 from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, digest, make_plan, write_video, write_wav
 
 RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60"]
+QUICK = ("25", "30000/1001")
 LENGTHS = (1.0, 2.5, 120.0)
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", [rate if rate in QUICK else slow(rate) for rate in RATES])
 def test_law_1_frame_exact(rate: str, tmp_path: Path) -> None:
     """Planned frames at the exact rate, sound and picture ending together, whichever of the two is longer."""
     engine = PaintEngine()
@@ -75,7 +77,12 @@ def paint(folder: Path) -> LipEngine:
     return PaintEngine(needs_crops=True)
 
 
-ENGINES = pytest.mark.parametrize("make", [paint, warp, wav2lip])
+ENGINES = (paint, warp, wav2lip)
+
+
+def engines(quick: Callable[[Path], LipEngine]) -> pytest.MarkDecorator:
+    """All engines, of which the quick suite tries one."""
+    return pytest.mark.parametrize("make", [make if make is quick else slow(make) for make in ENGINES])
 
 
 def excerpt(clip: Path, folder: Path, n: int | None) -> str:
@@ -123,7 +130,7 @@ def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[An
     assert len(changed) > 0.9 * len(touched)
 
 
-@ENGINES
+@engines(wav2lip)
 def test_laws_2_and_3_on_the_demo(make: Callable[[Path], LipEngine], tmp_path: Path) -> None:
     """A face that is there, a cut to nothing and back, a speech with pauses, a picture that turns back at its end."""
     info, path = probe_video(str(DEMO / "clip.mp4")), tmp_path / "clip.mp4"
@@ -146,7 +153,7 @@ def spoken(media_dir: Path, folder: Path, seconds: float) -> str:
 
 
 @pytest.mark.media
-@ENGINES
+@engines(warp)
 def test_laws_2_and_3_on_cuts(make: Callable[[Path], LipEngine], media_dir: Path, tmp_path: Path) -> None:
     """A talk with cuts and faceless frames: the first seven seconds."""
     clip = media_dir / "video" / "stage_talk_cuts_480p30.mp4"
@@ -157,7 +164,7 @@ def test_laws_2_and_3_on_cuts(make: Callable[[Path], LipEngine], media_dir: Path
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.media
-@ENGINES
+@pytest.mark.parametrize("make", ENGINES)
 @pytest.mark.parametrize("face", ["largest", "all"])
 def test_laws_2_and_3_on_the_whole_talk(
     make: Callable[[Path], LipEngine], face: str, media_dir: Path, tmp_path: Path
@@ -167,6 +174,7 @@ def test_laws_2_and_3_on_the_whole_talk(
     check_laws(tmp_path, make, str(clip), spoken(media_dir, tmp_path, 50.0), length="video", face=face)
 
 
+@pytest.mark.slow
 @pytest.mark.media
 def test_laws_2_and_3_on_two_faces_held(media_dir: Path, tmp_path: Path) -> None:
     """Both faces of a frame, boxes held where a face is lost, the picture looped."""

@@ -34,6 +34,7 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_run_on_a_running_cluster(two_nodes: str, tmp_path: Path) -> None:
     make_clip(tmp_path / "clip.mp4", 1.0, Fraction(25))
     make_speech(tmp_path / "es.wav", 0.8, language="es")

@@ -118,6 +118,7 @@ def test_run_of_rows(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_run_of_a_manifest_on_the_ray_of_this_process(inputs: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "jobs.csv"
@@ -130,6 +131,7 @@ def test_run_of_a_manifest_on_the_ray_of_this_process(inputs: Path, tmp_path: Pa
     assert found.results[0].synthesised == found.results[0].frames == 20
 
 
+@pytest.mark.slow
 def test_what_progress_raises_ends_the_run_in_order(inputs: Path, tmp_path: Path) -> None:
     class Enough(Exception):
         pass
@@ -152,6 +154,7 @@ def test_what_progress_raises_ends_the_run_in_order(inputs: Path, tmp_path: Path
     assert raydub.dub(inputs / "clip.mp4", **more).ok
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_in_order_and_is_raised(inputs: Path, tmp_path: Path) -> None:
     def interrupt(told: raydub.Progress) -> None:
         if told.event == "planned":

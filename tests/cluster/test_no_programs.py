@@ -44,6 +44,7 @@ soundfile.write(sys.argv[2], np.sin(np.arange(12000) * 0.05) * 0.4, 24000, "PCM_
 slow = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "then",
     ["exit 1", pytest.param("sleep 600", marks=slow), pytest.param(None, marks=slow)],

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from raydub.cluster.session import address
 from raydub.cluster.session.address import parsed, reachable
 from raydub.errors import EXIT_DEPENDENCY, Code, DependencyError
+from tests.examples import slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
@@ -244,7 +245,7 @@ def test_any_text_is_an_address_or_an_error(text: str) -> None:
         assert 1024 <= port <= 65535
 
 
-@pytest.mark.parametrize("where", ["dead", "ray://127.0.0.1:10001", "silent"])
+@pytest.mark.parametrize("where", ["dead", slow("ray://127.0.0.1:10001"), slow("silent")])
 def test_a_run_says_so_and_writes_results(tmp_path: Path, where: str) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     (tmp_path / "a.wav").write_bytes(b"x")

@@ -103,6 +103,7 @@ def test_ray(inputs: Path, tmp_path: Path) -> None:
     assert {name.split("@")[0] for name in report["peak_mb"]} == {"prepare", "track", "lipsync", "render", "stitch"}
 
 
+@pytest.mark.slow
 def test_a_run_without_failures_leaves_no_list_of_them(inputs: Path, tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     row = {"video": str(inputs / "clip0.mp4"), "audio": str(inputs / "es.wav"), "output": "o.mp4"}

@@ -16,6 +16,7 @@ import pytest
 
 from raydub.cluster.manifest import load_manifest
 from tests.cluster_faults.faults import write_script
+from tests.examples import slow
 from tests.stages.fakes import write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -200,8 +201,8 @@ wait
 """
 
 
-@pytest.mark.parametrize("command", ["tts", "run"])
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("command", ["tts", slow("run")])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, slow(signal.SIGINT), slow(signal.SIGQUIT)])
 def test_what_a_speech_program_has_started_ends_too(tmp_path: Path, command: str, signum: signal.Signals) -> None:
     program = tmp_path / "program"
     program.write_text(PROGRAM)
@@ -244,6 +245,7 @@ def test_sigint_while_ray_starts(manifest: Path, running: Callable[..., subproce
     assert [row["status"] for row in rows] == ["skipped"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_ray_works(
     manifest: Path, running: Callable[..., subprocess.Popen[str]], signum: signal.Signals

@@ -127,6 +127,7 @@ def test_the_sample_of_the_repository_is_found() -> None:
     assert (_sample() / "jobs.jsonl").is_file()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_finished_parts_and_exits_130(tmp_path: Path) -> None:
     row = {"video": str(SAMPLE / "clip.mp4"), "audio": str(SAMPLE / "speech_en.flac"), "output": "o.mp4"}
     manifest = tmp_path / "m.jsonl"

@@ -43,6 +43,7 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_a_run_shows_warnings_and_counts_them(inputs: Path, tmp_path: Path) -> None:
     path = manifest(inputs, tmp_path, "wall", "face")
     result = invoke("run", path, "--no-ray")
@@ -73,6 +74,7 @@ def test_a_run_shows_warnings_and_counts_them(inputs: Path, tmp_path: Path) -> N
     assert (tmp_path / "wall.mp4").exists()
 
 
+@pytest.mark.slow
 def test_strict_publishes_nothing_that_was_not_asked_for(inputs: Path, tmp_path: Path) -> None:
     path = manifest(inputs, tmp_path, "wall", "face")
     result = invoke("run", path, "--no-ray", "--strict")

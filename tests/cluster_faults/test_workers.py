@@ -11,6 +11,7 @@ import pytest
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, Code
 from tests.cluster_faults.faults import expected_text, steps, write_script
 from tests.cluster_faults.harness import Case, attempts, cluster_of, until, whole
+from tests.examples import slow
 
 
 def check_texts(case: Case, **chunks: int) -> None:
@@ -49,10 +50,10 @@ def test_three_workers_killed_in_mid_chunk(case: Case) -> None:
 @pytest.mark.parametrize(
     ("do", "ray"),
     [
-        ("segfault", True),
+        slow("segfault", True),
         ("hog", False),
-        pytest.param("segfault", False, marks=pytest.mark.slow),
-        pytest.param("hog", True, marks=pytest.mark.slow),
+        slow("segfault", False),
+        slow("hog", True),
     ],
     ids=["segfault-ray", "hog-plain", "segfault-plain", "hog-ray"],
 )

@@ -24,6 +24,7 @@ from raydub.manifests import formats, parquet
 from raydub.manifests.failed import write_failed
 from raydub.manifests.read import read_manifest
 from raydub.manifests.results import JobResult, write_results
+from tests.examples import examples
 from tests.manifests.bombs import GOOD, csv_bombs, line_bombs, parquet_bombs, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,7 +186,7 @@ ODD = st.text(st.characters(), max_size=12) | st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(names=st.lists(ODD, min_size=4, max_size=4), more=st.dictionaries(ODD, ODD, max_size=2))
 def test_no_text_of_a_row_reaches_an_error_line_raw(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], more: dict[str, str]

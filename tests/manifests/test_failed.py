@@ -21,6 +21,7 @@ from raydub.manifests.limits import MAX_LINE
 from raydub.manifests.read import ManifestResult, check_rows, read_manifest
 from raydub.manifests.results import JobResult, read_results, write_results
 from raydub.manifests.rows import KNOWN, NOTES, parse_row
+from tests.examples import examples
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
 WORDS = st.text(st.characters(), max_size=10) | st.sampled_from(
@@ -55,7 +56,7 @@ def refused(folder: Path, read: ManifestResult) -> list[dict[str, Any]]:
     return [strict(line) for line in (folder / "f.jsonl").read_text("utf-8").splitlines()]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 @given(rows=st.lists(ROWS | ROWS.map(lambda row: {**GOOD, **row}), min_size=1, max_size=4))
 def test_any_failed_row_can_be_read_back_with_its_reason(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     read = check_rows(list(enumerate(rows, 1)), tmp_path / "in", tmp_path)

@@ -18,9 +18,12 @@ from raydub.manifests import formats
 from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.manifests.read import ManifestResult, read_manifest
+from tests.examples import examples
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
-RELAXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+RELAXED = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60)
+)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -222,7 +225,7 @@ def test_any_bytes_end_in_a_result_or_a_named_error(tmp_path: Path, suffix: str,
         assert result.jobs or result.errors
 
 
-@settings(RELAXED, max_examples=12)
+@settings(RELAXED, max_examples=examples(12))
 @given(cut=st.integers(0, 2000), flip=st.integers(0, 2000), value=st.integers(0, 255))
 def test_damaged_parquet_is_a_named_error(tmp_path: Path, cut: int, flip: int, value: int) -> None:
     path = write(tmp_path / "m.parquet", [{**GOOD, "crf": n} for n in range(5)])

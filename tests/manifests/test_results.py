@@ -21,6 +21,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.manifests.read import read_manifest
 from raydub.manifests.results import SCHEMA, JobResult, WeightsUse, read_results, write_results
+from tests.examples import examples
 
 JOB = Job(id="a", video="/in/a.mp4", audio="/in/a.wav", output="/out/a.mp4", options=Options(crf=20), line=1)
 TEXT = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -39,7 +40,7 @@ RESULTS = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
 @given(results=st.lists(RESULTS, max_size=4))
 def test_both_forms_hold_the_same_rows(tmp_path: Path, results: list[JobResult]) -> None:
     write_results(results, tmp_path / "r.jsonl", tmp_path / "r.parquet")
@@ -133,7 +134,7 @@ ROWS = st.dictionaries(st.sampled_from([*JobResult.model_fields, "other"]), CELL
 FULL = JobResult(id="a", status="ok").model_dump(mode="json")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 @given(row=ROWS | ROWS.map(lambda row: {**FULL, **row}))
 def test_what_is_no_results_manifest_is_a_value_error(tmp_path: Path, row: dict[str, Any]) -> None:
     text = json.dumps(row, default=str)

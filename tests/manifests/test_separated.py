@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from raydub.errors import Code, UsageError
 from raydub.manifests.limits import MAX_CELL
 from raydub.manifests.read import ManifestResult, read_manifest
+from tests.examples import examples
 
 HEAD = b"video,audio,output\n"
 
@@ -83,7 +84,7 @@ CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(80))
 @given(cells=st.lists(CELL, min_size=1, max_size=6))
 def test_what_csv_writes_is_read_back_at_its_line(tmp_path: Path, cells: list[str]) -> None:
     """Whatever the ids hold, rows keep their values, and each its line in the file."""

@@ -24,6 +24,7 @@ from raydub.manifests.read import check_rows, read_manifest
 from raydub.manifests.rows import OWN
 from raydub.manifests.values import MAX_PARTS, MAX_TEXT, refused
 from raydub.texts import has_utf8
+from tests.examples import examples
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
@@ -152,7 +153,7 @@ VALUES = st.lists(PIECES, min_size=1, max_size=12).map("".join).filter(str.strip
 NAMES = VALUES.map(lambda text: re.sub("[=;,]", "", text).strip()).filter(lambda name: 0 < len(name) <= 80)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(said=st.dictionaries(NAMES, VALUES, min_size=1, max_size=4) | st.builds(lambda text: {"": text}, VALUES))
 @example({"": '{"anna": "ben"}'})
 @example({"anna": "reference:/run,lr=0.1/a.png", "ben": "x;"})

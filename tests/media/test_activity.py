@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.media.activity import RATE, activity, voiced
+from tests.examples import examples
 
 
 def babble(seconds: float, level: float = 0.2, seed: int = 0) -> np.ndarray:
@@ -61,7 +62,7 @@ def test_silence_and_even_noise_are_no_speech() -> None:
     assert activity(rng.normal(0, 0.02, 5 * RATE).astype(np.float32)).mean() < 0.2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.integers(0, 3 * RATE),
     st.integers(0, 100),

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.media.samples import Samples, Stereo, channel_names, mono, plain_layout
+from tests.examples import examples
 from tests.ffmpeg import ffmpeg_program, is_pinned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +112,7 @@ def test_mean_of_all_channels(
 FORMATS = [name + planar for name in ("u8", "s16", "s32", "flt", "dbl") for planar in ("", "p")]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.sampled_from(FORMATS), st.integers(1, 64), st.integers(1, 700), st.integers(0, 2**32 - 1))
 def test_samples_of_any_frame(form: str, count: int, length: int, seed: int) -> None:
     """Every sample of every channel comes out where it went in."""

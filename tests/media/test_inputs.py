@@ -18,6 +18,7 @@ from raydub.media.audio import decode_speech
 from raydub.media.frames import open_frames
 from raydub.media.info import ProbeLimits
 from raydub.media.probe import probe_speech, probe_video
+from tests.examples import examples
 from tests.media.films import film, sound, tone
 
 
@@ -186,7 +187,7 @@ def test_identity_moves_with_the_file(tmp_path: Path) -> None:
     assert probe_video(str(film(tmp_path / "c.mp4", range(1, 6)))).identity != first
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=4000))
 def test_noise_always_ends_in_a_code(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "noise.mp4"
@@ -205,7 +206,7 @@ def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
     assert code_of(tmp_path / "b.avi") == Code.INPUT_UNREADABLE
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_films_end_whole_or_with_a_code(tmp_path: Path, data: st.DataObject) -> None:
     suffix = data.draw(st.sampled_from(["mp4", "mkv", "avi", "ts"]))

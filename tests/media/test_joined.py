@@ -21,6 +21,7 @@ from raydub.media.probe import probe_video
 from raydub.media.sound import sound_blocks
 from raydub.stages.prepare import _warnings
 from raydub.stages.source_timeline import Timeline
+from tests.examples import examples
 from tests.ffmpeg import ffmpeg_program
 from tests.media.films import film, number_of
 
@@ -216,7 +217,7 @@ def test_wav_after_wav_is_refused(tmp_path: Path) -> None:
         assert f"byte {path.stat().st_size}" in caught.value.message
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_view_reads_the_same_in_any_pieces(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "joined.ts"

@@ -17,6 +17,7 @@ from raydub.media.info import Colour
 from raydub.media.mux import _furthest, assemble, check_output
 from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter, count_frames, fine_time_base
+from tests.examples import examples
 from tests.media.films import film, number_of, picture, sound, tone
 
 RATES = [Fraction(*r) for r in [(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60, 1)]]
@@ -153,7 +154,7 @@ def test_fine_time_base_holds_every_frame(rate: Fraction) -> None:
     assert base <= Fraction(1, 10_000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     times=st.lists(st.integers(0, 10**13), max_size=20),
     base=st.fractions(min_value=Fraction(1, 10**9), max_value=1, max_denominator=10**9).filter(bool),

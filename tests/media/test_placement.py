@@ -23,6 +23,7 @@ from raydub.media.flac import SoundWriter
 from raydub.media.mux import assemble, check_output, sound_off
 from raydub.media.sound import resample
 from raydub.media.sound_file import FORMS, convert_sound
+from tests.examples import examples
 from tests.ffmpeg import ffmpeg_program
 from tests.media.test_output import parts_at
 
@@ -125,7 +126,7 @@ rates = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(rate=rates, count=st.integers(1, 2000), hertz=st.sampled_from([8000, 11025, 16000, 44100, 48000]))
 def test_every_length_at_every_rate_passes_its_own_check(rate: Fraction, count: int, hertz: int) -> None:
     form = sound_form("aac", hertz, 1)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.media.rate import STANDARD, space_frames
+from tests.examples import examples
 
 RATES = st.sampled_from([rate for rate in STANDARD if 10 <= rate <= 60])
 BASES = st.sampled_from([Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 15360), Fraction(1, 30000)])
@@ -41,7 +42,7 @@ def test_odd_but_exact_rates_are_kept() -> None:
     assert (spacing.rate, spacing.variable) == (Fraction(2997, 100), False)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(st.integers(1, 400), min_size=1, max_size=300), BASES, st.one_of(st.none(), RATES), st.integers(0, 5000)
 )
@@ -57,7 +58,7 @@ def test_no_frame_is_lost(steps: list[int], base: Fraction, stated: Fraction | N
     assert set(shown.tolist()) == set(range(len(pts)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(RATES, st.lists(st.booleans(), min_size=60, max_size=200))
 def test_frames_on_a_grid_with_gaps_find_their_grid(rate: Fraction, kept: list[bool]) -> None:
     grid = np.flatnonzero(np.array([True, True, *kept]))

@@ -21,6 +21,7 @@ from raydub.media.flac import SoundWriter
 from raydub.media.info import ProbeLimits
 from raydub.media.probe import probe_video
 from raydub.media.sound import BLOCK_FRAMES, SoundShape, resample, sound_blocks, sound_shape
+from tests.examples import examples
 from tests.ffmpeg import ffmpeg_program, is_pinned
 from tests.media.films import film
 from tests.tts.measuring import babble, read, tone, write
@@ -124,7 +125,7 @@ def test_resampling_moves_nothing(tmp_path: Path, rates: tuple[int, int]) -> Non
     assert np.abs(resample(impulse, old, new)).argmax() == pytest.approx(new / 2, abs=1e-4 * new)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 5000), st.integers(1000, 96000), st.integers(1000, 96000))
 def test_resampled_length_is_exact(count: int, old: int, new: int) -> None:
     assert len(resample(np.zeros(count, np.float32), old, new)) == round(Fraction(count * new, old))

@@ -18,6 +18,7 @@ from raydub.media.images import read_upright
 from raydub.media.orientation import exif_orientation
 from raydub.media.probe import probe_video
 from raydub.media.yuv import to_bgr
+from tests.examples import examples
 
 # How a picture lies in a file whose tag turns it upright (Exif 2.3, 4.6.4 A: which sides row 0 and column 0 are).
 STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -143,7 +144,7 @@ def test_only_the_tag_counts(tmp_path: Path) -> None:
     assert exif_orientation(plain[:2] + b"\xff\xe1\0\x08http:/" + plain[2:]) == (0, False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     head=st.sampled_from(
         [b"", b"\xff\xd8\xff\xe1\0\x20Exif\0\0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*"]

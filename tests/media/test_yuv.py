@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from raydub.media.frames import Frame
 from raydub.media.info import Colour, Matrix
 from raydub.media.yuv import blend_bgr, from_bgr, to_bgr
+from tests.examples import examples
 
 COLOURS = st.builds(Colour, matrix=st.sampled_from(["bt601", "bt709", "bt2020"]), full_range=st.booleans())
 
@@ -47,7 +48,7 @@ def test_known_colours(matrix: Matrix, full: bool, bgr: tuple[int, ...], yuv: tu
     assert np.abs(back.astype(int) - np.array(bgr)).max() <= 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(COLOURS, st.integers(0, 1000), st.data())
 def test_pixels_with_alpha_zero_are_bit_identical(colour: Colour, seed: int, data: st.DataObject) -> None:
     frame = noise(colour, seed)
@@ -66,7 +67,7 @@ def test_pixels_with_alpha_zero_are_bit_identical(colour: Colour, seed: int, dat
     assert np.array_equal(frame.v[~touched], before.v[~touched])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(COLOURS, st.integers(0, 1000))
 def test_there_and_back(colour: Colour, seed: int) -> None:
     """Inside the RGB cube a box converted there and back changes by rounding only."""
@@ -103,7 +104,7 @@ def gentle(seed: int, width: int = 96, height: int = 300) -> np.ndarray:
     return np.rint(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)).clip(0, 255).astype(np.uint8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(COLOURS, st.integers(0, 1000))
 def test_smooth_pictures_survive_a_round_trip(colour: Colour, seed: int) -> None:
     """Within 1 on average of what 8 bits of narrow-range YUV can carry, and without any drift."""
@@ -119,7 +120,7 @@ def test_smooth_pictures_survive_a_round_trip(colour: Colour, seed: int) -> None
     assert np.abs(again.u.astype(int) - frame.u)[:, 1:-1].max() <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 100), st.data())
 def test_a_smooth_box_is_cut_out_of_the_smooth_frame(seed: int, data: st.DataObject) -> None:
     frame = noise(Colour(), seed)
@@ -151,7 +152,7 @@ def test_pictures_that_cannot_be_frames(shape: tuple[int, ...]) -> None:
         from_bgr(np.zeros(shape, np.uint8), Colour(), 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(COLOURS, st.integers(0, 1000))
 def test_smooth_blending_touches_nothing_where_alpha_is_zero(colour: Colour, seed: int) -> None:
     frame = noise(colour, seed)

@@ -13,6 +13,7 @@ from scipy.signal import get_window, lfilter
 from raydub.errors import Code, InputError
 from raydub.models import mel as mel_module
 from raydub.models.mel import mel_spectrogram, mel_windows
+from tests.examples import examples
 
 
 def slaney_hz_to_mel(hz: float) -> float:
@@ -119,7 +120,7 @@ def test_windows_are_the_published_ones_where_those_exist(rate: Fraction) -> Non
     assert (windows[-1][:, -1] == -4).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     columns=st.integers(0, 60),
     frames=st.lists(st.integers(0, 10**7), max_size=20),

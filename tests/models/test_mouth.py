@@ -25,6 +25,7 @@ from raydub.models.mouth.train.material import Batches, distort, hush, lesson_of
 from raydub.models.mouth.train.recipe import TrainConfig, train
 from raydub.models.mouth.train.screen import screen
 from raydub.models.mouth.train.shapes import mouth_shape, turned
+from tests.examples import examples
 
 SMALL = NetworkConfig(channels=16, dilations=(1, 2), dropout=0.1)
 
@@ -91,7 +92,7 @@ def test_one_row_a_frame(shapes: MouthShapes, rate: Fraction) -> None:
     assert shapes.predict(mel, rate, np.arange(0)).shape == (0, 2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=30))
 def test_a_row_does_not_depend_on_the_rows_beside_it(shapes: MouthShapes, frames: list[int]) -> None:
     mel = _mel()
@@ -175,7 +176,7 @@ def test_mel_of_another_shape_is_an_error(shapes: MouthShapes) -> None:
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=4).map(tuple), st.floats(0.5, 4.0), st.integers(0, 30))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_reach_is_what_the_layers_take(dilations: tuple[int, ...], smooth: float, more: int) -> None:
     config = NetworkConfig(channels=4, dilations=dilations, smooth_columns=smooth)
     network = build(config, 2)
@@ -345,6 +346,7 @@ def write_clip(path: Path, samples: np.ndarray | None, frames: int = 25) -> None
             container.mux(sound.encode(None))
 
 
+@pytest.mark.slow
 @pytest.mark.media
 def test_the_whole_recipe_on_three_clips(media_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clips"

@@ -21,6 +21,7 @@ from raydub.models.load import load_state
 from raydub.models.restore import codeformer, gfpgan
 from raydub.models.restore.load import RestoreSpec, check_restorer, load_restorer
 from raydub.stages.post_processors import RESTORE_GMAC
+from tests.examples import examples
 from tests.models.macs import macs
 from tests.models.restore_reference import by_the_paper
 from tests.models.restore_states import FULL, Architecture, face, random_restorer_state, save_restorer
@@ -213,7 +214,7 @@ def test_half_precision_files_are_computed_in_full(states: dict[str, dict[str, T
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_wrong_layouts_are_named(
     states: dict[str, dict[str, Tensor]], architecture: Architecture, data: st.DataObject

@@ -24,6 +24,7 @@ from raydub.errors import Code, DependencyError
 from raydub.models.catalogue import Entry
 from raydub.models.store import pull as pulling
 from raydub.models.store.pull import pull
+from tests.examples import examples
 from tests.models.weights_server import QUICK, Request, Shelf, Shop, entry_for, open_shop, own_folder, weights
 
 CONTENT = weights()
@@ -79,7 +80,7 @@ def test_cut_connections_go_on_where_they_stopped(shop: Shop, folder: Path) -> N
     assert [condition for _, asked, condition in shop.hits if asked] == ['"one"', '"one"']
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.integers(0, 20_000), max_size=QUICK.tries - 1),
     ranges=st.booleans(),

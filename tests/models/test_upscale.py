@@ -19,6 +19,7 @@ from raydub.models.upscale.rrdb import RRDBNet, RrdbSize
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize
 from raydub.stages.post_processors import MMAC_PER_PIXEL
 from tests.equivalence.compare import lively, picture
+from tests.examples import examples
 from tests.models.macs import macs
 
 RRDB, SRVGG = RrdbSize(features=8, growth=4, blocks=2), SrvggSize(features=8, convs=3)
@@ -85,7 +86,7 @@ def test_published_layouts(size: RrdbSize | SrvggSize, parameters: int, scale: i
     assert spec.overlap % multiple == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     features=st.integers(1, 9),
     growth=st.integers(1, 5),

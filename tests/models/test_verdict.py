@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from raydub.errors import Code, DependencyError
 from raydub.models.load import load_state
 from raydub.models.store.importing import read_pickle
+from tests.examples import examples
 
 TENSORS = {"a": torch.ones(300)}
 CODE = "objects other than tensors"
@@ -144,7 +145,7 @@ def test_arrays_of_numpy_go_the_way_that_the_hint_says(tmp_path: Path) -> None:
     assert read_pickle(path).keys() == {"a"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.data())
 def test_damaged_pickles_are_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from([old(TENSORS), saved(TENSORS), pickle.dumps({"x": [1]}, 4)])))

@@ -25,6 +25,7 @@ from raydub.pipeline.local import through_stages
 from raydub.stages.job_plan import chunks_of, load_plan
 from raydub.stages.types import Part, SynthesisedChunk, TrackedChunk
 from raydub.store import Store
+from tests.examples import slow
 from tests.pipeline.fakes import RealToolbox, ToolSteps
 from tests.stages.fakes import babble, write_video, write_wav
 
@@ -91,7 +92,7 @@ def swapped(path: str, other: Path) -> None:
     os.replace(aside, path)
 
 
-@pytest.mark.parametrize("stage", ["track", "lipsync", "render"])
+@pytest.mark.parametrize("stage", [slow("track"), slow("lipsync"), "render"])
 def test_a_film_that_is_exchanged_in_the_middle(tmp_path: Path, stage: str) -> None:
     """The same timing, other pictures: half and half was "ok", and was found again under the first one's key."""
     job = job_in(tmp_path)
@@ -167,6 +168,7 @@ def test_an_input_that_changes_before_the_stitch(tmp_path: Path, what: str) -> N
     assert not Path(job.output).exists()
 
 
+@pytest.mark.slow
 def test_a_second_that_was_recorded_anew(tmp_path: Path) -> None:
     """23 MB of speech in which a second changes, at the same length: everything is made anew of it."""
     job = job_in(tmp_path, length="video")
@@ -188,6 +190,7 @@ def test_a_second_that_was_recorded_anew(tmp_path: Path) -> None:
     assert changed[74000:86000].mean() > 10 * changed[:70000].mean()
 
 
+@pytest.mark.slow
 def test_damaged_arrays_are_made_anew_by_the_next_run(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     [first] = run(tmp_path, job).results
@@ -204,6 +207,7 @@ def test_damaged_arrays_are_made_anew_by_the_next_run(tmp_path: Path) -> None:
             assert pictures(job.output) == frames
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_not_stitched(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     [first] = run(tmp_path, job).results
@@ -218,6 +222,7 @@ def test_a_damaged_part_is_not_stitched(tmp_path: Path) -> None:
     assert pictures(job.output) == frames
 
 
+@pytest.mark.slow
 def test_a_file_that_raydub_did_not_make_stays(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     mine = Path(job.output)
@@ -255,6 +260,7 @@ def test_a_file_that_appears_while_the_job_runs_stays(tmp_path: Path) -> None:
     assert [path.name for path in Path(job.output).parent.iterdir()] == ["o.mp4"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_it_could_say_so_knows_its_own_film(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

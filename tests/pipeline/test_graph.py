@@ -82,6 +82,7 @@ class PatientToolbox(FakeToolbox):
         return super().prepare(job)
 
 
+@pytest.mark.slow
 def test_the_first_job_is_assembled_before_the_last_is_done(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, "ok:5", f"j{i}").model_copy(update={"audio": f"{i}.wav"}) for i in range(4)]
     executor = RayExecutor(
@@ -108,6 +109,7 @@ class SlowToolbox(FakeToolbox):
         return super().track(chunk)
 
 
+@pytest.mark.slow
 def test_an_abandoned_dataset_gives_its_cpus_back(tmp_path: Path) -> None:
     # A run that plans anew after lost nodes needs them; the dataset would go on for half a minute.
     settings = WorkSettings(str(tmp_path / "work"), "r")

@@ -26,6 +26,7 @@ from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import Ledger, part_name
 from raydub.stages.types import Chunk, Span
 from raydub.store import Store
+from tests.examples import examples
 from tests.pipeline.chaos import END_DRIVER, END_WORKER, FLAKY, FULL, GO, Chaos, Driver, WorkerEnded
 from tests.pipeline.ledger_world import CHUNKS, FILM, FRAMES, POISON, Run, Workers, picture
 
@@ -295,5 +296,5 @@ def _short(job_id: str) -> str:
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(
-    max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(30), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

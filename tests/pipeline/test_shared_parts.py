@@ -24,6 +24,7 @@ from raydub.store import Store
 from tests.cluster.clips import make_clip
 from tests.cluster.test_tts_command import srt, with_sound
 from tests.conftest import REPOSITORY
+from tests.examples import slow
 from tests.kept import blobs_below
 
 CLIP = REPOSITORY / "examples" / "demo" / "clip.mp4"
@@ -62,6 +63,7 @@ def frames_of(path: str) -> list[np.ndarray[Any, Any]]:
         return [frame.y for frame in reader.frames(0, count_frames(path))]
 
 
+@pytest.mark.slow
 def test_one_changed_line_is_one_line_of_work(tmp_path: Path) -> None:
     row = {"video": str(CLIP), "script": "s.srt", "language": "es", "output": "o.mp4", **FIELDS}
     srt(tmp_path / "s.srt", CUES)
@@ -127,6 +129,7 @@ def row_of(film: Path, output: str, **more: Any) -> dict[str, Any]:
     return {**said, "preset": "ultrafast", "chunk_seconds": 1.0, **more}
 
 
+@pytest.mark.slow
 def test_three_languages_are_tracked_once(tmp_path: Path) -> None:
     make_clip(tmp_path / "v.mp4", 4.0)
     script = srt(tmp_path / "s.srt", [(0.4, 1.9, "Radio, taxi, hotel."), (2.2, 3.8, "Animal, total, central.")])
@@ -151,9 +154,9 @@ def test_three_languages_are_tracked_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ({"bed": "duck"}, {"bed": "mix"}),
-        ({"bed": "duck"}, {"bed": "duck", "loudness": -20}),
-        ({}, {"mark_synthetic": False}),
+        slow({"bed": "duck"}, {"bed": "mix"}),
+        slow({"bed": "duck"}, {"bed": "duck", "loudness": -20}),
+        slow({}, {"mark_synthetic": False}),
         ({"overflow": "squeeze"}, {"overflow": "trim"}),
         ({}, {"loudness": -20}),
     ],
@@ -183,6 +186,7 @@ def shared_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
+@pytest.mark.slow
 def test_what_the_mouth_follows_is_drawn_anew(film: Path, shared_work: Path) -> None:
     """Between the lines the original can be heard when there is a bed: there the mouth is left alone. Without one it is
     closed there."""

@@ -363,6 +363,7 @@ def test_an_attempt_says_how_long_speaking_may_take(tmp_path: Path) -> None:
     assert (seen[0]["node"], seen[0]["job"]) == ("node-1", "j")
 
 
+@pytest.mark.slow
 def test_whatever_kills_it_costs_its_own_job_only(tmp_path: Path) -> None:
     """In processes of their own: a speech engine's wrapper that takes its process along."""
     jobs = [
@@ -439,6 +440,7 @@ def two_speakers(jobs: int) -> Pools:
     return {**pools, **thin, "speak": Pool(2, 0.2, 0.0, 1, 0.02)}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
     found = []
@@ -468,6 +470,7 @@ def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_a_long_script_is_spoken_by_several(tmp_path: Path) -> None:
     cues = 5 * CUES_AT_ONCE + 3
@@ -511,6 +514,7 @@ def test_a_long_script_is_spoken_by_several(tmp_path: Path) -> None:
     assert not list((said / "short").glob("cue.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_storage_that_is_gone_for_a_moment(tmp_path: Path) -> None:
     jobs = [script_job(tmp_path, "ok:1", "j", voice="flaky-1"), script_job(tmp_path, "ok:1", "k", voice="kill-1")]

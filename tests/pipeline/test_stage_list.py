@@ -19,6 +19,7 @@ from raydub.pipeline.registry import STAGES, find
 from raydub.pipeline.stage import Stage
 from raydub.pipeline.supervised import SupervisedExecutor
 from raydub.stages.types import TrackedChunk
+from tests.examples import slow
 from tests.pipeline.fakes import FAKE_STAGES
 from tests.pipeline.test_driver import make_job
 
@@ -72,7 +73,7 @@ class Notes:
         self.stages.add(note.stage)
 
 
-@pytest.mark.parametrize("where", ["local", "supervised", "ray"])
+@pytest.mark.parametrize("where", ["local", "supervised", slow("ray")])
 def test_a_new_stage_is_one_line_in_the_list(tmp_path: Path, where: str, request: pytest.FixtureRequest) -> None:
     if where == "ray":
         request.getfixturevalue("ray_here")

@@ -24,6 +24,7 @@ from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.local import LocalExecutor
 from raydub.pipeline.supervised import SupervisedExecutor
 from tests.conftest import REPOSITORY
+from tests.examples import slow
 from tests.pipeline.fakes import FAKE_STAGES
 from tests.pipeline.hazards import gone
 from tests.pipeline.test_driver import make_job
@@ -105,7 +106,7 @@ def test_a_later_run_gives_everything_another_chance(tmp_path: Path) -> None:
     assert (second.status, second.attempts) == ("ok", 1)
 
 
-@pytest.mark.parametrize("hazard", ["hang-lipsync", "hold-lipsync", "libav-stitch"])
+@pytest.mark.parametrize("hazard", ["hang-lipsync", slow("hold-lipsync"), slow("libav-stitch")])
 def test_a_hang_is_ended_and_named(tmp_path: Path, hazard: str) -> None:
     start = time.monotonic()
     results = run(tmp_path, [f"{hazard}:2:1", "ok:1"], limits=StepLimits(flat=1.0, grace=0.3))
@@ -133,6 +134,7 @@ def test_a_child_that_cannot_live_ends_the_run(tmp_path: Path, monkeypatch: pyte
     assert "exit 9" in (results[0].error_message or "")
 
 
+@pytest.mark.slow
 def test_a_child_that_was_stopped_is_noticed(tmp_path: Path) -> None:
     limits = StepLimits(flat=4.0, grace=0.3)
     job = make_job(tmp_path, "hang-lipsync:2:1", "j0")

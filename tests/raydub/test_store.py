@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from raydub.errors import Code, StageError
 from raydub.files import temp_beside
 from raydub.store import Store, forget_before, key_of, moment, verified
+from tests.examples import examples
 from tests.kept import blob_of, files_in, record_of
 
 
@@ -87,7 +88,7 @@ def test_whatever_is_damaged_counts_as_absent(store: Store) -> None:
 words = st.text(st.sampled_from('ab \u00e9\ud800\U0001f600\n"'), max_size=4)
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=50)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=examples(50))
 @given(
     value=st.dictionaries(
         words,

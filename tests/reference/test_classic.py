@@ -228,6 +228,7 @@ def test_the_comparison_is_worth_something(sample: tuple[Path, Path, Box], publi
         assert np.abs(other[row] - right[row]).max() > 10 * OUTPUT
 
 
+@pytest.mark.slow
 @pytest.mark.media
 @BACKENDS
 def test_law_8_on_a_webcam(

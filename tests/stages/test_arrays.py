@@ -77,6 +77,7 @@ def test_the_example_of_arrays_runs(tmp_path: Path) -> None:
     assert sheet.shape == (640, 1280, 3)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_python_api_runs(tmp_path: Path) -> None:
     said = run("python_api.py", tmp_path)
     assert "finished: " in said

@@ -22,6 +22,7 @@ from raydub.models.mel import MelStream, mel_spectrogram
 from raydub.stages.audio_features import MelFile, extract_features
 from raydub.stages.job_plan import MEL_FILE, VOICED_FILE
 from raydub.store import Store
+from tests.examples import examples
 from tests.kept import files_in
 
 BLOCK = 4096 * 200
@@ -73,7 +74,7 @@ def test_streamed_mel_and_activity_are_those_of_the_whole() -> None:
             np.testing.assert_array_equal(loudness.activity(), loud)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.integers(0, 3 * audio.BLOCK_SAMPLES), max_size=8))
 def test_regrouping_keeps_every_sample_in_its_place(lengths: list[int]) -> None:
     samples = np.arange(sum(lengths), dtype=np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from raydub.beat import beat, listening
 from raydub.stages.batching import FixedBatches
@@ -15,6 +16,7 @@ from raydub.stages.synthesise import LipsyncStage
 from tests.stages.fakes import DEMO, PaintEngine, babble, make_plan, write_wav
 
 
+@pytest.mark.slow
 def test_track_and_render_tell_every_frame(tmp_path: Path) -> None:
     engine = PaintEngine()
     audio = write_wav(tmp_path / "a.wav", babble(0.8))

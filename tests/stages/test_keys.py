@@ -47,6 +47,7 @@ def test_one_changed_line_changes_its_own_chunks(tmp_path: Path) -> None:
     assert frames != changed
 
 
+@pytest.mark.slow
 def test_the_length_of_the_speech_touches_its_end_only(tmp_path: Path) -> None:
     plan, _ = planned(tmp_path, speech(tmp_path, "a.wav"), length="video")
     short, _ = planned(tmp_path, speech(tmp_path, "b.wav", seconds=3.0), length="video")
@@ -55,6 +56,7 @@ def test_the_length_of_the_speech_touches_its_end_only(tmp_path: Path) -> None:
     assert {7, 8, 9} <= new <= {6, 7, 8, 9, 10}
 
 
+@pytest.mark.slow
 def test_what_is_drawn_otherwise_has_other_keys(tmp_path: Path) -> None:
     audio = speech(tmp_path, "a.wav")
     plan, _ = planned(tmp_path, audio)

@@ -67,6 +67,7 @@ def finished(material: dict[str, str], **options: Any) -> tuple[JobPlan, list[Fr
     return plan, frames, drawn
 
 
+@pytest.mark.slow
 def test_restoring_what_was_enlarged_does_not_depend_on_chunks(material: dict[str, str]) -> None:
     """Faces of every frame, steadied over neighbours, at the size of the output."""
     options = {"upscale": "general", "outscale": 1.5, "restore": "gfpgan", "restore_steady": 0.6}

@@ -19,6 +19,7 @@ from raydub.stages.post_processor import Shown, ShownFace
 from raydub.stages.restore.align import TEMPLATE
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.restorer import Restorer
+from tests.examples import examples
 from tests.stages.restore_fakes import brighter, clip, face_at, identity, picture, planes, points_of, restorer, same
 
 SIZE = (320, 240)
@@ -153,7 +154,7 @@ def mixed(i: int) -> tuple[ShownFace, ...]:
     return ((), (one,), (one, two), (replace(one, gate=0.0),), (face_at((-900, 60), 60),))[i * 7 % 5]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 18), st.integers(1, 5), st.sampled_from([0.0, 0.7]))
 def test_order_count_and_memory(count: int, batch: int, steady: float) -> None:
     sizes: list[int] = []

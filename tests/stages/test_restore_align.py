@@ -12,6 +12,7 @@ from raydub.stages.restore.align import TEMPLATE, align, five_points, similarity
 from raydub.stages.restore.area import area_alpha, area_box
 from raydub.stages.restore.options import Area
 from raydub.stages.restore.warp import CvWarper, TorchWarper, inverted
+from tests.examples import examples
 from tests.stages.restore_fakes import face_at, picture, template_face
 
 ANGLES = st.floats(-3.1, 3.1)
@@ -138,7 +139,7 @@ def test_the_frame_s_border_is_repeated_beyond_it(warper: CvWarper | TorchWarper
     assert (square[:, :60] == (10, 20, 30)).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.sampled_from(["mouth", "face"]),
     st.floats(-20, 340),

@@ -17,6 +17,7 @@ from raydub.stages.post_processors import make_post_processors
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage
+from tests.examples import slow
 from tests.models.restore_states import save_restorer
 from tests.stages.fakes import PaintEngine, babble, digest, write_wav
 from tests.stages.post_processor_fakes import portrait_with_gap
@@ -49,7 +50,7 @@ def plain(material: tuple[Path, str, str, Path]) -> list[Frame]:
     return finished(material)[1]
 
 
-@pytest.mark.parametrize("steady", [0.0, 0.8])
+@pytest.mark.parametrize("steady", [slow(0.0), 0.8])
 def test_restored_frames_do_not_depend_on_the_chunks(
     material: tuple[Path, str, str, Path], plain: list[Frame], steady: float
 ) -> None:

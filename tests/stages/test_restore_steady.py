@@ -18,6 +18,7 @@ from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.restorer import Restorer
 from raydub.stages.restore.steady import Look, linked, steadied
 from raydub.stages.restore.steady_torch import steadied_on
+from tests.examples import examples
 from tests.stages.restore_fakes import brighter, clip, face_at, picture, planes, restorer
 
 FACE = face_at((80, 60), 100)
@@ -184,7 +185,7 @@ def test_a_mouth_that_fades_in_waits_for_nobody(monkeypatch: pytest.MonkeyPatch)
     assert notes == [levels((2, 1), (3, 2)), levels((1, 1), (3, 1)), levels((1, 2), (2, 1))]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.lists(st.integers(1, 11), max_size=3), st.integers(1, 4))
 def test_chunks_do_not_show(cuts: list[int], batch: int) -> None:
     """Frames of chunks that see two more on both sides equal those of one run, bit for bit."""

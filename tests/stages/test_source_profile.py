@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from raydub.stages.engine import SourceSampler
 from raydub.stages.job_plan import load_source
@@ -40,6 +41,7 @@ def test_many_speeches_cost_one_look_at_the_source(tmp_path: Path) -> None:
     assert engine.looked == 3
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_is_made_anew(tmp_path: Path) -> None:
     engine = Counting()
     make_plan(tmp_path, engine, CLIP, write_wav(tmp_path / "a.wav", babble(0.8)))

@@ -15,6 +15,7 @@ from raydub.errors import Code, InputError
 from raydub.stages.prepare import spans_of
 from raydub.stages.source_timeline import Timeline, frames_of, plan_timeline
 from raydub.stages.types import Span
+from tests.examples import examples
 
 RATES = [Fraction(24000, 1001), *map(Fraction, (24, 25, 30, 50, 60)), Fraction(30000, 1001)]
 
@@ -69,7 +70,7 @@ def test_pingpong_of_one_frame_stays() -> None:
     assert Timeline(n_out=3, n_src=1, extend="pingpong").sources(0, 3).tolist() == [0, 0, 0]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(timelines())
 def test_json_keeps_a_timeline(timeline: Timeline) -> None:
     again = Timeline.model_validate_json(timeline.model_dump_json())

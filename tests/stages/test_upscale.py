@@ -24,6 +24,7 @@ from raydub.stages.upscale.face_area import face_alpha, face_box, placed, region
 from raydub.stages.upscale.network import UpscaleNetwork
 from raydub.stages.upscale.options import UpscaleOptions
 from raydub.stages.upscale.upscaler import Upscaler
+from tests.examples import examples
 from tests.stages.test_mask import face
 from tests.stages.upscale_fakes import frame, network, plain_state, random_state, same, smooth, stream, weights_file
 
@@ -73,7 +74,7 @@ def test_frames_by_a_network_that_repeats_pixels_are_the_same_frames_larger(plai
     assert np.abs(back.frame.u.astype(int) - source.u).max() <= 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(32, 60), st.integers(32, 60), st.floats(1.0, 8.0))
 def test_any_outscale(net: str, half_width: int, half_height: int, outscale: float) -> None:
     size = (2 * half_width, 2 * half_height)
@@ -205,7 +206,7 @@ def test_two_faces_that_overlap_both_see_the_source(net: str) -> None:
     assert not np.array_equal(both.y, apart[1].y)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.floats(1.05, 5), st.floats(50, 110), st.floats(30, 70), st.floats(-0.4, 0.4))
 def test_enlarged_faces_lie_where_they_belong(plain: str, outscale: float, x: float, y: float, tilt: float) -> None:
     """With a network that adds nothing the frame is the interpolated one, to a fraction of a pixel, wherever the face's
@@ -235,7 +236,7 @@ def test_a_growing_frame_has_all_its_faces_drawn(net: str) -> None:
     assert not same(made[0], made[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.floats(-100, 400), st.floats(-100, 400), st.floats(5, 300), st.floats(-1, 1))
 def test_regions(x: float, y: float, height: float, tilt: float) -> None:
     points = face((x, y), height, tilt)

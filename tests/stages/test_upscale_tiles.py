@@ -16,10 +16,11 @@ from raydub.models.upscale.load import UpscaleSpec
 from raydub.stages.upscale import network as module
 from raydub.stages.upscale.network import room
 from raydub.stages.upscale.tiles import tiling
+from tests.examples import examples
 from tests.stages.upscale_fakes import network, of_module, smooth
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_tiles_cover_the_picture_once_and_look_around(data: st.DataObject) -> None:
     multiple = data.draw(st.sampled_from([1, 2, 4]))
@@ -54,7 +55,7 @@ def test_what_cannot_be_cut(wrong: tuple[tuple[int, int], int, int, int]) -> Non
 
 
 @pytest.mark.parametrize("kind", ["srvgg", "x4", "x2"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(st.integers(32, 60), st.integers(1, 20), st.integers(20, 40), st.integers(0, 99))
 def test_tiled_is_untiled_within_one_step(kind: str, core: int, extra: int, height: int, seed: int) -> None:
     parts = network(kind, core=core)

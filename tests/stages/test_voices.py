@@ -117,6 +117,7 @@ def test_the_same_whatever_the_chunks(clip: str, tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
 def test_one_face_is_never_drawn_twice(tmp_path: Path) -> None:
     """A picture of one person: left and right are the same face, and whoever speaks has it."""
     from tests.stages.fakes import DEMO

@@ -12,6 +12,7 @@ from raydub.errors import Code, InputError, StageError
 from raydub.manifests.options import Options
 from raydub.tts.cast import Line, cast_of, folded
 from raydub.tts.types import Segment, Utterance, Voice
+from tests.examples import examples
 
 VOICES = (
     Voice("lola", ("es", "es-419"), "female"),
@@ -213,7 +214,7 @@ def test_a_long_script_asks_for_each_voice_once() -> None:
 NAMES = st.sampled_from(["Ana", "BEN", "Zoë", "Dr. No", "großer", "Señora  Ruiz"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=8), st.data())
 def test_spelling_never_decides(names: list[str], data: st.DataObject) -> None:
     """Whatever the case and the spaces: everybody has the face that was said of them."""

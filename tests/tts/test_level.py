@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.tts.mix.level import LEVEL_DB, PEAK, levelled
+from tests.examples import examples
 from tests.tts.measuring import F32, babble, read, tone
 
 RATE = 24000
@@ -64,7 +65,7 @@ def test_silence_stays_silence(count: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12_000), st.floats(-60, 0), st.sampled_from([8000, 22050, 48000]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_laws(seed: int, count: int, loud: float, rate: int) -> None:
     """One factor; never above PEAK; either the level or the peak is met; what came in louder comes out the same."""
     rng = np.random.default_rng(seed)

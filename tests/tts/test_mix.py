@@ -272,6 +272,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells no peak of memory here")
 def test_memory_is_flat(tmp_path: Path) -> None:
     """Four minutes against one, in processes of their own. Held whole, the three more would be 22 MiB a copy."""

@@ -19,6 +19,7 @@ from raydub.media.probe import probe_video
 from raydub.stages.source_timeline import plan_timeline
 from raydub.tts.mix.format import MixFormat, format_of
 from raydub.tts.mix.programme import Bed
+from tests.examples import examples
 from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_video, write_wav
 from tests.tts.measuring import babble, tone, write
@@ -44,7 +45,7 @@ def test_as_long_as_the_frames_and_no_sample_longer(tmp_path: Path, rate: Fracti
 
 
 @given(st.integers(1, 200_000), st.sampled_from([*RATES, Fraction(60000, 1001)]), st.sampled_from([44100, 48000]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_frames_of_such_a_sound_are_those_of_the_video(frames: int, rate: Fraction, sound_rate: int) -> None:
     """Asked for `audio`, the sound asks for all frames and no other one."""
     end = Fraction(int(frames / rate * sound_rate), sound_rate)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from raydub.tts.mix.limiter import Limiter
 from raydub.tts.mix.loudness import Meter
+from tests.examples import examples
 from tests.tts.measuring import babble
 
 RATE = 48000
@@ -54,7 +55,7 @@ def test_true_peaks_stay_below_the_ceiling(rate: int) -> None:
         assert limiter.reduction_db > 1, name
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=examples(12))
 @given(st.lists(st.integers(1, 30000), min_size=1, max_size=6), st.integers(1, 40000))
 def test_blocks_change_no_sample(steps: list[int], count: int) -> None:
     sound = (np.random.default_rng(1).standard_normal((count, 2)) * 0.4).astype(np.float32)

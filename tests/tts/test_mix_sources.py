@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from raydub.errors import Code, InputError, StageError
 from raydub.media.sound import BLOCK_FRAMES
 from raydub.tts.mix.sources import FileSpeech, PlacedSpeech, PlacedUtterance
+from tests.examples import examples
 from tests.tts.measuring import babble, write
 
 RATE = 48000
@@ -24,7 +25,7 @@ def whole(source: PlacedSpeech | FileSpeech, total: int) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     st.lists(st.tuples(st.integers(-3000, 200_000), st.integers(1, 90_000), st.integers(0, 500)), max_size=6),
     st.integers(1, 200_000),

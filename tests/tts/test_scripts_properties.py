@@ -18,6 +18,7 @@ from raydub.errors import Code, InputError
 from raydub.tts.scripts.prose import LONGEST
 from raydub.tts.scripts.read import SUFFIXES, read_script
 from raydub.tts.types import Script, Segment
+from tests.examples import examples
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzñéüßдж語你ابक", min_size=1, max_size=12)
 TEXT = st.lists(WORD, min_size=1, max_size=8).map(" ".join)
@@ -87,7 +88,7 @@ WRITERS: dict[str, Callable[[list[Segment]], str]] = {
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(segments=scripts(), encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), crlf=st.booleans())
 def test_what_is_written_is_read(
     form: str, segments: list[Segment], encoding: str, crlf: bool, tmp_path_factory: pytest.TempPathFactory
@@ -99,7 +100,7 @@ def test_what_is_written_is_read(
     assert found == Script(tuple(segments))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(segments=scripts())
 @pytest.mark.parametrize("form", ["srt", "vtt", "ass", "ssa"])
 def test_files_that_another_program_wrote(
@@ -118,7 +119,7 @@ def test_files_that_another_program_wrote(
     assert [(s.number, s.start, s.end, s.text) for s in found] == [(s.number, s.start, s.end, s.text) for s in segments]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(segments=scripts(), broken=st.data())
 @pytest.mark.parametrize("form", ["srt", "vtt", "ass"])
 def test_a_line_that_is_lost_is_never_a_cue_lost_silently(
@@ -167,7 +168,7 @@ HOSTILE = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_
 ANYTHING = st.one_of(st.binary(max_size=200), HOSTILE, HOSTILE.map(lambda data: b"\xff\xfe" + data))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=examples(700), deadline=None)
 @given(data=ANYTHING, suffix=st.sampled_from([*SUFFIXES, "", ".doc"]))
 def test_any_bytes_are_a_script_or_a_named_error(
     data: bytes, suffix: str, tmp_path_factory: pytest.TempPathFactory
@@ -201,7 +202,7 @@ def check(script: Script) -> None:
     assert all(warning.startswith("W_SCRIPT: ") for warning in script.warnings)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     paragraphs=st.lists(
         st.lists(st.tuples(WORD, st.sampled_from(["", "", ",", ".", "!", "?", "…", ";"])), min_size=1, max_size=120),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from raydub.tts.mix.level import trimmed
 from raydub.tts.timing.stretch import FASTEST, SLOWEST, stretch
+from tests.examples import examples
 from tests.tts.measuring import F32, read, tone
 
 RATE = 24000
@@ -78,7 +79,7 @@ def test_a_word_at_the_very_end_is_there() -> None:
 
 
 @given(st.integers(400, 30_000), st.floats(SLOWEST, FASTEST), st.sampled_from([8000, 16000, 22050, 44100, 48000]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_any_length_is_exact(count: int, factor: float, rate: int) -> None:
     length = round(count / factor)
     if not SLOWEST <= count / length <= FASTEST:

@@ -16,6 +16,7 @@ from raydub.errors import Code, InputError
 from raydub.tts.timing.place import plan_timing
 from raydub.tts.timing.placement import Placement, Policy, TimingLimits, summary
 from raydub.tts.types import Segment
+from tests.examples import examples
 
 RATE = 1000
 LIMITS = TimingLimits(speed=1.25, stretch=1.2, squeeze=2.5, gap=0.05, pause=0.2)
@@ -88,7 +89,7 @@ def only_what_is_needed(one: Placement, mouth_stop: float) -> None:
             assert one.speed in (1.0, LIMITS.speed)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(scripts(), st.sampled_from(POLICIES), st.none() | st.integers(200, 14000), st.sampled_from([0.0, 0.04, -0.04]))
 def test_laws_of_timed_scripts(
     script: tuple[list[Segment], list[int]], policy: Policy, total: int | None, off: float
@@ -131,7 +132,7 @@ def test_laws_of_timed_scripts(
     assert placed == plan(segments, lengths, policy, total, off)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(scripts(), st.sampled_from(POLICIES))
 def test_what_fits_is_left_as_it_is(script: tuple[list[Segment], list[int]], policy: Policy) -> None:
     segments, _ = script
@@ -149,7 +150,7 @@ def test_what_fits_is_left_as_it_is(script: tuple[list[Segment], list[int]], pol
     assert all(speed == 1 for _, speed in voice.asked)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(scripts(), st.sampled_from(POLICIES), st.integers(1, 4000))
 def test_later_cues_change_nothing_before(script: tuple[list[Segment], list[int]], policy: Policy, length: int) -> None:
     segments, lengths = script
@@ -167,7 +168,7 @@ def test_later_cues_change_nothing_before(script: tuple[list[Segment], list[int]
         assert "cue 99" in error.message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.integers(1, 3000), min_size=1, max_size=8),
     st.sampled_from(POLICIES),

@@ -284,6 +284,7 @@ def test_a_script_s_folder_is_no_script(moody: SpeechMaker, tmp_path: Path, clip
 # whole jobs
 
 
+@pytest.mark.slow
 def test_one_job_s_engine_dies_and_the_others_go_on(moody: SpeechMaker, tmp_path: Path, clip: str) -> None:
     crash = write_srt(tmp_path / "bad.srt", [*CUES[:1], (1.0, 1.9, "please crash")])
     good = write_srt(tmp_path / "good.srt", CUES)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.tts.mix.level import trimmed
+from tests.examples import examples
 from tests.tts.measuring import F32, babble, read, tone
 
 RATE = 22050
@@ -75,7 +76,7 @@ def test_silence_is_left_whole(count: int) -> None:
 
 
 @given(st.integers(1, 3000), st.data(), st.floats(-0.99, 0.99), st.sampled_from([4000, 22050, 96000, 192_000]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_single_sample_is_found(count: int, data: st.DataObject, value: float, rate: int) -> None:
     at = data.draw(st.integers(0, count - 1))
     sound = np.zeros(count, np.float32)
@@ -86,7 +87,7 @@ def test_a_single_sample_is_found(count: int, data: st.DataObject, value: float,
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20_000), st.floats(1e-4, 1.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_range_is_one_and_a_louder_sound_has_the_same(seed: int, count: int, gain: float) -> None:
     rng = np.random.default_rng(seed)
     steps = np.repeat(10 ** rng.uniform(-4, 0, count // 500 + 1), 500)[:count]

@@ -16,6 +16,7 @@ from raydub.store import Store
 from raydub.tts.engines.utterances import Speaker, at_segment
 from raydub.tts.mix.level import LEVEL_DB
 from raydub.tts.types import Mark, Segment, Utterance, Voice
+from tests.examples import examples
 from tests.kept import blobs_below
 
 ES, EN = Voice("es", ("es",)), Voice("en", ("en",))
@@ -249,7 +250,7 @@ def test_another_file_in_its_place_is_made_anew(whole: tuple[Path, bytes, Uttera
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_flipped_bytes(whole: tuple[Path, bytes, Utterance], data: st.DataObject) -> None:
     _, good, _ = whole
     damaged = bytearray(good)

@@ -22,6 +22,7 @@ from raydub.stages.lipsync.warp_edges import refine
 from raydub.stages.lipsync.warp_inside import COLS, ROWS, Inside, best_inside, draw_inside, take_inside
 from raydub.stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
 from raydub.stages.types import FaceItems
+from tests.examples import examples
 
 SKIN, LIP, DARK, TOOTH = (140, 165, 215), (95, 85, 190), (25, 20, 35), (215, 225, 230)
 
@@ -166,7 +167,7 @@ def test_the_same_arguments_give_the_same_bits() -> None:
     assert (one.alpha == two.alpha).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     x=st.floats(-60, 220),
     y=st.floats(-60, 220),

@@ -15,6 +15,7 @@ from raydub.stages.track.config import FaceChoice
 from raydub.stages.track.decide import HALO, HOLD, decide, halo
 from raydub.stages.track.raw import RawTracks
 from raydub.stages.types import FaceTrack, Span
+from tests.examples import examples
 
 
 def template() -> np.ndarray:
@@ -89,7 +90,7 @@ def rows_of(track: FaceTrack, span: Span) -> FaceTrack:
     return FaceTrack(span, track.present[at], track.box[at], track.landmarks[at], track.lips_open[at], track.held[at])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     raw=raw_tracks(),
     kind=st.sampled_from(["largest", "left", "right", "index:1", "all"]),
