@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from raydub.arrays import F32, F64, I64
 from raydub.errors import Code, DependencyError
 from raydub.models.mouth.embedded import EMBEDDED, LICENCE
-from raydub.models.mouth.network import Ensemble, NetworkConfig, build
+from raydub.models.mouth.forward import Ensemble
+from raydub.models.mouth.layout import NetworkConfig
 
 __all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics"]
 
@@ -78,11 +78,13 @@ class MouthShapes:
                 hint="reinstall raydub, or train your own with raydub train",
             )
         try:
-            with safe_open(str(path), framework="pt", device="cpu") as file:
+            with safe_open(str(path), framework="numpy") as file:
                 config = MouthConfig.model_validate(json.loads((file.metadata() or {})["config"]))
-                state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
-            network = build(config.network, config.members, state)
-        except (SafetensorError, KeyError, ValidationError, ValueError, RuntimeError) as error:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # Counts of training steps, which batch normalisation keeps, are the only whole numbers.
+            floats = {name: one.astype(np.float32) for name, one in tensors.items() if one.dtype.kind == "f"}
+            network = Ensemble(config.network, config.members, floats)
+        except (SafetensorError, KeyError, ValidationError, ValueError, TypeError) as error:
             raise DependencyError(
                 Code.WEIGHTS_LAYOUT,
                 f"{path} is not a mouth weights file of this version: {str(error)[:300]}",
@@ -130,6 +132,5 @@ class MouthShapes:
         low, high = max(start, 0), min(stop, mel.shape[1])
         if low < high:
             window[:, low - start : high - start] = mel[:, low:high]
-        with torch.inference_mode():
-            raw = self._network(torch.from_numpy(window)[None])[0].numpy()
+        raw = self._network(window)
         return np.ascontiguousarray(raw.T * np.float32(self.config.gain), np.float32)

@@ -1,39 +1,17 @@
-"""The network: mel columns in, mouth shape out. Convolutions only, nothing recurrent, nothing padded in time: what it
-says of one instant depends on a fixed stretch of sound around that instant and on nothing else."""
+"""The network as it is trained: mel columns in, mouth shape out. forward.py runs it in use.
+
+Convolutions only, nothing recurrent, nothing padded in time: what it says of one instant depends on a fixed stretch of
+sound around that instant and on nothing else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-OUTPUTS = 2
-"""Openness and width."""
-
-
-class NetworkConfig(BaseModel):
-    """Layout of one network. channels: width of every layer; dilations: one residual block each (kernel 3);
-    smooth_columns: standard deviation, in mel columns (12.5 ms), of the fixed Gaussian that ends the network; dropout:
-    in training only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    channels: int = 64
-    dilations: tuple[int, ...] = (1, 2, 4, 6)
-    smooth_columns: float = 2.5
-    dropout: float = 0.4
-
-    @property
-    def smooth_reach(self) -> int:
-        """Columns that the Gaussian reaches to each side."""
-        return round(2.5 * self.smooth_columns)
-
-    @property
-    def reach(self) -> int:
-        """Columns to each side of an instant on which its result depends; the window is 2 * reach + 1 wide."""
-        return 2 + 1 + sum(self.dilations) + self.smooth_reach
+from raydub.models.mouth.layout import OUTPUTS, NetworkConfig
 
 
 class MouthNetwork(nn.Module):

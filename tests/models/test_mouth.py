@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,12 +15,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from raydub.errors import Code, DependencyError, InputError
 from raydub.models.mel import mel_spectrogram
+from raydub.models.mouth import forward
 from raydub.models.mouth.infer import EMBEDDED, MouthShapes
-from raydub.models.mouth.network import MouthNetwork, NetworkConfig, build
+from raydub.models.mouth.layout import NetworkConfig
+from raydub.models.mouth.network import MouthNetwork, build
 from raydub.models.mouth.train.clips import RATE, Clip, prepare_clips, read_sound
 from raydub.models.mouth.train.evaluate import correlation, evaluate, log_energy
 from raydub.models.mouth.train.fit import FitConfig, fit
@@ -183,6 +188,91 @@ def test_reach_is_what_the_layers_take(dilations: tuple[int, ...], smooth: float
     with torch.inference_mode():
         out = network(torch.zeros(1, 80, 2 * config.reach + 1 + more))
     assert out.shape == (1, 2, 1 + more)
+
+
+def normalised(config: NetworkConfig, members: int) -> torch.nn.Module:
+    """A network whose batch normalisation has seen something: fresh ones change nothing."""
+    torch.manual_seed(7)
+    network = build(config, members)
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.3, 3)
+        elif name.endswith("running_mean"):
+            value.normal_(0, 0.3)
+        elif value.is_floating_point() and value.ndim == 1:
+            value.normal_(0.5, 0.5)
+    return network
+
+
+def floats(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: one.numpy() for name, one in network.state_dict().items() if one.is_floating_point()}
+
+
+@pytest.mark.parametrize("dilations", [(1, 2, 4, 6), (3,), ()])
+@pytest.mark.parametrize("length", [1, 40])
+def test_use_and_training_compute_the_same(dilations: tuple[int, ...], length: int) -> None:
+    config = NetworkConfig(channels=24, dilations=dilations, smooth_columns=1.7)
+    network = normalised(config, 3)
+    mel = np.random.default_rng(1).uniform(-4, 4, (80, 2 * config.reach + length)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(mel)[None])[0].numpy()
+    found = forward.Ensemble(config, 3, floats(network))(mel)
+    assert found.shape == (2, length)
+    assert found.dtype == np.float32
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_the_embedded_weights_give_what_training_saw(shapes: MouthShapes) -> None:
+    config = shapes.config
+    state = {name: one.float() if one.is_floating_point() else one for name, one in load_file(str(EMBEDDED)).items()}
+    network = build(config.network, config.members, state)
+    mel = _mel()[:, : 2 * config.network.reach + 400]
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(mel)[None])[0].numpy().T * np.float32(config.gain)
+    frames = np.arange(config.network.reach, config.network.reach + 300)
+    found = shapes.predict(mel, Fraction(80), frames)
+    np.testing.assert_allclose(found, expected[:300], atol=1e-4)
+
+
+@pytest.mark.parametrize("change", ["absent", "left over", "shape"])
+def test_tensors_that_do_not_fit_are_named(change: str) -> None:
+    config = NetworkConfig(channels=4)
+    state = floats(build(config, 1))
+    name = "members.0.blocks.3.body.4.weight"
+    if change == "absent":
+        del state[name]
+    elif change == "shape":
+        state[name] = state[name][:3]
+    else:
+        name = "members.1.leave.bias"
+        state[name] = np.zeros(2, np.float32)
+    with pytest.raises(ValueError, match=name):
+        forward.Ensemble(config, 1, state)
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path: Path) -> None:
+    """Workers of several stages run it, with threads of their own number."""
+    np.save(tmp_path / "mel.npy", _mel())
+    code = (
+        "import sys, numpy as np, hashlib\n"
+        "from fractions import Fraction\n"
+        "from raydub.models.mouth.infer import MouthShapes\n"
+        "made = MouthShapes.load().predict(np.load(sys.argv[1]), Fraction(25), np.arange(100))\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(hashlib.sha256(made.tobytes()).hexdigest())\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "mel.npy")],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": count},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for count in ("1", "2", "4")
+    }
+    assert len(found) == 1
 
 
 # --- measuring mouths -------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from raydub.models.mouth.network import MouthNetwork, NetworkConfig
+from raydub.models.mouth.layout import NetworkConfig
+from raydub.models.mouth.network import MouthNetwork
 from raydub.models.mouth.train.material import Batches, Lesson
 
 

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from raydub.errors import Code, InputError
 from raydub.files import discard, publish, temp_beside
 from raydub.models.mouth.infer import MouthConfig, MouthShapes, ShapeStatistics
-from raydub.models.mouth.network import Ensemble, MouthNetwork, NetworkConfig
+from raydub.models.mouth.layout import NetworkConfig
+from raydub.models.mouth.network import Ensemble, MouthNetwork
 from raydub.models.mouth.train.clips import Clip, prepare_clips
 from raydub.models.mouth.train.evaluate import Predictor, Score, evaluate
 from raydub.models.mouth.train.fit import FitConfig, fit
