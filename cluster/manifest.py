@@ -1,4 +1,4 @@
-"""Manifests as commands take them: rows from the file, flags filled in, everything checked."""
+"""Load manifests for commands: rows of the file, with flags as defaults, checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that did not end well, as a JSONL manifest that can be fed back in, each with the reason why."""
+"""Write rows that did not succeed as a JSONL manifest that can be run again, each with the reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WEIGHTS = ("model", "restore_model", "upscale_model")
 def write_failed(
     path: str | Path, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
 ) -> int:
-    """Write the rows that did not end well; returns how many. Raises StageError STORAGE or DISK_FULL.
+    """Write the rows that did not succeed; returns their number. Raises StageError STORAGE or DISK_FULL.
 
-    Each says why in manifests.rows.NOTES, which readers pass over. Valid jobs that failed are written with absolute
-    paths. Rows that were refused are written as they came, their relative inputs made absolute against `folder`, the
-    folder of the manifest they came from: once the user has mended them they mean what they meant. Refused text that is
-    no row at all is left out, and so is a row too long for a line of a manifest: there is nothing to feed back.
+    The reason is in the fields manifests.rows.NOTES, which readers ignore. Failed jobs are written with absolute paths.
+    Refused rows are written as they came, with relative inputs made absolute against `folder`, the folder of their
+    manifest, so that a corrected row still names the same files. Text that could not be read as a row, and rows too
+    long for a manifest line, are left out.
     """
     lost = {(result.id, result.line): result for result in results if result.status != "ok"}
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -51,8 +51,8 @@ def _reason(result: JobResult) -> dict[str, str | None]:
 
 
 def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """A refused row with the inputs that are relative paths made absolute, by the rules for rows that are not refused:
-    names of the catalogue stay names, and what cannot be read as a path stays as it came."""
+    """A refused row with relative inputs made absolute, by the rules for valid rows: catalogue names and values that
+    are not paths stay unchanged."""
     placed = {name: value for name, value in row.items() if name not in NOTES}
     for name, value in placed.items():
         if isinstance(value, str) and value.strip() and has_utf8(value):
@@ -62,7 +62,7 @@ def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
         if isinstance(said, Mapping):
             placed[name] = {who: place(what, folder) if isinstance(what, str) else what for who, what in said.items()}
         elif isinstance(said, (list, tuple)):
-            # A map column of Parquet.
+            # Parquet map columns are lists of pairs.
             placed[name] = [
                 (pair[0], place(pair[1], folder)) if _is_pair(pair) and isinstance(pair[1], str) else pair
                 for pair in said

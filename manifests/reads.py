@@ -1,4 +1,4 @@
-"""All files that jobs read, for the question what may be written (raydub.places)."""
+"""The files that jobs read, for the check of what may be written (raydub.places)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WEIGHTS = ("model", "restore_model", "upscale_model")
 
 def add_inputs(inputs: Inputs, job: Job) -> None:
     """Add every local file of a job: videos, folders of pictures, speech, scripts, references, beds, voices, weights.
-    Errors will call them "the video of line 3"."""
+    In errors they are named "the video of line 3"."""
     named = dict(job.inputs())
     for field in _WEIGHTS:
         path = getattr(job.options, field)

@@ -1,5 +1,5 @@
-"""The plain loop: every step in this process, one after the other. No start-up cost, and the reference for the Ray
-graph. It survives no crash and knows no time limits; pipeline.supervised runs the same loop in a process of its own."""
+"""The plain loop: all steps in this process, one after the other. No start-up cost, and the reference for the Ray
+graph. No protection against crashes and no time limits; pipeline.supervised runs the same loop in a child process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raydub.stages.types import Part
 
 
 def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
-    """One job up to its last part: its plan, then a part, a failure or a dropped chunk for every chunk."""
+    """Run one job up to its last part: yields its plan, then a part, a failure or a dropped chunk for every chunk."""
     items: Iterable[Item] = [job]
     for stage in steps.stages:
         if stage.per != "output":
@@ -33,12 +33,12 @@ class LocalExecutor:
         self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens, as it happens."""
+        """All items, as they happen."""
         for job in jobs:
             yield from through_stages(self._steps, job)
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
-        """Join a job's parts now."""
+        """Run a job's stitch now."""
         self._assembled.append(self._steps.finish(Output(job, job_dir, parts)))
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:

@@ -1,5 +1,5 @@
-"""A flag for every manifest field, made from the options model: names, values, defaults and texts are those of the
-model, so that the command line cannot say otherwise."""
+"""A flag for every manifest field, generated from the options model: names, values, defaults and help texts are the
+model's."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _PANELS = {
     "upscale": "Upscale frames",
     "codec": "Output file",
 }
-"""The title of a panel by its first field: it holds the fields of the model from there on."""
+"""Titles of help panels, by the first of their fields in the model's order."""
 _TRUTH = "true or false: "
 _SET_PANEL = "Fields by name"
 
 
 def panel_of(name: str) -> str:
-    """The title under which help shows a field."""
+    """The help panel of a field."""
     reached = FIELDS[: FIELDS.index(name) + 1]
     return next(_PANELS[first] for first in reversed(reached) if first in _PANELS)
 
 
 def flag_of(name: str) -> str:
-    """The flag of a field, as in --mel-offset-frames."""
+    """The flag of a field, such as --mel-offset-frames."""
     return f"--{name.replace('_', '-')}"
 
 
 def default_of(name: str) -> str:
-    """The default of a field as a manifest would say it; "" for an absent value."""
+    """The default of a field as in a manifest; "" for an absent value."""
     default = Options.model_fields[name].default
     if isinstance(default, bool):
         return str(default).lower()
@@ -54,7 +54,7 @@ def default_of(name: str) -> str:
 
 
 def is_switch(name: str) -> bool:
-    """Is the field true or false?"""
+    """Whether the field is true or false."""
     return isinstance(Options.model_fields[name].default, bool)
 
 
@@ -81,7 +81,7 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """What a shell offers as values of a flag; None for what only files or the user's mind could offer."""
+    """Shell completion for the values of a flag; None if it has no fixed values."""
     words = [word for word in choices(name) if word.islower()]
 
     def complete(incomplete: str) -> list[str]:
@@ -94,7 +94,7 @@ def _set_parameter() -> inspect.Parameter:
     option = typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="A field in the words of a manifest, for scripts: --set crf=20 is --crf 20. Can be repeated.",
+        help="Set a field by its manifest name, for scripts: --set crf=20 is --crf 20. Can be repeated.",
         rich_help_panel=_SET_PANEL,
     )
     return inspect.Parameter(
@@ -103,9 +103,9 @@ def _set_parameter() -> inspect.Parameter:
 
 
 def chosen(given: Mapping[str, str | bool | None], more: Sequence[str] | None = None) -> dict[str, str]:
-    """Manifest fields from flags (None: not given) and from --set, which a flag of the field's own overrules. Paths in
-    flags start at the current folder, those of --set where a row's do. Raises UsageError FIELD_VALUE for a --set
-    without "="."""
+    """Manifest fields from flags (None: not given) and from --set; the field's own flag has priority. Relative paths in
+    flags start at the current folder, those of --set at the manifest's folder. Raises UsageError FIELD_VALUE for a
+    --set without "="."""
     fields: dict[str, str] = {}
     for pair in more or ():
         name, equals, value = pair.partition("=")
@@ -126,7 +126,7 @@ def _from_here(name: str, value: str) -> str:
     try:
         return value if place is None else place(value)
     except ValueError:
-        return value  # no value of this field, which its check will say
+        return value  # invalid; reported when the field is checked
 
 
 def _weights(text: str) -> str:
@@ -172,7 +172,7 @@ _PLACES: Mapping[str, Callable[[str], str]] = {
     "speakers": _each(_face),
     "voice": _each(_voice),
 }
-"""Fields that name files: how the paths in their values are made absolute."""
+"""By field, the function that makes the paths in its value absolute."""
 
 
 def _build(given: Mapping[str, Any]) -> dict[str, str]:
@@ -180,7 +180,7 @@ def _build(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def field_flags(names: Sequence[str]) -> Group:
-    """The flags of these fields, and --set. The command gets the fields that were given, as text."""
+    """The flags of these fields, and --set. The command gets the given fields as text."""
     return Group((*map(_parameter, names), _set_parameter()), _build)
 
 

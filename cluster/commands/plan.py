@@ -1,4 +1,4 @@
-"""`raydub plan`: what a run would do, without doing it."""
+"""`raydub plan`: estimate the work of a run."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def plan(
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 when a row could not
-    run. Inputs at web addresses are not fetched for it."""
+    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 if a row could not run.
+    Inputs at web addresses are not fetched."""
     from raydub.cluster.manifest import load_manifest
     from raydub.manifests.paths import is_remote
     from raydub.pipeline.plan import Estimate, estimate
@@ -70,7 +70,7 @@ def plan(
             )
             say(f"  {stages}")
         for name in remote:
-            say(f"{name}: remote, not looked at")
+            say(f"{name}: remote, not probed")
         for problem in problems:
             show_error(problem)
         say(
