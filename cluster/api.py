@@ -137,8 +137,8 @@ def run(
     Raises UsageError for an unreadable manifest and DependencyError if the run cannot start; see also the module. An
     invalid row is a failed result, as is every failed job: RunResult.raise_for_status().
     """
-    from raydub.cluster.manifest import load_manifest
     from raydub.manifests.naming import check_stem, results_name
+    from raydub.manifests.read import read_manifest
 
     root, stem = _path(output_root, "output_root"), _path(results, "results")
     with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
@@ -147,7 +147,7 @@ def run(
         if isinstance(manifest, (str, os.PathLike)):
             path = _path(manifest, "manifest")
             assert path is not None
-            asked = load_manifest(path, root, fields)
+            asked = read_manifest(path, root, fields)
             stem = stem or Path(asked.output_root) / results_name(path)
         else:
             rows = [{**fields, **_said(row)} for row in manifest]

@@ -55,8 +55,8 @@ class CallersSignals(StopWatch):
 
 
 class CallingProgress(QuietProgress):
-    """See pipeline.progress.Progress. Calls `tell`. If that raises, the run is stopped, `error` is the exception, and
-    `tell` is not called again."""
+    """Calls `tell` with the progress. If that raises, the run is stopped, `error` is the exception, and `tell` is not
+    called again."""
 
     def __init__(self, jobs: int, earlier: int, tell: Callable[[Progress], object], stop: CallersSignals) -> None:
         super().__init__(jobs, earlier)

@@ -5,6 +5,7 @@ Nothing is decoded: a file that crashes a decoder must not end the driver.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ class Glance:
             return None
         except RaydubError as error:
             # A copy for each job, with its line.
-            return _rebuilt(error).at(job=job.id, line=job.line)
+            return copy.copy(error).at(job=job.id, line=job.line)
         return None
 
     def _input(self, field: str, path: str) -> None:
@@ -132,9 +133,3 @@ def _caught(call: Callable[[], None]) -> RaydubError | None:
 def _raise(error: RaydubError | None) -> None:
     if error is not None:
         raise error
-
-
-def _rebuilt(error: RaydubError) -> RaydubError:
-    said = error.to_dict()
-    code, message = Code(said.pop("code")), said.pop("message")
-    return type(error)(code, message, **said)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raydub.pipeline.context import WorkSettings
-    from raydub.pipeline.progress import Progress
+    from raydub.pipeline.progress import QuietProgress
 
 __all__ = ["RunReport", "RunRequest", "run_jobs"]
 
@@ -45,7 +45,7 @@ _WRITE_SECONDS = 3.0
 
 
 def run_jobs(
-    request: RunRequest, *, stop: StopWatch | None = None, view: Callable[[int, int], Progress] | None = None
+    request: RunRequest, *, stop: StopWatch | None = None, view: Callable[[int, int], QuietProgress] | None = None
 ) -> RunReport:
     """Run all jobs of a request and write the results. Raises RaydubError only if nothing could be started; the results
     then contain each open job as skipped, with the reason.
@@ -65,7 +65,7 @@ class _Run:
         request: RunRequest,
         lock: RunLock,
         stop: StopWatch | None = None,
-        view: Callable[[int, int], Progress] | None = None,
+        view: Callable[[int, int], QuietProgress] | None = None,
     ) -> None:
         self._request = request
         self._lock = lock
@@ -73,7 +73,7 @@ class _Run:
         self._view = view
         self._admitted = Admission()
         self._finished = Finished(request.work_dir)
-        self._progress: Progress | None = None
+        self._progress: QuietProgress | None = None
         self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
         self._refused: RaydubError | None = None  # why no job could start
@@ -142,7 +142,7 @@ class _Run:
             quiet=self._view is not None,
         )
 
-    def _shown(self) -> Progress:
+    def _shown(self) -> QuietProgress:
         """The progress display, created when the open jobs are known."""
         if self._progress is None:
             request, closed = self._request, self._admitted.closed
@@ -232,7 +232,7 @@ class _Run:
         self._all_written.set()
 
 
-def _progress(request: RunRequest, jobs: int, earlier: int) -> Progress:
+def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
     from raydub.pipeline.progress import PlainProgress, QuietProgress, RichProgress
 
     if request.show == "quiet":

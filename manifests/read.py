@@ -12,7 +12,7 @@ from typing import Any
 from raydub.errors import Code, UsageError
 from raydub.manifests.formats import raw_rows
 from raydub.manifests.job import Job
-from raydub.manifests.limits import RawRow
+from raydub.manifests.limits import RawRow, Row
 from raydub.manifests.paths import folded
 from raydub.manifests.reads import add_inputs
 from raydub.manifests.rows import BadRow, parse_row
@@ -38,14 +38,17 @@ class ManifestResult:
         return tuple(error for row in self.bad for error in row.errors)
 
 
-def read_manifest(path: str | Path, output_root: str | Path | None = None) -> ManifestResult:
+def read_manifest(
+    path: str | Path, output_root: str | Path | None = None, defaults: Mapping[str, str] | None = None
+) -> ManifestResult:
     """Read and check a whole manifest. Relative inputs start at its folder, which is also the default output root.
+    defaults: fields for rows that do not set them.
 
     Raises UsageError for a manifest as a whole: MANIFEST_UNREADABLE (absent, unknown form, damaged), MANIFEST_EMPTY.
     Errors of single rows are in the result's `bad`.
     """
     manifest = Path(path)
-    rows = raw_rows(manifest)
+    rows = [(line, _filled(row, defaults or {})) for line, row in raw_rows(manifest)]
     folder = Path(os.path.realpath(manifest)).parent
     return check_rows(rows, folder, folder if output_root is None else Path(os.path.realpath(output_root)))
 
@@ -69,6 +72,13 @@ def check_rows(rows: Iterable[RawRow], folder: Path, output_root: Path) -> Manif
     kept, clashing = _without_clashes(jobs)
     bad += clashing
     return ManifestResult(tuple(kept), tuple(sorted(bad, key=lambda row: row.line)), str(folder), str(output_root))
+
+
+def _filled(row: Row | UsageError, defaults: Mapping[str, str]) -> Row | UsageError:
+    if isinstance(row, UsageError):
+        return row
+    absent = {name: value for name, value in defaults.items() if row.get(name) in (None, "")}
+    return {**row, **absent}
 
 
 def _bad(line: int, row: Mapping[str, Any], errors: Iterable[Any]) -> BadRow:

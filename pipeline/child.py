@@ -22,9 +22,8 @@ from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Item, Note, Output
 from raydub.pipeline.limits import StepLimits
-from raydub.pipeline.local import through_stages
 from raydub.pipeline.rows import Row, pack, unpack
-from raydub.pipeline.steps import Steps
+from raydub.pipeline.steps import Steps, through_stages
 from raydub.stages.types import Part
 
 BOOT = boot("raydub.pipeline.child")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from raydub.errors import Code, RaydubError, StageError
+from raydub.errors import RaydubError, rebuilt
 from raydub.manifests.job import Job
 from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
@@ -72,13 +72,7 @@ class Failed:
 
     def exception(self) -> RaydubError:
         """The original exception."""
-        from raydub import errors
-
-        state = dict(self.error)
-        code, message = Code(state.pop("code")), state.pop("message")
-        cls = getattr(errors, self.kind, StageError)
-        built: RaydubError = cls(code, message, **state)
-        return built
+        return rebuilt(self.kind, self.error)
 
 
 @dataclass(frozen=True)

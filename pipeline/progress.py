@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Note
@@ -23,28 +22,9 @@ _LINE_EVERY = 5.0
 _POLL_EVERY = 0.5
 
 
-class Progress(Protocol):
-    """A progress display: the driver's Watcher, a Reporter of notes, and a context manager."""
-
-    tally: Tally
-
-    def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
-
-    def part(self, job_id: str, frames: int, reused: bool) -> None: ...
-
-    def finished(self, result: JobResult) -> None: ...
-
-    def note(self, note: Note) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 class QuietProgress:
-    """Counts and shows nothing; the base of the others. earlier: number of jobs with an outcome before the run."""
+    """The driver's Watcher, a Reporter of notes, and a context manager. Counts and shows nothing; the base of the
+    others. earlier: number of jobs with an outcome before the run."""
 
     def __init__(self, jobs: int, earlier: int = 0) -> None:
         self.tally = Tally(jobs, earlier=earlier)
@@ -68,9 +48,7 @@ class QuietProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
 
@@ -153,9 +131,7 @@ class RichProgress(QuietProgress):
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def _refresh(self, job_id: str = "") -> None:
@@ -185,9 +161,7 @@ class Poller:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
         if kind is None:

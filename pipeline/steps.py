@@ -11,8 +11,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 from raydub.beat import listening
@@ -220,6 +221,16 @@ class Steps:
     def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
         self._reporter.note(note_of(stage, job_id, frames, seconds))
         release_free_memory()
+
+
+def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
+    """Run one job up to its last part: yields its plan, then a part, a failure or a dropped chunk for every chunk."""
+    items: Iterable[Item] = [job]
+    for stage in steps.stages:
+        if stage.per != "output":
+            # Each item goes through all stages before the next one begins: iterators pull from each other.
+            items = chain.from_iterable(map(partial(steps.advance, stage), items))
+    yield from items
 
 
 def _with_speech(plan: Planned, job: Job, stage: str, seconds: float) -> Planned:

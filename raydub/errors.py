@@ -8,6 +8,7 @@ user stopped the run                     exit 130
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -16,7 +17,6 @@ EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DEPENDENCY = 3
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 
 class Code(StrEnum):
@@ -152,9 +152,13 @@ class RaydubError(Exception):
         return _rebuild, (type(self), self.to_dict())
 
 
-def _rebuild(cls: type[RaydubError], state: dict[str, Any]) -> RaydubError:
-    code, message = Code(state.pop("code")), state.pop("message")
-    return cls(code, message, **state)
+def _rebuild(cls: type[RaydubError], state: Mapping[str, Any]) -> RaydubError:
+    return cls(**{**state, "code": Code(state["code"])})
+
+
+def rebuilt(kind: str, state: Mapping[str, Any]) -> RaydubError:
+    """The error of a to_dict() and the name of its class; a StageError for an unknown class."""
+    return _rebuild(globals().get(kind, StageError), state)
 
 
 class UsageError(RaydubError):

@@ -8,7 +8,7 @@ The blob is written first and its record second, so a record never names a missi
 that does not match its name, count as absent, and the work is done again. Any number of processes may put the same
 name: the last record counts, and blobs are never changed.
 
-Names follow object-store rules: words joined by "/", no renaming, listing by prefix, create-only puts. A second backend
+Names follow object-store rules: words joined by "/", no renaming, listing by prefix. A second backend
 needs nothing else.
 """
 
@@ -102,21 +102,6 @@ class Store:
         files.write_new(temp, _sealed(value))
         files.make_parent(goal)
         files.publish(temp, goal, durable=durable)
-
-    def create_record(self, name: str, value: Mapping[str, Any]) -> bool:
-        """put_record() if the name is free, else return False. Raises StageError STORAGE or DISK_FULL."""
-        goal, temp = self._ref(name), self.temp(".json")
-        try:
-            files.write_new(temp, _sealed(value))
-            files.make_parent(goal)
-            os.link(temp, goal)  # atomic, and fails if the name exists
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise files.storage_error(error, str(goal)) from error
-        finally:
-            files.discard(temp)
-        return True
 
     def record(self, name: str) -> dict[str, Any] | None:
         """The record of a name; None if it is absent or damaged."""

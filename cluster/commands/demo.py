@@ -30,25 +30,24 @@ def demo(
 ) -> int:
     """Dub a public-domain portrait into two languages and print the paths of the videos and before/after sheets."""
     set_up_logging(verbose)
-    from raydub.cluster.manifest import load_manifest
     from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.read import read_manifest
 
     started = time.monotonic()
-    asked = load_manifest(_sample() / "jobs.jsonl", output, {})
+    asked = read_manifest(_sample() / "jobs.jsonl", output)
     _check_sheets(asked.jobs)
-    work_dir = output / (f"{WORK_FOLDER}-{int(time.time())}" if fresh else WORK_FOLDER)
-    _own_earlier(asked.jobs, work_dir)
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,
             bad=asked.bad,
-            work_dir=work_dir,
+            work_dir=output / WORK_FOLDER,
             results=output / "results",
             manifest=_sample() / "jobs.jsonl",
             folder=asked.folder,
             use_ray=not no_ray,
             show="quiet" if as_json else "auto",
             verbose=verbose,
+            fresh=fresh,
         )
     )
     sheets = [
@@ -63,19 +62,6 @@ def demo(
             say(f"before/after: {sheet}")
         say(f"done in {time.monotonic() - started:.0f} s")
     return report.exit_code()
-
-
-def _own_earlier(jobs: Sequence[Job], work_dir: Path) -> None:
-    """Allow replacing outputs that the demo made with another work folder."""
-    from raydub.identity import identify
-    from raydub.stages.output import may_replace, note_made
-    from raydub.store import Store
-
-    store = Store(work_dir)
-    earlier = [Store(folder) for folder in work_dir.parent.glob(f"{WORK_FOLDER}*") if folder != work_dir]
-    for job in jobs:
-        if not may_replace(job, store) and any(may_replace(job, other) for other in earlier):
-            note_made(job, store, identify(job.output).sha256)
 
 
 def _check_sheets(jobs: Sequence[Job]) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -121,58 +120,9 @@ def chosen(given: Mapping[str, str | bool | None], more: Sequence[str] | None = 
 
 
 def _from_here(name: str, value: str) -> str:
-    """The value with the paths in it made absolute."""
-    place = _PLACES.get(name)
-    try:
-        return value if place is None else place(value)
-    except ValueError:
-        return value  # invalid; reported when the field is checked
+    from raydub.manifests.placed import with_paths
 
-
-def _weights(text: str) -> str:
-    from raydub.manifests.weights import is_path
-
-    return _file(text) if is_path(text, Path.cwd()) else text
-
-
-def _file(text: str) -> str:
-    from raydub.manifests.paths import scheme_of
-
-    return text if not text.strip() or scheme_of(text) is not None else os.path.abspath(text)
-
-
-def _face(text: str) -> str:
-    from raydub.manifests.fields import REFERENCE
-
-    head, colon, picture = text.partition(":")
-    reference = head.strip().casefold() + colon == REFERENCE and picture.strip()
-    return REFERENCE + _file(picture.strip()) if reference else text
-
-
-def _voice(text: str) -> str:
-    from raydub.manifests.fields import voice_file
-
-    model = voice_file(text)
-    return text if model is None else _file(model[0]) + model[1]
-
-
-def _each(place: Callable[[str], str]) -> Callable[[str], str]:
-    def placed(text: str) -> str:
-        from raydub.manifests.fields import by_speaker, words_of
-
-        return words_of({speaker: place(value) for speaker, value in by_speaker(text).items()})
-
-    return placed
-
-
-_PLACES: Mapping[str, Callable[[str], str]] = {
-    **dict.fromkeys(("model", "restore_model", "upscale_model"), _weights),
-    "bed_audio": _file,
-    "face": _face,
-    "speakers": _each(_face),
-    "voice": _each(_voice),
-}
-"""By field, the function that makes the paths in its value absolute."""
+    return with_paths(name, value, os.getcwd())
 
 
 def _build(given: Mapping[str, Any]) -> dict[str, str]:

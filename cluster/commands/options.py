@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,12 +206,6 @@ class RunFlags:
 
 
 RUN_FLAGS = group_of(RunFlags)
-
-
-def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
-    """The row, with flags for fields that it does not set."""
-    said = {name for name, value in row.items() if value is not None and value != ""}
-    return {**row, **{name: value for name, value in defaults.items() if name not in said}}
 
 
 def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:

@@ -30,12 +30,12 @@ def plan(
 ) -> int:
     """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 if a row could not run.
     Inputs at web addresses are not fetched."""
-    from raydub.cluster.manifest import load_manifest
     from raydub.manifests.paths import is_remote
+    from raydub.manifests.read import read_manifest
     from raydub.pipeline.plan import Estimate, estimate
 
     allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, fields)
+    asked = read_manifest(manifest, output_root, fields)
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)
     remote = [job.id for job in asked.jobs if any(map(is_remote, job.inputs().values()))]

@@ -27,11 +27,11 @@ def run(
 
     Flags of manifest fields apply to rows that do not set the field."""
     flags.begin()
-    from raydub.cluster.manifest import load_manifest
     from raydub.cluster.runner import RunRequest, run_jobs
     from raydub.manifests.naming import check_stem, results_name
+    from raydub.manifests.read import read_manifest
 
-    asked = load_manifest(manifest, output_root, fields)
+    asked = read_manifest(manifest, output_root, fields)
     stem = flags.results or Path(asked.output_root) / results_name(manifest)
     check_stem(stem, (job.output for job in asked.jobs))
     request = RunRequest(

@@ -38,13 +38,13 @@ def submit(
     if check and Path(manifest).exists():
         from raydub.cluster.allowed import allow_fetching
         from raydub.cluster.commands.fields import FIELD_FLAGS
-        from raydub.cluster.manifest import load_manifest
         from raydub.cluster.output import show_error
+        from raydub.manifests.read import read_manifest
 
         said = run_options([manifest, *(arguments or [])])
         allow_fetching(said["allow_scheme"], said["allow_private"])
         fields = FIELD_FLAGS.build({one.name: said[one.name] for one in FIELD_FLAGS.parameters})
-        asked = load_manifest(Path(manifest), said["output_root"], fields)
+        asked = read_manifest(Path(manifest), said["output_root"], fields)
         if asked.errors:
             for error in asked.errors:
                 show_error(error)

@@ -35,10 +35,10 @@ def validate(
     """Check every row of a manifest, its scripts and its files, and report all errors. Exit code 2 if a row is invalid.
     Nothing is decoded, and inputs at web addresses are not checked."""
     from raydub.cluster.glance import Glance
-    from raydub.cluster.manifest import load_manifest
+    from raydub.manifests.read import read_manifest
 
     allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, fields)
+    asked = read_manifest(manifest, output_root, fields)
     glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
     unusable = [error for job in asked.jobs for error in _script_errors(job) or _file_errors(job, glance)]
     errors: list[RaydubError] = [*asked.errors, *unusable]

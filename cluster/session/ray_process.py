@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from raydub import errors
 from raydub.child import ChildProcess, boot
 from raydub.cluster.request import RunRequest
 from raydub.cluster.session.address import no_cluster, reachable
 from raydub.cluster.session.connect import asked_address
 from raydub.cluster.session.private import PrivateFolder
-from raydub.errors import Code, DependencyError, RaydubError, StageError
+from raydub.errors import Code, DependencyError, RaydubError, StageError, rebuilt
 from raydub.manifests.job import Job
 from raydub.pipeline.child import with_blob, without_blob
 from raydub.pipeline.context import WorkSettings
@@ -161,7 +160,7 @@ class RayProcess:
             elif "note" in message:
                 self._reporter.note(Note(**message["note"]))
             elif "error" in message:
-                raise _rebuilt(message)
+                raise rebuilt(message["kind"], message["error"])
             else:
                 self.store_peak_mb = max(self.store_peak_mb, message.get("store_mb", 0.0))
                 self._check_daemons(child)
@@ -189,11 +188,3 @@ class RayProcess:
         if self._child is None:
             raise self._error or StageError(Code.WORKER_LOST, "Ray is not running", hint=_KEPT)
         return self._child
-
-
-def _rebuilt(message: Mapping[str, Any]) -> RaydubError:
-    """The error that the process reported."""
-    state = dict(message["error"])
-    code, text = Code(state.pop("code")), state.pop("message")
-    built: RaydubError = getattr(errors, message["kind"], StageError)(code, text, **state)
-    return built

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from raydub.tree import kill_rest
@@ -87,9 +87,7 @@ class StopWatch:
             for signum in self._before:
                 signal.signal(signum, self._raise)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restore the signal handlers. After a stop the thread keeps running, to end the process if it hangs."""
         if not self._before:
             return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from raydub.pipeline.events import Note
     from raydub.pipeline.graph import RayExecutor
     from raydub.pipeline.pools import Node, Pools
-    from raydub.pipeline.progress import Progress
+    from raydub.pipeline.progress import QuietProgress
 
 STAGES = "raydub.pipeline.registry:STAGES"
 _POLL = 1.0
@@ -27,7 +27,7 @@ _POLL = 1.0
 
 @contextmanager
 def executor_for(
-    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress, stop: StopWatch
+    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress, stop: StopWatch
 ) -> Iterator[Executor]:
     """The executor of a run of `jobs`. At the end in-flight work is cancelled and everything that was started for it is
     ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
@@ -43,7 +43,7 @@ def executor_for(
             yield _on_ray(stack, request, settings, jobs, progress)
 
 
-def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: Progress) -> Executor:
+def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: QuietProgress) -> Executor:
     from raydub.pipeline.supervised import SupervisedExecutor
 
     if request.device == "cuda":
@@ -57,7 +57,7 @@ def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progr
 
 
 def _on_ray(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
 ) -> Executor:
     from raydub.cluster.session.ray_process import RayProcess
 
