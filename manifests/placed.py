@@ -7,10 +7,9 @@ from pathlib import Path
 
 from raydub.manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
 from raydub.manifests.paths import scheme_of
-from raydub.manifests.weights import is_path
+from raydub.manifests.weights import WEIGHT_FIELDS, is_path
 
 _FILES = ("video", "audio", "script", "bed_audio")
-_WEIGHTS = ("model", "restore_model", "upscale_model")
 
 
 def with_paths(name: str, value: str, folder: str) -> str:
@@ -20,7 +19,7 @@ def with_paths(name: str, value: str, folder: str) -> str:
         return value
     if name in _FILES:
         return value if name == "script" and asks_nothing(value) else _absolute(value, folder)
-    if name in _WEIGHTS:
+    if name in WEIGHT_FIELDS:
         return _absolute(value, folder) if is_path(value, Path(folder)) else value
     if name == "face":
         return face_with_path(value, folder)

@@ -23,7 +23,7 @@ from raydub.manifests.options import (
 )
 from raydub.manifests.paths import confine_output, folded, resolve_input, resolve_media
 from raydub.manifests.values import MAX_TEXT, refused
-from raydub.manifests.weights import resolve_weights
+from raydub.manifests.weights import WEIGHT_FIELDS, resolve_weights
 from raydub.texts import escaped
 
 OWN = ("id", "video", "audio", "script", "output")
@@ -128,7 +128,7 @@ def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
     for main in _SWITCHED:
         if getattr(options, main) == "none":
             changes |= {name: Options.model_fields[name].default for name in _SWITCHED[main]}
-    for name in ("model", "restore_model", "upscale_model"):
+    for name in WEIGHT_FIELDS:
         text = getattr(options, name)
         if text is not None and name not in changes:
             try:

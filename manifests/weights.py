@@ -15,6 +15,8 @@ _PURPOSES = {
     "upscale_model": ("upscaling", "partner", "imported"),
 }
 """First words of the catalogue's purpose for weights that a field can use."""
+WEIGHT_FIELDS = tuple(_PURPOSES)
+"""Fields that name weights."""
 
 
 def is_path(text: str, folder: Path) -> bool:

@@ -1,9 +1,11 @@
 """Time limits of steps. A thread in a codec's C code cannot be stopped, so a step that exceeds its limit is killed with
 its process; the next worker finds the marked attempt.
 
-Two levels: 1. At the limit a thread marks the attempt and kills this process. Works for hangs in Python, and in C code
-that has released the GIL, as codecs do. 2. A few seconds later, faulthandler's timer, which does not need the GIL,
-writes the tracebacks of all threads into a file of the run and ends the process. For C code that hangs with the GIL.
+Two levels:
+1. At the limit a thread marks the attempt and kills this process. Works for hangs in Python, and in C code that has
+   released the GIL, as codecs do.
+2. A few seconds later, faulthandler's timer, which does not need the GIL, writes the tracebacks of all threads into a
+   file of the run and ends the process. For C code that hangs with the GIL.
 """
 
 from __future__ import annotations

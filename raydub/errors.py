@@ -1,9 +1,11 @@
 """The one exception tree, and the stable codes that users, tests and result manifests see.
 
-RaydubError ├── UsageError         the call or the manifest is wrong            exit 2 ├── DependencyError    a program,
-package or weights file is absent exit 3 ├── InputError         this job's video or speech cannot be used job fails,
-others continue ├── StageError         work on a good input failed job fails, others continue └── InterruptedRun     the
-user stopped the run                     exit 130
+RaydubError
+├── UsageError         the call or the manifest is wrong            exit 2
+├── DependencyError    a program, package or weights file is absent exit 3
+├── InputError         this job's video or speech cannot be used    job fails, others continue
+├── StageError         work on a good input failed                  job fails, others continue
+└── InterruptedRun     the user stopped the run                     exit 130
 """
 
 from __future__ import annotations

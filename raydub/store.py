@@ -1,15 +1,15 @@
 """The artefact store: everything that raydub keeps, by name and by content.
 
     <root>/blobs/<2 letters>/<sha256><suffix>   bytes; a blob's name is the SHA-256 of its content
-    <root>/refs/<name>.json                     a small record with its own hash: what a name refers to <root>/tmp/
-    files being written; removed when their writer is dead
+    <root>/refs/<name>.json                     a small record with its own hash: what a name refers to
+    <root>/tmp/                                 files being written; removed when their writer is dead
 
 The blob is written first and its record second, so a record never names a missing blob. A damaged record, and a blob
 that does not match its name, count as absent, and the work is done again. Any number of processes may put the same
 name: the last record counts, and blobs are never changed.
 
-Names follow object-store rules: words joined by "/", no renaming, listing by prefix. A second backend
-needs nothing else.
+Names follow object-store rules: words joined by "/", no renaming, listing by prefix. A second backend needs
+nothing else.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 
 from raydub.errors import Code, DependencyError
 
+_PAUSE = 2.0
 _FINAL = ("SUCCEEDED", "FAILED", "STOPPED")
 _SUMMARY = re.compile(r"^(\d+ rows?: |nothing to do: )")
 _ERROR = re.compile(r"^\[E_[A-Z_]+\] ")
@@ -64,22 +65,14 @@ def submit(client: Any, arguments: Sequence[str]) -> str:
     return job_id
 
 
-def wait(
-    client: Any,
-    job_id: str,
-    seconds: float | None = None,
-    pause: float = 2.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str:
-    """Ray's final status of a job, or the present one when `seconds` have passed."""
-    waited = 0.0
+def wait(client: Any, job_id: str, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Wait for the end of a job; returns Ray's final status."""
     while True:
         status = client.get_job_status(job_id)
         text = str(getattr(status, "value", status))
-        if text in _FINAL or (seconds is not None and waited >= seconds):
+        if text in _FINAL:
             return text
-        sleep(pause)
-        waited += pause
+        sleep(_PAUSE)
 
 
 def outcome(client: Any, job_id: str, status: str) -> Outcome:
