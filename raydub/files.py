@@ -41,7 +41,7 @@ def writer_tag() -> str:
 
 def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> None:
     """fsync `temp`, rename it to `final` (same folder) and sync the folder if the file system supports it.
-    durable=False skips the syncs.
+    durable=False skips the syncs, for files that are verified when read and can be made again.
 
     Raises StageError STORAGE (also if `final` exists and is not a file) or DISK_FULL; `temp` is removed then.
     """
@@ -81,16 +81,13 @@ def refuse_special(path: str | Path, folder: int | None = None) -> None:
         raise StageError(Code.STORAGE, message, hint="choose another name")
 
 
-def write_atomic(path: str | Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
-    """Write `content` to `path` so that a reader sees the old or the new file, never a mixture.
-
-    durable=False saves two syncs (milliseconds each), for files that are verified when read and can be made again:
-    after a power cut they may be empty or absent. Raises StageError STORAGE or DISK_FULL; the old file stays then.
-    """
+def write_atomic(path: str | Path, content: bytes, mode: int = 0o666) -> None:
+    """Write `content` to `path` so that a reader sees the old or the new file, never a mixture. Raises StageError
+    STORAGE or DISK_FULL; the old file stays then."""
     temp = temp_beside(path)
     try:
         write_new(temp, content, mode)
-        publish(temp, path, durable=durable)
+        publish(temp, path)
     except BaseException:
         discard(temp)
         raise
