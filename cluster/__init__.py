@@ -1,1 +1,1 @@
-"""Where it runs: the command line (cli, commands), one run (runner and its neighbours), the Ray session (session)."""
+"""The command line (cli, commands), the Python API (api), one run (runner and others), the Ray session (session)."""

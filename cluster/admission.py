@@ -1,6 +1,5 @@
-"""Which jobs of a run need work, said before anything is started: not those that an earlier run finished, not those
-whose files a look from outside shows to be unusable, not those whose weights are absent, not those that another run is
-writing at this moment."""
+"""Decide before a run which jobs need work: not those that an earlier run finished, those with unusable files, those
+with missing weights, and those whose output another run is writing."""
 
 from __future__ import annotations
 
@@ -29,8 +28,8 @@ from raydub.tts.engines.find import check_engine
 
 @dataclass
 class Admission:
-    """open: jobs to be run, whose outputs are locked; closed: outcomes of the others, in no order; earlier: how many of
-    these were finished before; unable: was an engine or were weights missing? digests: of the weights, by engine and
+    """open: jobs to run, with locked outputs; closed: outcomes of the others, in any order; earlier: how many of these
+    were finished before; unable: an engine or weights were missing; digests: of the weights, by engine and
     post-processors."""
 
     open: list[Job] = field(default_factory=list)
@@ -40,13 +39,13 @@ class Admission:
     digests: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     def digests_of(self, job: Job) -> tuple[str, ...] | None:
-        """Digests of the weights that the job would use; None where they are not to be had."""
+        """Digests of the weights that the job would use; None if they are unavailable."""
         key = _key(job)
         if key not in self.digests:
             try:
                 self.digests[key] = weights_digests(job.options)
             except (RaydubError, OSError):
-                self.digests[key] = None  # what is wrong is said when the engine is made
+                self.digests[key] = None  # reported when the engine is created
         return self.digests[key]
 
 
@@ -61,10 +60,9 @@ def admit(
     *,
     quiet: bool = False,
 ) -> Admission:
-    """Sort the jobs of a run. For finished ones it costs a look at their files each, and loads no heavy package; files
-    of the others are looked at by `glance`. finished: None to do all jobs again; strict: see pipeline.strict; found:
-    where to put them, for whoever wants to know how far it came when it is interrupted; a job that is in none of its
-    lists was not decided yet. quiet: show no downloads."""
+    """Sort the jobs of a run. Finished jobs are recognised without importing heavy packages; files of the others are
+    checked by `glance`. finished: None to do all jobs again; strict: see pipeline.strict; found: filled with the
+    result, so that an interrupted caller has the jobs decided so far. quiet: show no downloads."""
     found = found or Admission()
     able = [job for job in jobs if finished is None or not _finished(job, finished, found, strict)]
     able = [job for job in able if not _hopeless(job, glance, found)]
@@ -83,12 +81,12 @@ def _busy(job: Job) -> RaydubError:
     return StageError(
         Code.OUTPUT_BUSY,
         f"another run is writing {job.output}",
-        hint="wait for it to end, then run again: what it has finished is kept",
+        hint="wait for it to end, then run again: finished work is kept",
     )
 
 
 def _in_the_way(job: Job, store: Store) -> RaydubError | None:
-    """OUTPUT_EXISTS where a file that this job did not make stands in its output's place."""
+    """OUTPUT_EXISTS if the output exists and this job did not make it."""
     try:
         return None if may_replace(job, store) else exists(job.output)
     except OSError as error:
@@ -110,15 +108,15 @@ def _finished(job: Job, finished: Finished, found: Admission, strict: bool) -> b
     try:
         result = JobResult.model_validate(stored)
     except ValidationError:
-        return False  # of another version; the full way decides
+        return False  # of another version; the full check decides
     found.closed.append(strictly(job, result) if strict else result)
     found.earlier += found.closed[-1].status == "ok"
     return True
 
 
 def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Job]:
-    """Jobs whose lip and speech engines and weights are there; the others fail before any work is done. Weights of the
-    catalogue that are not there yet are fetched now, once, with the user looking on."""
+    """Jobs whose lip and speech engines and weights are available; the others fail before any work. Missing weights of
+    the catalogue are downloaded now, once, with a progress bar."""
     checked: dict[str, RaydubError | None] = {}
     able: list[Job] = []
     for job in jobs:
@@ -146,7 +144,7 @@ def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Jo
 
 
 def _voice_weights(job: Job) -> list[str]:
-    """Names of the catalogue's files that the voices named by a job need."""
+    """Catalogue names of the files that a job's voices need."""
     from raydub.tts.engines.files import weights_of
 
     entries = (weights_of(job.options.tts, voice) for voice in job.options.voices_of().values())

@@ -1,5 +1,5 @@
-"""What the operator of a run allows, recorded in the environment: this process looks for it there, and workers are
-told."""
+"""Permissions of a run's operator (licences, addresses, speech program), kept in environment variables and passed to
+workers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ VARIABLES = (LICENCE_VARIABLE, SCHEMES_VARIABLE, PRIVATE_VARIABLE, COMMAND_VARIA
 
 
 def accept_licences(names: Sequence[str] | None) -> None:
-    """Record accepted licences where this process and its Ray workers look for them."""
+    """Record accepted licences in the environment."""
     if names:
-        # By the flag first: of several ways that stand there the first one is told.
+        # The flag first: results name the first of several ways of consent.
         known = [name for name in os.environ.get(LICENCE_VARIABLE, "").split(",") if name]
         os.environ[LICENCE_VARIABLE] = ",".join(dict.fromkeys([*(f"{name}:flag" for name in names), *known]))
 
 
 def allow_fetching(schemes: Sequence[str] | None, private: bool) -> None:
-    """Record what may be fetched where this process looks for it; workers are told (WorkSettings.fetch). Raises
-    UsageError URI_SCHEME for a scheme that cannot be fetched."""
+    """Record in the environment which addresses may be fetched; workers get it by WorkSettings.fetch. Raises UsageError
+    URI_SCHEME for an unsupported scheme."""
     if schemes:
         said = [*os.environ.get(SCHEMES_VARIABLE, "").split(","), *schemes]
         allowed_schemes(said)
@@ -33,7 +33,7 @@ def allow_fetching(schemes: Sequence[str] | None, private: bool) -> None:
 
 
 def use_command(command: str | None) -> None:
-    """Record the operator's speech program where this process looks for it; workers are told
-    (WorkSettings.tts_command). It never comes from a manifest, which may be a stranger's."""
+    """Record the operator's speech program in the environment; workers get it by WorkSettings.tts_command. It never
+    comes from a manifest, which is not trusted."""
     if command is not None:
         os.environ[COMMAND_VARIABLE] = command

@@ -1,10 +1,10 @@
-"""raydub from Python: dub() and run() do what the commands of these names do, with the same driver, locks, results and
-work folders, and return results instead of printing them.
+"""The Python API: dub() and run() do what the commands of these names do, with the same driver, locks, results and work
+folders, and return results instead of printing them.
 
 For notebooks and services: nothing is printed, no signal handler is set, the process is not ended and its environment
-is afterwards as it was. What cannot be started is raised as a RaydubError; what becomes of a job stands in its result.
-Calls may come from any thread; a process runs one at a time, others wait. Ctrl-C (KeyboardInterrupt in the main thread)
-ends the run in order: results are written, then it is raised again. So does an exception of `progress`.
+is restored. A run that cannot start raises a RaydubError; outcomes of jobs are in their results. Calls may come from
+any thread; a process runs one at a time, others wait. Ctrl-C (KeyboardInterrupt in the main thread) stops the run:
+results are written, then it is raised again. So does an exception of `progress`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["Progress", "Result", "RunResult", "dub", "run"]
 PathLike = str | os.PathLike[str]
 Tell = Callable[[Progress], object]
 _one = threading.Lock()
-_running: list[int] = []  # the thread that has the lock
+_running: list[int] = []  # id of the thread that holds the lock
 
 
 def dub(
@@ -64,13 +64,13 @@ def dub(
     current folder. Repeated calls reuse finished work.
 
     The other arguments are the flags of `raydub dub`: work_dir defaults to .raydub beside the output; results: path
-    without extension of a results manifest; use_ray: on Ray, by default in a process of its own, without; address: of a
-    Ray cluster; device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that grow with a step's size;
-    strict: a result that is not what was asked for is a failure; accept_license, allow_scheme, allow_private,
+    without extension of a results manifest; use_ray: run on Ray, by default in a child process without Ray; address: of
+    a Ray cluster; device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that grow with a step's size;
+    strict: a result that differs from the request is a failure; accept_license, allow_scheme, allow_private,
     tts_command hold for this call. progress: called with Progress.
 
-    Raises UsageError for arguments that are no valid job and DependencyError where nothing can be started; see also the
-    module. A job that fails is a result with another status than "ok": Result.raise_for_status().
+    Raises UsageError for invalid arguments and DependencyError if the run cannot start; see also the module. A failed
+    job is a result with another status than "ok": Result.raise_for_status().
     """
     from raydub.manifests.naming import check_stem
 
@@ -125,20 +125,20 @@ def run(
     progress: Tell | None = None,
     **options: Any,
 ) -> RunResult:
-    """Dub every row of a manifest: a file, or rows as mappings of field to value. options are manifest fields of rows
-    that do not say them.
+    """Dub every row of a manifest: a file, or rows as mappings of field to value. options are manifest fields for rows
+    that do not set them.
 
-    Relative inputs start at the manifest's folder, or at the current one for rows; so does output_root, where outputs
-    must lie. Results manifests are written as `raydub run` does (`results`: path without extension; for rows none are
-    written unless it is given). use_ray: on the cluster at `address`, on the Ray that this process is connected to, or
-    on a local one with num_cpus cores; False: in a process of its own. workers: per CPU stage. The other arguments are
-    as in dub().
+    Relative inputs start at the manifest's folder, or at the current one for rows; so does output_root, which must
+    contain all outputs. Results manifests are written as by `raydub run` (`results`: path without extension; for rows
+    only if it is given). use_ray: on the cluster at `address`, on the Ray that this process is connected to, or on a
+    local one with num_cpus cores; False: in a child process without Ray. workers: per CPU stage. The other arguments
+    are as in dub().
 
-    Raises UsageError for a manifest that cannot be read and DependencyError where nothing can be started; see also the
-    module. A row that is no valid job is a failed result, as is every job that fails: RunResult.raise_for_status().
+    Raises UsageError for an unreadable manifest and DependencyError if the run cannot start; see also the module. An
+    invalid row is a failed result, as is every failed job: RunResult.raise_for_status().
     """
-    from raydub.cluster.manifest import load_manifest
     from raydub.manifests.naming import check_stem, results_name
+    from raydub.manifests.read import read_manifest
 
     root, stem = _path(output_root, "output_root"), _path(results, "results")
     with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
@@ -147,7 +147,7 @@ def run(
         if isinstance(manifest, (str, os.PathLike)):
             path = _path(manifest, "manifest")
             assert path is not None
-            asked = load_manifest(path, root, fields)
+            asked = read_manifest(path, root, fields)
             stem = stem or Path(asked.output_root) / results_name(path)
         else:
             rows = [{**fields, **_said(row)} for row in manifest]
@@ -176,13 +176,13 @@ def run(
 
 
 def _driven(progress: Tell | None, **asked: Any) -> RunReport:
-    """Run a request; raises what the caller is to see, and nothing but RaydubErrors of our own."""
+    """Run a request. Raises RaydubErrors, and _CallersOwn for an exception of `progress`."""
     from raydub.cluster.request import RunRequest
     from raydub.cluster.runner import run_jobs
 
     if asked["device"] not in DEVICES:
         raise UsageError(
-            Code.FIELD_VALUE, f"{asked['device']!r} is no device", field="device", hint=f"one of {', '.join(DEVICES)}"
+            Code.FIELD_VALUE, f"unknown device {asked['device']!r}", field="device", hint=f"one of {', '.join(DEVICES)}"
         )
     request: RunRequest = RunRequest(**asked, show="quiet")
     stop = CallersSignals()
@@ -200,7 +200,7 @@ def _driven(progress: Tell | None, **asked: Any) -> RunReport:
 
 
 class _CallersOwn(BaseException):
-    """Carries what `progress` raised, as its cause."""
+    """Carries an exception of `progress` as its cause."""
 
 
 def _silent(told: Progress) -> None:
@@ -209,13 +209,13 @@ def _silent(told: Progress) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One run at a time: to the kernel, a process is one owner of its locks on outputs. Whatever goes wrong inside is
-    raised as a RaydubError, but for what the caller's own function raised. Raises UsageError FIELD_CONFLICT for a run
-    that is started by the `progress` of another one."""
+    """One run at a time, because locks on outputs belong to the process. Errors inside are raised as RaydubErrors,
+    except those of the caller's `progress`. Raises UsageError FIELD_CONFLICT for a run started by the `progress` of
+    another one."""
     me = threading.get_ident()
     if me in _running:
         message = "a run cannot be started by the progress function of another one"
-        raise UsageError(Code.FIELD_CONFLICT, message, field="progress", hint="start it once this one has ended")
+        raise UsageError(Code.FIELD_CONFLICT, message, field="progress", hint="start it after this run has ended")
     with _one:
         _running.append(me)
         try:
@@ -234,7 +234,7 @@ def _alone() -> Iterator[None]:
 def _allowing(
     licences: Sequence[str], schemes: Sequence[str], private: bool, tts_command: str | None
 ) -> Iterator[None]:
-    """What one call allows holds for it alone. Raises UsageError URI_SCHEME."""
+    """Set permissions for one call only. Raises UsageError URI_SCHEME."""
     with kept_environment(VARIABLES):
         accept_licences(_words(licences))
         allow_fetching(_words(schemes), private)
@@ -253,13 +253,13 @@ def _checked(rows: list[tuple[int, dict[str, Any]]], root: Path) -> Any:
 
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row says, without fields that are absent from it (None, "", and NaN, which pandas has in their place)."""
+    """A row without absent fields (None, "", and NaN, which pandas uses for absent values)."""
     plain = {str(name): _plain(value) for name, value in row.items()}
     return {name: value for name, value in plain.items() if value is not None and value != ""}
 
 
 def _plain(value: Any) -> Any:
-    """A field's value as manifests hold it: paths as absolute text, numbers of numpy as Python's."""
+    """A field's value as in a manifest: paths as absolute text, numpy scalars as Python numbers."""
     if isinstance(value, os.PathLike):
         return os.path.abspath(os.fspath(value))
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
@@ -268,11 +268,11 @@ def _plain(value: Any) -> Any:
 
 
 def _path(value: PathLike | None, name: str) -> Path | None:
-    """Raises UsageError FIELD_VALUE for a path that is no UTF-8: neither results nor Ray could hold it."""
+    """An absolute path. Raises UsageError FIELD_VALUE if it is not UTF-8, which results and Ray require."""
     if value is None:
         return None
     path = Path(os.path.abspath(os.fspath(value)))
     if not has_utf8(str(path)):
-        message = f"the path {str(path)!r} holds bytes that are no UTF-8"
+        message = f"the path {str(path)!r} contains bytes that are not UTF-8"
         raise UsageError(Code.FIELD_VALUE, message, field=name, hint="rename the file or folder")
     return path

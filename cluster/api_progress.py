@@ -1,4 +1,4 @@
-"""The progress of a run as calls of a function of the caller's."""
+"""Progress of a run as calls of the caller's function."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _EVERY = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. event: a job was "planned", its workers have got on ("working", at most every half second), a
-    "part" of its output is there, or it is "finished"; job: its id; result: of a job that is finished.
+    """Progress of a run. event: a job was "planned", its workers advanced ("working", at most every half second), a
+    "part" of its output was made, or it is "finished"; job: its id; result: of a finished job.
 
-    jobs, jobs_done: all rows of the run, and those with an outcome; rows that are no jobs, or that an earlier run has
-    finished, count without an event. frames: of all jobs planned so far, of which frames_done are done; both may grow.
-    frames_per_second: 0.0 while unknown; eta: seconds, None while unknown."""
+    jobs, jobs_done: all rows of the run, and those with an outcome; invalid rows, and jobs that an earlier run
+    finished, are counted without an event. frames: of all jobs planned so far, of which frames_done are done; both may
+    grow. frames_per_second: 0.0 while unknown; eta: seconds, None while unknown."""
 
     event: Event
     job: str
@@ -41,8 +41,7 @@ class Progress:
 
 
 class CallersSignals(StopWatch):
-    """In the place of a StopWatch: signals go on meaning what they mean in the caller's process. stop() ends the run in
-    order."""
+    """A StopWatch that leaves the caller's signal handlers unchanged. stop() ends the run."""
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
@@ -51,13 +50,13 @@ class CallersSignals(StopWatch):
         return self
 
     def stop(self) -> None:
-        """The run is to end: its driver looks at `asked`."""
+        """Stop the run: its driver checks `asked`."""
         self.signum = signal.SIGINT
 
 
 class CallingProgress(QuietProgress):
-    """See pipeline.progress.Progress. Calls `tell`; when that raises, the run is stopped and `error` is what was
-    raised: nothing is told after it."""
+    """Calls `tell` with the progress. If that raises, the run is stopped, `error` is the exception, and `tell` is not
+    called again."""
 
     def __init__(self, jobs: int, earlier: int, tell: Callable[[Progress], object], stop: CallersSignals) -> None:
         super().__init__(jobs, earlier)
@@ -107,4 +106,4 @@ class CallingProgress(QuietProgress):
             self.error = error
             self._stop.stop()
             if threading.get_ident() == self._thread:
-                raise Stopped("progress") from error  # elsewhere (notes of Ray) the driver sees it at its next look
+                raise Stopped("progress") from error  # in other threads the driver notices it later

@@ -14,12 +14,12 @@ from raydub.manifests.results import JobResult, Status
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one job.
+    """The outcome of one job.
 
-    status: "ok", "failed", "quarantined" or "skipped"; output: the dubbed video, which is there when the status is
-    "ok", None for a row that names none; frames: of the output, of which `synthesised` have a new mouth; seconds: wall
-    time, 0.0 where an earlier run had finished the job (`earlier`); warnings: "W_WORD: sentence"; record: everything
-    that a results manifest says of the job.
+    status: "ok", "failed", "quarantined" or "skipped"; output: the dubbed video, which exists if the status is "ok",
+    None for a row without one; frames: of the output, of which `synthesised` have a new mouth; seconds: wall time, 0.0
+    if an earlier run finished the job (`earlier`); warnings: "W_WORD: sentence"; record: the full row of a results
+    manifest.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Is the output there?"""
+        """Whether the job succeeded."""
         return self.status == "ok"
 
     @property
@@ -71,9 +71,9 @@ class Result:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a run: one result per row, in the rows' order. files: results manifests that were written; seconds:
-    wall time of the run; frames_per_second: from the first finished part on; stage_seconds: work by stage, summed over
-    workers."""
+    """The outcome of a run: one result per row, in the rows' order. files: results manifests that were written;
+    seconds: wall time of the run; frames_per_second: since the first finished part; stage_seconds: work by stage,
+    summed over workers."""
 
     results: tuple[Result, ...]
     files: tuple[Path, ...]
@@ -94,7 +94,7 @@ class RunResult:
 
     @property
     def ok(self) -> bool:
-        """Has every job its output?"""
+        """Whether all jobs succeeded."""
         return all(result.ok for result in self.results)
 
     @property
@@ -103,7 +103,7 @@ class RunResult:
         return tuple(result for result in self.results if not result.ok)
 
     def counts(self) -> dict[str, int]:
-        """How many jobs ended in which way; the values sum to the number of rows."""
+        """Number of jobs by status; the values sum to the number of rows."""
         found = [result.status for result in self.results]
         return {status: found.count(status) for status in ("ok", "failed", "quarantined", "skipped")}
 
@@ -112,8 +112,8 @@ class RunResult:
         return [result.record.model_dump(mode="json") for result in self.results]
 
     def raise_for_status(self) -> Self:
-        """Raise the error of the first job without an output, if there is one, with the number of such jobs; else
-        return this result."""
+        """Raise the error of the first failed job, with the number of failed jobs; return this result if there is
+        none."""
         error = self.failed[0].error if self.failed else None
         if error is not None:
             if len(self.failed) > 1:

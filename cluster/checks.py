@@ -1,4 +1,4 @@
-"""What `raydub doctor` looks at. Each check returns what it found; none of them changes anything."""
+"""The checks of `raydub doctor`. Each returns what it found; none changes anything."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Check:
 
 
 def all_checks(start_ray: bool = False) -> Iterator[Check]:
-    """Every check in turn; a check that breaks down is a finding itself."""
+    """Run all checks; an exception in a check is reported as missing."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("raydub", _raydub),
         ("ffmpeg", _ffmpeg),
@@ -75,8 +75,8 @@ def _ffmpeg() -> Check:
     wrong = trial()
     if wrong:
         hint = f"{wrong}; install the PyAV that raydub is tested with: pip install -c constraints.txt av"
-        return Check("ffmpeg", "missing", f"does not work as raydub needs it: {found}", hint)
-    return Check("ffmpeg", "ok", f"{found}; a film written as mp4, mov and mkv came back exact")
+        return Check("ffmpeg", "missing", f"does not work as required: {found}", hint)
+    return Check("ffmpeg", "ok", f"{found}; a test film was written and read back exactly as mp4, mov and mkv")
 
 
 def _codecs() -> Check:
@@ -130,7 +130,7 @@ def _gpu() -> Check:
     import torch
 
     if not torch.cuda.is_available():
-        return Check("gpu", "note", "none that torch can use", "everything works on the CPU, Wav2Lip is slower there")
+        return Check("gpu", "note", "torch finds none", "everything works on the CPU, but Wav2Lip is slower")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return Check("gpu", "ok", ", ".join(names))
 
@@ -188,8 +188,8 @@ def _quality() -> Check:
         return Check(
             "quality",
             "ok",
-            f"a Wav2Lip checkpoint is here: {find_file(get(chosen).file) if chosen else found[0]}",
-            f"it is used by: --engine wav2lip --model {chosen or found[0]}; without, the embedded engine dubs",
+            f"Wav2Lip checkpoint: {find_file(get(chosen).file) if chosen else found[0]}",
+            f"use it with: --engine wav2lip --model {chosen or found[0]}; the default is the embedded engine",
         )
     return Check(
         "quality",
@@ -209,7 +209,7 @@ def _weights() -> Check:
     wrong = [name for name, state in states.items() if state == "wrong"]
     place = f"{weights_folders()[0]}{', offline' if offline() else ''}"
     if wrong:
-        hint = "raydub models verify says more; raydub models pull NAME replaces a file of the catalogue"
+        hint = "raydub models verify shows details; raydub models pull NAME replaces a file of the catalogue"
         return Check("weights", "note", f"not the published files: {', '.join(wrong)} in {place}", hint)
     if here:
         return Check("weights", "ok", f"{', '.join(here)} in {place}")

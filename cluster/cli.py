@@ -74,13 +74,13 @@ app.command("train")(train.train)
 
 
 def main() -> None:
-    """Entry point of the `raydub` script. Nothing that it has started outlives it."""
+    """Entry point of the `raydub` script. Ends all processes that it has started."""
     adopt_orphans()
     leave_in_order()
     try:
         app(prog_name="raydub")
     except (StdoutLost, OSError) as error:
-        # --help and --version write outside any command.
+        # --help and --version print outside of commands.
         raise SystemExit(lost(error)) from None
     finally:
         kill_rest()

@@ -1,4 +1,4 @@
-"""Downloads of weights with the user looking on: a bar on a terminal, else a line now and then."""
+"""Downloads of weights with progress: a bar on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ _EVERY = 5.0
 
 
 def fetch_absent(models: Iterable[str], *, quiet: bool = False) -> None:
-    """Download those of the named weights that are in the catalogue and not on this machine; paths are left alone.
-    Raises DependencyError as refuse_without_network() and models.store.pull.pull do, and WEIGHTS_HASH for a damaged
-    file in their place."""
+    """Download those of the named weights that are in the catalogue and not on this machine; paths are ignored. Raises
+    DependencyError as refuse_without_network() and models.store.pull.pull do, and WEIGHTS_HASH for a damaged file."""
     from raydub.models.catalogue import find
     from raydub.models.store.locate import is_path, present
     from raydub.models.store.pull import pull
@@ -38,8 +37,9 @@ def fetch_absent(models: Iterable[str], *, quiet: bool = False) -> None:
 
 
 def refuse_without_network(entry: Entry) -> None:
-    """Raises DependencyError for an absent file: LICENCE as pull() does, WEIGHTS_MISSING where none of its servers has
-    an address here, which is known at once; their silence would be known after minutes. A proxy may know addresses."""
+    """Raises DependencyError for a missing file: LICENCE as pull() does, WEIGHTS_MISSING if no name of its servers
+    resolves. That fails at once, where connecting would take minutes. Not checked with a proxy, which may resolve
+    them."""
     from raydub.models.catalogue import licence_of
     from raydub.models.store.folders import find_file, offline
     from raydub.models.store.pull import mirrors
@@ -54,8 +54,8 @@ def refuse_without_network(entry: Entry) -> None:
         return
     raise DependencyError(
         Code.WEIGHTS_MISSING,
-        f"{entry.file} is not here, and there is no network: no name server knows {', '.join(hosts)}",
-        hint="`raydub models import FILE` takes a copy that was downloaded elsewhere",
+        f"{entry.file} is missing and cannot be downloaded: {', '.join(hosts)} cannot be resolved",
+        hint="import a copy from another machine with `raydub models import FILE`",
         retryable=True,
     )
 
@@ -69,8 +69,8 @@ def _resolves(host: str) -> bool:
 
 @contextmanager
 def showing(name: str, size: int, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
-    """What to call with bytes that are here and bytes in all, while `name` of `size` bytes is downloaded; all that is
-    shown goes to stderr. None with quiet."""
+    """A function to call with (bytes received, bytes in total) while `name` of `size` bytes is downloaded; shows
+    progress on stderr. None with quiet."""
     if quiet:
         yield None
     elif sys.stderr.isatty():

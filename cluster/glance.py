@@ -1,10 +1,11 @@
-"""Cheap looks at the files of a job before anything is started for it: what can be told here needs no worker.
+"""Cheap checks of a job's files before any work starts.
 
-Nothing is decoded: a file that crashes a decoder must not take the driver along.
+Nothing is decoded: a file that crashes a decoder must not end the driver.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +35,9 @@ _MEDIA = ("video", "audio", "bed_audio")
 
 
 class Glance:
-    """Looks at jobs, at each file and folder once.
+    """Checks jobs, each file and folder once.
 
-    here: is the work done on this machine? On another one a file may be there that is absent here."""
+    here: the work runs on this machine; otherwise files that are missing here may exist there."""
 
     def __init__(self, work_dir: str | Path, here: bool) -> None:
         self._work_dir = work_dir
@@ -45,8 +46,8 @@ class Glance:
         self._folders: dict[str, RaydubError | None] = {}
 
     def problem(self, job: Job) -> RaydubError | None:
-        """The first thing that is wrong with the job's files: InputError INPUT_*, SCRIPT_*; StageError OUTPUT_ESCAPES,
-        STORAGE, DISK_FULL for its output. None: a worker will see."""
+        """The first error of the job's files: InputError INPUT_*, SCRIPT_*; StageError OUTPUT_ESCAPES, STORAGE,
+        DISK_FULL for its output. None if none is found here."""
         try:
             for field, path in job.inputs().items():
                 if not is_remote(path):
@@ -55,8 +56,8 @@ class Glance:
         except OSError:
             return None
         except RaydubError as error:
-            # One error for each job: it is placed at its job's line.
-            return _rebuilt(error).at(job=job.id, line=job.line)
+            # A copy for each job, with its line.
+            return copy.copy(error).at(job=job.id, line=job.line)
         return None
 
     def _input(self, field: str, path: str) -> None:
@@ -68,14 +69,14 @@ class Glance:
 
     def _look(self, kind: str, path: str) -> None:
         if kind == "voice":
-            return  # weights: admission asks for them by their own way
+            return  # weights: checked by admission
         if not self._here and not os.path.lexists(path):
             return
         suffix = os.path.splitext(path)[1].lower()
         if kind == "script":
             if suffix in _SOUND and os.path.isfile(path):
-                hint = "name a sound file in 'audio'"
-                raise InputError(Code.SCRIPT_UNREADABLE, f"script {path} is no text: {suffix}", hint=hint)
+                hint = "set 'audio' to a sound file"
+                raise InputError(Code.SCRIPT_UNREADABLE, f"script {path} is not a text file: {suffix}", hint=hint)
             from raydub.tts.scripts.read import read_script
 
             read_script(path)
@@ -89,8 +90,8 @@ class Glance:
         what = {"audio": "speech", "face": "reference picture", "speakers": "reference picture"}.get(kind, kind)
         check_file(path, ProbeLimits(), what)
         if kind in _MEDIA and suffix in _NO_MEDIA:
-            hint = "name a script in 'script'" if suffix in _SCRIPTS else f"give a file with {_holds(kind)}"
-            raise InputError(Code.INPUT_FORMAT, f"{what} {path} is no media file: {suffix}", hint=hint)
+            hint = "set 'script' to a script" if suffix in _SCRIPTS else f"give a file with {_holds(kind)}"
+            raise InputError(Code.INPUT_FORMAT, f"{what} {path} is not a media file: {suffix}", hint=hint)
 
     def _output(self, output: str) -> None:
         try:
@@ -132,9 +133,3 @@ def _caught(call: Callable[[], None]) -> RaydubError | None:
 def _raise(error: RaydubError | None) -> None:
     if error is not None:
         raise error
-
-
-def _rebuilt(error: RaydubError) -> RaydubError:
-    said = error.to_dict()
-    code, message = Code(said.pop("code")), said.pop("message")
-    return type(error)(code, message, **said)

@@ -1,4 +1,4 @@
-"""How commands speak: plain text for people, one JSON document for machines, errors on stderr with code and way out."""
+"""Output of commands: plain text or one JSON document on stdout, errors with code and hint on stderr."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ JSON_HELP = "One JSON document on stdout instead of text."
 
 
 class StdoutLost(Exception):
-    """What a command had to say could not be written; why is its text."""
+    """stdout could not be written; the message says why."""
 
 
 def say(text: str = "") -> None:
-    """A line for the user on stdout. Raises StdoutLost, BrokenPipeError."""
+    """Print a line on stdout. Raises StdoutLost, BrokenPipeError."""
     _echo(harmless(text))
 
 
 def warn(text: str) -> None:
-    """A line for the user on stderr. Where nobody can read it, the work goes on."""
+    """Print a line on stderr. Errors are ignored."""
     with contextlib.suppress(OSError):
         typer.echo(harmless(text), err=True)
 
@@ -56,8 +56,8 @@ def _echo(text: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """Text that cannot steer a terminal: control characters (line ends and tabs stay), characters that turn the order
-    of text around, and lone surrogates become their escapes. Names of files can hold any of them."""
+    """Text that is safe for a terminal: control characters (except line ends and tabs), bidirectional controls and lone
+    surrogates are escaped. File names may contain any of them."""
     return "".join(
         repr(character)[1:-1] if unicodedata.category(character) in _STEERING and character not in "\n\t" else character
         for character in text
@@ -65,19 +65,19 @@ def harmless(text: str) -> str:
 
 
 def say_json(value: Mapping[str, Any]) -> None:
-    """The one JSON document of a command with --json."""
+    """Print the JSON document of a command with --json."""
     _echo(strict_json(value, indent=2))
 
 
 def show_error(error: RaydubError) -> None:
-    """One error as `[E_CODE] job 'x', line 3, field 'video': message (hint)` on stderr."""
+    """Print an error as `[E_CODE] job 'x', line 3, field 'video': message (hint)` on stderr."""
     warn(str(error))
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:
-    """Wrap a command: its return value is the exit code; a RaydubError is shown and gives its own; never a traceback.
+    """Wrap a command: its return value is the exit code; errors are printed without traceback and set their exit code.
 
-    With --json (a parameter named as_json) the error is the JSON document. RAYDUB_DEBUG=1 shows tracebacks of bugs.
+    With --json (a parameter named as_json) the JSON document contains the error. RAYDUB_DEBUG=1 shows tracebacks.
     """
 
     @wraps(function)
@@ -111,47 +111,47 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def _check_arguments(given: Mapping[str, Any]) -> None:
-    """Raises UsageError FIELD_VALUE for an argument that is no UTF-8 (a path can be any bytes): neither results nor
-    messages nor Ray could hold it."""
+    """Raises UsageError FIELD_VALUE for an argument that is not UTF-8 (a path may be any bytes): results, messages and
+    Ray require it."""
     for name, value in given.items():
         for text in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(text, (str, PurePath)) and not has_utf8(str(text)):
-                message = f"the argument {str(text)!r} holds bytes that are no UTF-8"
+                message = f"the argument {str(text)!r} contains bytes that are not UTF-8"
                 hint = "rename the file or folder"
                 raise UsageError(Code.FIELD_VALUE, message, field=name.replace("_", "-"), hint=hint)
 
 
 def lost(error: Exception) -> int:
-    """Say that stdout takes no more, and forget it; the exit code. A reader that has gone (`raydub ... | head`) is told
-    nothing."""
+    """Report that stdout cannot be written, and discard further output; returns the exit code. A closed pipe (`raydub
+    ... | head`) is not reported."""
     with contextlib.suppress(OSError, ValueError):
-        # What Python still holds for stdout goes nowhere, or its end would fail once more.
+        # Discard what is buffered for stdout, or flushing it at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = "what was done is done: files that were to be written are there"
-        show_error(StageError(Code.STORAGE, f"what this command says cannot be written to stdout: {why}", hint=hint))
+        hint = "the command's files were written"
+        show_error(StageError(Code.STORAGE, f"cannot write to stdout: {why}", hint=hint))
     return StageError.exit_code
 
 
 def unforeseen(error: Exception) -> RaydubError:
-    """What an exception that nobody caught means: trouble with the machine that can be told, or a bug."""
+    """Convert an uncaught exception: a known problem of the machine, or a bug."""
     text = f"{type(error).__name__}: {error}"
     if _no_memory(error):
-        hint = "free some, or raise the limit (`ulimit -v`, the container's)"
-        return StageError(Code.OUT_OF_MEMORY, f"not enough memory to go on: {text}", hint=hint)
+        hint = "free some memory, or raise its limit (`ulimit -v`, the container's)"
+        return StageError(Code.OUT_OF_MEMORY, f"out of memory: {text}", hint=hint)
     if isinstance(error, OSError) and not _has_folder():
-        hint = "go to a folder that is there (cd) and run the command again"
+        hint = "change to an existing folder (cd) and run the command again"
         return UsageError(Code.STORAGE, "the current folder has been deleted", hint=hint)
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StageError(Code.DISK_FULL, f"no space left: {text}", hint="free some and run again")
-        return StageError(Code.STORAGE, text, hint="check that this is there, and may be read and written")
-    return StageError(Code.INTERNAL, text, hint="a bug in raydub: run with RAYDUB_DEBUG=1 and report it")
+            return StageError(Code.DISK_FULL, f"no space left: {text}", hint="free some space and run again")
+        return StageError(Code.STORAGE, text, hint="check that the file exists and can be read and written")
+    return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: run with RAYDUB_DEBUG=1 and report it")
 
 
 def _no_memory(error: BaseException | None) -> bool:
-    """Is memory, or room for a library's code in it, what was missing?"""
+    """Whether the error was caused by missing memory, also while loading a library."""
     while error is not None:
         words = str(error).lower()
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
@@ -171,7 +171,7 @@ def _has_folder() -> bool:
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Log lines of raydub itself on stderr; with verbose, what happens inside, too."""
+    """Log warnings on stderr; with verbose, also debug messages of raydub."""
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, level=logging.WARNING
     )

@@ -27,14 +27,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_timeline(timeline: JobTimeline, path: Path, begin: float = 0.0, end: float | None = None) -> Path:
-    """Write a PNG of the seconds begin .. end (None: all). Returns path. Raises UsageError FIELD_VALUE for a window
-    with nothing in it, InputError for files of speech that cannot be read, StageError STORAGE or DISK_FULL."""
+    """Write a PNG of the seconds begin .. end (None: all). Returns path. Raises UsageError FIELD_VALUE for an empty
+    window, InputError for unreadable speech files, StageError STORAGE or DISK_FULL."""
     seconds = float(timeline.plan.n_frames / timeline.plan.rate)
     begin, end = max(0.0, begin), min(seconds, seconds if end is None else end)
     if begin >= end:
         raise UsageError(
             Code.FIELD_VALUE,
-            f"nothing lies between the seconds {begin:g} and {end:g} of the picture",
+            f"the window from second {begin:g} to {end:g} is empty",
             hint=f"the output lasts {seconds:.3f} s",
         )
     page = _Page(begin, end, timeline)
@@ -50,7 +50,7 @@ def draw_timeline(timeline: JobTimeline, path: Path, begin: float = 0.0, end: fl
 
 
 class _Page:
-    """Bands from top to bottom, all with the same seconds."""
+    """Bands from top to bottom, all with the same time axis."""
 
     def __init__(self, begin: float, end: float, timeline: JobTimeline) -> None:
         self._begin, self._end, self._timeline = begin, max(end, begin + 0.1), timeline
@@ -59,7 +59,7 @@ class _Page:
         self._bands: list[Image] = []
 
     def cues(self, face: str) -> None:
-        """One box per cue from its start to its end, with its number, and a bar below it as long as it is heard."""
+        """One box per cue from its start to its end, with its number, and a bar below it for its speech."""
         band = self._band(f"cues, heard {face}".strip(), _CUES)
         colour = self._colour[face]
         for row in self._timeline.report["segments"]:
@@ -78,7 +78,7 @@ class _Page:
         self._add(band)
 
     def speech(self, face: str, path: str) -> None:
-        """Peaks of a voice alone."""
+        """Peaks of one voice."""
         band = self._band(f"speech {face}".strip(), _SPEECH)
         middle = _SPEECH // 2
         for x, peak in enumerate(self._peaks(path)):
@@ -102,7 +102,7 @@ class _Page:
         self._add(band)
 
     def gate(self, number: int, gate: npt.NDArray[np.float32]) -> None:
-        """How much of a new mouth shows on a face."""
+        """The opacity of the new mouth on a face."""
         plan = self._timeline.plan
         speech = plan.job.speech
         face = speech.voices[plan.voice_of(number)].face if speech is not None else ""

@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what it reports at the end."""
+"""The request and the report of a run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from raydub.pipeline.strict import kind_of
 @dataclass(frozen=True)
 class RunRequest:
     """What to run and where. results: path without extension of the results manifest, None for none; folder: where the
-    manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet". Seconds: wait_gpu
-    for a GPU to join the cluster, with device "cuda"; stall_timeout without progress until the run is given up;
-    step_timeout for any one step, None for limits that grow with its size. manifest: the file that the jobs came from,
-    which is not to be written over; record: a file of the work folder for the results as JSONL alone, where no results
-    manifest was asked for; strict: see pipeline.strict; fresh: what earlier runs kept is not reused."""
+    manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet". Seconds: wait_gpu:
+    wait for a GPU with device "cuda"; stall_timeout: stop the run after this time without progress; step_timeout: limit
+    of any step, None for limits that grow with its size. manifest: the file of the jobs, which must not be overwritten;
+    record: a JSONL file in the work folder for the results if there is no results manifest; strict: see
+    pipeline.strict; fresh: reuse no work of earlier runs."""
 
     jobs: tuple[Job, ...]
     bad: tuple[BadRow, ...]
@@ -46,11 +46,11 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What came of it. One result per manifest row, in the manifest's order. earlier: rows that an earlier run had
+    """The outcome of a run: one result per manifest row, in the manifest's order. earlier: rows that an earlier run
     finished; stop_code: 128 + the signal that stopped it, else 0. seconds: the whole run; until_plan: until the first
-    job was prepared (Ray's start-up is in it); speed: frames a second from the first part on; stage_seconds: work per
-    stage, peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: most
-    of Ray's object stores that was seen in use, all nodes together."""
+    job was prepared (includes starting Ray); speed: frames per second since the first part; stage_seconds: work per
+    stage; peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: peak
+    use of Ray's object stores, all nodes together."""
 
     results: tuple[JobResult, ...]
     written: tuple[Path, ...] = ()
@@ -66,24 +66,24 @@ class RunReport:
 
     @property
     def interrupted(self) -> bool:
-        """Was the run stopped by a signal?"""
+        """Whether a signal stopped the run."""
         return bool(self.stop_code)
 
     def counts(self) -> dict[str, int]:
-        """How many rows ended in which way; the values sum to the number of rows."""
+        """Number of rows by status; the values sum to the number of rows."""
         return {
             status: sum(result.status == status for result in self.results)
             for status in ("ok", "failed", "quarantined", "skipped")
         }
 
     def warnings(self) -> dict[str, int]:
-        """In how many jobs each kind of warning came, the most frequent first."""
+        """Number of jobs by kind of warning, the most frequent first."""
         kinds = (kind for result in self.results for kind in {kind_of(text) for text in result.warnings})
         return dict(Counter(kinds).most_common())
 
     def exit_code(self) -> int:
-        """0 when every row is ok; 129, 130, 131 or 143 after a stop; 3 when nothing ran for want of a program or
-        weights; else 1."""
+        """0 if every row is ok; 129, 130, 131 or 143 after a stop; 3 if no row is ok and a program or weights are
+        missing; else 1."""
         if self.stop_code:
             return self.stop_code
         counts = self.counts()

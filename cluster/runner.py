@@ -1,7 +1,7 @@
-"""One run, from checked jobs to the results manifest, for every command that dubs: run, dub, demo.
+"""One run, from checked jobs to the results manifest, for the commands run, dub and demo and the Python API.
 
-Cheap looks come first: what an earlier run has finished is known by its record, and when that is everything neither
-Ray nor torch is loaded. Results are written before the workers are taken down, so that a stop that hangs costs nothing.
+Cheap checks come first: finished jobs are known by their records, and if all are finished neither Ray nor torch is
+imported. Results are written before the workers are stopped, in case stopping hangs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raydub.pipeline.context import WorkSettings
-    from raydub.pipeline.progress import Progress
+    from raydub.pipeline.progress import QuietProgress
 
 __all__ = ["RunReport", "RunRequest", "run_jobs"]
 
@@ -45,27 +45,27 @@ _WRITE_SECONDS = 3.0
 
 
 def run_jobs(
-    request: RunRequest, *, stop: StopWatch | None = None, view: Callable[[int, int], Progress] | None = None
+    request: RunRequest, *, stop: StopWatch | None = None, view: Callable[[int, int], QuietProgress] | None = None
 ) -> RunReport:
-    """Run all jobs of a request and write the results. Raises RaydubError only where nothing could be started; the
-    results then say of each open job that it was skipped, and why.
+    """Run all jobs of a request and write the results. Raises RaydubError only if nothing could be started; the results
+    then contain each open job as skipped, with the reason.
 
-    stop: who takes signals, by default a StopWatch; where it takes none, KeyboardInterrupt passes once the results are
-    written. view: makes what follows the run, from the number of rows and of those that have their outcome already; by
-    default it is what the request asks to show. With a view nothing is printed."""
+    stop: handles signals, by default a StopWatch; if it handles none, KeyboardInterrupt is raised after the results are
+    written. view: creates the progress display, from the number of rows and of rows with an outcome; by default by
+    request.show. With a view nothing is printed."""
     with RunLock() as lock:
         return _Run(request, lock, stop, view).do()
 
 
 class _Run:
-    """One run under way. Its results can be told at any moment, from any thread."""
+    """One run in progress. Its results are available at any time, from any thread."""
 
     def __init__(
         self,
         request: RunRequest,
         lock: RunLock,
         stop: StopWatch | None = None,
-        view: Callable[[int, int], Progress] | None = None,
+        view: Callable[[int, int], QuietProgress] | None = None,
     ) -> None:
         self._request = request
         self._lock = lock
@@ -73,17 +73,17 @@ class _Run:
         self._view = view
         self._admitted = Admission()
         self._finished = Finished(request.work_dir)
-        self._progress: Progress | None = None
-        self._checked = False  # may the results be written where they are to go?
+        self._progress: QuietProgress | None = None
+        self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
-        self._refused: RaydubError | None = None  # why no job could be begun
+        self._refused: RaydubError | None = None  # why no job could start
         self._written: tuple[Path, ...] | None = None
         self._writing = False
         self._all_written = threading.Event()
         self._store_mb = 0.0
 
     def do(self) -> RunReport:
-        """Take all jobs to their results."""
+        """Run all jobs and write the results."""
         with self._stop as stop:
             try:
                 self._check()
@@ -100,10 +100,10 @@ class _Run:
                     raise
                 if self._written is None:
                     self._check()
-                    self._writing = False  # it may have been interrupted in the middle of that
+                    self._writing = False  # it may have been interrupted while writing
                     self._refused = error if isinstance(error, RaydubError) else None
                     self._write()
-                # While Ray starts, a signal may come as its SystemExit. Whoever is interrupted here has no more to do.
+                # While Ray starts, a signal may raise its SystemExit. After a stop there is nothing left to do.
                 if not stop.asked or not isinstance(error, (KeyboardInterrupt, SystemExit)):
                     raise
         tally = self._shown().tally
@@ -142,11 +142,11 @@ class _Run:
             quiet=self._view is not None,
         )
 
-    def _shown(self) -> Progress:
-        """What the user looks at, made when it is known which jobs are open."""
+    def _shown(self) -> QuietProgress:
+        """The progress display, created when the open jobs are known."""
         if self._progress is None:
             request, closed = self._request, self._admitted.closed
-            # Rows that an earlier run finished, or that are no jobs, count without a further word.
+            # Rows that an earlier run finished, and invalid rows, are counted without a line.
             told = [result for result in closed if result.status != "ok"]
             rows = len(request.jobs) + len(request.bad)
             earlier = len(request.bad) + len(closed) - len(told)
@@ -200,10 +200,10 @@ class _Run:
 
     def _last_words(self) -> None:
         if self._writing:
-            self._all_written.wait(_WRITE_SECONDS)  # the main thread is at it
+            self._all_written.wait(_WRITE_SECONDS)  # the main thread is writing them
         elif self._checked:
             self._write()
-            warn("stopped: the results are written; run again to go on")
+            warn("stopped: the results are written; run again to resume")
 
     def _results(self) -> tuple[JobResult, ...]:
         """One result per row, in the manifest's order. Raises StageError INTERNAL if the counts did not reconcile."""
@@ -232,7 +232,7 @@ class _Run:
         self._all_written.set()
 
 
-def _progress(request: RunRequest, jobs: int, earlier: int) -> Progress:
+def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
     from raydub.pipeline.progress import PlainProgress, QuietProgress, RichProgress
 
     if request.show == "quiet":
@@ -246,17 +246,17 @@ def _progress(request: RunRequest, jobs: int, earlier: int) -> Progress:
 
 def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...]:
     if request.results is None:
-        # Where nothing was begun there is no work folder, and none is made for this.
+        # Without any work there is no work folder, and none is created for this.
         if request.record is None or not request.work_dir.is_dir():
             return ()
         write_results(results, request.record, None)
         return (request.record,)
     jsonl, parquet, failed = results_files(request.results)
-    # What a stopped run needs most comes first; Parquet takes a moment to load.
+    # JSONL first, in case a stopped run is killed: Parquet takes a moment to load.
     write_results(results, jsonl, None)
     written = [jsonl, parquet]
     if all(result.status == "ok" for result in results):
-        # A list of failures from an earlier run would be taken for this run's.
+        # Remove the list of an earlier run, so that it is not taken for this run's.
         failed.unlink(missing_ok=True)
     else:
         write_failed(failed, results, request.jobs, request.bad, request.folder)

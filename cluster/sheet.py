@@ -1,5 +1,4 @@
-"""A before/after contact sheet: the same frames of the source and of the output above each other, with the changed
-part enlarged."""
+"""A before/after contact sheet: frames of the source above those of the output, and their changed part enlarged."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ _CLEARLY = 24  # of 255
 
 def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Sequence[int], path: Path) -> Path:
     """Write a PNG with one column per pair (frame sources[i] of `before`, frame frames[i] of `after`) and four rows:
-    the frame before and after, and the part in which the two differ, before and after. Where `after` is of another
-    size (upscaled), `before` is resized to it. Returns path. Raises InputError for videos that cannot be read."""
+    the frame before and after, and the part in which the two differ, before and after. If `after` has another size
+    (upscaled), `before` is resized to it. Returns path. Raises InputError for unreadable videos."""
     old, new = _read(before, sources), _read(after, frames)
     height, width = new[0].shape[:2]
     old = [_resized(image, (width, height)) for image in old]
@@ -45,8 +44,8 @@ def contact_sheet(before: str, after: str, sources: Sequence[int], frames: Seque
 
 
 def changed_box(before: Sequence[Image], after: Sequence[Image]) -> tuple[int, int, int, int]:
-    """x0 y0 x1 y1 of the part in which the two sequences differ clearly, with some room around it; the whole frame
-    where they do not. Compression noise is blurred away first."""
+    """x0 y0 x1 y1 of the part in which the two sequences differ clearly, with a margin; the whole frame if they do not.
+    Compression noise is blurred first."""
     height, width = before[0].shape[:2]
     mask = np.zeros((height, width), bool)
     for one, other in zip(before, after, strict=True):
@@ -61,7 +60,7 @@ def changed_box(before: Sequence[Image], after: Sequence[Image]) -> tuple[int, i
 
 
 def spread(frames: int, count: int) -> list[int]:
-    """`count` frame numbers spread over 0..frames-1, ends left out."""
+    """`count` frame numbers spread over 0..frames-1, without the ends."""
     return [round((i + 0.5) * frames / count) for i in range(count)] if frames >= count else list(range(frames))
 
 

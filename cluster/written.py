@@ -1,5 +1,5 @@
-"""Whether the files that a command is to write can be written there, asked before any work: they are no inputs, not in
-a work folder, in nobody else's place, and the system allows it."""
+"""Check before any work that a command's files can be written: they overwrite no inputs and no other files, are not in
+a work folder, and are writable."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FRAME = re.compile(r"[0-9]{6,}")
 
 
 def check_results(request: RunRequest) -> None:
-    """Raises UsageError: FIELD_CONFLICT where the results would overwrite the manifest or an input of a job,
-    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL where they cannot be written, OUTPUT_EXISTS where other files
-    stand in their place, or the results of another manifest, which has the same name in another folder."""
+    """Raises UsageError: FIELD_CONFLICT if the results would overwrite the manifest or an input of a job,
+    OUTPUT_ESCAPES in a work folder, STORAGE or DISK_FULL if they cannot be written, OUTPUT_EXISTS if other files, or
+    results of another manifest with the same name, exist at their paths."""
     inputs = inputs_of(request.jobs)
     if request.manifest is not None:
         inputs.add("the manifest", request.manifest)
@@ -45,43 +45,43 @@ def check_results(request: RunRequest) -> None:
 
 
 def _check_replaced(files: ResultsFiles, request: RunRequest) -> None:
-    """Only results are replaced by results, and under the name that a manifest gives them only its own."""
+    """Results replace results only, and under the default name only those of the same manifest."""
     try:
         stranger, other = stranger_of(files), _other_manifest(files, request)
     except OSError as error:
         raise UsageError(
             Code.STORAGE,
-            f"cannot read what stands at {error.filename or files.jsonl}: {error.strerror or error}",
-            hint="name this run's results with --results",
+            f"cannot read the existing file {error.filename or files.jsonl}: {error.strerror or error}",
+            hint="choose another name with --results",
             field="results",
         ) from error
     if stranger is not None:
-        message = f"{stranger} is there already, and does not hold results that raydub wrote"
-        hint = "move it, or name this run's results with --results"
+        message = f"{stranger} exists and does not contain results of raydub"
+        hint = "move it, or choose another name with --results"
         raise UsageError(Code.OUTPUT_EXISTS, message, hint=hint, field="results")
     if other is not None:
         raise UsageError(
             Code.OUTPUT_EXISTS,
-            f"{files.jsonl} holds the results of another manifest, {other}",
-            hint="name this run's own with --results, or give each manifest an output root of its own",
+            f"{files.jsonl} contains the results of another manifest, {other}",
+            hint="choose another name with --results, or give each manifest its own output root",
             field="results",
         )
 
 
 def _other_manifest(files: ResultsFiles, request: RunRequest) -> str | None:
-    """The other manifest of the same name whose results would be lost; None where there is none, or where the user
-    has chosen the name."""
+    """The other manifest of the same name whose results would be overwritten; None if there is none, or if the user has
+    chosen the name."""
     if request.manifest is None or files.jsonl.name != f"{results_name(request.manifest)}.jsonl":
         return None
     other = manifest_of(files.parquet)
     try:
         return None if other is None or os.path.samefile(other, request.manifest) else other
     except OSError:
-        return None  # it was moved or removed: nobody asks for its results by that name
+        return None  # it was moved or removed, so its results may be replaced
 
 
 def inputs_of(jobs: Iterable[Job]) -> Inputs:
-    """All files that these jobs read, those included that only their scripts name."""
+    """All files that these jobs read, including those that only their scripts name."""
     inputs = Inputs()
     scripts: set[str] = set()
     for job in jobs:
@@ -97,9 +97,9 @@ def inputs_of(jobs: Iterable[Job]) -> Inputs:
 
 
 def check_written(written: Mapping[str, Path | None], inputs: Inputs, work_dir: Path | None = None) -> None:
-    """Check what a command writes, by the option that names it; None is left out. work_dir: the work folder, where it
-    has a name of its own. Raises UsageError: FIELD_CONFLICT for an input or a file named twice, OUTPUT_ESCAPES in a
-    work folder, STORAGE or DISK_FULL where it cannot be written."""
+    """Check files that a command writes, by the option that names them; None is skipped. work_dir: the work folder, if
+    not the default. Raises UsageError: FIELD_CONFLICT for an input or a file named twice, OUTPUT_ESCAPES in a work
+    folder, STORAGE or DISK_FULL if it cannot be written."""
     refuse_overwriting(written, inputs, work_dir)
     for option, path in written.items():
         if path is not None:
@@ -108,8 +108,8 @@ def check_written(written: Mapping[str, Path | None], inputs: Inputs, work_dir: 
 
 
 def check_folder_written(option: str, folder: Path, suffixes: Collection[str], inputs: Inputs) -> None:
-    """The same for a folder of pictures named by frame numbers, with one of these suffixes; also OUTPUT_EXISTS where it
-    holds one of that name that raydub did not write."""
+    """The same for a folder of pictures named by frame numbers, with one of these suffixes; also OUTPUT_EXISTS if it
+    contains one that raydub did not write."""
     found = inputs.in_folder(folder, suffixes)
     if found is not None:
         raise overwrites(folder, option, found)
@@ -122,13 +122,13 @@ def check_folder_written(option: str, folder: Path, suffixes: Collection[str], i
 
 
 def check_own(option: str, path: Path, is_ours: Callable[[Path], bool]) -> None:
-    """Raises UsageError OUTPUT_EXISTS where at a name that the command chose itself a file stands that is not ours."""
+    """Raises UsageError OUTPUT_EXISTS if a file that is not ours exists at a path that the command chose itself."""
     if os.path.lexists(path) and not is_ours(path):
         raise _not_ours(path, option, "move it, or choose another name")
 
 
 def _not_ours(path: Path, option: str, hint: str) -> UsageError:
-    message = f"{path} is there already, and raydub did not write it, or it was changed since"
+    message = f"{path} exists, and raydub did not write it or it was changed since"
     return UsageError(Code.OUTPUT_EXISTS, message, hint=hint, field=option)
 
 

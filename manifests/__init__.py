@@ -1,1 +1,1 @@
-"""What is asked and what came of it: jobs, options, reading manifests, results."""
+"""Jobs, options, manifests and results."""

@@ -1,4 +1,4 @@
-"""What a job says of its lip engine, checked against itself and against the engines that are there."""
+"""Checks of a job's lip engine: contradictions, and engines that are not installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from raydub.plugins import LIP_ENGINES
 
 
 def engine_conflicts(options: Options) -> list[UsageError]:
-    """Contradictions in engine, engine_options, model and paste, and an engine that is unknown here."""
+    """Errors for contradictions in engine, engine_options, model and paste, and for an unknown engine."""
     found: list[tuple[str, str, str]] = []
     if options.engine not in choices("engine"):
         try:
@@ -16,20 +16,20 @@ def engine_conflicts(options: Options) -> list[UsageError]:
         except UsageError as error:
             return [error]
         except DependencyError:
-            pass  # it cannot be used: said when the engine is made
+            pass  # reported when the engine is created
     elif options.engine_options is not None:
-        hint = "leave 'engine_options' out, or name the engine of another package in 'engine'"
-        found.append(("engine_options", f"engine={options.engine} has no options of its own", hint))
+        hint = "leave 'engine_options' out, or select an engine of another package in 'engine'"
+        found.append(("engine_options", f"engine={options.engine} takes no engine_options", hint))
     if options.engine == "wav2lip" and options.model is None:
         hint = (
-            "name one in 'model': wav2lip_gan of the catalogue (--model wav2lip_gan), or a file; without 'engine' the "
+            "set 'model' to wav2lip_gan of the catalogue (--model wav2lip_gan) or to a file, or leave 'engine' out to "
         )
-        hint += "embedded engine dubs"
+        hint += "use the embedded engine"
         found.append(("engine", "engine=wav2lip needs a checkpoint", hint))
     if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
-        hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint say engine=wav2lip"
+        hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint set engine=wav2lip"
         found.append(("model", "engine=warp cannot use this model", hint))
     if options.paste == "box" and lip_engine(options.engine, options.model) == "warp":
-        hint = "leave 'paste' out, or name a Wav2Lip checkpoint in 'model'"
-        found.append(("paste", "paste=box is Wav2Lip's rectangle; the embedded engine draws lips only", hint))
+        hint = "leave 'paste' out, or set 'model' to a Wav2Lip checkpoint"
+        found.append(("paste", "paste=box needs the wav2lip engine; the embedded engine draws lips only", hint))
     return [UsageError(Code.FIELD_CONFLICT, message, field=name, hint=hint) for name, message, hint in found]

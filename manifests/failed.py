@@ -1,35 +1,29 @@
-"""Rows that did not end well, as a JSONL manifest that can be fed back in, each with the reason why."""
+"""Write rows that did not succeed as a JSONL manifest that can be run again, each with the reason."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from raydub.files import write_atomic
-from raydub.manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
 from raydub.manifests.job import Job
 from raydub.manifests.limits import MAX_LINE
-from raydub.manifests.paths import scheme_of
+from raydub.manifests.placed import face_with_path, voice_with_path, with_paths
 from raydub.manifests.results import JobResult
 from raydub.manifests.rows import NOTES, BadRow
-from raydub.manifests.weights import is_path
 from raydub.texts import has_utf8, strict_json
-
-_FILES = ("video", "audio", "script", "bed_audio")
-_WEIGHTS = ("model", "restore_model", "upscale_model")
 
 
 def write_failed(
     path: str | Path, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
 ) -> int:
-    """Write the rows that did not end well; returns how many. Raises StageError STORAGE or DISK_FULL.
+    """Write the rows that did not succeed; returns their number. Raises StageError STORAGE or DISK_FULL.
 
-    Each says why in manifests.rows.NOTES, which readers pass over. Valid jobs that failed are written with absolute
-    paths. Rows that were refused are written as they came, their relative inputs made absolute against `folder`, the
-    folder of the manifest they came from: once the user has mended them they mean what they meant. Refused text that is
-    no row at all is left out, and so is a row too long for a line of a manifest: there is nothing to feed back.
+    The reason is in the fields manifests.rows.NOTES, which readers ignore. Failed jobs are written with absolute paths.
+    Refused rows are written as they came, with relative inputs made absolute against `folder`, the folder of their
+    manifest, so that a corrected row still names the same files. Text that could not be read as a row, and rows too
+    long for a manifest line, are left out.
     """
     lost = {(result.id, result.line): result for result in results if result.status != "ok"}
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -51,18 +45,18 @@ def _reason(result: JobResult) -> dict[str, str | None]:
 
 
 def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """A refused row with the inputs that are relative paths made absolute, by the rules for rows that are not refused:
-    names of the catalogue stay names, and what cannot be read as a path stays as it came."""
+    """A refused row with relative inputs made absolute, by the rules for valid rows: catalogue names and values that
+    are not paths stay unchanged."""
     placed = {name: value for name, value in row.items() if name not in NOTES}
     for name, value in placed.items():
         if isinstance(value, str) and value.strip() and has_utf8(value):
-            placed[name] = _value(name, value, folder)
-    for name, place in (("speakers", _face), ("voice", _voice)):
+            placed[name] = with_paths(name, value, folder)
+    for name, place in (("speakers", face_with_path), ("voice", voice_with_path)):
         said = placed.get(name)
         if isinstance(said, Mapping):
             placed[name] = {who: place(what, folder) if isinstance(what, str) else what for who, what in said.items()}
         elif isinstance(said, (list, tuple)):
-            # A map column of Parquet.
+            # Parquet map columns are lists of pairs.
             placed[name] = [
                 (pair[0], place(pair[1], folder)) if _is_pair(pair) and isinstance(pair[1], str) else pair
                 for pair in said
@@ -72,35 +66,3 @@ def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 2
-
-
-def _value(name: str, value: str, folder: str) -> str:
-    if name in _FILES:
-        return value if name == "script" and asks_nothing(value) else _absolute(value, folder)
-    if name in _WEIGHTS:
-        return _absolute(value, folder) if is_path(value, Path(folder)) else value
-    if name == "face":
-        return _face(value, folder)
-    if name in ("speakers", "voice"):
-        try:
-            words = by_speaker(value)
-        except ValueError:
-            return value
-        return words_of({who: (_face if name == "speakers" else _voice)(what, folder) for who, what in words.items()})
-    return value
-
-
-def _absolute(text: str, folder: str) -> str:
-    return text if scheme_of(text) is not None else os.path.join(folder, text)
-
-
-def _face(text: str, folder: str) -> str:
-    head, colon, rest = text.strip().partition(":")
-    if head.strip().casefold() + colon != REFERENCE or not rest.strip():
-        return text
-    return REFERENCE + _absolute(rest.strip(), folder)
-
-
-def _voice(text: str, folder: str) -> str:
-    model = voice_file(text)
-    return text if model is None else _absolute(model[0], folder) + model[1]

@@ -1,6 +1,6 @@
-"""Values of manifest fields: from text (CSV, command line) or typed values (JSONL, Parquet) to one type each.
+"""Parse values of manifest fields from text (CSV, command line) or typed values (JSONL, Parquet).
 
-Each parser raises ValueError for what it cannot read; what was expected is said by the field (manifests/options.py).
+Parsers raise ValueError; the message for the user comes from the field's description (manifests/options.py).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _SPLIT = re.compile(r"[\s,;]+")
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 NEUTRAL = frozenset({"", "none", "off", "no", "false"})
-"""Words that ask for nothing, where something could be asked for."""
+"""Words that switch an optional feature off."""
 _FACE = re.compile(r"largest|left|right|all|index:\d{1,3}|reference:.+", re.DOTALL)
 REFERENCE = "reference:"
 NOBODY = "none"
-"""The face of a speaker who is heard and not seen."""
+"""The face of a speaker who is not in the picture."""
 MAX_SIDE = 1 << 20
 _SEPARATORS = re.compile("([;,])")
 _NAME = re.compile(r"[^=;,\x00-\x1f]{1,80}")
@@ -48,7 +48,7 @@ def _sides(value: Any) -> Any:
 
 
 def _whole(value: Any) -> int:
-    """A whole number from an int, a float without fraction (Parquet, pandas) or text; bool is no number here."""
+    """A whole number from an int, a float without fraction (Parquet, pandas) or text; bool is refused."""
     if isinstance(value, bool):
         raise ValueError("a truth value is not a number")
     if isinstance(value, int):
@@ -85,19 +85,19 @@ def _truth(value: Any) -> bool:
 
 
 def _word(value: Any) -> Any:
-    """Choices are matched without regard to case and to _ against -."""
+    """Choices are matched ignoring case, with _ equal to -."""
     if not isinstance(value, str):
         raise ValueError("not a word")
     return value.strip().casefold().replace("_", "-")
 
 
 def _word_or_none(value: Any) -> Any:
-    """A choice that can be switched off in any of the usual ways."""
+    """A choice that any word of NEUTRAL switches off."""
     return "none" if asks_nothing(value) else _word(value)
 
 
 def asks_nothing(value: Any) -> bool:
-    """Is this value of a field the same as leaving the field out?"""
+    """Whether this value means the same as leaving the field out."""
     return value is None or value is False or (isinstance(value, str) and value.strip().casefold() in NEUTRAL)
 
 
@@ -141,9 +141,9 @@ def _face(value: Any) -> str:
 
 
 def by_speaker(text: str) -> dict[str, str]:
-    """What a canonical per-speaker value says: "anna=left; ben=right" as {"anna": "left", "ben": "right"}, a value
-    without names as {"": value}; a JSON object says the same of values that hold separators. Raises ValueError for a
-    name that is empty, too long or twice there."""
+    """Parse a per-speaker value: "anna=left; ben=right" to {"anna": "left", "ben": "right"}, a value without names to
+    {"": value}. A JSON object is accepted too, for values that contain separators. Raises ValueError for a name that is
+    empty, too long or repeated."""
     text = text.strip()
     if text.startswith("{") and (said := _object(text)) is not None:
         return said
@@ -164,7 +164,7 @@ def by_speaker(text: str) -> dict[str, str]:
 
 
 def _object(text: str) -> dict[str, str] | None:
-    """A per-speaker value that is written as a JSON object; None for text that is none. Raises ValueError."""
+    """Parse a per-speaker value that is a JSON object; None if it is not JSON. Raises ValueError."""
     try:
         pairs = json.loads(text, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
@@ -183,15 +183,15 @@ def _object(text: str) -> dict[str, str] | None:
 
 
 def voice_file(voice: str) -> tuple[str, str] | None:
-    """What a voice names beside the engine's own: ("x.onnx", "#3") for "x.onnx#3", the speaker "" where none is named;
-    None for a name."""
+    """Split a voice that is a model file: ("x.onnx", "#3") for "x.onnx#3", ("x.onnx", "") for "x.onnx"; None for a
+    name."""
     file = _VOICE_FILE.match(voice)
     return None if file is None else (file[0], voice[file.end() :])
 
 
 def split_voice(voice: str) -> tuple[str, str]:
-    """The model and the speaker that a voice names, "" where it names none: of a file behind its .onnx, since folders
-    may have a # in their names; of a name at the first #."""
+    """The model and the speaker of a voice, "" for no speaker. A file is split after .onnx, because folder names may
+    contain #; a name at the first #."""
     file = voice_file(voice)
     if file is not None:
         return file[0], file[1][1:]
@@ -200,7 +200,7 @@ def split_voice(voice: str) -> tuple[str, str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """`text` cut before each "name=": a separator that no name follows belongs to the value. Takes linear time."""
+    """Split `text` before each "name=": a separator without a following name belongs to the value. Linear time."""
     parts = _SEPARATORS.split(text)
     pieces = [[parts[0]]]
     for separator, part in zip(parts[1::2], parts[2::2], strict=True):
@@ -222,9 +222,9 @@ def words_of(values: Mapping[str, str]) -> str:
 
 
 def _per_speaker(value: Any) -> str:
-    """One value for all, or one per speaker: text, or a mapping as JSON and Parquet have it."""
+    """One value for all speakers, or one per speaker: text, or a mapping from JSON or Parquet."""
     if isinstance(value, (list, tuple)):
-        # A map column of Parquet.
+        # A Parquet map column is a list of pairs.
         if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
             raise ValueError("not pairs of speaker and value")
         pairs_of = [(name, text) for name, text in value if isinstance(name, str)]
@@ -232,7 +232,7 @@ def _per_speaker(value: Any) -> str:
             raise ValueError("a speaker twice")
         value = dict(pairs_of)
     if isinstance(value, Mapping):
-        # Parquet gives every row of a struct column all keys.
+        # In a Parquet struct column every row has all keys.
         pairs = {name: text for name, text in value.items() if text is not None}
         if not pairs or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
             raise ValueError("not speaker: value")
@@ -243,7 +243,7 @@ def _per_speaker(value: Any) -> str:
 
 
 def _faces(value: Any) -> str:
-    """A face per speaker: every value as `face` takes it, but for `all`; or none, for a voice that is only heard."""
+    """A face per speaker: any value of `face` except `all`, or none for a speaker who is not in the picture."""
     found = by_speaker(_per_speaker(value))
     if "" in found:
         raise ValueError("a face without a speaker")
@@ -260,7 +260,7 @@ def _path(value: Any) -> str:
 
 
 def _json_object(value: Any) -> str:
-    """A JSON object, as text or as a mapping, in one canonical form; members without a value are left out."""
+    """A JSON object, from text or a mapping, in canonical form; null members are left out."""
     try:
         if isinstance(value, str):
             value = json.loads(value)

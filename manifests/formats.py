@@ -1,8 +1,7 @@
-"""The three file forms of a manifest, read into plain rows with their line numbers. Only the form is checked here.
+"""Read the three manifest formats into plain rows with line numbers. Only the syntax is checked here.
 
-pyarrow reads Parquet (manifests/parquet.py). Its readers of text do not say in which line of the file a bad row stands,
-so JSON lines and CSV (manifests/separated.py) are read with the standard library, one line at a time and no longer than
-MAX_LINE.
+Parquet is read by pyarrow (manifests/parquet.py). Its text readers do not report line numbers of bad rows, so JSON
+lines and CSV (manifests/separated.py) are read with the standard library, line by line, at most MAX_LINE each.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ from raydub.regular import NotRegularError, open_regular
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
 _MAX_DEPTH = 4
 _MAX_LINES = 2 * MAX_ROWS
-"""Blank ones counted."""
+"""Including blank lines."""
 
 
 def raw_rows(path: Path) -> list[RawRow]:
-    """(line, row) for every row; a row that is none in its form comes as the UsageError that says why.
+    """(line, row) for every row; for a row with a syntax error, (line, UsageError).
 
     Lines count from 1, a CSV header included; Parquet rows count from 1. Raises UsageError MANIFEST_UNREADABLE."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise _unreadable(path, f"the suffix {suffix!r} says no known form", f"expected one of {', '.join(SUFFIXES)}")
+        raise _unreadable(path, f"unknown suffix {suffix!r}", f"expected one of {', '.join(SUFFIXES)}")
     reader = {".csv": csv_rows, ".parquet": parquet_rows}.get(suffix, _jsonl)
     try:
         with open_regular(path) as file:
@@ -54,16 +53,16 @@ def raw_rows(path: Path) -> list[RawRow]:
                     raise _unreadable(path, f"it holds more than {MAX_ROWS} rows", "split it into several manifests")
             return rows
     except FileNotFoundError as error:
-        raise _unreadable(path, "there is no such file", "check the path") from error
+        raise _unreadable(path, "the file does not exist", "check the path") from error
     except NotRegularError as error:
-        raise _unreadable(path, f"it {error.strerror}", "write the rows to a file and name that") from error
+        raise _unreadable(path, f"it {error.strerror}", "write the rows to a file and give its path") from error
     except RefusedError as error:
-        raise _unreadable(path, str(error), "split it into several manifests, or look at what made it") from error
+        hint = "split it into several manifests, or check the program that wrote it"
+        raise _unreadable(path, str(error), hint) from error
     except (OSError, ValueError) as error:
-        # ValueError: UnicodeDecodeError and NUL bytes in the path as well.
-        raise _unreadable(
-            path, f"{type(error).__name__}: {str(error)[:300]}", "is it whole, and what its suffix says?"
-        ) from error
+        # ValueError includes UnicodeDecodeError and NUL bytes in the path.
+        hint = "check that the file is complete and matches its suffix"
+        raise _unreadable(path, f"{type(error).__name__}: {str(error)[:300]}", hint) from error
 
 
 def _unreadable(path: Path, why: str, hint: str) -> UsageError:
@@ -92,7 +91,7 @@ def _json_row(line: bytes) -> Row | UsageError:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A row all the same, if only a value has another encoding: then its field can be named.
+        # Decoded anyway, so that the error can name the field with the wrong encoding.
         text = line.decode("utf-8", "surrogateescape")
         wrong = syntax(f"the line is not UTF-8 (byte {error.start})", "save the manifest as UTF-8")
     try:
@@ -107,7 +106,7 @@ def _json_row(line: bytes) -> Row | UsageError:
     if len(row) > MAX_FIELDS:
         return syntax(f"the row has {len(row)} fields, more than {MAX_FIELDS}", "one flat JSON object per line")
     if _deeper(row, _MAX_DEPTH):
-        return syntax(f"values lie more than {_MAX_DEPTH} levels deep", "one flat JSON object per line")
+        return syntax(f"values are nested more than {_MAX_DEPTH} levels deep", "one flat JSON object per line")
     return row
 
 
@@ -120,9 +119,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> Row:
     row = dict(pairs)
     if len(row) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the field {twice[:80]!r} stands twice")
+        raise ValueError(f"the field {twice[:80]!r} appears twice")
     return row
 
 
 def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,4 +1,4 @@
-"""One job: one video to be dubbed with one speech."""
+"""One job: a video and the speech to dub it with."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from raydub.manifests.speech import SpeechTracks
 
 
 class Job(BaseModel):
-    """A valid manifest row. All paths are absolute; `output` was checked to lie inside the output root.
+    """A valid manifest row. All paths are absolute; `output` is inside the output root.
 
     id: unique in its manifest; video: a video file, an image or a folder of images; audio: the new speech, any file
-    with a sound stream, or script: what is to be spoken; one of the two is None. All may be web addresses instead of
-    paths, video then of a file. line: the manifest's line (row, in Parquet) that asked for the job, None when no
-    manifest did; output_root: the root that `output` was checked against, for the check when it is published; "" where
-    there was none. speech: filled in by the speak step, for jobs that need it (needs_sound).
+    with a sound stream; script: the text to speak; exactly one of audio and script is None. Instead of paths, web
+    addresses of files are allowed. line: line of the manifest (row, in Parquet), None without a manifest; output_root:
+    the root that `output` was checked against and is checked against again at publishing, "" for none. speech: set by
+    the speak step for jobs that need it (needs_sound).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,8 +36,8 @@ class Job(BaseModel):
     speech: SpeechTracks | None = None
 
     def inputs(self) -> dict[str, str]:
-        """Every file or address that the job reads, weights aside, by the field that names it; reference pictures as
-        "face", or as "speakers:NAME", voices that are files as "voice:NAME"."""
+        """Every file or address that the job reads, except weights, by its field; reference pictures as "face" or
+        "speakers:NAME", voices that are files as "voice:NAME"."""
         options = self.options
         named = {"video": self.video, "audio": self.audio, "script": self.script, "bed_audio": options.bed_audio}
         found = {name: path for name, path in named.items() if path is not None}
@@ -52,7 +52,7 @@ class Job(BaseModel):
         return found
 
     def with_inputs(self, places: Mapping[str, str]) -> Job:
-        """The same job with other paths for inputs that inputs() names."""
+        """A copy of the job with other paths for inputs, by their names in inputs()."""
         options = self.options
         faces = options.faces_of()
         changed: dict[str, Any] = {}
@@ -73,6 +73,6 @@ class Job(BaseModel):
 
 
 def needs_sound(job: Job) -> bool:
-    """Is there work for the speak step: a script to be read, a bed, a loudness to be reached?"""
+    """Whether the job needs the speak step: it has a script, a bed or a loudness."""
     options = job.options
     return job.script is not None or options.bed != "none" or options.loudness is not None

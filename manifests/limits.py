@@ -1,4 +1,4 @@
-"""How much a manifest may hold, and how its readers say that something in it cannot be read."""
+"""Limits of manifests, and errors of their readers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RawRow = tuple[int, Row | UsageError]
 MAX_LINE = 1 << 20
 MAX_ROWS = 1_000_000
 MAX_BYTES = 1 << 28
-"""Of the file, and of its text once unpacked."""
+"""Of the file, and of its uncompressed text."""
 MAX_FIELDS = 256
 MAX_CELL = 1 << 16
 MAX_ITEMS = 64
@@ -20,7 +20,7 @@ MAX_ITEMS = 64
 
 
 class RefusedError(ValueError):
-    """More than a manifest may hold, or a header that cannot be meant."""
+    """A manifest exceeds a limit, or its header is invalid."""
 
 
 def syntax(message: str, hint: str) -> UsageError:
@@ -29,8 +29,8 @@ def syntax(message: str, hint: str) -> UsageError:
 
 
 def check_columns(names: list[str]) -> None:
-    """Raises RefusedError for too many columns, and for two of one name."""
+    """Raises RefusedError for too many columns and for duplicate names."""
     if len(names) > MAX_FIELDS:
         raise RefusedError(f"it has {len(names)} columns, more than {MAX_FIELDS}")
     if len(set(names)) < len(names):
-        raise RefusedError(f"the column {next(n for n in names if names.count(n) > 1)!r} stands twice")
+        raise RefusedError(f"the column {next(n for n in names if names.count(n) > 1)!r} appears twice")

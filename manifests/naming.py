@@ -1,4 +1,4 @@
-"""What the results of a manifest are called, so that those of two manifests, or of two runs, never share a name.
+"""Names of result files, so that two manifests, or two runs, never share one.
 
 jobs.jsonl                  jobs.results.jsonl, .parquet, .failed.jsonl
 jobs.csv                    jobs.csv.results.jsonl, ..
@@ -37,36 +37,36 @@ def results_files(stem: Path) -> ResultsFiles:
 
 
 def check_stem(stem: Path, outputs: Iterable[str]) -> None:
-    """Can results be called `stem` where `outputs` (resolved paths) are made in the same run? Raises UsageError:
-    FIELD_VALUE for a path that ends in no name, FIELD_CONFLICT where one file would have to be the other's folder."""
+    """Check that results named `stem` and `outputs` (resolved paths) can be written in the same run. Raises UsageError:
+    FIELD_VALUE for a path without a file name, FIELD_CONFLICT if a file would have to be a folder of another."""
     if stem.name in ("", ".."):
-        message = f"{str(stem)!r} is a folder, and no name for the results"
-        hint = "name a file without its extension, as in --results out/results"
+        message = f"{str(stem)!r} is a folder, not a name for the results"
+        hint = "give a file name without extension, such as --results out/results"
         raise UsageError(Code.FIELD_VALUE, message, field="results", hint=hint)
     outputs = list(outputs)
     above = {folded(str(folder)) for folder in Path(os.path.realpath(stem)).parents}
     inside = next((output for output in outputs if folded(output) in above), None)
     if inside is not None:
-        message = f"{str(stem)!r} lies in {inside!r}, which is no folder but the output of a job"
+        message = f"{str(stem)!r} is below {inside!r}, which is the output of a job, not a folder"
         raise UsageError(Code.FIELD_CONFLICT, message, field="results", hint="choose another name")
     files = {folded(os.path.realpath(path)): path for path in results_files(stem)}
     for folder in map(Path, {os.path.dirname(output) for output in outputs}):
         taken = next((files[name] for name in map(folded, map(str, (folder, *folder.parents))) if name in files), None)
         if taken is not None:
-            message = f"outputs go into {str(folder)!r}, but {str(taken)!r} is no folder but a file of the results"
+            message = f"outputs go into {str(folder)!r}, but {str(taken)!r} is a results file, not a folder"
             raise UsageError(Code.FIELD_CONFLICT, message, field="results", hint="choose another name with --results")
 
 
 def results_name(manifest: str | Path) -> str:
-    """The name, without extension, of the results of `manifest`; another for every name that a manifest can have.
+    """The name, without extension, of the results of `manifest`; different for every manifest name.
 
-    A list of failures belongs to the results that it came from, as the next try: it neither piles up names nor writes
-    over the results of the run before."""
+    A list of failed rows gets the name of its results with the next try number, so that names do not grow and earlier
+    results are not overwritten."""
     name = Path(manifest).name
     if name.endswith(FAILED) and len(name) > len(FAILED):
         return _next_try(name.removesuffix(FAILED))
     stem = name.removesuffix(_PLAIN)
-    # jobs.csv.jsonl keeps its whole name: jobs.csv.results are those of jobs.csv.
+    # jobs.csv.jsonl keeps its whole name: jobs.csv.results belongs to jobs.csv.
     kept = name if stem == name or not stem or Path(stem).suffix.lower() in SUFFIXES else stem
     return f"{kept}.results"
 

@@ -1,13 +1,12 @@
-"""What a job may ask for beside its video, its speech and its output: one frozen model, the same names everywhere.
+"""The options of a job, as one frozen model with the same field names everywhere.
 
-A field's name is its name in a manifest row and, with dashes, the CLI's flag. `description` of a field is the text that
-an error shows as "expected ..". Values may come as text (CSV, command line) or typed (JSONL, Parquet).
+A field's name is its name in a manifest row and, with dashes, the CLI flag. A field's `description` is shown in errors
+as "expected ..". Values may come as text (CSV, command line) or typed (JSONL, Parquet).
 
-Two defaults deserve a word. `length=auto` is `audio` where the new speech is a sound file or a text without times: it
-is what the user came for, so none of it is cut off and no tail of wordless picture follows it, as in Wav2Lip. Cues that
-have times belong to the video, whose length is kept then, as by `length=video`. A video
-that is shorter than its speech is continued by `extend=pingpong` (forward, backward, forward): Wav2Lip's jump back to
-the first frame is a visible cut, `extend=loop`.
+Two defaults: `length=auto` means `audio` if the speech is a sound file or a text without times, as in Wav2Lip: the
+speech is not cut and no picture without speech follows it. Cues with times belong to the video, so they mean
+`length=video`. A video that is shorter than its speech continues by `extend=pingpong` (forward, backward, forward),
+because Wav2Lip's jump back to the first frame (`extend=loop`) is a visible cut.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ from raydub.manifests.fields import (
 
 
 class Options(BaseModel):
-    """Every choice of one job. Frozen, hashable, equal by value; `model_dump(mode="json")` is stable: it feeds keys."""
+    """All options of one job. Frozen, hashable, equal by value; `model_dump(mode="json")` is stable, because keys are
+    made from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -47,7 +47,7 @@ class Options(BaseModel):
         "dynamic", description="dynamic (speech, or lips to be closed), lips-open, or always"
     )
     no_face: Annotated[Literal["keep", "drop", "hold", "fail"], Word] = Field(
-        "keep", description="keep, drop, hold or fail: what becomes of frames without a face"
+        "keep", description="keep, drop, hold or fail: what happens to frames without a face"
     )
     face: FaceText = Field(
         "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
@@ -57,7 +57,7 @@ class Options(BaseModel):
         "auto", description="auto (video with a script that has times, else audio), audio, video or shortest"
     )
     extend: Annotated[Literal["loop", "pingpong", "hold", "fail"], Word] = Field(
-        "pingpong", description="loop, pingpong, hold or fail: how a video shorter than the output goes on"
+        "pingpong", description="loop, pingpong, hold or fail: how a video shorter than the output continues"
     )
     # speech from a script
     tts: Annotated[str, Word] = Field(
@@ -66,7 +66,7 @@ class Options(BaseModel):
     voice: PerSpeaker | None = Field(None, description="name of a voice, or speaker=voice; speaker=voice")
     language: PerSpeaker | None = Field(None, description="a language tag such as es or pt-br, or speaker=tag; ..")
     overflow: Annotated[Literal["squeeze", "shift", "trim", "fail"], Word] = Field(
-        "squeeze", description="squeeze, shift, trim or fail: what becomes of speech that is longer than its time"
+        "squeeze", description="squeeze, shift, trim or fail: what happens to speech that is longer than its time"
     )
     speakers: SpeakerFaces | None = Field(
         None, description="whose mouth each speaker moves: speaker=left; speaker=index:1; speaker=reference:IMAGE"
@@ -75,22 +75,22 @@ class Options(BaseModel):
     bed: Annotated[Literal["none", "duck", "mix"], WordOrNone] = Field(
         "none", description="none, duck (the original sound, lower under the speech) or mix"
     )
-    bed_audio: PathText | None = Field(None, description="path of music and effects that take the original's place")
+    bed_audio: PathText | None = Field(None, description="path of sound to use instead of the original")
     loudness: Real | None = Field(
         None,
         ge=-40.0,
         le=-5.0,
         allow_inf_nan=False,
-        description="LUFS of the output's sound, -40 to -5; absent for -16 with a script or a bed, else as it is",
+        description="LUFS of the output's sound, -40 to -5; absent for -16 with a script or a bed, else unchanged",
     )
     # the lip engine
     engine: Annotated[str, Word] = Field(
         "auto",
         pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$",
-        description="auto (wav2lip when a model is given, else warp), warp, wav2lip, or an engine that is installed",
+        description="auto (wav2lip when a model is given, else warp), warp, wav2lip, or another installed engine",
     )
     engine_options: JsonObject | None = Field(
-        None, description="a JSON object: options of a lip engine that another package brings"
+        None, description="a JSON object: options of a lip engine from another package"
     )
     model: PathText | None = Field(None, description="path of a checkpoint file, or its name in the catalogue")
     mel_offset_frames: Whole = Field(
@@ -101,7 +101,7 @@ class Options(BaseModel):
     )
     # the face and its box
     detector: Annotated[Literal["auto", "hog", "mmod", "yunet"], Word] = Field(
-        "auto", description="auto (the best one present), hog, mmod or yunet"
+        "auto", description="auto (the best one available), hog, mmod or yunet"
     )
     smooth: Truth = Field(True, description="true or false: smooth boxes and landmarks over time")
     pads: FourSides = Field(
@@ -162,7 +162,7 @@ class Options(BaseModel):
         "scale (area frame) or 1 (area face)",
     )
     upscale_denoise: Share = Field(
-        1.0, description="a number from 0 to 1: 1 removes noise most, less keeps grain; with upscale=general only"
+        1.0, description="a number from 0 to 1: 1 removes most noise, less keeps grain; with upscale=general only"
     )
     upscale_strength: Share = Field(
         1.0, description="a number from 0 (plain interpolation) to 1 (the network's picture): a mixture of the two"
@@ -179,13 +179,13 @@ class Options(BaseModel):
     chunk_seconds: Real = Field(
         10.0, ge=0.2, le=120.0, allow_inf_nan=False, description="seconds per unit of work, 0.2 to 120"
     )
-    mark_synthetic: Truth = Field(True, description="true or false: the file's metadata say that it is synthetic")
+    mark_synthetic: Truth = Field(True, description="true or false: mark the file as synthetic in its metadata")
     overwrite: Truth = Field(
-        False, description="true or false: a file at the output's place is replaced, whoever made it"
+        False, description="true or false: replace an existing output file, even if raydub did not make it"
     )
 
     def row(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, JSON-ready, as they would stand in a manifest row."""
+        """The fields that differ from their defaults, JSON-ready, as in a manifest row."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def faces_of(self) -> dict[str, str]:
@@ -202,18 +202,18 @@ class Options(BaseModel):
 
 
 LIP_ENGINES_BUILT_IN = ("warp", "wav2lip")
-"""Lip engines that raydub brings; others are entry points (raydub.plugins.LIP_ENGINES)."""
+"""Built-in lip engines; others are entry points (raydub.plugins.LIP_ENGINES)."""
 
 
 def lip_engine(engine: str, model: object | None) -> str:
-    """The engine that is meant by a job's `engine` and `model`: auto is wav2lip when a model is given, else warp, the
-    embedded one. The one place of this rule."""
+    """The engine selected by a job's `engine` and `model`: auto is wav2lip if a model is given, else warp, the embedded
+    one."""
     return engine if engine != "auto" else ("warp" if model is None else "wav2lip")
 
 
 def settled_length(asked: str, timed: bool) -> Literal["audio", "video", "shortest"]:
-    """What a job's `length` means: auto keeps the video's length where the speech has places in it. timed: the speech
-    comes from a script with times."""
+    """Resolve a job's `length`: auto is video if the speech is timed, else audio. timed: it comes from a script with
+    times."""
     if asked == "auto":
         return "video" if timed else "audio"
     return cast(Literal["audio", "video", "shortest"], asked)
@@ -230,22 +230,22 @@ _UPSCALE_PARTNER = "realesr-general-wdn-x4v3"
 
 
 def restore_weights(options: Options) -> str | None:
-    """Path or catalogue name of the weights that restore faces in this job; None where nothing is restored."""
+    """Path or catalogue name of this job's face restoration weights; None without restoration."""
     return None if options.restore == "none" else options.restore_model or _RESTORERS[options.restore]
 
 
 def upscale_weights(options: Options) -> str | None:
-    """Path or catalogue name of the weights that upscale this job's frames; None where nothing is upscaled."""
+    """Path or catalogue name of this job's upscaling weights; None without upscaling."""
     return None if options.upscale == "none" else options.upscale_model or _UPSCALERS[options.upscale]
 
 
 def upscale_partner(options: Options) -> str | None:
-    """Catalogue name of the network that keeps noise, whose weights are mixed in where upscale_denoise < 1."""
+    """Catalogue name of the network that keeps noise; its weights are mixed in if upscale_denoise < 1."""
     return _UPSCALE_PARTNER if options.upscale == "general" and options.upscale_denoise < 1 else None
 
 
 def job_weights(options: Options) -> tuple[str, ...]:
-    """Paths and catalogue names of all weights of this job's lip engine and post-processors, but for embedded ones."""
+    """Paths and catalogue names of all weights of this job's lip engine and post-processors, except embedded ones."""
     asked = (options.model, upscale_weights(options), upscale_partner(options), restore_weights(options))
     return tuple(model for model in asked if model is not None)
 
@@ -271,9 +271,9 @@ POST_FIELDS = frozenset(
 )
 """Fields that only restoring and upscaling read."""
 SCRIPT_FIELDS = frozenset({"tts", "voice", "language", "overflow", "speakers"})
-"""Fields that mean something beside a script only."""
+"""Fields that have an effect only with a script."""
 SOUND_FIELDS = SCRIPT_FIELDS | {"bed", "bed_audio", "loudness"}
-"""Fields that only the speak step reads: what it makes of them is known by its content."""
+"""Fields that only the speak step reads: its outputs are identified by content."""
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}
 
 

@@ -1,5 +1,5 @@
-"""Are the files at the place of results results, and of which manifest? Asked of the files themselves, so that the
-answer is the same whatever the work folder is, and also where no job could be begun."""
+"""Detect result files, and the manifest they belong to, from the files alone: independent of the work folder, and also
+if no job started."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from raydub.manifests.rows import NOTES
 from raydub.regular import open_regular
 
 _TELLING = frozenset({"id", "status", "error_code", "output", "attempts"})
-"""Columns by which results of any version are known."""
+"""Columns that results of every version have."""
 
 
 def stranger_of(files: ResultsFiles) -> Path | None:
-    """A file in the place of results that raydub did not write as such: what would be lost; None where there is none.
-    Raises OSError for one that cannot be read."""
+    """A file at a results path that is not a results file and would be overwritten; None if there is none. Raises
+    OSError for an unreadable file."""
     if files.parquet.exists() and not _is_results(files.parquet):
         return files.parquet
     if files.jsonl.exists() and not _all_rows_have(files.jsonl, _TELLING):
@@ -31,7 +31,7 @@ def stranger_of(files: ResultsFiles) -> Path | None:
 
 
 def manifest_of(parquet: Path) -> str | None:
-    """The manifest, as an absolute path, whose results a Parquet file holds; None where it does not say so."""
+    """The absolute path of the manifest whose results a Parquet file contains; None if unknown."""
     schema = _schema(parquet) if parquet.exists() else None
     try:
         said = json.loads((schema.metadata or {})[NOTE_KEY])["manifest"] if schema is not None else None
@@ -46,7 +46,7 @@ def _is_results(parquet: Path) -> bool:
 
 
 def _schema(parquet: Path) -> pa.Schema | None:
-    """None for what is no Parquet."""
+    """The schema; None if the file is not Parquet."""
     try:
         with open_regular(parquet) as file:
             return pq.read_schema(file)
@@ -55,7 +55,7 @@ def _schema(parquet: Path) -> pa.Schema | None:
 
 
 def _all_rows_have(path: Path, names: frozenset[str]) -> bool:
-    """Is every line of the file a JSON object with these keys?"""
+    """Whether every line of the file is a JSON object with these keys."""
     try:
         with open_regular(path) as lines:
             return all(isinstance(row := json.loads(line), dict) and names <= row.keys() for line in lines)

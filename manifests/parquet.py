@@ -1,8 +1,8 @@
-"""Parquet manifests, read by a process of their own: pyarrow ends its whole process for some damaged files, and a few
-KB can mean terabytes of text.
+"""Read Parquet manifests in a child process: some damaged files make pyarrow end the whole process, and a few KB can
+unpack to terabytes of text.
 
-The child may use a bounded amount of memory and of processor time. How much the file holds gets known from its own
-index, and is checked again on what was read, before rows are made of it.
+The child's memory and processor time are bounded. Sizes are checked in the file's index, and again in the data read,
+before rows are made from it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from raydub.manifests.limits import (
 )
 
 UNREADABLE = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, pa.ArrowException)
-"""What Arrow raises where a value of a file has no Python value, or is not of the kind that the file says."""
+"""What Arrow raises for values that have no Python equivalent or do not match their declared type."""
 _BATCH = 256
 _MEMORY = 3 << 30
-"""Bytes that the child may have, of addresses where the kernel counts them (not on macOS), and of memory in use."""
+"""The child's memory limit in bytes: address space (RLIMIT_AS), on macOS resident memory."""
 _SECONDS = 120
-"""Of processor time: a million rows take 15."""
+"""Processor time limit: a million rows take 15 s."""
 
 
 _BOOT = boot("raydub.manifests.parquet")
@@ -61,12 +61,12 @@ _SENT: Mapping[str, tuple[str, ...]] = {
     "uuid": ("UUID",),
     "zoneinfo": ("ZoneInfo",),
 }
-"""What the child sends: errors, and what Arrow makes of cells (of nanoseconds where pandas is installed)."""
+"""Types that the child sends: errors, and the Python values of cells (pandas types for nanoseconds, if installed)."""
 
 
 def parquet_rows(file: BinaryIO) -> Iterator[RawRow]:
-    """(number, row) for every row of a regular file. Raises RefusedError for more than a manifest may hold, ValueError
-    for what cannot be read."""
+    """(number, row) for every row of a regular file. Raises RefusedError for exceeded limits, ValueError for unreadable
+    files."""
     command = [sys.executable, "-c", _BOOT, "0", json.dumps(sys.path)]
     with (
         tempfile.TemporaryFile() as noise,
@@ -83,22 +83,22 @@ def parquet_rows(file: BinaryIO) -> Iterator[RawRow]:
 
 
 class _Values(pickle.Unpickler):
-    """Reads what the child may send: values of cells and our own errors, nothing that runs. A damaged file that takes
-    the child over must not take this process too."""
+    """Unpickles cell values and our own errors only, nothing executable: a file that exploits the child must not reach
+    this process."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The class of a value. Raises UnpicklingError for any other."""
+        """The class of an allowed value. Raises UnpicklingError for any other."""
         if (module, name) == ("builtins", "getattr"):
             return _zone_maker
         if name not in _SENT.get(module, ()):
-            raise pickle.UnpicklingError(f"{module}.{name} is no value of a cell")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed as a cell value")
         return super().find_class(module, name)
 
 
 def _zone_maker(kind: Any, name: str) -> Any:
-    """Time zones are pickled as a method of their class, and nothing else is."""
+    """Only time zones are pickled as a method of their class."""
     if kind is not ZoneInfo or name != "_unpickle":
-        raise pickle.UnpicklingError(f"{name} of {kind} is no value of a cell")
+        raise pickle.UnpicklingError(f"{name} of {kind} is not allowed as a cell value")
     return ZoneInfo._unpickle  # type: ignore[attr-defined]
 
 
@@ -106,12 +106,12 @@ def _next(answers: Any) -> Any:
     try:
         return _Values(answers).load()
     except (EOFError, pickle.UnpicklingError):
-        why = f"reading it ended the reader: it is damaged, or takes more than {_MEMORY >> 30} GiB or {_SECONDS} s"
+        why = f"its reader process ended: the file is damaged, or needs more than {_MEMORY >> 30} GiB or {_SECONDS} s"
         raise ValueError(why) from None
 
 
 def main() -> None:
-    """The child: reads the file on standard input, writes batches of rows as pickles, then None or an error."""
+    """The child process: read the file on standard input, write batches of rows as pickles, then None or an error."""
     for kind, most in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CPU, _SECONDS), (resource.RLIMIT_CORE, 0)):
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (most, most))
@@ -135,14 +135,14 @@ def main() -> None:
 
 
 def _watch() -> None:
-    """End this process when it uses too much, on macOS, which counts no addresses."""
+    """End this process when it uses too much memory, on macOS, which does not support RLIMIT_AS."""
     while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MEMORY:
         time.sleep(0.02)
     os._exit(1)
 
 
 def rows_of(file: BinaryIO) -> Iterator[RawRow]:
-    """The same, read by this process, which damaged files may end. Raises RefusedError, OSError, UNREADABLE."""
+    """Like parquet_rows(), in this process, which damaged files may end. Raises RefusedError, OSError, UNREADABLE."""
     with pq.ParquetFile(file) as found:
         check_columns(found.schema_arrow.names)
         _check_size(found.metadata)
@@ -151,10 +151,10 @@ def rows_of(file: BinaryIO) -> Iterator[RawRow]:
             for column in map(found.schema.column, range(len(found.schema.names)))
             if column.physical_type == "BYTE_ARRAY" and column.max_repetition_level == 0
         ]
-    # Text is read as numbers into a list of the distinct ones: one long text in every row stays one text in memory.
+    # Text is read dictionary-encoded: a long text that every row repeats is in memory once.
     with pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False) as found:
         number, text = 0, 0
-        # In this thread alone: the number of cores is no measure of memory.
+        # In this thread only, so that memory does not grow with the number of cores.
         for batch in found.iter_batches(batch_size=_BATCH, use_threads=False):
             text += _check_cells(batch, number)
             if text > MAX_BYTES:
@@ -163,12 +163,12 @@ def rows_of(file: BinaryIO) -> Iterator[RawRow]:
                 number += 1
                 yield number, row
         if number != found.metadata.num_rows:
-            raise ValueError(f"it says {found.metadata.num_rows} rows and holds {number}")
+            raise ValueError(f"its index says {found.metadata.num_rows} rows, but it has {number}")
 
 
 def _python_rows(batch: Any) -> Iterator[Row | UsageError]:
-    """The rows of a batch. What Arrow stores and Python cannot hold (text that is no UTF-8, a date after the year 9999,
-    an unknown time zone) costs its own row only."""
+    """The rows of a batch. A value without a Python equivalent (text that is not UTF-8, a date after the year 9999, an
+    unknown time zone) makes an error of its own row only."""
     try:
         rows = batch.to_pylist()
     except UNREADABLE:
@@ -182,16 +182,17 @@ def _python_row(batch: Any, place: int) -> Row | UsageError:
         try:
             row[name] = _python_value(column[place])
         except UnicodeDecodeError:
-            return syntax(f"the column {name[:80]!r} holds text that is no UTF-8", "write it as UTF-8")
+            return syntax(f"the column {name[:80]!r} contains text that is not UTF-8", "write it as UTF-8")
         except UNREADABLE as error:
             kind = str(column.type)[:80]
-            why = f"the column {name[:80]!r} holds a {kind} that cannot be read: {str(error)[:120]}"
+            why = f"the column {name[:80]!r} contains a {kind} that cannot be read: {str(error)[:120]}"
             return syntax(why, "write it as text or as a number")
     return row
 
 
 def _python_value(cell: Any) -> Any:
-    """A cell as a Python value, text that is no UTF-8 with lone surrogates. Raises UnicodeDecodeError inside lists."""
+    """A cell as a Python value; bytes that are not UTF-8 become lone surrogates. Raises UnicodeDecodeError inside
+    lists."""
     try:
         return cell.as_py()
     except UnicodeDecodeError:
@@ -202,7 +203,7 @@ def _python_value(cell: Any) -> Any:
 
 
 def _check_size(index: Any) -> None:
-    """What a Parquet file says of itself: rows, bytes once unpacked, values of its lists."""
+    """Check limits in the file's index: rows, uncompressed bytes, list lengths."""
     if index.num_rows > MAX_ROWS:
         raise RefusedError(f"it holds more than {MAX_ROWS} rows")
     unpacked = 0

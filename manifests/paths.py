@@ -1,4 +1,4 @@
-"""Paths in manifests: where inputs lie, and the promise that no output leaves the output root."""
+"""Paths in manifests: resolve inputs, and confine outputs to the output root."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
-# Marks that make a reader see another name than the file has (Unicode TR 36, bidirectional text spoofing).
+# Characters that make a name display differently (Unicode TR 36, bidirectional text spoofing).
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LATER_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "az", "hdfs", "http", "https", "ftp", "sftp"})
 _MAX_PATH, _MAX_NAME, _SHOWN = 4000, 250, 200
@@ -43,15 +43,15 @@ def scheme_of(text: str) -> str | None:
 
 
 def is_remote(text: str) -> bool:
-    """Does `text` name something on the network? file:// is local."""
+    """Whether `text` is a network address. file:// is local."""
     return scheme_of(text) not in (None, "file")
 
 
 def local_path(text: str, field: str) -> str:
-    """The plain path that `text` means: itself, or the path of a file:// URI.
+    """`text` as a plain path: itself, or the path of a file:// URI.
 
-    Raises UsageError: FIELD_VALUE for text no path can have, NOT_BUILT for object stores and the web, INPUT_FORMAT for
-    any other scheme."""
+    Raises UsageError: FIELD_VALUE for invalid paths, NOT_BUILT for object stores and the web, INPUT_FORMAT for any
+    other scheme."""
     if not text.strip():
         raise UsageError(Code.FIELD_VALUE, "the path is empty", field=field)
     scheme = scheme_of(text)
@@ -70,7 +70,7 @@ def local_path(text: str, field: str) -> str:
             Code.NOT_BUILT,
             f"{scheme}:// is not read or written by this version",
             field=field,
-            hint=store_hint("") if field != "output" else "write to a disk and copy the file from there",
+            hint=store_hint("") if field != "output" else "write to a local path and copy the file from there",
         )
     elif scheme is not None:
         raise UsageError(Code.INPUT_FORMAT, f"{scheme}:// is unknown", field=field, hint="give a path or a file:// URI")
@@ -84,8 +84,8 @@ def local_path(text: str, field: str) -> str:
 
 
 def resolve_media(text: str, folder: Path, field: str, policy: FetchPolicy | None = None) -> str:
-    """Where media comes from: an absolute path as resolve_input gives it, or a web address as it stands, read and
-    judged but not asked. policy: by default the environment's.
+    """Resolve an input: a path as by resolve_input(), or a web address unchanged, checked against `policy` (by default
+    the environment's) without a request.
 
     Raises UsageError URI_SCHEME, URI_DENIED, FIELD_VALUE, and what local_path raises."""
     if not is_remote(text):
@@ -98,15 +98,15 @@ def resolve_media(text: str, folder: Path, field: str, policy: FetchPolicy | Non
 
 
 def resolve_input(text: str, folder: Path, field: str) -> str:
-    """An input's absolute path; relative ones start at `folder`, the manifest's. It need not exist."""
+    """An input's absolute path; relative ones start at `folder`, the manifest's. It does not need to exist."""
     return os.path.normpath(os.path.join(folder, local_path(text, field)))
 
 
 def confine_output(text: str, root: Path, field: str = "output") -> str:
-    """The absolute path of an output, checked to lie inside `root` after following every symlink that exists.
+    """The absolute path of an output, checked to be inside `root` after following existing symlinks.
 
     Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character, a work folder), OUTPUT_FORMAT (suffix,
-    a folder) and what local_path raises. Symlinks may change later: who publishes the file checks once more.
+    a folder) and what local_path raises. Symlinks may change later: publishing checks again.
     """
     way_out = "give a path inside the output root, or choose another root with --output-root"
     if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TURNING for c in text):
@@ -118,7 +118,7 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
         )
     path = local_path(text, field)
     if ".." in Path(path).parts:
-        raise UsageError(Code.OUTPUT_ESCAPES, f"{path!r} climbs out with '..'", field=field, hint=way_out)
+        raise UsageError(Code.OUTPUT_ESCAPES, f"{path!r} contains '..'", field=field, hint=way_out)
     suffix = Path(path).suffix.lower()
     if suffix not in OUTPUT_SUFFIXES or path.endswith("/"):
         raise UsageError(
@@ -136,7 +136,7 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
         ) from error
     if real_root not in real.parents:
         raise UsageError(
-            Code.OUTPUT_ESCAPES, f"{path!r} lies outside the output root {str(real_root)!r}", field=field, hint=way_out
+            Code.OUTPUT_ESCAPES, f"{path!r} is outside the output root {str(real_root)!r}", field=field, hint=way_out
         )
     refuse_work_folder(real, field)
     if not has_utf8(str(real)):

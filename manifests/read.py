@@ -1,4 +1,5 @@
-"""Read a manifest: JSON lines, CSV or Parquet. Every bad row is reported at once; the good rows survive beside them."""
+"""Read a manifest: JSON lines, CSV or Parquet. All bad rows are reported together, and the good rows are returned
+too."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 from raydub.errors import Code, UsageError
 from raydub.manifests.formats import raw_rows
 from raydub.manifests.job import Job
-from raydub.manifests.limits import RawRow
+from raydub.manifests.limits import RawRow, Row
 from raydub.manifests.paths import folded
 from raydub.manifests.reads import add_inputs
 from raydub.manifests.rows import BadRow, parse_row
@@ -22,7 +23,7 @@ from raydub.texts import has_utf8
 
 @dataclass(frozen=True)
 class ManifestResult:
-    """What a manifest asks for, in the manifest's order. len(jobs) + len(bad) is its number of rows.
+    """The rows of a manifest, in its order. len(jobs) + len(bad) is the number of rows.
 
     folder: where relative inputs started; output_root: where outputs may go (both absolute)."""
 
@@ -33,25 +34,28 @@ class ManifestResult:
 
     @property
     def errors(self) -> tuple[UsageError, ...]:
-        """Every problem of every bad row, each with its line and field."""
+        """All errors of all bad rows, each with its line and field."""
         return tuple(error for row in self.bad for error in row.errors)
 
 
-def read_manifest(path: str | Path, output_root: str | Path | None = None) -> ManifestResult:
+def read_manifest(
+    path: str | Path, output_root: str | Path | None = None, defaults: Mapping[str, str] | None = None
+) -> ManifestResult:
     """Read and check a whole manifest. Relative inputs start at its folder, which is also the default output root.
+    defaults: fields for rows that do not set them.
 
     Raises UsageError for a manifest as a whole: MANIFEST_UNREADABLE (absent, unknown form, damaged), MANIFEST_EMPTY.
-    What is wrong with single rows stands in the result's `bad`.
+    Errors of single rows are in the result's `bad`.
     """
     manifest = Path(path)
-    rows = raw_rows(manifest)
+    rows = [(line, _filled(row, defaults or {})) for line, row in raw_rows(manifest)]
     folder = Path(os.path.realpath(manifest)).parent
     return check_rows(rows, folder, folder if output_root is None else Path(os.path.realpath(output_root)))
 
 
 def check_rows(rows: Iterable[RawRow], folder: Path, output_root: Path) -> ManifestResult:
-    """Check rows that were read already (see read_manifest). Raises UsageError MANIFEST_EMPTY, and FIELD_VALUE for a
-    folder or an output root whose own path is no UTF-8: no row could have a path in it."""
+    """Check rows that were already read (see read_manifest). Raises UsageError MANIFEST_EMPTY, and FIELD_VALUE if the
+    path of the folder or the output root is not UTF-8, because every path below it would be refused."""
     for name, place in (("manifest", folder), ("output-root", output_root)):
         if not has_utf8(str(place)):
             raise no_utf8(name, str(place))
@@ -64,10 +68,17 @@ def check_rows(rows: Iterable[RawRow], folder: Path, output_root: Path) -> Manif
         else:
             bad.append(_bad(line, {} if isinstance(row, UsageError) else row, found))
     if not jobs and not bad:
-        raise UsageError(Code.MANIFEST_EMPTY, "the manifest holds no row", hint="write one job per row")
+        raise UsageError(Code.MANIFEST_EMPTY, "the manifest has no rows", hint="write one job per row")
     kept, clashing = _without_clashes(jobs)
     bad += clashing
     return ManifestResult(tuple(kept), tuple(sorted(bad, key=lambda row: row.line)), str(folder), str(output_root))
+
+
+def _filled(row: Row | UsageError, defaults: Mapping[str, str]) -> Row | UsageError:
+    if isinstance(row, UsageError):
+        return row
+    absent = {name: value for name, value in defaults.items() if row.get(name) in (None, "")}
+    return {**row, **absent}
 
 
 def _bad(line: int, row: Mapping[str, Any], errors: Iterable[Any]) -> BadRow:
@@ -78,7 +89,7 @@ def _bad(line: int, row: Mapping[str, Any], errors: Iterable[Any]) -> BadRow:
 def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
     """Refuse rows that share an id or an output with an earlier row, or whose output is some row's input.
 
-    The first of several rows keeps the name: its result is the same as if the others were not there."""
+    The first row is kept: its result is the same as if the others did not exist."""
     ids: dict[str, int | None] = {}
     outputs: dict[str, int | None] = {}
     inputs = Inputs()
@@ -90,8 +101,8 @@ def _without_clashes(jobs: list[Job]) -> tuple[list[Job], list[BadRow]]:
         name, output = folded(job.id), folded(job.output)
         errors = []
         if name in ids:
-            message = f"the id {job.id!r} is taken by line {ids[name]} (case and Unicode forms do not tell ids apart)"
-            errors.append(UsageError(Code.ID_DUPLICATE, message, field="id", hint="give each job an id of its own"))
+            message = f"the id {job.id!r} is used by line {ids[name]} (ids are compared ignoring case and Unicode form)"
+            errors.append(UsageError(Code.ID_DUPLICATE, message, field="id", hint="give each job its own id"))
         if output in outputs:
             message = f"line {outputs[output]} writes {job.output!r} too"
             errors.append(

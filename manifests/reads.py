@@ -1,4 +1,4 @@
-"""All files that jobs read, for the question what may be written (raydub.places)."""
+"""The files that jobs read, for the check of what may be written (raydub.places)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import os
 
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
+from raydub.manifests.weights import WEIGHT_FIELDS
 from raydub.places import Inputs
-
-_WEIGHTS = ("model", "restore_model", "upscale_model")
 
 
 def add_inputs(inputs: Inputs, job: Job) -> None:
     """Add every local file of a job: videos, folders of pictures, speech, scripts, references, beds, voices, weights.
-    Errors will call them "the video of line 3"."""
+    In errors they are named "the video of line 3"."""
     named = dict(job.inputs())
-    for field in _WEIGHTS:
+    for field in WEIGHT_FIELDS:
         path = getattr(job.options, field)
         if path is not None and os.sep in path:
             named[field] = path

@@ -1,7 +1,7 @@
-"""What came of the jobs: one row per manifest row, as JSONL and as Parquet with one fixed schema.
+"""Results: one row per manifest row, as JSONL and as Parquet with one fixed schema.
 
-The two files hold the same rows. Both are written beside their place and then renamed, so a reader never sees half a
-manifest, and a failed write leaves the former one as it was.
+Both files contain the same rows and are written atomically: a reader never sees part of a file, and a failed write
+leaves the old file unchanged.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from raydub.texts import escaped, strict_json
 
 Status = Literal["ok", "failed", "quarantined", "skipped"]
 _MAX_MESSAGE = 4000
-"""Characters: a row of 256 bad fields has as many problems."""
+"""In characters: a row with 256 bad fields has 256 errors."""
 
 
 class WeightsUse(BaseModel):
-    """A weights file that took part in an output, and under which licence; consent: how that was accepted, "flag",
-    "environment" or "remembered", "" where no consent is needed."""
+    """A weights file that was used for an output, and its licence; consent: how the licence was accepted ("flag",
+    "environment", "remembered"), "" if no consent is needed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,10 +46,10 @@ class WeightsUse(BaseModel):
 class JobResult(BaseModel):
     """The one outcome of one manifest row.
 
-    frames = synthesised + untouched, which means without a new mouth (upscaling changes every frame); faceless counts
-    the frames (all untouched) without a chosen face. seconds: work per stage, summed over workers, so it may exceed
-    wall_seconds. warnings: stable words such as "W_NO_FACE: ...". segments: cues of the script, of which `spoken` were
-    synthesised in this run; job_dir: where the job's plan and records lie, for `raydub timeline`.
+    frames = synthesised + untouched; untouched means without a new mouth (upscaling still changes every frame).
+    faceless: untouched frames without a chosen face. seconds: work per stage, summed over workers, so it may exceed
+    wall_seconds. warnings: "W_WORD: sentence" with stable words. segments: cues of the script, of which `spoken` were
+    synthesised in this run. job_dir: folder of the job's plan and records, for `raydub timeline`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +83,7 @@ class JobResult(BaseModel):
     )
     @classmethod
     def _as_utf8(cls, value: Any) -> Any:
-        # A file's name can be any bytes; what is written and sent around is UTF-8.
+        # File names can be any bytes; results must be UTF-8.
         return escaped(value) if isinstance(value, str) else value
 
     @field_validator("warnings", mode="before")
@@ -94,7 +94,7 @@ class JobResult(BaseModel):
     @field_validator("video", "audio", "script", "output")
     @classmethod
     def _without_secrets(cls, value: str | None) -> str | None:
-        # The query of a signed link opens the file to whoever reads it; failed.jsonl keeps it, results go around.
+        # The query of a signed URL gives access to the file, and results are shared; failed.jsonl keeps it.
         return None if value is None else redact(value)
 
     @staticmethod
@@ -111,7 +111,7 @@ class JobResult(BaseModel):
 
     @classmethod
     def refused(cls, bad: BadRow) -> JobResult:
-        """The result of a row that is no valid job. The first problem gives the code, all are in the message."""
+        """The result of an invalid row: the code of its first error, and the messages of all."""
         first = bad.errors[0]
         said = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in bad.errors)
         asked = {name: _text(bad.row.get(name)) for name in ("video", "audio", "script", "output")}
@@ -151,7 +151,7 @@ SCHEMA = pa.schema(
 
 
 NOTE_KEY = b"raydub"
-"""The note of a Parquet file, a JSON object in ASCII: "manifest", whose results it holds, is an absolute path."""
+"""Metadata key of the Parquet file. Its value is a JSON object in ASCII; "manifest" is the manifest's absolute path."""
 
 
 def write_results(
@@ -160,10 +160,10 @@ def write_results(
     parquet: str | Path | None,
     manifest: str | Path | None = None,
 ) -> None:
-    """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out). manifest: the one that they are
-    the results of, which the Parquet file notes.
+    """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out). manifest: recorded in the
+    Parquet file.
 
-    Raises StageError STORAGE or DISK_FULL where a file cannot be written."""
+    Raises StageError STORAGE or DISK_FULL if a file cannot be written."""
     rows = [result.model_dump(mode="json") for result in results]
     if jsonl is not None:
         write_jsonl(rows, jsonl)
@@ -177,12 +177,12 @@ def write_results(
 
 
 def read_results(path: str | Path) -> list[JobResult]:
-    """Read back what write_results wrote, either form. Raises ValueError for anything else, OSError."""
+    """Read a file of write_results(), in either format. Raises ValueError for other content, and OSError."""
     if not str(path).endswith(".parquet"):
         with open_regular(path) as lines:
             return [JobResult.model_validate_json(line) for line in lines]
     try:
-        # In this thread alone. One of Arrow's that still holds a Python file while Python ends aborts the process.
+        # In this thread only: an Arrow thread that still holds a Python file at interpreter exit aborts the process.
         with open_regular(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
             rows = found.read(use_threads=False).to_pylist()
         return [JobResult.model_validate({**row, "seconds": dict(row["seconds"])}) for row in rows]

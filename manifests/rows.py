@@ -1,4 +1,4 @@
-"""One manifest row, in whatever form it came, to one Job, or to everything that is wrong with it."""
+"""Convert one manifest row to a Job, or to all its errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from raydub.manifests.options import (
 )
 from raydub.manifests.paths import confine_output, folded, resolve_input, resolve_media
 from raydub.manifests.values import MAX_TEXT, refused
-from raydub.manifests.weights import resolve_weights
+from raydub.manifests.weights import WEIGHT_FIELDS, resolve_weights
 from raydub.texts import escaped
 
 OWN = ("id", "video", "audio", "script", "output")
@@ -31,16 +31,17 @@ _SWITCHED = {
     main: tuple(name for name in FIELDS if name.startswith(f"{main}_") or (main, name) == ("upscale", "outscale"))
     for main in ("restore", "upscale")
 }
-"""Fields that mean nothing while their main field is "none"."""
+"""Fields that have no effect while their main field is "none"."""
 KNOWN = (*OWN, *FIELDS)
 NOTES = ("error_code", "error_message", "error_hint")
-"""Why a row failed, as lists of failed rows say it: passed over, so that such a list is a manifest."""
+"""The fields that say why a row failed, in lists of failed rows. Ignored when read, so that such a list is a
+manifest."""
 _MAX_ID, _SHOWN = 200, 80
 
 
 class BadRow(NamedTuple):
-    """A row that is no valid job. line: as in the manifest; id: its own or a stand-in; row: the values as they came, {}
-    where the text could not be read as a row at all; errors: one or more, each with line and field."""
+    """An invalid row. line: as in the manifest; id: its own or a generated one; row: the values as read, {} if the text
+    could not be read as a row; errors: one or more, each with line and field."""
 
     line: int
     id: str
@@ -51,7 +52,7 @@ class BadRow(NamedTuple):
 def parse_row(
     row: Mapping[str, Any], folder: Path, output_root: Path, line: int | None = None
 ) -> Job | list[UsageError]:
-    """The Job that `row` asks for, or all its problems (at least one), each placed at its line, field and job.
+    """The Job of `row`, or all its errors (at least one), each with its line, field and job.
 
     Relative inputs start at `folder`; the output must lie in `output_root`. None and empty text mean "absent"."""
     given = {name: value for name, value in row.items() if name not in NOTES and not _absent(value)}
@@ -97,7 +98,7 @@ def parse_row(
 
 
 def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | None, list[UsageError]]:
-    """Options from loose values (text or typed), or every problem with them. Paths inside options start at `folder`."""
+    """Options from values (text or typed), or all their errors. Relative paths in options start at `folder`."""
     errors: list[UsageError] = [_unknown(name, FIELDS) for name in given if name not in FIELDS]
     values = {name: value for name, value in given.items() if name in FIELDS and not _absent(value)}
     for name in list(values):
@@ -106,7 +107,7 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | Non
             del values[name]
     if isinstance(values.get("face"), str) and values["face"].strip().casefold() == "active":
         del values["face"]
-        errors.append(_not_built("face", "active", "choosing whoever speaks"))
+        errors.append(_not_built("face", "active", "choosing the face that speaks"))
     try:
         options = Options.model_validate(values)
     except ValidationError as failed:
@@ -120,14 +121,14 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | Non
 
 
 def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
-    """Paths made absolute, names of weights in their own spelling, and what has no meaning without its main field
-    (restore_area without restore, ..) as it is by default: it must not change any key."""
+    """Make paths absolute and names of weights canonical. Fields without effect (restore_area without restore, ..) get
+    their defaults, so that they change no key."""
     changes: dict[str, Any] = {}
     errors: list[UsageError] = []
     for main in _SWITCHED:
         if getattr(options, main) == "none":
             changes |= {name: Options.model_fields[name].default for name in _SWITCHED[main]}
-    for name in ("model", "restore_model", "upscale_model"):
+    for name in WEIGHT_FIELDS:
         text = getattr(options, name)
         if text is not None and name not in changes:
             try:
@@ -149,33 +150,33 @@ def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
 
 
 def _placed(face: str, folder: Path, field: str) -> str:
-    """A choice of face with the path of its reference picture made absolute."""
+    """A face choice with the path of its reference picture made absolute."""
     if not face.startswith(REFERENCE):
         return face
     return REFERENCE + resolve_media(face.removeprefix(REFERENCE), folder, field)
 
 
 def _placed_voice(voice: str, folder: Path) -> str:
-    """A voice that is a model file beside the manifest, with its path made absolute; other names as they are."""
+    """A voice with its path made absolute, if it is a model file; other names unchanged."""
     model = voice_file(voice)
     return voice if model is None else resolve_input(model[0], folder, "voice") + model[1]
 
 
 def _settle_speech(options: Options, script: bool) -> tuple[Options, list[UsageError]]:
-    """What is to be said and heard, checked against itself. Without a script its fields are as they are by default, so
-    that a column or a flag serves for other rows and changes no key; but faces per speaker mean that one was meant."""
+    """Check the speech options against each other. Without a script, script fields get their defaults, so that a column
+    or flag meant for other rows changes no key. `speakers` without a script is an error."""
     problem: tuple[str, str, str] | None = None
     if options.speakers is not None and not script:
-        problem = ("speakers", "speakers are given, but no script that they could speak", "name a 'script' with them")
+        problem = ("speakers", "speakers are given, but there is no script", "add a 'script', or leave 'speakers' out")
     elif options.speakers is not None and (options.box is not None or options.face == "all"):
         other = "box" if options.box is not None else "face"
-        problem = ("speakers", f"'speakers' and {other!r} both say whose mouths move", "leave one of the two out")
+        problem = ("speakers", f"'speakers' and {other!r} both choose whose mouths move", "leave one of the two out")
     elif options.bed_audio is not None and "bed" not in options.model_fields_set:
-        problem = ("bed_audio", "bed_audio is given, but bed is not", "say bed=duck or bed=mix, or leave it out")
+        problem = ("bed_audio", "bed_audio is given, but bed is not", "set bed=duck or bed=mix, or leave it out")
     elif options.no_face == "drop" and (options.bed != "none" or options.speakers is not None):
         what = "bed" if options.bed != "none" else "speakers"
-        hint = "no_face=keep leaves the original's time as it is"
-        problem = ("no_face", f"frames that are dropped take the original's time with them, which {what} needs", hint)
+        hint = "use no_face=keep, which keeps all frames"
+        problem = ("no_face", f"no_face=drop changes the timing of the video, which {what} needs unchanged", hint)
     if problem is not None:
         field, message, hint = problem
         return options, [UsageError(Code.FIELD_CONFLICT, message, field=field, hint=hint)]
@@ -193,28 +194,27 @@ def _conflicts(options: Options) -> list[UsageError]:
             found.append(_wrong(name, sides))
     if options.box is not None and options.face not in ("largest",):
         hint = "leave one of the two out"
-        found.append(
-            UsageError(Code.FIELD_CONFLICT, "a constant box leaves no face to choose", field="face", hint=hint)
-        )
+        message = "'box' sets a constant face box, so no face can be chosen"
+        found.append(UsageError(Code.FIELD_CONFLICT, message, field="face", hint=hint))
     return found
 
 
 def _sharper_conflicts(options: Options) -> list[UsageError]:
-    """Contradictions of restoring and upscaling. A row may say restore=none beside restore_model and the like, so that
-    a column or a flag serves for other rows; without any word on `restore`, the model was meant to be used."""
+    """Contradictions of restoring and upscaling. A row may have restore=none beside restore_model, so that a column or
+    flag can serve other rows; restore_model without `restore` is an error."""
     found: list[tuple[str, str, str]] = []
     for main, first in (("restore", "gfpgan"), ("upscale", "general")):
         name = f"{main}_model"
         if getattr(options, name) is not None and main not in options.model_fields_set:
-            found.append((name, f"{name} is given, but {main} is not", f"say {main}={first}, or leave {name!r} out"))
+            found.append((name, f"{name} is given, but {main} is not", f"set {main}={first}, or leave {name!r} out"))
     if options.upscale == "none" and options.outscale not in (None, 1.0):
         hint = "choose a network in 'upscale', or leave 'outscale' out (resize_height makes pictures smaller)"
         found.append(("outscale", f"outscale={options.outscale:g} needs an upscaler", hint))
     if options.upscale not in ("none", "general") and options.upscale_denoise < 1:
-        hint = "say upscale=general, or leave 'upscale_denoise' out"
+        hint = "set upscale=general, or leave 'upscale_denoise' out"
         found.append(("upscale_denoise", f"upscale={options.upscale} has no denoise strength", hint))
     if options.restore == "gfpgan" and options.restore_fidelity != Options.model_fields["restore_fidelity"].default:
-        hint = "say restore=codeformer, or use 'restore_strength'"
+        hint = "set restore=codeformer, or use 'restore_strength'"
         found.append(("restore_fidelity", "restore=gfpgan has no fidelity", hint))
     return [UsageError(Code.FIELD_CONFLICT, message, field=name, hint=hint) for name, message, hint in found]
 
@@ -253,7 +253,7 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
         if name not in given
     ]
     if "audio" not in given and "script" not in given:
-        hint = "name a sound file in 'audio', or a text in 'script'"
+        hint = "set 'audio' to a sound file, or 'script' to a text file"
         found.append(UsageError(Code.FIELD_MISSING, "the new speech is missing", field="audio", hint=hint))
     if "audio" in given and "script" in given:
         hint = "give exactly one of 'audio' and 'script'"
@@ -262,7 +262,7 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
 
 
 def _not_built(name: str, value: Any, what: str) -> UsageError:
-    message = f"{name}={_show(value)} asks for {what}, which this version does not have"
+    message = f"{name}={_show(value)}: {what} is not implemented in this version"
     return UsageError(Code.NOT_BUILT, message, field=name, hint="leave the field out")
 
 
@@ -289,7 +289,7 @@ def _show(value: Any) -> str:
 
 
 def _default_id(given: Mapping[str, Any]) -> str:
-    """The output's stem; for a row without a usable one, ""."""
+    """The output's stem, or "" if it is not usable."""
     output = given.get("output")
     stem = Path(output.replace("\0", "")).stem if isinstance(output, str) and len(output) <= MAX_TEXT else ""
     printable = "".join(c for c in stem if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp")).strip()

@@ -1,8 +1,8 @@
-"""Manifests as CSV: comma-separated values under a header, values of several lines in quotes (RFC 4180). Where the
-header has semicolons and no comma, as spreadsheets of many countries write it, values are separated by semicolons.
+"""CSV manifests: comma-separated values with a header, multi-line values in quotes (RFC 4180). If the header has
+semicolons and no comma, as spreadsheets in many locales write it, the separator is a semicolon.
 
-Read with the standard library: it says in which line of the file a row begins, however many lines the values before it
-have, and takes bytes that are no UTF-8 along (as lone surrogates), so that the row is refused that holds them.
+Read with the standard library, which reports the line where a row begins, and keeps bytes that are not UTF-8 as lone
+surrogates, so that only their row is refused.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from raydub.manifests.limits import (
 )
 from raydub.texts import has_utf8
 
-_QUOTES = "put values that hold the separator, a quote or a line end in quotes, and double the quotes in them"
+_QUOTES = "quote values that contain the separator, a quote or a line end, and double quotes inside them"
 
 
 def csv_rows(file: BinaryIO) -> Iterator[RawRow]:
-    """(line, row) of every row but blank ones; lines count from 1, the header included. Raises RefusedError."""
+    """(line, row) of every non-blank row; lines count from 1, including the header. Raises RefusedError."""
     _count_lines(file)
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(_lines(text), strict=True, delimiter=_separator(text))
@@ -41,7 +41,7 @@ def csv_rows(file: BinaryIO) -> Iterator[RawRow]:
                 return
             except csv.Error as error:
                 if reader.line_num > line:
-                    message = f"a quote is opened in this row and not closed: {error}; nothing after it was read"
+                    message = f"a quote in this row is not closed: {error}; the rest of the file was not read"
                     yield line, syntax(message, _QUOTES)
                     return
                 yield line, syntax(f"not CSV: {error}", _QUOTES)
@@ -49,26 +49,26 @@ def csv_rows(file: BinaryIO) -> Iterator[RawRow]:
             if not any(values):
                 continue
             if len(values) != len(names):
-                yield line, syntax(f"{len(values)} values where the header names {len(names)}", _QUOTES)
+                yield line, syntax(f"{len(values)} values, but the header has {len(names)} columns", _QUOTES)
             elif max(map(len, values)) > MAX_CELL:
-                yield line, syntax(f"a value has more than {MAX_CELL} characters", "no field takes so much")
+                yield line, syntax(f"a value has more than {MAX_CELL} characters", "shorten the value")
             else:
                 yield line, {name: value or None for name, value in zip(names, values, strict=True)}
 
 
 def _separator(text: io.TextIOWrapper) -> str:
-    """The character between values, by the first line that is not blank; the file is at its beginning again then."""
+    """The separator, from the first non-blank line. Rewinds the file."""
     header = next((line for line in iter(lambda: text.readline(MAX_LINE), "") if line.strip()), "")
     text.seek(0)
     return ";" if ";" in header and "," not in header else ","
 
 
 def _header(reader: Iterator[list[str]]) -> list[str]:
-    """The names of the columns: the first row that is not blank."""
+    """The column names, from the first non-blank row."""
     try:
         names = [name.strip() for name in next((row for row in reader if any(row)), [])]
     except csv.Error as error:
-        raise RefusedError(f"its header is no CSV: {error}") from error
+        raise RefusedError(f"its header is not valid CSV: {error}") from error
     if any(not has_utf8(name) or "\0" in name for name in names):
         raise RefusedError("its header is not UTF-8: save it as UTF-8")
     check_columns(names)
@@ -76,7 +76,7 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
 
 
 def _count_lines(file: BinaryIO) -> None:
-    """Refuse too many lines before any row, or any error about one, takes memory."""
+    """Refuse too many lines before rows or their errors use memory."""
     ends = {b"\n": 0, b"\r": 0}
     while block := file.read(MAX_LINE):
         for end in ends:
@@ -87,7 +87,7 @@ def _count_lines(file: BinaryIO) -> None:
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of the file with their ends. Limits hold before a row is made of them."""
+    """The lines of the file with their line ends; limits are checked before rows are made from them."""
     number = 0
     while line := text.readline(MAX_LINE + 1):
         number += 1

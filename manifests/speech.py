@@ -1,4 +1,4 @@
-"""What the speak step made for a job: the tracks that its lips follow and the sound that its output gets."""
+"""Outputs of the speak step for a job: the tracks for its lips and the sound of its output."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from fractions import Fraction
 from pydantic import BaseModel, ConfigDict
 
 SPEECH_VERSION = 1
-"""Raised whenever the same script would give another sound than before, so that what was made then is not used."""
+"""Increased when the same script gives another sound than before, so that older speech is not reused."""
 
 
 class VoiceTrack(BaseModel):
-    """One speaker's speech alone. path: a sound file of the whole output's length; identity: SHA-256 of the file;
-    face: whose mouth it moves, in the words of the field `face`, "" for the job's own; spans: (start, stop) in samples
-    at SpeechTracks.rate, where this mouth may be changed, ascending; None for everywhere. level: of the speech, in dB
-    re full scale, where it is known and nothing but speech is in the file."""
+    """One speaker's speech alone. path: a sound file of the whole output's length; identity: SHA-256 of the file; face:
+    whose mouth it moves, in the words of the field `face`, "" for the job's own; spans: (start, stop) in samples at
+    SpeechTracks.rate, where this mouth may be changed, ascending; None for everywhere. level: of the speech, in dBFS,
+    if it is known and the file contains speech only."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,7 @@ class VoiceTrack(BaseModel):
 
 
 class VoiceWeights(BaseModel):
-    """A weights file that spoke; see manifests.results.WeightsUse."""
+    """Weights of a speech engine; see manifests.results.WeightsUse."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,13 +38,12 @@ class VoiceWeights(BaseModel):
 
 
 class SpeechTracks(BaseModel):
-    """voices: one, or one per speaker who has a face of their own; sound: the file that is heard in the output, with
-    its identity; rate, samples: of all these files (exact length: samples / rate); timed: the script said when its cues
-    are heard, so the output lasts as long as the video unless the job says otherwise; segments: cues of the script, of
-    which `spoken` had to be synthesised in this run; report: the timing report, a JSON file, None where no script was
-    spoken; weights: of neural voices; warnings: "W_WORD: sentence"; seconds: spent on it; inputs: SHA-256 of each file
-    that was read for them, by the name of Job.inputs(); voiced: what decides how each voice sounds that speaks in them
-    (tts.engines.deciding), by its name."""
+    """voices: one, or one per speaker with a face of their own; sound: the sound file of the output, with its identity;
+    rate, samples: of all these files (exact length: samples / rate); timed: the script has times, so the output has the
+    video's length by default; segments: cues of the script, of which `spoken` were synthesised in this run; report: the
+    timing report, a JSON file, None without a script; weights: of neural voices; warnings: "W_WORD: sentence"; seconds:
+    spent on it; inputs: SHA-256 of each file that was read for them, by its name in Job.inputs(); voiced: digest of
+    what determines each voice's sound (tts.engines.deciding), by the voice's name."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,7 +1,6 @@
-"""What any value of any field must be before anybody looks at what it says: bounded, flat enough, and UTF-8.
+"""Checks for values of any field before they are parsed: bounded size and UTF-8.
 
-Whatever reads a field may then take time that grows faster than its length, and whatever writes one finds text that it
-can write."""
+Parsers may then take more than linear time, and writers get text that they can encode."""
 
 from __future__ import annotations
 
@@ -12,15 +11,15 @@ from raydub.errors import Code, UsageError
 from raydub.texts import has_utf8
 
 MAX_TEXT = 16_384
-"""Characters of a value: 32 speakers with a path each. Of a list or an object: of all its text together."""
+"""Characters of a value, enough for 32 speakers with a path each. For a list or object: of all its text together."""
 MAX_PARTS = 4096
-"""Items of a list or an object, at all levels together."""
+"""Items of a list or object, all levels together."""
 MAX_NAME = 80
 """Characters of a field's name that a message shows."""
 
 
 def refused(name: Any, value: Any) -> UsageError | None:
-    """What is wrong with a value whatever its field, None where nothing is."""
+    """The error for a value that no field may have; None if it is acceptable."""
     field = str(name)[:MAX_NAME]
     length = parts = 0
     waiting = [value]
@@ -43,13 +42,11 @@ def refused(name: Any, value: Any) -> UsageError | None:
 
 
 def no_utf8(field: str | None, text: str) -> UsageError:
-    """FIELD_VALUE for text without a UTF-8 form, which no result, table or message could show as it is."""
+    """FIELD_VALUE for text that is not UTF-8: results, tables and messages could not contain it."""
     shown = repr(text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..")
-    hint = "rename the file or folder if its name is meant; save the manifest as UTF-8 if it has another encoding"
-    return UsageError(Code.FIELD_VALUE, f"{shown} holds bytes that are no UTF-8", field=field, hint=hint)
+    hint = "rename the file or folder if that is its name; else save the manifest as UTF-8"
+    return UsageError(Code.FIELD_VALUE, f"{shown} contains bytes that are not UTF-8", field=field, hint=hint)
 
 
 def _too_much(field: str, what: str) -> UsageError:
-    return UsageError(
-        Code.FIELD_VALUE, f"the value of {field!r} has {what}", field=field, hint="no field takes so much"
-    )
+    return UsageError(Code.FIELD_VALUE, f"the value of {field!r} has {what}", field=field, hint="shorten the value")

@@ -1,4 +1,4 @@
-"""Weights in manifests: a path, or the name of a file in the catalogue."""
+"""Weights in manifests: a path, or a name in the catalogue."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _PURPOSES = {
     "restore_model": ("face restoration", "imported"),
     "upscale_model": ("upscaling", "partner", "imported"),
 }
-"""What the catalogue says, in its first words, of the weights that a field can use."""
+"""First words of the catalogue's purpose for weights that a field can use."""
+WEIGHT_FIELDS = tuple(_PURPOSES)
+"""Fields that name weights."""
 
 
 def is_path(text: str, folder: Path) -> bool:
-    """Does `text` name a file rather than an entry of the catalogue? It does with a separator or a scheme, and when
-    such a file lies in `folder`; of other bare words, those that are not in the catalogue but end like a weights file
-    are files that are not there yet."""
+    """Whether `text` is a path rather than a catalogue name: it has a separator or a scheme, or exists in `folder`, or
+    has the suffix of a weights file and is not in the catalogue (a file that does not exist yet)."""
     if os.sep in text or scheme_of(text) is not None or os.path.lexists(folder / text):
         return True
     from raydub.models.catalogue import find
@@ -29,10 +30,10 @@ def is_path(text: str, folder: Path) -> bool:
 
 
 def resolve_weights(text: str, folder: Path, field: str) -> str:
-    """An absolute path (relative ones start at `folder`, as for every input), or a name of the catalogue in the
-    catalogue's own spelling.
+    """An absolute path (relative ones start at `folder`, as for every input), or a catalogue name in its canonical
+    spelling.
 
-    Raises UsageError: FIELD_VALUE for a bare word that is neither, or that names weights for something else, and what
+    Raises UsageError: FIELD_VALUE for a word that is neither, or for weights of another purpose, and what
     manifests.paths.local_path raises."""
     if is_path(text, folder):
         return resolve_input(text, folder, field)
@@ -42,15 +43,15 @@ def resolve_weights(text: str, folder: Path, field: str) -> str:
     if entry is None:
         raise UsageError(
             Code.FIELD_VALUE,
-            f"{text[:80]!r} is neither a file beside the manifest nor a name in the catalogue of weights",
+            f"{text[:80]!r} is neither a file next to the manifest nor a name in the catalogue of weights",
             field=field,
             hint=f"{way_out(text)}; a path may be absolute or start with ./",
         )
     if not entry.purpose.startswith(_PURPOSES[field]):
         raise UsageError(
             Code.FIELD_VALUE,
-            f"{entry.name} is for something else: {entry.purpose}",
+            f"{entry.name} has another purpose: {entry.purpose}",
             field=field,
-            hint="`raydub models list` shows what each is for",
+            hint="`raydub models list` shows the purpose of each",
         )
     return entry.name

@@ -1,1 +1,1 @@
-"""How the work flows: jobs into chunks, chunks through the stages (plain loop or Ray Data), parts into videos."""
+"""The pipeline: jobs into chunks, chunks through the stages (plain loop or Ray Data), parts into videos."""

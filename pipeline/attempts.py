@@ -1,16 +1,16 @@
-"""Who works on what in this run, and who died doing it.
+"""Records of the attempts at each piece of work in a run, by which deaths of workers are counted.
 
     <work_dir>/runs/<run_id>/
         info.json                               the driver: host, process, start
-        attempts/<job>/<work>.<n>               attempt n at this piece of work; made before the work begins
-        attempts/<job>/<work>.<n>.ended         the same, after the work ended in whatever way but death
-        attempts/<job>/<work>.<n>.overran       the watchdog ended the worker after so many seconds
-        failed/<job>                            this run has given the job up: workers skip its remaining chunks
+        attempts/<job>/<work>.<n>               attempt n at this piece of work; created before the work begins
+        attempts/<job>/<work>.<n>.ended         renamed when the work ended, with or without an error
+        attempts/<job>/<work>.<n>.overran       the watchdog killed the worker; contains the seconds
+        failed/<job>                            the job has failed: workers skip its remaining chunks
 
-`<job>` is a hash of the job's id (ids may hold anything, and two jobs may share a folder), `<work>` is "prepare",
-"stitch", or a stage and a chunk: "render.000003". An attempt that never ended means that its worker died in it. Ray
-repeats such work for ever; here the attempts count. They belong to one run: who runs again asks for another try, and a
-driver that was killed twice must not put an innocent chunk under suspicion.
+`<job>` is a hash of the job's id (ids may contain any characters), `<work>` is "prepare", "stitch", or a stage and a
+chunk: "render.000003". An attempt without an end means that its worker died. Ray would repeat such work for ever, so
+attempts are counted. They belong to one run: running again is another try, and killing the driver twice must not
+quarantine a chunk.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from raydub.process import born, place, place_of
 from raydub.store import Store
 
 MAX_DEATHS = 2
-"""Deaths of workers after which a piece of work is not touched again in this run. One may be an accident."""
+"""Deaths of workers after which a piece of work is not tried again in this run. A single death may be unrelated."""
 
 DEAD_RUN_DAYS = 7
-"""After so many days without a sign the folder of a run of another machine is swept. Far beyond any clock's error."""
+"""Days without changes after which the run folder of another machine is removed; far more than clocks differ."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt, from 1, at a piece of work."""
+    """One attempt at a piece of work; numbers start at 1."""
 
     path: str
     number: int
 
     def end(self) -> None:
-        """The work ended, well or with an error: no death. Never raises."""
+        """Record that the work ended, with or without an error. Never raises."""
         try:
             os.rename(self.path, f"{self.path}.ended")
         except OSError as error:
-            # At worst one death too many is counted. A run that is over has removed its folder.
+            # At worst one death too many is counted. The folder of an ended run does not exist any more.
             if not isinstance(error, FileNotFoundError):
                 _log.warning("cannot release %s: %s", self.path, error)
 
     def overran(self, seconds: float) -> None:
-        """Say that the worker is killed now because the work took longer than it may. Never raises."""
+        """Record that the worker is killed because the work exceeded its time limit. Never raises."""
         with contextlib.suppress(OSError), open(f"{self.path}.overran", "w", encoding="utf-8") as file:
             file.write(repr(seconds))
 
@@ -71,7 +71,7 @@ class Attempts:
     run_id: str
 
     def begin(self, job_id: str, work: str, *, worker: Mapping[str, Any]) -> Attempt:
-        """Book an attempt, before the work. `worker` goes into the record, JSON-ready: see this_worker().
+        """Record an attempt before the work begins. worker: JSON-ready fields for the record, see this_worker().
 
         Raises StageError STORAGE or DISK_FULL.
         """
@@ -87,9 +87,9 @@ class Attempts:
         return Attempt(str(folder / f"{work}.{attempt}"), attempt)
 
     def deaths(self, job_id: str, work: str, alive: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
-        """The records of the attempts in which a worker died, oldest first, each with its `attempt`, and `overran`
-        (seconds) where the watchdog ended it. Not charged are attempts whose node is gone (alive(record) is False: the
-        machine was lost, not the work's fault) and those whose process still works on it. Raises StageError STORAGE.
+        """The records of attempts in which a worker died, oldest first, each with its `attempt`, and `overran`
+        (seconds) if the watchdog killed it. Excludes attempts on lost nodes (alive(record) is False), and those whose
+        process is still running. Raises StageError STORAGE.
         """
         found = []
         for record in self._unended(job_id, work):
@@ -98,7 +98,7 @@ class Attempts:
         return found
 
     def left_by(self, job_id: str, pid: int) -> list[dict[str, Any]]:
-        """Records of the attempts at this job that a process of this machine, which is dead now, has left behind."""
+        """Records of this job's attempts without an end by a dead process of this machine."""
         suffixes, host = (".ended", ".overran"), socket.gethostname()
         found = []
         with contextlib.suppress(FileNotFoundError):
@@ -112,17 +112,16 @@ class Attempts:
         return found
 
     def count(self, job_id: str, work: str) -> int:
-        """How many attempts were booked, of whatever end."""
+        """The number of attempts recorded, whether they ended or not."""
         folder, count = self._folder(job_id), 0
         while any((folder / f"{work}.{count + 1}{end}").exists() for end in ("", ".ended")):
             count += 1
         return count
 
     def somebody_works(self, alive: Callable[[Mapping[str, Any]], bool], margin: float = 0.0) -> bool:
-        """Is any piece of work under way: begun, not ended, within its time limit (the record's `limit_s`, and
-        `margin` seconds for whoever ends what is over it), on a node that is there, by a process that nobody knows to
-        be dead? Never raises. The limit is counted from `started` by the clock of another machine: a wrong clock costs
-        patience, no work."""
+        """Whether any work is in progress: begun, not ended, within its time limit (the record's `limit_s` plus
+        `margin` seconds), on a living node, by a process that is not known to be dead. Never raises. `started` comes
+        from another machine's clock: if that is wrong, a stall is detected too early or too late."""
         for path in self._all_unended():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads(path.read_bytes())
@@ -133,7 +132,7 @@ class Attempts:
         return False
 
     def give_up(self, job_id: str) -> None:
-        """Tell all workers of this run that the job has failed. Raises StageError STORAGE or DISK_FULL."""
+        """Mark the job as failed for all workers of this run. Raises StageError STORAGE or DISK_FULL."""
         path = self._failed(job_id)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,18 +141,17 @@ class Attempts:
             raise storage_error(error, str(path)) from error
 
     def given_up(self, job_id: str) -> bool:
-        """Has some worker of this run given the job up?"""
+        """Whether the job is marked as failed in this run."""
         return self._failed(job_id).exists()
 
     def forgive(self) -> None:
-        """End every attempt that nobody ended: their workers were taken from the work, they did not die of it. Never
-        raises."""
+        """End all open attempts, because their workers were killed for another reason. Never raises."""
         for path in self._all_unended():
             with contextlib.suppress(OSError):
                 os.rename(path, f"{path}.ended")
 
     def _all_unended(self) -> list[Path]:
-        """The attempts of the whole run that did not end."""
+        """The attempts of the whole run without an end."""
         found = run_dir(self.work_dir, self.run_id).glob("attempts/*/*")
         return [path for path in found if path.name.rpartition(".")[2].isdecimal()]
 
@@ -169,7 +167,7 @@ class Attempts:
                 if not path.with_name(f"{path.name}.ended").exists():
                     return found
             except ValueError:
-                continue  # killed while it wrote the record: the work itself had not begun
+                continue  # killed while writing the record, before the work began
             except OSError as error:
                 raise storage_error(error, str(path)) from error
             else:
@@ -183,21 +181,21 @@ class Attempts:
 
 
 def this_worker(node: str = "") -> dict[str, Any]:
-    """The record of this process: host, pid, node (Ray's id of the machine, "" without Ray), and `born`, which tells
-    the process from a later one with the same pid."""
+    """The record of this process: host, pid, node (Ray's node id, "" without Ray), and `born`, which distinguishes it
+    from a later process with the same pid."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "node": node, "born": born(os.getpid())}
 
 
 def process_lives(record: Mapping[str, Any]) -> bool:
-    """Is the process of a this_worker() record surely running? False where that cannot be known: another host, no
+    """Whether the process of a this_worker() record is known to be running. False if unknown: another host, no
     `born`."""
     birth = record.get("born")
     return bool(birth) and record.get("host") == socket.gethostname() and born(record["pid"]) == birth
 
 
 def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], outputs: Iterable[str] = ()) -> None:
-    """Make the folder of a run of this process, and remove what dead runs left: their folders, and temporary files in
-    the store and in the folders of `outputs`. info: JSON-ready, what the run is about. Raises StageError STORAGE or
+    """Create the folder of a run of this process, and remove leftovers of dead runs: their folders, and temporary files
+    in the store and in the folders of `outputs`. info: JSON-ready fields for info.json. Raises StageError STORAGE or
     DISK_FULL."""
     sweep_runs(work_dir)
     Store(work_dir).sweep({os.path.dirname(path) for path in outputs})
@@ -206,13 +204,13 @@ def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], output
 
 
 def end_run(work_dir: str | Path, run_id: str) -> None:
-    """Remove the folder of a run that is over. Never raises."""
+    """Remove the folder of an ended run. Never raises."""
     shutil.rmtree(run_dir(work_dir, run_id), ignore_errors=True)
 
 
 def sweep_runs(work_dir: str | Path) -> list[str]:
-    """Remove the folders of dead runs and return their names: those whose driver ran here and is gone, and those
-    in which nothing happened for DEAD_RUN_DAYS. Never raises."""
+    """Remove the folders of dead runs and return their names: runs whose driver ran on this machine and has ended, and
+    runs without changes for DEAD_RUN_DAYS. Never raises."""
     swept = []
     with contextlib.suppress(OSError):
         for folder in [path for path in run_dir(work_dir, "").iterdir() if path.is_dir()]:
@@ -233,7 +231,7 @@ def _is_dead(folder: Path) -> bool:
         if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":
             return not process_lives(info)
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # no word of its driver: only its age can tell
+        pass  # nothing known about its driver: decide by age
     with contextlib.suppress(OSError):
         touched = [path.stat().st_mtime for path in [folder, *folder.glob("*"), *folder.glob("attempts/*")]]
         return time.time() - max(touched) > DEAD_RUN_DAYS * 86400
@@ -241,13 +239,13 @@ def _is_dead(folder: Path) -> bool:
 
 
 def _create(path: Path, content: bytes) -> bool:
-    """False when this attempt was booked before."""
+    """False if this attempt exists."""
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
     try:
-        # Between two looks somebody may have booked and ended this very attempt: its number is taken.
+        # Another process may have created and ended this attempt in the meantime: its number is taken.
         if path.with_name(f"{path.name}.ended").exists():
             path.unlink()
             return False

@@ -1,6 +1,5 @@
-"""The working process of pipeline.supervised: takes orders over a socket, does them with Steps, sends back what
-happens. Started as `python -c`, so that it shares nothing with its parent: no threads, no locks, no half-loaded
-libraries."""
+"""The worker process of pipeline.supervised: receives orders over a socket, runs them with Steps and sends back the
+items. See raydub.child."""
 
 from __future__ import annotations
 
@@ -23,9 +22,8 @@ from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Item, Note, Output
 from raydub.pipeline.limits import StepLimits
-from raydub.pipeline.local import through_stages
 from raydub.pipeline.rows import Row, pack, unpack
-from raydub.pipeline.steps import Steps
+from raydub.pipeline.steps import Steps, through_stages
 from raydub.stages.types import Part
 
 BOOT = boot("raydub.pipeline.child")
@@ -39,7 +37,7 @@ class Line:
         self._lock = threading.Lock()
 
     def send(self, **message: Any) -> None:
-        """Send, and leave quietly when nobody is there any more."""
+        """Send a message; exit if the parent has closed the connection."""
         try:
             with self._lock:
                 self._connection.send_bytes(json.dumps(message).encode())
@@ -51,17 +49,16 @@ class Line:
         self.send(note=dataclasses.asdict(note))
 
     def item(self, item: Item) -> None:
-        """Send what happened. Only plans, parts and outcomes leave the child: they hold no arrays."""
+        """Send an item. Only plans, parts and outcomes leave the child; they contain no arrays."""
         self.send(item=without_blob(pack(item)))
 
 
 def main() -> None:
-    """Serve the parent until it hangs up."""
-    # The terminal's keys and its end reach everybody in its group: it is the parent's to decide what becomes of the
-    # work.
+    """Run orders of the parent until it closes the connection."""
+    # A terminal signals its whole process group; the parent decides how to stop the work.
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(signum, signal.SIG_IGN)
-    # Linux only: elsewhere the closed socket says it, to a child whose interpreter still runs.
+    # Linux only; on other systems the closed socket ends the child, unless its interpreter hangs.
     die_with_parent()
     os.set_inheritable(int(sys.argv[1]), False)
     connection = Connection(int(sys.argv[1]))
@@ -93,7 +90,7 @@ def _obey(steps: Steps, order: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _orders(connection: Connection) -> Iterator[dict[str, Any]]:
-    """Orders as they come. A thread listens, so that a parent that has gone is noticed in the middle of the work."""
+    """Orders as they arrive. A thread listens, so that the end of the parent is noticed during work."""
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -108,17 +105,17 @@ def _orders(connection: Connection) -> Iterator[dict[str, Any]]:
 
 
 def settings_of(said: Mapping[str, Any]) -> WorkSettings:
-    """The settings that dataclasses.asdict() took apart."""
+    """Settings from their dataclasses.asdict() form."""
     return WorkSettings(**{**said, "limits": StepLimits(**said["limits"])})
 
 
 def without_blob(row: Row) -> dict[str, str]:
-    """A row as JSON can say it. Raises ValueError for one that holds arrays."""
+    """A row without its blob, for JSON. Raises ValueError if it contains arrays."""
     if row["blob"]:
-        raise ValueError(f"a {row['kind']} of job {row['job_id']!r} with arrays does not leave its process")
+        raise ValueError(f"a {row['kind']} of job {row['job_id']!r} contains arrays and cannot be sent")
     return {name: row[name] for name in ("kind", "job_id", "meta")}
 
 
 def with_blob(row: Mapping[str, str]) -> Item:
-    """The item of such a row."""
+    """The item of a row of without_blob()."""
     return unpack({**row, "blob": b""})

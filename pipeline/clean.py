@@ -1,10 +1,11 @@
-"""Free a work folder: what finished jobs left behind, and bytes that no record names.
+"""Clean a work folder: remove intermediate artefacts of finished jobs, and blobs that no record names.
 
-A job is finished when its output is the file that its record in the store names. Its parts, plan, tracks and speech can
-be made again and are dropped, unless a job that is not finished has them too. Records of what is finished, of who made
-an output and of what files hold stay: the next run still finds nothing to do, and may still replace its outputs.
+A job is finished if its output is the file that its record in the store names. Its parts, plan, tracks and speech can
+be made again and are removed, unless an unfinished job uses them too. Records of finished jobs, owners of outputs and
+file identities stay, so that the next run finds nothing to do and may still replace its outputs.
 
-A run and a cleaning never share a folder: each enters itself below runs/ first, and then looks for the other.
+A run and a cleaning never use a folder at the same time: each registers below runs/ first and then checks for the
+other.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ KEPT = ("done", "owners", "identities")
 """Records that cleaning keeps."""
 _CLEANING = "cleaning"
 _LATE = 3600.0
-"""Seconds for which a blob may wait for its record, and a cleaning on another machine may be silent."""
+"""Seconds after which a blob without a record is removed, and a cleaning on another machine counts as dead."""
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass
 class Freed:
-    """What was removed, or would be. records, blobs: how many of each kind ("parts", "tracks", ..; "unnamed" for blobs
-    that no record names); sizes: bytes of the blobs, by kind."""
+    """What was removed, or would be. records, blobs: numbers by kind ("parts", "tracks", ..; "unnamed" for blobs that
+    no record names); sizes: bytes of the blobs by kind."""
 
     records: Counter[str] = field(default_factory=Counter)
     blobs: Counter[str] = field(default_factory=Counter)
@@ -52,18 +53,18 @@ class Freed:
 
     @property
     def size(self) -> int:
-        """All bytes."""
+        """Bytes in total."""
         return sum(self.sizes.values())
 
 
 def is_work_folder(folder: str | Path) -> bool:
-    """Does this folder hold a store?"""
+    """Whether this folder contains a store."""
     return (Path(folder) / "refs").is_dir()
 
 
 def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = False) -> Freed:
-    """Free a work folder. everything: drop all records but KEPT, also what unfinished jobs have done so far, and copies
-    of remote inputs. Raises UsageError OUTPUT_BUSY while a run holds the folder, StageError STORAGE or DISK_FULL."""
+    """Clean a work folder. everything: remove all records except KEPT, including work of unfinished jobs and copies of
+    remote inputs. Raises UsageError OUTPUT_BUSY if a run uses the folder, StageError STORAGE or DISK_FULL."""
     with _alone(work_dir):
         store = Store(work_dir)
         names = store.names("")
@@ -90,10 +91,10 @@ def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = Fal
 
 
 def refuse_while_cleaned(work_dir: str | Path) -> None:
-    """Called by a run that has entered itself. Raises StageError STORAGE, retryable, while the folder is cleaned."""
+    """Called by a run after start_run(). Raises StageError STORAGE, retryable, while the folder is cleaned."""
     if any(info.get(_CLEANING) for _, info in _entered(work_dir)):
-        message = f"{work_dir} is being cleaned at this moment (`raydub clean`)"
-        raise StageError(Code.STORAGE, message, hint="run again when it is done", retryable=True)
+        message = f"{work_dir} is being cleaned by `raydub clean`"
+        raise StageError(Code.STORAGE, message, hint="run again when it has ended", retryable=True)
 
 
 @contextmanager
@@ -106,8 +107,8 @@ def _alone(work_dir: str | Path) -> Iterator[None]:
             host = others[0].get("host", "another machine")
             raise UsageError(
                 Code.OUTPUT_BUSY,
-                f"a run holds {work_dir} (on {host}, process {others[0].get('pid', 'unknown')})",
-                hint="wait for its end, or stop it; a run that died on another machine is forgotten after 7 days",
+                f"a run uses {work_dir} (on {host}, process {others[0].get('pid', 'unknown')})",
+                hint="wait for its end, or stop it; a dead run of another machine is ignored after 7 days",
             )
         yield
     finally:
@@ -115,7 +116,7 @@ def _alone(work_dir: str | Path) -> Iterator[None]:
 
 
 def _entered(work_dir: str | Path) -> list[tuple[str, dict[str, Any]]]:
-    """(name, what it says of itself) of every run and cleaning that holds the folder."""
+    """(name, info.json) of every run and cleaning that uses the folder."""
     sweep_runs(work_dir)
     found: list[tuple[str, dict[str, Any]]] = []
     with suppress(FileNotFoundError):
@@ -134,7 +135,7 @@ def _all(names: list[str]) -> set[str]:
 
 
 def _of_finished(store: Store, names: list[str]) -> set[str]:
-    """Names of what only finished jobs have."""
+    """Names that only finished jobs use."""
     finished = Finished(store.root)
     dropped: set[str] = set()
     needed: set[str] = set()
@@ -143,14 +144,14 @@ def _of_finished(store: Store, names: list[str]) -> set[str]:
         if _kind(name) == "jobs" and name.endswith("/plan"):
             plan = _plan(store.record(name))
             if plan is None:
-                continue  # of another version: only --all knows what to do with it
+                continue  # of another version; removed with --all only
             (dropped if finished.stands(plan.job) else needed).update(_names_of(plan, speeches))
     groups = dropped - needed
     return {name for name in names if name in groups or name.rpartition("/")[0] in groups}
 
 
 def _names_of(plan: JobPlan, speeches: Mapping[str, str]) -> list[str]:
-    """Names, and beginnings of names, of what a job has in the store."""
+    """Names and name prefixes of a job's artefacts in the store."""
     from raydub.stages.job_plan import chunks_of
 
     found = [f"jobs/{plan.key}", *map(part_name, chunks_of(plan))]
@@ -162,7 +163,7 @@ def _names_of(plan: JobPlan, speeches: Mapping[str, str]) -> list[str]:
 
 def _plan(said: dict[str, Any] | None) -> JobPlan | None:
     from raydub.stages.job_plan import (
-        JobPlan,  # loads OpenCV and dlib, and a run that only looks for a cleaning needs neither
+        JobPlan,  # imported here, because it loads OpenCV and dlib
     )
 
     try:
@@ -184,7 +185,7 @@ def _kind(name: str) -> str:
 
 
 def _named(store: Store, name: str) -> set[bytes]:
-    """Everything in a record that could be the digest of a blob."""
+    """All hex strings in a record that may be digests of blobs."""
     try:
         return set(_DIGEST.findall((store.root / "refs" / f"{name}.json").read_bytes()))
     except OSError:
@@ -199,7 +200,7 @@ def _blobs(root: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_old(blob: os.DirEntry[str]) -> bool:
-    # By its last change of inode: blobs get a time of change that lies long before they were made.
+    # By ctime: blobs get an mtime in the past (raydub.identity.backdate).
     return time.time() - blob.stat(follow_symlinks=False).st_ctime > _LATE
 
 

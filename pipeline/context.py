@@ -1,4 +1,4 @@
-"""What every worker of a run knows, and what it keeps from one item to the next."""
+"""Settings that every worker of a run gets, and objects that a worker keeps between items."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ if TYPE_CHECKING:
     from raydub.stages.engine import LipEngine, WeightsRecord
     from raydub.stages.prepare import JobPlan
 
-# Engines hold networks (up to 150 MB each): a worker keeps the last few that its jobs asked for.
+# Engines contain networks (up to 150 MB each): a worker keeps the last few.
 _KEPT = 2
 
 
 @dataclass(frozen=True)
 class WorkSettings:
-    """What every worker of a run must know. Small, because Ray sends it to each of them.
+    """Settings of a run for its workers. Small, because Ray sends it to each of them.
 
     work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where networks
-    run, "auto", "cpu" or "cuda"; licences: names of licences that the user has accepted, comma-separated;
-    limits: how long steps may take; tries: how often a step that fails with an error that may pass is tried, in all;
-    fetch: what may be fetched, in the words of media.fetch_policy, by default as the driver's environment says;
-    tts_command: the operator's speech program, by default likewise; fresh: work that was kept before this moment of
-    the store (store.moment) is done again, 0 to use all of it.
+    run, "auto", "cpu" or "cuda"; licences: accepted licences, comma-separated; limits: time limits of steps; tries:
+    total tries of a step with retryable errors; fetch: fetch policy in the form of media.fetch_policy, by default from
+    the environment; tts_command: the operator's speech program, by default from the environment; fresh: do work again
+    that was stored before this time (store.moment), 0 to reuse all of it.
     """
 
     work_dir: str
@@ -52,13 +51,13 @@ class WorkSettings:
 
 
 class WorkerContext:
-    """One worker's: the run's settings, the ledger, and the objects (engines, networks) that its stages keep."""
+    """State of one worker: settings, ledger, and the objects (engines, networks) that its stages keep."""
 
     def __init__(self, settings: WorkSettings) -> None:
         self.settings = settings
         forget_before(settings.work_dir, settings.fresh)
         if settings.licences:
-            # Consent was given on the driver's machine; workers on other nodes look for it in their environment.
+            # Consent is given on the driver's machine; workers on other nodes read it from their environment.
             os.environ[LICENCE_VARIABLE] = settings.licences
         if settings.tts_command:
             os.environ[COMMAND_VARIABLE] = settings.tts_command
@@ -71,12 +70,12 @@ class WorkerContext:
 
     @property
     def fetch_policy(self) -> FetchPolicy:
-        """What may be fetched."""
+        """Which addresses may be fetched."""
         return FetchPolicy.from_words(self.settings.fetch)
 
     def keep(self, kind: str, key: str, make: Callable[[], Any]) -> Any:
-        """What `make` gave for this kind and key; the last two keys of a kind are kept. What goes wrong in `make` may
-        pass, unless it is a RaydubError."""
+        """The object of this kind and key, created by `make` if needed; the last two keys of a kind are kept. Errors of
+        `make` are retryable, except RaydubErrors."""
         known = self._kept.get((kind, key))
         if known is None:
             same = [name for name in self._kept if name[0] == kind]
@@ -87,15 +86,14 @@ class WorkerContext:
         return known
 
     def engine(self, options: Options, digests: str = "") -> LipEngine:
-        """The job's lip engine, not loaded. digests: of the weights that are wanted (weights_of); networks of others
-        under the same name are not."""
+        """The job's lip engine, not loaded. digests: of the plan's weights (weights_of), so that an engine with changed
+        weights is not reused."""
         return self.keep("engine", engine_key(options) + digests, lambda: make_job_engine(options))  # type: ignore[no-any-return]
 
     @contextmanager
     def loading(self, kind: str, stage: Any, plan: JobPlan, what: str) -> Iterator[None]:
-        """Around the loading of networks of `stage`, which was kept as `kind`: the files are those that the plan was
-        made with, before and after it. Raises InputError INPUT_CHANGED; the stage is then forgotten with what it has
-        loaded."""
+        """Check before and after loading networks of `stage`, kept as `kind`, that the weights are those of the plan.
+        Raises InputError INPUT_CHANGED; the stage and what it has loaded are then discarded."""
         with while_loading(what):
             try:
                 _same_weights(plan, stage.weights())
@@ -108,7 +106,7 @@ class WorkerContext:
 
 
 def weights_of(plan: JobPlan) -> str:
-    """SHA-256 of each weights file that a plan was made with."""
+    """The SHA-256 values of a plan's weights files, separated by spaces."""
     return " ".join(record.sha256 for record in plan.weights)
 
 

@@ -1,9 +1,9 @@
-"""The Ray Data graph of pipeline.graph: jobs through the list of stages, one of which cuts jobs into chunks. Stages
-that no job of the run asks for have no workers, and are left out.
+"""The Ray Data graph of pipeline.graph: jobs pass the list of stages, one of which cuts them into chunks. Stages that
+no job of the run needs are left out.
 
-One chunk is one row is one block: the unit of scheduling, of loss and of retry. Rows hold crops and boxes, never
-frames. Every row carries what became of it: a failing step yields a `Failed` row that passes the later stages
-untouched, so one job's trouble never stops the run. No stage waits for another to end.
+One chunk is one row and one block, the unit of scheduling, loss and retry. Rows contain crops and boxes, never frames.
+A failing step yields a `Failed` row that passes the later stages unchanged, so that a failed job does not stop the run.
+No stage waits for another to end.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from raydub.pipeline.threads import limit_threads
 from raydub.stages.types import Part
 
 STORE_MB_PER_NODE = 256
-"""What the rows of a run may take of a node's object store: a row is about 7 MB, and a few wait between two stages."""
+"""Object store per node for the rows of a run: a row is about 7 MB, and a few wait between two stages."""
 _STITCH_RETRIES = 10
-# Ray's own bound: attempts stop a deadly stitch after its second death, the rest is for lost nodes.
+# Retries for lost nodes. Attempts stop a stitch that kills its worker after the second death.
 
 
 class StageWorker:
-    """An actor of one stage. Networks load at the first row, so that a load that fails becomes that row's failure."""
+    """An actor of one stage. Networks are loaded at the first row, so that a failed load fails that row only."""
 
     def __init__(self, stage: str, settings: WorkSettings, stages: Stages, board: Any, threads: int) -> None:
         limit_threads(threads)
@@ -53,14 +53,14 @@ class StageWorker:
             self._steps.prefetch(self._stage, *ahead)
             return row
         [item] = self._steps.advance(self._stage, unpack(row))
-        limit_threads(self._threads)  # again, for libraries that this row was the first to import
+        limit_threads(self._threads)  # again, for libraries that this row imported
         return pack(item)
 
 
 def _stage_task(
     row: Row, stage: str, settings: WorkSettings, stages: Stages, board: Any, threads: int
 ) -> Iterator[Row]:
-    """The same as a task, for stages without state; what was done ahead of them ends here."""
+    """The same as a task, for stages without state. Consumes prefetch rows."""
     limit_threads(threads)
     if unpack_ahead(row) is None:
         steps = _steps(settings, stages, ActorReporter(board))
@@ -68,8 +68,8 @@ def _stage_task(
 
 
 def _divide(row: Row, prefetch: Prefetch) -> Iterator[Row]:
-    """A long job as rows that do its units of work ahead, in batches, then itself. The job does not wait for them: what
-    is not done yet when its turn comes is done then."""
+    """A long job as prefetch rows, in batches, followed by the job's own row. The job does not wait for them: it does
+    itself what is not done yet."""
     job = unpack(row)
     count = prefetch.count(job) if isinstance(job, Job) else 0
     if isinstance(job, Job) and count > prefetch.batch:
@@ -79,13 +79,13 @@ def _divide(row: Row, prefetch: Prefetch) -> Iterator[Row]:
 
 
 def _steps(settings: WorkSettings, stages: Stages, reporter: ActorReporter) -> Steps:
-    """Steps in a worker of Ray's: killed with whatever hangs in it, and known by its node."""
+    """Steps for a Ray worker: with time limits, and its node in the records."""
     return Steps(settings, stages, reporter, worker=this_worker(this_node()), alive=LivingNodes())
 
 
 @ray.remote(max_retries=_STITCH_RETRIES)
 def stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, stages: Stages, board: Any) -> Row:
-    """The stages per output of one job, as a task of its own."""
+    """The stages per output of one job, as a Ray task."""
     limit_threads(1)
     reporter = ActorReporter(board)
     found, whole = [part for part in map(unpack, parts) if isinstance(part, Part)], unpack(job)
@@ -98,8 +98,8 @@ def stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, sta
 def build(
     jobs: Sequence[Job], settings: WorkSettings, stages: Stages, pools: Pools, board: Any, *, nodes: int = 1
 ) -> Dataset:
-    """The dataset of a run; nothing is started yet. nodes: how many there are, each with an object store."""
-    # Ray's types know neither functions with fn_kwargs nor callable classes for map.
+    """The dataset of a run, not started. nodes: number of nodes, each with an object store."""
+    # Ray's type hints cover neither functions with fn_kwargs nor callable classes for map.
     worker: Any = StageWorker
     task: Any = _stage_task
     divide: Any = _divide
@@ -134,10 +134,10 @@ def build(
 
 
 def blocks(dataset: Dataset) -> Iterator[Any]:
-    """The dataset's blocks as Arrow tables, each as soon as it is there. Whoever ends the iteration, by an exception in
-    its thread too, ends Ray's execution of the dataset and its actors."""
-    # Not iter_batches(): it reads ahead in a thread of its own, which nobody can end; after lost nodes the old actors
-    # would then keep the CPUs that the next dataset needs.
+    """The dataset's blocks as Arrow tables, as they are produced. Ending the iteration, also by an exception in its
+    thread, ends Ray's execution of the dataset and its actors."""
+    # Not iter_batches(): it reads ahead in a thread that cannot be stopped; after lost nodes the old actors would keep
+    # the CPUs that the next dataset needs.
     for bundle in dataset.iter_internal_ref_bundles():
         for reference in bundle.block_refs:
             yield ray.get(reference)
@@ -147,18 +147,18 @@ def blocks(dataset: Dataset) -> Iterator[Any]:
 def _context(nodes: int) -> Iterator[None]:
     """Ray Data settings of our graph; a dataset copies them when it is built."""
     context = DataContext.get_current()
-    # They advise on memory and hanging tasks in the middle of our output; a slow chunk is no issue.
+    # They print advice on memory and hanging tasks into our output; slow chunks are normal here.
     detectors, context.issue_detectors_config.detectors = context.issue_detectors_config.detectors, []
     limits = context.execution_options.resource_limits
     store = STORE_MB_PER_NODE * max(1, nodes) << 20
     context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=store)
     wanted = {
-        # Every row is a block of its own: a job's first chunk is being tracked while its last is still being planned.
+        # One block per row: a job's first chunk is tracked while its last is still being planned.
         "target_max_block_size": 1,
         "target_min_block_size": 1,
         "enable_progress_bars": False,
         "print_on_execution_start": False,
-        # Ray's own guard knows blocks only, not a step of an hour that is under way: pipeline.graph watches instead.
+        # Ray's own check counts blocks only and would end a step of an hour; pipeline.graph checks instead.
         "execution_no_progress_timeout_s": -1,
     }
     before = {name: getattr(context, name) for name in wanted}

@@ -1,8 +1,8 @@
-"""The driver: jobs in, exactly one result per job out, whatever executor does the work.
+"""The driver: takes jobs and returns exactly one result per job, with any executor.
 
-It follows the items of the executor as they come, asks for a job's stitch as soon as its last part is there, and never
-waits for one job because of another. An error ends its own job only. What has no outcome when the work is over (the
-workers are gone, or the run was stopped) gets one too: counts always reconcile.
+It follows the executor's items and requests a job's stitch when its last part is done; jobs do not wait for each other.
+An error ends its own job only. Jobs without an outcome at the end (workers lost, run stopped) get one too, so that
+counts reconcile.
 """
 
 from __future__ import annotations
@@ -31,21 +31,20 @@ class Executor(Protocol):
     """Where the steps run."""
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens to the jobs: plans, finished parts, failures, dropped chunks. No order is
-        promised."""
+        """Everything that happens to the jobs: plans, finished parts, failures, dropped chunks, in any order."""
         ...
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
-        """Start (or do) the stitch of a job."""
+        """Start (or run) the stitch of a job."""
         ...
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
-        """Stitches that ended; with `wait`, all that were started, as they end."""
+        """Stitches that have ended; with `wait`, all that were started, as they end."""
         ...
 
 
 class Watcher(Protocol):
-    """Told about the progress of jobs (pipeline.progress)."""
+    """Receives the progress of jobs (pipeline.progress)."""
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
 
@@ -55,11 +54,11 @@ class Watcher(Protocol):
 
 
 class Driver:
-    """Takes the jobs of one run to their results.
+    """Runs the jobs of one run.
 
-    record: called with each job that ended well, its plan and its result, once its output is published; stopping: asked
-    after every item whether the run is to be stopped; strict: a result that is not what was asked for is a failure
-    (pipeline.strict), and is not published.
+    record: called with each successful job, its plan and its result after its output is published; stopping: called
+    after every item, True stops the run; strict: results that differ from the request are failures and are not
+    published (pipeline.strict).
     """
 
     def __init__(
@@ -94,15 +93,15 @@ class Driver:
             except KeyboardInterrupt:
                 interrupted, lost = True, None
             except Exception as error:
-                _log.debug("the executor broke down", exc_info=True)
+                _log.debug("the executor failed", exc_info=True)
                 lost = as_raydub_error(error, "run")
         for job_id in list(self._open):
             self._give_outcome(job_id, lost)
         return [self._results[job.id] for job in jobs], interrupted
 
     def stopped_here(self) -> dict[str, JobResult]:
-        """Results by job id as they would be if the run were stopped now; for a thread that must end a run whose main
-        thread is stuck. Changes nothing."""
+        """Results by job id as if the run stopped now, for a thread that must end a run whose main thread is stuck.
+        Changes nothing."""
         states = dict(self._open)
         return {name: self._unfinished(state, None) for name, state in states.items()} | dict(self._results)
 
@@ -115,7 +114,7 @@ class Driver:
             self._take(ended)
 
     def _take(self, item: Item) -> None:
-        """Book one item. Late items of a job that has its outcome already are of no interest."""
+        """Process one item. Items of jobs that have an outcome are ignored."""
         if isinstance(item, Part):
             self._take_part(item)
         elif isinstance(item, Planned):
@@ -127,12 +126,12 @@ class Driver:
             state = self._open[item.job_id]
             self._give_outcome(item.job_id, item.exception().at(line=state.job.line), item.attempt)
         if self._stopping():
-            # A signal's exception can get lost where Python must ignore exceptions (finalisers); the wish does not.
+            # A signal's exception is lost if it is raised in a finaliser; this flag is not.
             raise KeyboardInterrupt
 
     def _take_plan(self, plan: Planned) -> None:
         state = self._open.get(plan.job_id)
-        # A plan can come twice, like a part: after a lost node Ray prepares the job once more.
+        # A plan may come twice: after a lost node Ray prepares the job again.
         if state is None or state.plan is not None:
             return
         if plan.finished is not None:
@@ -152,8 +151,8 @@ class Driver:
         except ValidationError as error:
             problem = StageError(
                 Code.STORAGE,
-                f"the record of the finished job is of another version: {str(error).splitlines()[0]}",
-                hint="use another --work-dir, or remove the output to have it made again",
+                f"the record of the finished job is from another version: {str(error).splitlines()[0]}",
+                hint="use another --work-dir, or remove the output to make it again",
             )
             self._give_outcome(state.job.id, problem)
             return
@@ -162,7 +161,7 @@ class Driver:
 
     def _take_part(self, part: Part) -> None:
         state = self._open.get(part.chunk.job_id)
-        # A part can come twice: Ray delivers work at least once. The first one counts, both are the same file.
+        # A part may come twice: Ray runs work at least once. The first counts; both are the same file.
         if state is None or part.chunk.index in state.parts:
             return
         state.parts[part.chunk.index] = part
@@ -207,7 +206,7 @@ class Driver:
         self._close(state, self._unfinished(state, error, attempt))
 
     def _unfinished(self, state: JobState, error: RaydubError | None, attempt: int = 0) -> JobResult:
-        """The result of a job that did not end well; error None: the user stopped the run."""
+        """The result of a job that did not succeed; error None: the user stopped the run."""
         said: dict[str, Any] = {
             "seconds": state.seconds(),
             "wall_seconds": self._wall(state),
@@ -218,11 +217,11 @@ class Driver:
         return JobResult.failure(state.job, error, **said) if error is not None else stopped_job(state.job, **said)
 
     def _wall(self, state: JobState) -> float:
-        """Seconds since the job was taken up; 0.0 for one that never was."""
+        """Seconds since the job was started; 0.0 if it was not."""
         return round(self._clock() - state.started, 3) if state.started is not None else 0.0
 
     def _keep(self, job: Job, plan: Planned, result: JobResult) -> None:
-        """Let the next run know. The video is there; without a record the stitch is only done again."""
+        """Record the job as finished. The video exists already: without a record only its stitch is done again."""
         if self._record is not None:
             try:
                 self._record(job, plan, result)
@@ -230,13 +229,13 @@ class Driver:
                 _log.warning("job %r: its record could not be written: %s", job.id, error)
 
     def _close(self, state: JobState, result: JobResult) -> None:
-        # In this order: a stop between the two lines must not lose the outcome.
+        # In this order: a stop between these lines must not lose the outcome.
         self._results[state.job.id] = result
         self._open.pop(state.job.id, None)
         self._tell("finished", result)
 
     def _tell(self, event: str, *said: Any) -> None:
-        """Tell the watcher. A closed terminal is no reason to stop working."""
+        """Call the watcher. Errors of a closed terminal are ignored."""
         if self._watcher:
             with contextlib.suppress(OSError):
                 getattr(self._watcher, event)(*said)
@@ -248,8 +247,8 @@ def _problem(state: JobState) -> RaydubError | None:
 
 
 def stopped_job(job: Job, why: RaydubError | None = None, **more: Any) -> JobResult:
-    """The result of a job that was not done because the user stopped the run, or because of what kept the run from
-    beginning."""
+    """The result of a job that was skipped because the user stopped the run, or because the run could not start
+    (`why`)."""
     stop = why or InterruptedRun(Code.INTERRUPTED, "the run was stopped", hint="run again: finished parts are kept")
     said = {"error_code": str(stop.code), "error_message": stop.message, "hint": stop.hint or None}
     return JobResult(status="skipped", **JobResult.asked(job), **said, **more)

@@ -1,4 +1,4 @@
-"""From a job's options to its lip engine, its post-processors and their device."""
+"""Create a job's lip engine and post-processors from its options, and choose their device."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _FIELDS = {"engine", "engine_options", "model", "precision", "paste", "mel_offse
 
 
 def engine_key(options: Options) -> str:
-    """Equal for options that mean the same engine."""
+    """A key that is equal for options with the same engine."""
     return json.dumps(options.model_dump(mode="json", include=_FIELDS), sort_keys=True)
 
 
 def finishes(options: Options) -> bool:
-    """Does the job restore or upscale anything?"""
+    """Whether the job restores or upscales."""
     return restore_weights(options) is not None or upscale_weights(options) is not None
 
 
 def finish_key(options: Options) -> str:
-    """Equal for options that mean the same post-processors; "" for none."""
+    """A key that is equal for options with the same post-processors; "" for none."""
     if not finishes(options):
         return ""
     return json.dumps(options.model_dump(mode="json", include={*POST_FIELDS, "precision"}), sort_keys=True)
 
 
 def make_job_engine(options: Options) -> LipEngine:
-    """The engine that a job asks for, not loaded yet. Raises DependencyError WEIGHTS_* or LICENCE."""
+    """The job's lip engine, not loaded. Raises DependencyError WEIGHTS_* or LICENCE."""
     from raydub.stages.lipsync.select import make_engine
 
     engine: LipEngine = make_engine(
@@ -57,8 +57,7 @@ def make_job_engine(options: Options) -> LipEngine:
 
 
 def make_post_processors(options: Options) -> tuple[PostProcessor, ...]:
-    """The post-processors that a job asks for, in order, not loaded yet; () for none. Raises UsageError for options
-    that contradict each other."""
+    """The job's post-processors, in order, not loaded; () for none. Raises UsageError for contradicting options."""
     if not finishes(options):
         return ()
     from raydub.stages import post_processors
@@ -67,7 +66,7 @@ def make_post_processors(options: Options) -> tuple[PostProcessor, ...]:
 
 
 def pick_device(wanted: str) -> str:
-    """ "auto" → "cuda" where torch sees a GPU that works, else "cpu"."""
+    """ "auto" → "cuda" if torch finds a working GPU, else "cpu"."""
     if wanted != "auto":
         return wanted
     import torch
@@ -76,15 +75,14 @@ def pick_device(wanted: str) -> str:
 
 
 def resolved_engine(options: Options) -> str:
-    """The engine's name: engine=auto stands for "warp" or "wav2lip"."""
+    """The engine's name: "warp" or "wav2lip" for engine=auto."""
     return lip_engine(options.engine, options.model)
 
 
 def weights_digests(options: Options) -> tuple[str, ...]:
-    """sha256 of each weights file that the job's engine and post-processors would use, as their records will say,
-    without fetching one, without loading anything or any heavy package. Raises DependencyError WEIGHTS_MISSING,
-    WEIGHTS_REFUSED. In the place of an engine of another package stands its release; raises as
-    stages.lipsync.installed.release_of for one that cannot be had."""
+    """sha256 of each weights file that the job's engine and post-processors would use, without downloading or loading
+    weights or importing heavy packages. For an engine of another package it is the package's release. Raises
+    DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED, and what stages.lipsync.installed.release_of raises."""
     from raydub.models.store.locate import known_digest
 
     own: tuple[str, ...] = ()

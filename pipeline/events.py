@@ -1,5 +1,4 @@
-"""What the executors tell the driver: one small record per thing that happened. All are plain data and survive
-pickling."""
+"""Events from executors to the driver: small plain records that can be pickled."""
 
 from __future__ import annotations
 
@@ -7,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from raydub.errors import Code, RaydubError, StageError
+from raydub.errors import RaydubError, rebuilt
 from raydub.manifests.job import Job
 from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A job was prepared: so many chunks and frames are to come. finished: the stored result of an earlier run, when
-    its output is still there and nothing needs to be done. weights: name, sha256, licence, consent of each weights
-    file. segments, spoken: cues of the script, and how many of them had to be synthesised; attempt: which try of this
-    run it was, from 1; inputs: SHA-256 of each input, by the name of Job.inputs(); voiced: see
-    manifests.speech.SpeechTracks; key: of all that decides the output."""
+    """A job was prepared, with its numbers of chunks and frames. finished: the stored result of an earlier run, if its
+    output still exists and nothing needs to be done. weights: name, sha256, licence, consent of each weights file.
+    segments, spoken: cues of the script, and how many of them were synthesised; attempt: number of the try in this run,
+    from 1; inputs: SHA-256 of each input, by its name in Job.inputs(); voiced: see manifests.speech.SpeechTracks; key:
+    of everything that determines the output."""
 
     job_id: str
     job_dir: str
@@ -39,7 +38,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the last stage per job gives: a plan, and the chunks that it means, in order."""
+    """Output of the last stage per job: a plan and its chunks, in order."""
 
     plan: Planned
     chunks: Sequence[Chunk]
@@ -47,8 +46,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Output:
-    """A job all of whose parts are there, ordered: what stages per output take and give. path, frames: of the file that
-    was published, "" and 0 before it was; warnings: for the job's result."""
+    """A job with all its parts, in order: input and output of stages per output. path, frames: of the published file,
+    "" and 0 before; warnings: for the job's result."""
 
     job: Job
     job_dir: str
@@ -60,8 +59,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job cannot be finished. error: RaydubError.to_dict(); kind: its class name; detail: traceback of a surprise;
-    attempt: how often the work that failed was tried in this run (0: it was not touched)."""
+    """A job failed. error: RaydubError.to_dict(); kind: its class name; detail: traceback of an unexpected error;
+    attempt: how often the failed work was tried in this run (0: not at all)."""
 
     job_id: str
     stage: str
@@ -72,19 +71,13 @@ class Failed:
     attempt: int = 1
 
     def exception(self) -> RaydubError:
-        """The error as the exception that it was."""
-        from raydub import errors
-
-        state = dict(self.error)
-        code, message = Code(state.pop("code")), state.pop("message")
-        cls = getattr(errors, self.kind, StageError)
-        built: RaydubError = cls(code, message, **state)
-        return built
+        """The original exception."""
+        return rebuilt(self.kind, self.error)
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A chunk that was not worked on because its job has failed already."""
+    """A chunk that was skipped because its job has failed."""
 
     job_id: str
     chunk: int
@@ -92,8 +85,8 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Assembled:
-    """A job's output was published. seconds: of each stage per output; attempt: the most tries that one of them took;
-    warnings: theirs."""
+    """A job's output was published. seconds: by stage per output; attempt: the most tries of one of these stages;
+    warnings: of these stages."""
 
     job_id: str
     output: str
@@ -105,7 +98,7 @@ class Assembled:
 
 @dataclass(frozen=True)
 class Note:
-    """One step was done in some worker, or, with done=False, has come so far; only for progress and benches, may get
+    """Progress of a step in a worker: done, or with done=False, frames so far. For progress and benches only; may be
     lost. peak_mb: the worker's peak RSS."""
 
     stage: str
@@ -123,16 +116,16 @@ Item = Job | Work | Part | Planned | Failed | Dropped | Assembled
 
 
 class Reporter(Protocol):
-    """Takes notes of progress. Must never raise and never block for long."""
+    """Receives progress notes. Must not raise or block for long."""
 
     def note(self, note: Note) -> None: ...
 
 
 class Silent:
-    """A reporter that forgets."""
+    """A reporter that discards notes."""
 
     def note(self, note: Note) -> None:
-        """Forget the note."""
+        """Discard the note."""
 
 
 def job_of(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""Any exception becomes a RaydubError with a stable code, so that a bad job ends as a row and never as a dead run."""
+"""Convert any exception to a RaydubError with a stable code, so that it fails its job and not the run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from raydub.errors import Code, RaydubError, StageError
 from raydub.pipeline.events import Failed
 from raydub.stages.batching import is_out_of_memory
 
-# Errors of the file system that no second try will mend. ENOENT is none of them: a file that another node has just
-# written can take seconds to appear on a network file system.
+# File system errors that are not retried. ENOENT is: a file just written by another node may take seconds to appear on
+# a network file system.
 _LASTING = {
     errno.EACCES,
     errno.EPERM,
@@ -26,15 +26,14 @@ _LASTING = {
 
 
 def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
-    """The error itself when it is a RaydubError, else a StageError whose code tells what kind of trouble it was, and
-    whether a second try may help. Whatever is wrong with the exception itself (a __str__ that raises), this does not
-    raise."""
+    """The error itself if it is a RaydubError, else a StageError with a matching code and `retryable` set. Never
+    raises, even if the exception's __str__ does."""
     if isinstance(error, RaydubError):
         return error
     text = f"{stage}: {type(error).__name__}: {words_of(error)}"
     if is_out_of_memory(error):
         return StageError(
-            Code.OUT_OF_MEMORY, text, hint="smaller chunk_seconds, fewer workers, or a bigger machine", retryable=True
+            Code.OUT_OF_MEMORY, text, hint="use smaller chunk_seconds, fewer workers, or more memory", retryable=True
         )
     if isinstance(error, TimeoutError):
         return StageError(Code.TIMEOUT, text, retryable=True)
@@ -44,25 +43,25 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
         return StageError(
             Code.STORAGE,
             text,
-            hint="check that the work and output folders are there and writable",
+            hint="check that the work and output folders exist and are writable",
             retryable=error.errno not in _LASTING,
         )
     return StageError(Code.INTERNAL, text, hint="this is a bug in raydub: please report it with the log")
 
 
 def stalled(seconds: float) -> StageError:
-    """Nothing moved for so long."""
+    """STALLED after `seconds` without progress."""
     return StageError(
         Code.STALLED,
-        f"nothing moved for {seconds:.0f} s: the workers or their nodes are gone, or none of them is up to the work",
-        hint="bring nodes back and run again: finished parts are kept; --stall-timeout changes the patience",
+        f"no progress for {seconds:.0f} s: the workers or their nodes were lost, or no node can run the work",
+        hint="restore the nodes and run again (finished parts are kept), or set a longer --stall-timeout",
     )
 
 
 @contextmanager
 def while_loading(what: str) -> Iterator[None]:
-    """For code that builds a worker or loads a model. A device that did not answer, a library that stumbled at start:
-    a surprise there is worth another try. RaydubErrors (absent or refused weights) pass as they are."""
+    """For code that creates a worker or loads a model: unexpected errors there (devices, libraries) are retryable.
+    RaydubErrors (missing or refused weights) pass unchanged."""
     try:
         yield
     except RaydubError:
@@ -71,7 +70,7 @@ def while_loading(what: str) -> Iterator[None]:
         known = as_raydub_error(error, f"loading {what}")
         if known.code is Code.INTERNAL:
             known.retryable = True
-            known.hint = "run again; if it stays, look at the machine's drivers and memory, and at the log"
+            known.hint = "run again; if it fails again, check the machine's drivers and memory, and the log"
         raise known from error
 
 
@@ -84,7 +83,7 @@ def failed(
     chunk: int | None = None,
     attempt: int = 1,
 ) -> Failed:
-    """The row that tells the driver what happened. Plain text and numbers: the exception itself does not travel."""
+    """The event for the driver. Plain text and numbers: the exception itself is not sent."""
     known = as_raydub_error(error, stage).at(job=job_id, line=line)
     surprise = error if known is not error else known.__cause__ if known.code is Code.INTERNAL else None
     detail = _trace(surprise) if surprise is not None else ""
@@ -92,15 +91,15 @@ def failed(
 
 
 def words_of(error: BaseException) -> str:
-    """The exception's own words, whatever its class makes of str()."""
+    """The exception's message, even if its __str__ raises."""
     try:
         return str(error)
     except Exception as worse:
-        return f"(its message cannot be had: {type(worse).__name__})"
+        return f"(its message cannot be read: {type(worse).__name__})"
 
 
 def _trace(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
     except Exception as worse:
-        return f"{type(error).__name__} (its traceback cannot be had: {type(worse).__name__})"
+        return f"{type(error).__name__} (its traceback cannot be read: {type(worse).__name__})"

@@ -1,5 +1,4 @@
-"""Rows of a Ray dataset, brought by a thread, so that whoever waits for them can look at the clock, at other work and
-at signals meanwhile, and can stop."""
+"""Rows of a Ray dataset, read by a thread, so that the consumer can wait with a timeout, handle signals, and stop."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_HELD_ROWS = 64  # more are left to Ray, whose back-pressure then works
+_HELD_ROWS = 64  # more stay in Ray, so that its back-pressure applies
 _ENDED = object()
 
 
@@ -20,7 +19,7 @@ class _Closed(BaseException):
 
 
 class Feed:
-    """Runs `blocks` (an iterator of Arrow tables, made in the thread) and hands out their rows."""
+    """Iterates over `blocks` (Arrow tables; the iterator is created in the thread) and returns their rows."""
 
     def __init__(self, blocks: Callable[[], Iterator[Any]]) -> None:
         self._blocks = blocks
@@ -32,7 +31,7 @@ class Feed:
         self._thread.start()
 
     def get(self, seconds: float) -> dict[str, Any] | None:
-        """The next row; None when none came within `seconds`, or when there are no more (`ended`). Raises what the
+        """The next row; None if none arrived within `seconds`, or if there are no more (`ended`). Raises what the
         iteration raised."""
         try:
             row = self._rows.get(timeout=seconds)
@@ -47,11 +46,11 @@ class Feed:
         return found
 
     def close(self, seconds: float = 5.0) -> bool:
-        """End the iteration, which ends Ray's execution of it. False when the thread did not stop in time."""
+        """End the iteration, and with it Ray's execution. False if the thread did not stop in time."""
         self._closing = True
         if self._thread.is_alive() and self._thread.ident is not None:
-            # Ray waits for blocks in a loop of short naps and cleans up after any exception: there is no other way to
-            # reach it before its first block.
+            # Ray polls for blocks and cleans up after any exception; before its first block there is no other way to
+            # stop it.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(_Closed))
             until = time.monotonic() + seconds
             while self._thread.is_alive() and time.monotonic() < until:

@@ -1,7 +1,7 @@
-"""Which jobs are finished. One record per output says what was asked for, what each input held, and what came of it.
+"""Finished jobs. One record per output contains the request, each input's identity and the result.
 
-finished() is the short cut for a whole manifest: it knows a job whose inputs and output look as they did when their
-content was last seen, and reads none of them (raydub.identity). of() is the full way, after a job's inputs were read.
+finished() is the fast check for a whole manifest: it compares looks of inputs and output and reads no large file
+(raydub.identity). of() is the full check, after a job's inputs were read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from raydub.stages.code import DECIDING, code_digest
 from raydub.store import Store, key_of
 
 _QUICK = 64 << 20
-"""Bytes of a file that the short cut reads at most, where its look says nothing."""
+"""Largest file in bytes that the fast check reads if its look cannot be trusted."""
 
 
 class Finished:
@@ -38,10 +38,11 @@ class Finished:
         self._voices: dict[tuple[str, str], str] = {}
 
     def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
-        """The stored JobResult of a finished job, with nothing spent on it in this run; None: not known at a glance.
+        """The stored JobResult of a finished job, with zero work in this run; None if unknown without reading large
+        files.
 
         weights: sha256 of each weights file that engine and post-processors would use now. Never raises."""
-        self._code  # noqa: B018 (read before any work is done: what is edited meanwhile is another code)
+        self._code  # noqa: B018 (computed before any work, so that code edited during the run counts as changed)
         record = self._store.record(_name(job))
         try:
             if record is None or record["asked"] != self._asked(job, weights):
@@ -59,8 +60,8 @@ class Finished:
             return None
 
     def of(self, job: Job, key: str) -> dict[str, Any] | None:
-        """The stored JobResult of the job with this key (a hash of all that decides it), when its output is still the
-        one that was published."""
+        """The stored JobResult of the job with this key (a hash of everything that determines it), if its output is
+        still the published file."""
         record = self._store.record(_name(job))
         try:
             known = record is not None and key != "" and record["key"] == key and self._is_output(job, record)
@@ -69,7 +70,7 @@ class Finished:
             return None
 
     def stands(self, job: Job) -> bool:
-        """Is the job's output recorded as finished, and still the file that was published?"""
+        """Whether the job's output is recorded as finished and is still the published file."""
         record = self._store.record(_name(job))
         try:
             return record is not None and self._is_output(job, record)
@@ -77,8 +78,8 @@ class Finished:
             return False
 
     def write(self, job: Job, weights: Sequence[str] | None, plan: Planned, result: Mapping[str, Any]) -> None:
-        """Record a job whose output is published. weights: see finished(), None where they are not known. Raises
-        StageError STORAGE or DISK_FULL, OSError when the output is gone."""
+        """Record a job whose output is published. weights: see finished(), None if unknown. Raises StageError STORAGE
+        or DISK_FULL, OSError if the output is missing."""
         said = {
             "key": plan.key,
             "asked": "" if weights is None else self._asked(job, weights),
@@ -90,7 +91,7 @@ class Finished:
         self._store.put_record(_name(job), said)
 
     def _holds(self, path: str) -> str | None:
-        """SHA-256 of an input, where that can be told quickly."""
+        """SHA-256 of an input, or None if that needs reading a large file."""
         if is_remote(path):
             copy = known_copy(path, self._store.root)
             return None if copy is None else copy.sha256
@@ -105,11 +106,12 @@ class Finished:
         return None if known is None else known.sha256
 
     def _is_output(self, job: Job, record: Mapping[str, Any]) -> bool:
-        # An output that was copied back with another time is the same one.
+        # By content: an output that was copied back has another time.
         return identify(job.output, self._store.identities).sha256 == str(record["output"])
 
     def _asked(self, job: Job, weights: Sequence[str]) -> str:
-        """All that decides the frames besides the inputs' content. Checkpoints are in it by their digest."""
+        """A key of everything that determines the frames, except the inputs' content. Checkpoints are in it by
+        digest."""
         versions = [PART_FORMAT, self._code, SPEECH_VERSION, __version__]
         inputs = job.inputs()
         detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
@@ -119,11 +121,11 @@ class Finished:
 
     @functools.cached_property
     def _code(self) -> str:
-        """As it is on the disk when this run begins: a long-lived process may have seen another."""
+        """Digest of the code on disk when this run begins: a long-lived process may have imported older code."""
         return code_digest(DECIDING)
 
     def _voice(self, engine: str, voice: str) -> str:
-        """What decides how a voice sounds now: programs, files of models, voices that were imported anew."""
+        """Digest of what determines a voice's sound now: programs, model files, imported voices."""
         known = self._voices.get((engine, voice))
         if known is None:
             from raydub.tts.engines.deciding import decided_by
@@ -132,7 +134,7 @@ class Finished:
         return known
 
     def _detector(self, name: str, with_reference: bool) -> str:
-        """What the face models are: "auto" means another detector once a better one is installed."""
+        """Identity of the face models: "auto" selects another detector when a better one is installed."""
         known = self._detectors.get((name, with_reference))
         if known is None:
             known = self._detectors[name, with_reference] = _face_models(name, with_reference)
@@ -140,7 +142,7 @@ class Finished:
 
 
 def job_dir_of(output: str | Path, work_dir: str | Path) -> str | None:
-    """The folder of the job that a work folder has recorded as finished with this output; None where there is none."""
+    """The folder of the finished job with this output, as recorded in a work folder; None if there is none."""
     store = Store(work_dir)
     for path in dict.fromkeys((os.path.abspath(output), os.path.realpath(output))):
         record = store.record(_name_of(path))
@@ -165,8 +167,7 @@ def _name_of(output: str) -> str:
 
 
 def _speech(job: Job) -> str:
-    """What would speak the job's script now: another release of an engine speaks otherwise. What its voices are is in
-    the record by itself: only who has spoken knows which they were."""
+    """The speech engine and its release. Voices are recorded separately, because they are known only after speaking."""
     if job.script is None:
         return ""
     from raydub.tts.engines.find import release
@@ -182,7 +183,7 @@ def _face_models(name: str, with_reference: bool) -> str:
 
     try:
         files = [dlib_file(PREDICTOR_FILE), *([dlib_file(EMBEDDING_FILE)] if with_reference else [])]
-        # 100 MB that no one changes in place: a look will do.
+        # 100 MB that are not changed in place: size and mtime are enough.
         looks = [(file.name, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
         return json.dumps([resolve_detector(name).model_dump(mode="json"), looks])
     except (RaydubError, OSError) as error:

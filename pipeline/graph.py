@@ -1,10 +1,9 @@
-"""Runs jobs on a Ray cluster: the dataset of pipeline.dataset, stitch tasks beside it, and what to do when the cluster
-changes under them.
+"""Runs jobs on a Ray cluster: the dataset of pipeline.dataset, stitch tasks beside it, and recovery when nodes are
+lost.
 
-The driver sees a job's last part as it is published and has it stitched while other jobs are still being tracked. A
-dataset's pools are planned for the nodes that there are at its start. When nodes are lost Ray starts their actors
-elsewhere, as far as they fit; when nothing moves any more, or Ray gives up, a new dataset is planned for the nodes that
-are left and does what is not done yet.
+The driver starts a job's stitch when its last part is published, while other jobs are still being tracked. A dataset's
+pools are planned for the nodes at its start. When nodes are lost, Ray restarts their actors elsewhere as far as they
+fit; if there is no progress, or Ray gives up, a new dataset is planned for the remaining nodes and work.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ _MOST_DATASETS = 10
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds. stall: without any sign of progress, until the run is given up; replan: without progress after nodes
-    were lost, until a new dataset is planned for those that are left. A step that is under way within its own time
-    limit (pipeline.limits) is a sign of progress: preparing a film of hours may take longer than `stall`."""
+    """Seconds without progress. stall: after which the run is stopped; replan: after lost nodes, after which a new
+    dataset is planned for the others. A step within its own time limit (pipeline.limits) counts as progress: preparing
+    a long film may take longer than `stall`."""
 
     stall: float = 1800.0
     replan: float = 30.0
@@ -53,8 +52,8 @@ class Patience:
 class RayExecutor:
     """Runs jobs on the connected Ray cluster. See pipeline.driver.Executor.
 
-    plan: pools for the nodes that there are now, when a new dataset is needed. pulse: called several times a second by
-    the thread that follows the work, unless Ray keeps it.
+    plan: plans the pools of a new dataset for the current nodes. pulse: called several times a second by the thread
+    that follows the work, unless Ray blocks it.
     """
 
     def __init__(
@@ -81,14 +80,14 @@ class RayExecutor:
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
         self._running: dict[Any, Job] = {}
         self._feed: Feed | None = None
-        self._left: dict[str, int | None] = {}  # rows to come of each job; None: its plan is not there yet
+        self._left: dict[str, int | None] = {}  # remaining rows of each job; None before its plan is known
         self._nodes: Mapping[str, Node] = {}
         self._moved = self._looked = self._weighed = clock()
         self.store_peak_mb = 0.0
-        """Most of the object stores that was seen in use, MiB, all nodes together."""
+        """Peak use of the object stores in MiB, all nodes together."""
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens, as it happens, in no order. Raises StageError STALLED, WORKER_LOST."""
+        """All items as they happen, in any order. Raises StageError STALLED, WORKER_LOST."""
         self._left = {job.id: None for job in jobs}
         for number in range(_MOST_DATASETS):
             open_jobs = [job for job in jobs if self._left.get(job.id, 1) != 0]
@@ -96,19 +95,19 @@ class RayExecutor:
                 yield from self._one_dataset(open_jobs)
                 return
             except _NodesLost:
-                _log.warning("nodes were lost and nothing moves: planning for those that are left")
+                _log.warning("nodes were lost and there is no progress: planning again for the remaining nodes")
             except Exception as error:
                 if not is_loss(error) or number + 1 == _MOST_DATASETS:
                     raise as_run_error(error, "run", self._patience.stall) from error
-                _log.warning("Ray gave up (%s): starting anew", type(error).__name__)
+                _log.warning("Ray ended the execution (%s): starting a new one", type(error).__name__)
             self._replan(len(open_jobs))
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
-        """Queue a job's stitch; any thread may. It starts when the thread that follows the work comes by."""
+        """Queue a job's stitch (thread-safe). The thread that follows the work starts it."""
         self._waiting.append((job, job_dir, [pack(part) for part in parts]))
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
-        """Stitches that ended since the last call; with `wait`, all of them."""
+        """Stitches that have ended since the last call; with `wait`, all of them."""
         self._start_stitches()
         while self._running:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_TICK if wait else 0)
@@ -128,7 +127,7 @@ class RayExecutor:
                 yield item
 
     def notes(self) -> list[Note]:
-        """Progress of the workers since the last call; [] when the board does not answer."""
+        """Progress of the workers since the last call; [] if the progress actor does not answer."""
         try:
             notes: list[Note] = ray.get(self._board.drain.remote(), timeout=5)
             if self._clock() - self._weighed > 1.0:
@@ -141,7 +140,7 @@ class RayExecutor:
         return notes
 
     def close(self) -> None:
-        """Abandon what flies: end the dataset's execution and the stitches. Never raises, takes a few seconds."""
+        """Cancel in-flight work: the dataset's execution and the stitches. Never raises; takes a few seconds."""
         self._end_dataset()
         self._waiting.clear()
         for reference in list(self._running):
@@ -181,11 +180,11 @@ class RayExecutor:
         if self._feed is not None:
             self._feed.close()
             self._feed = None
-            # Those of a lost node too: Ray would start them again where the next dataset's are to work.
+            # Also those of a lost node: Ray would restart them on CPUs that the next dataset needs.
             end_workers(self._board)
 
     def _count(self, item: Item) -> None:
-        """Keep track of the rows that are still to come, for the next dataset if one is needed."""
+        """Count the remaining rows, in case a new dataset is needed."""
         if isinstance(item, Planned) and self._left.get(item.job_id) is None:
             self._left[item.job_id] = item.n_chunks if item.finished is None else 0
         elif isinstance(item, Failed):
@@ -195,7 +194,7 @@ class RayExecutor:
             self._left[item.chunk.job_id] = None if left is None else max(0, left - 1)
 
     def _look(self) -> None:
-        """Is anything moving, and are the nodes still those that the pools were planned for?"""
+        """Check for progress, and whether the nodes are still those that the pools were planned for."""
         self._check_stall()
         now = self._clock()
         if now - self._moved > self._patience.replan and now - self._looked > min(_LOOK_EVERY, self._patience.replan):
@@ -217,30 +216,30 @@ class RayExecutor:
 
     def _replan(self, jobs: int) -> None:
         living = self._wait_for_nodes()
-        # Workers that this end of a dataset has killed did not die of their work.
+        # Ending the dataset killed these workers, not their work.
         Attempts(self._settings.work_dir, self._settings.run_id).forgive()
         self._pools = self._plan(list(living.values()), jobs)
 
     def _wait_for_nodes(self) -> Mapping[str, Node]:
-        """The living nodes, once they are enough to work. Raises StageError STALLED, WORKER_LOST."""
+        """Wait for enough living nodes and return them. Raises StageError STALLED, WORKER_LOST."""
         while True:
             self._check_stall()
             try:
                 living = nodes_now()
             except Exception as error:
-                message = f"the cluster does not answer: {type(error).__name__}"
+                message = f"no answer from the cluster: {type(error).__name__}"
                 raise StageError(Code.WORKER_LOST, message, hint="run again: finished parts are kept") from error
             if self._enough(living):
                 return living
             time.sleep(1.0)
 
     def _enough(self, living: Mapping[str, Node]) -> bool:
-        """Is there a node to work on, and with device "cuda" one with a GPU?"""
+        """Whether there is a usable node, with device "cuda" one with a GPU."""
         usable = [node for node in living.values() if node.cpus > 0]
         return any(node.gpus >= 1 for node in usable) if self._settings.device == "cuda" else bool(usable)
 
     def _start_stitches(self) -> None:
-        # One task does all stages per output of a job, so it books what they book together.
+        # One task runs all stages per output of a job, so it reserves the sum of their CPUs.
         pools = [self._pools[name] for name in self._ends]
         while self._waiting and len(self._running) < max(pool.size for pool in pools):
             job, job_dir, parts = self._waiting.popleft()
@@ -250,4 +249,4 @@ class RayExecutor:
 
 
 class _NodesLost(Exception):
-    """Nodes are gone and nothing moves."""
+    """Nodes were lost and there is no progress."""

@@ -1,4 +1,4 @@
-"""What the driver knows of one job that has no outcome yet."""
+"""The driver's state of a job without an outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raydub.stages.types import Part
 
 @dataclass
 class JobState:
-    """A job under way. started: when it was taken up, by the driver's clock; parts: by chunk."""
+    """A job in progress. started: by the driver's clock; parts: by chunk index."""
 
     job: Job
     started: float | None = None
@@ -21,16 +21,16 @@ class JobState:
     stitching: bool = False
 
     def complete(self) -> bool:
-        """Are all parts there, and the stitch not begun?"""
+        """Whether all parts are done and the stitch has not begun."""
         return self.plan is not None and len(self.parts) == self.plan.n_chunks and not self.stitching
 
     def attempts(self, last: int = 0) -> int:
-        """The most attempts that any piece of the job took in this run; reused parts took none."""
+        """The most attempts at any piece of the job in this run; reused parts count 0."""
         made = [part.attempt for part in self._parts() if not part.reused]
         return max([last, self.plan.attempt if self.plan else 0, *made])
 
     def frames(self) -> dict[str, int]:
-        """The counts of a JobResult over the parts that are there."""
+        """The frame counts of a JobResult, from the finished parts."""
         parts = self._parts()
         frames, synthesised = sum(part.frames for part in parts), sum(part.synthesised for part in parts)
         faceless = sum(part.faceless for part in parts)
@@ -42,7 +42,7 @@ class JobState:
         }
 
     def seconds(self) -> dict[str, float]:
-        """Work per stage, reused parts left out."""
+        """Seconds of work per stage, without reused parts."""
         total: Counter[str] = Counter()
         made = [part.seconds for part in self._parts() if not part.reused]
         for seconds in [self.plan.seconds if self.plan else {}, *made]:
@@ -50,7 +50,7 @@ class JobState:
         return {name: round(float(value), 3) for name, value in total.items()}
 
     def warnings(self) -> tuple[str, ...]:
-        """The plan's warnings, and those that only all parts together can tell."""
+        """The plan's warnings, and those that depend on all parts."""
         if self.plan is None:
             return ()
         made = self.frames()
@@ -64,5 +64,5 @@ class JobState:
         )
 
     def _parts(self) -> list[Part]:
-        # A list of its own: a stop asks from another thread.
+        # A copy, because a stop reads it from another thread.
         return list(self.parts.values())

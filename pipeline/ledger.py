@@ -1,8 +1,8 @@
-"""What is already done of a chunk: its part, kept in the store under all that decides its frames.
+"""Finished parts of chunks, kept in the store by a key of everything that determines their frames.
 
-The key of a part covers the source, options, weights, frames and speech around it (stages.keys), so jobs share parts,
-and whoever asks for the same frames finds them. Any number of workers and runs may publish the same part: the last
-record counts, and the bytes that it names are there. Nothing here depends on a clock.
+The key of a part covers the source, options, weights, frames and speech around it (stages.keys), so jobs that need the
+same frames share parts. Any number of workers and runs may publish the same part: the last record counts. Nothing here
+depends on a clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raydub.stages.types import Chunk, Gate, Part
 from raydub.store import Store, key_of
 
 PART_FORMAT = 4
-"""Raised when parts and their records are written in another way than before, so that old ones are not read."""
+"""Increased when the format of parts or their records changes, so that old ones are not read."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Ledger:
 
     @property
     def store(self) -> Store:
-        """Where they are kept."""
+        """The store of the parts."""
         return Store(self.work_dir)
 
     def finished_parts(self, chunks: Iterable[Chunk]) -> dict[int, Part]:
-        """The parts that are done, by the chunk's index."""
+        """The finished parts, by chunk index."""
         found = ((chunk.index, self.finished_part(chunk)) for chunk in chunks)
         return {index: part for index, part in found if part is not None}
 
     def finished_part(self, chunk: Chunk) -> Part | None:
-        """The published part of `chunk`; None when there is none, or its bytes are not those that were published. Reads
-        the whole file: a part may be damaged years after it was made."""
+        """The published part of `chunk`; None if it is absent or damaged. Reads the whole file, because a part may be
+        damaged after it was published."""
         kept = self.store.get(part_name(chunk))
         if kept is None or kept.about.get("frames") != len(chunk.span):
             return None
@@ -52,8 +52,8 @@ class Ledger:
         return Part(chunk, kept.path, frames, synthesised, faceless, {}, reused=True, attempt=attempt, gates=gates)
 
     def publish_part(self, part: Part, run_id: str = "") -> Part:
-        """Keep a part whose file has just been made at store.temp(); the part as it is kept. Raises StageError STORAGE
-        or DISK_FULL."""
+        """Move a new part's file from store.temp() into the store; returns the part with its new path. Raises
+        StageError STORAGE or DISK_FULL."""
         about = {
             "frames": part.frames,
             "synthesised": part.synthesised,
@@ -70,7 +70,7 @@ class Ledger:
 
 
 def part_name(chunk: Chunk) -> str:
-    """Under which a chunk's part is kept."""
+    """The store name of a chunk's part."""
     start, stop = chunk.span
     said: list[Any] = [PART_FORMAT, chunk.key]
     if not chunk.key:

@@ -1,5 +1,4 @@
-"""How long a step may take before it is ended: a base that no honest step comes near, and a share for what there is to
-do."""
+"""Time limits of steps: a generous base plus a share for the amount of work."""
 
 from __future__ import annotations
 
@@ -16,19 +15,17 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class StepLimits:
-    """Wall-clock seconds. The defaults are 15 times what 1080p with a network takes on two busy laptop cores: they are
-    there for hangs, not to hurry anybody.
+    """Wall-clock seconds. The defaults are 15 times what 1080p with a network takes on two busy laptop cores, so that
+    they end hangs only.
 
-    flat: every step may take this long and no longer, whatever its size; None: as the others say.
-    speak, per_script_kib: base for making the speech, which may have to fetch a voice, and for each KiB of script,
-    about a minute of speech. prepare, per_mib: base, and for each MiB of the job's inputs; searched: so many times
-    per_mib where no_face=drop has the whole source searched for faces; weights: more for each weights file that is
-    named by the catalogue, which may have to be fetched; remote: instead, for inputs that are fetched from a URI (their
-    size is not known, and fetching has limits of its own). chunk, per_frame: one stage of one chunk. finishing: seconds
-    allowed for each core second that restoring and upscaling are expected to take on a CPU; minutes a frame for the
-    largest networks, so a machine may be that much slower than the one that was measured. stitch, per_joined_frame:
-    joining a job, by output frame. grace: seconds from the first attempt to end a step to the next, harder
-    one (see pipeline.watchdog).
+    flat: one limit for every step, replacing all others; None for the others. speak, per_script_kib: base for making
+    the speech, which may include a voice download, and per KiB of script (about a minute of speech). prepare, per_mib:
+    base, and per MiB of the job's inputs; searched: factor on per_mib for no_face=drop, which searches the whole source
+    for faces; weights: added per weights file from the catalogue, which may include its download; remote: replaces
+    these for inputs from a URI, whose size is unknown (downloads have their own limits). chunk, per_frame: one stage of
+    one chunk. finishing: per core second that restoring and upscaling are estimated to take on a CPU. stitch,
+    per_joined_frame: joining a job, per output frame. grace: seconds between the first and the second way to end a step
+    (see pipeline.watchdog).
     """
 
     flat: float | None = None
@@ -47,7 +44,7 @@ class StepLimits:
     grace: float = 5.0
 
     def for_speak(self, job: Job) -> float:
-        """Seconds for making a job's speech. Looks at the size of its inputs."""
+        """Seconds for making a job's speech, by the size of its inputs."""
         if self.flat is not None:
             return self.flat
         inputs = job.inputs()
@@ -57,7 +54,7 @@ class StepLimits:
         return self.speak + self.per_script_kib * script + self.per_mib * sum(map(_size, inputs.values())) / _MIB
 
     def for_prepare(self, job: Job) -> float:
-        """Seconds for preparing a job. Looks at the size of its inputs."""
+        """Seconds for preparing a job, by the size of its inputs."""
         if self.flat is not None:
             return self.flat
         said = job.speech.sound if job.speech is not None else job.audio
@@ -69,24 +66,23 @@ class StepLimits:
         return self.prepare + named + per_mib * sum(map(_size, inputs)) / _MIB
 
     def for_chunk(self, frames: int, post_seconds: float = 0.0) -> float:
-        """Seconds for one stage of a chunk of so many frames. post_seconds: see stages.job_plan.JobPlan, for the stage
-        that finishes."""
+        """Seconds for one stage of a chunk. post_seconds: see stages.job_plan.JobPlan, for the render stage."""
         if self.flat is not None:
             return self.flat
         return self.chunk + (self.per_frame + self.finishing * post_seconds) * frames
 
     def for_stitch(self, frames: Sequence[int]) -> float:
-        """Seconds for joining parts of so many frames each."""
+        """Seconds for joining parts with these numbers of frames."""
         return self.flat if self.flat is not None else self.stitch + self.per_joined_frame * sum(frames)
 
 
 def _named_weights(options: Options) -> int:
-    """How many weights files the job names by the catalogue; manifests give all others as absolute paths."""
+    """The number of the job's weights files from the catalogue; all others are absolute paths."""
     return sum(os.sep not in model for model in job_weights(options))
 
 
 def _size(path: str) -> int:
-    """Bytes of a file, or of the files of a folder of images; 0 where there is nothing to see."""
+    """Bytes of a file, or of all files of a folder; 0 if it cannot be read."""
     try:
         return sum(_file_sizes(path)) if os.path.isdir(path) else os.stat(path).st_size
     except (OSError, ValueError):

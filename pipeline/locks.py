@@ -1,8 +1,8 @@
-"""Two drivers never write one output at the same time, whatever their work folders are: the lock belongs to the output.
+"""Locks on outputs, so that two drivers never write the same output, whatever their work folders are.
 
-Beside the outputs lies a hidden folder of small files, one locked byte per output (fcntl, POSIX record locks). The
-kernel lets go of the locks when the driver dies, however it dies, so there is no lease to expire; NFS servers know
-them. Whoever ends last removes the files.
+A hidden folder beside the outputs contains empty files with one locked byte per output (fcntl, POSIX record locks). The
+kernel releases the locks when the driver dies, so there are no leases; NFS supports them. The last driver to end
+removes the files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from raydub.errors import Code, StageError
 from raydub.files import make_parent, storage_error
@@ -32,18 +31,18 @@ _log = logging.getLogger(__name__)
 
 
 class RunLock:
-    """The outputs that this process is writing. At most one per process: to the kernel a process is one owner, and
-    closing any handle of a file ends all of its locks. Child processes do not inherit them."""
+    """The locks of this process. At most one instance per process: the locks belong to the process, and closing any
+    handle of a file releases all its locks in it. Child processes do not inherit them."""
 
     def __init__(self) -> None:
         self._handles: dict[Path, int] = {}
         self._told: set[str] = set()
 
     def lock(self, outputs: Iterable[str]) -> dict[str, StageError | None]:
-        """Lock each output; returns those that are not locked: with None where another live driver holds it, with the
-        error (STORAGE, DISK_FULL) where its folder cannot be written to.
+        """Lock each output. Returns the outputs that could not be locked: with None if another live driver holds the
+        lock, with the error (STORAGE, DISK_FULL) if the folder cannot be written to.
 
-        Where the file system has no locks, says so in the log and takes the output for locked.
+        On file systems without locks it logs a warning and treats the output as locked.
         """
         refused: dict[str, StageError | None] = {}
         for output in outputs:
@@ -64,14 +63,15 @@ class RunLock:
         return refused
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all locks."""
         folders = {path.parent for path in self._handles}
         while self._handles:
             path, handle = self._handles.popitem()
             with contextlib.suppress(OSError):
-                # Alone with the file: nobody waits for a lock in it, and whoever opened it in this moment looks again.
+                # Nobody else holds a lock in this file; a process that has just opened it will check that it still
+                # exists.
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(handle).st_size == 0:  # ours are empty: never a file of somebody else's
+                if os.fstat(handle).st_size == 0:  # ours are empty; never remove another file
                     os.unlink(path)
             os.close(handle)
         for folder in folders:
@@ -81,9 +81,7 @@ class RunLock:
     def __enter__(self) -> RunLock:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _try(self, output: str) -> bool:
@@ -92,17 +90,17 @@ class RunLock:
             known = self._handles.get(path)
             make_parent(path)
             if path.parent.is_symlink():
-                # Whoever put it there would have us make and remove files elsewhere.
+                # A symlink could make us create and remove files elsewhere.
                 raise StageError(Code.STORAGE, f"{path.parent} is a symlink", hint="remove it, and run again")
             try:
                 handle = known if known is not None else os.open(path, _OPEN, 0o666)
             except FileNotFoundError:
-                continue  # whoever ended last has just removed the folder
+                continue  # another driver has just removed the folder
             try:
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
             except OSError as error:
                 if known is None:
-                    # Nothing of ours is locked in this file, so closing it lets go of nothing.
+                    # We hold no lock in this file, so closing it releases none.
                     os.close(handle)
                 if error.errno in _HELD:
                     return False
@@ -110,12 +108,12 @@ class RunLock:
             if known is not None or _is_there(path, handle):
                 self._handles[path] = handle
                 return True
-            os.close(handle)  # removed between opening and locking: others lock another file of that name
+            os.close(handle)  # removed between opening and locking: lock the new file of that name
 
 
 def place_of(output: str) -> tuple[Path, int]:
-    """(file, byte) that stand for an output; two ways to name one file give the same, and so do names that differ in
-    case alone: some file systems take them for one."""
+    """(file, byte) of an output's lock. The same for all paths of one file, and for names that differ in case only,
+    because some file systems treat them as equal."""
     real = Path(os.path.realpath(output))
     digest = hashlib.sha256(real.name.casefold().encode("utf-8", "surrogatepass")).digest()
     return real.parent / FOLDER / f"{digest[8] % _FILES:02x}", int.from_bytes(digest[:8]) % _PLACES

@@ -1,8 +1,7 @@
-"""Gives memory that is free back to the system, so that a worker's size is that of its largest chunk.
+"""Return free memory to the system, so that a worker's size is bounded by its largest chunk.
 
-The C library keeps what is freed, in pieces between what is still in use, and asks for more where the next request does
-not fit between them: workers that cut frames out of such a heap grew by 30 MB in their first hundred chunks. Trimmed
-after each step, they stay as they were after the first two.
+The C library keeps freed memory, and fragmentation makes it request more: workers grew by 30 MB in their first hundred
+chunks. Trimmed after each step, they stay as large as after the first two.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable
 
 
 def release_free_memory() -> bool:
-    """Return free pages to the system; a few milliseconds. False where the C library cannot (it is not glibc)."""
+    """Return free pages to the system; a few milliseconds. False if the C library is not glibc."""
     trim = _trim()
     return bool(trim is not None and trim(0))
 

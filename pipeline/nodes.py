@@ -1,4 +1,4 @@
-"""The machines of the connected Ray cluster: what they offer, which of them live, how full their object store is."""
+"""The nodes of the connected Ray cluster: resources, which are alive, use of their object stores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RAY: Any = ray  # its functions have no types
 
 
 def nodes_now() -> dict[str, Node]:
-    """The living nodes by Ray's id."""
+    """The living nodes by node id."""
     return {
         found["NodeID"]: Node(float(found["Resources"].get("CPU", 0)), float(found["Resources"].get("GPU", 0)))
         for found in _RAY.nodes()
@@ -24,20 +24,20 @@ def nodes_now() -> dict[str, Node]:
 
 
 def this_node() -> str:
-    """Ray's id of the machine that this process runs on."""
+    """Ray's id of this process's node."""
     found: str = ray.get_runtime_context().get_node_id()
     return found
 
 
 def store_used_mb() -> float:
-    """MiB of all object stores of the cluster that are in use, as Ray last heard."""
+    """MiB in use of all object stores of the cluster, as last reported to Ray."""
     total, free = _RAY.cluster_resources(), _RAY.available_resources()
     return float(total.get("object_store_memory", 0.0) - free.get("object_store_memory", 0.0)) / (1 << 20)
 
 
 class LivingNodes:
-    """alive(record): is the node of an attempt's record still part of the cluster? Asks Ray every few seconds at most.
-    True where nobody can tell: a machine must be known to be lost before its loss excuses anything."""
+    """alive(record): whether the node of an attempt's record is still in the cluster. Asks Ray every few seconds at
+    most. True if unknown, so that only a known loss of a node excuses a death."""
 
     def __init__(
         self, ask: Callable[[], Mapping[str, Any]] = nodes_now, clock: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""Notes of progress as a worker writes them."""
+"""Progress notes of a worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def note_of(stage: str, job_id: str, frames: int, seconds: float = 0.0, done: bo
 
 
 def beats_to(reporter: Reporter, stage: str, chunk: Chunk) -> Callable[[int], None]:
-    """A listener (raydub.beat) that makes of a stage's beats a note now and then."""
+    """A listener (raydub.beat) that sends a stage's progress as a note at most once per second."""
     come, told = 0, time.monotonic()
 
     def hear(frames: int) -> None:

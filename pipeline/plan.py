@@ -1,9 +1,8 @@
-"""What a job would take: frames, chunks, seconds per stage. Estimates, from constants measured on one core.
+"""Estimates of a job's work: frames, chunks, seconds per stage.
 
-The constants are processor time. They were chosen by hand and agree with the total that one run of
-bench/end_to_end.py took on a 2-core AMD EPYC (AVX-512) for each engine; the split over the stages and the scaling by
-the picture's size are estimates, and other machines differ by a factor of two either way. The result says whether a
-run takes minutes or days, not whether it is done at noon.
+The constants are processor time. They were chosen by hand and agree with the total of one run of bench/end_to_end.py on
+a 2-core AMD EPYC (AVX-512) for each engine. The split over the stages and the scaling by picture size are estimates,
+and other machines differ by a factor of two either way: the result tells minutes from days.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ _SECONDS_PER_CHARACTER = 0.07  # of speech, for a script without times
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job before it is run. width, height: of the source; out_width, out_height: of the output, as far as the options
-    say; seconds: core seconds per stage on CPUs, "upscale" and "restore" too where asked for; video_seconds is the
-    output's length."""
+    """Estimate of one job. width, height: of the source; out_width, out_height: of the output, by its options; seconds:
+    core seconds per stage on CPUs, including "upscale" and "restore" if used; video_seconds: the output's length."""
 
     job_id: str
     width: int
@@ -51,7 +49,7 @@ class Estimate:
 
 
 def _speech(job: Job) -> tuple[float, bool]:
-    """(seconds of the new speech, about; is it a script with times?)"""
+    """(approximate seconds of the new speech, whether it is a script with times)"""
     if job.script is None:
         assert job.audio is not None  # a job has one of the two
         return probe_speech(job.audio).seconds, False

@@ -1,10 +1,10 @@
-"""How many workers each stage gets, and which share of a machine each of them books.
+"""Numbers of workers per stage, and the resources that each reserves.
 
-Three rules come from Ray: the shares of one worker of every stage together must fit the smallest node (after a node is
-lost Ray may have to rebuild anything there, and hangs when it cannot), pools have a fixed size (growing pools with one
-task in flight never grow), and shares of a GPU must tile it (1, 1/2), or one of them lies idle. The rest is arithmetic:
-tracking and rendering cost a few milliseconds of one core a frame; a network on a CPU takes all the cores that it is
-given, and restoring or upscaling in the render stage is by far the largest network of a run.
+Three rules come from Ray: one worker of every stage together must fit the smallest node (after losing a node Ray may
+have to rebuild anything there, and hangs if it cannot); pools have a fixed size (growing pools with one task in flight
+never grow); and shares of a GPU must fill it (1, 1/2), else a part is idle. Tracking and rendering take a few
+milliseconds of one core per frame; a network on a CPU uses all its cores, and restoring or upscaling in the render
+stage is by far the largest network of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CORES_PER_SET = 2.0
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine of the cluster offers."""
+    """Resources of one node of the cluster."""
 
     cpus: float
     gpus: float = 0.0
@@ -28,8 +28,8 @@ class Node:
 
 @dataclass(frozen=True)
 class Pool:
-    """size workers, each booking cpus and gpus (shares, for placement), each running at most `threads` threads.
-    prefetch_cpus: share of the task that divides long jobs among them, 0 where there is none."""
+    """size: number of workers; cpus, gpus: reserved by each (for placement); threads: most threads of each;
+    prefetch_cpus: reserved by the task that divides long jobs among them, 0 if there is none."""
 
     size: int
     cpus: float
@@ -39,7 +39,7 @@ class Pool:
 
 
 Pools = Mapping[str, Pool]
-"""The worker pools of a run by stage; without those of stages that no job asks for."""
+"""The worker pools of a run by stage, without stages that no job needs."""
 
 
 def plan_pools(
@@ -51,15 +51,14 @@ def plan_pools(
     demand: Demand | None = None,
     stages: Sequence[Stage] = STAGES,
 ) -> Pools:
-    """Pools for a cluster of `nodes` (those without a CPU are not used) and a run of `jobs` jobs.
+    """Pools for a cluster of `nodes` (nodes without CPUs are not used) and a run of `jobs` jobs.
 
-    workers: as many of each CPU stage and no more; None decides. device: "cpu" leaves the GPUs alone. stages: those
-    that some job asks for (Stage.asked).
+    workers: most workers per CPU stage, None for the default. device: "cpu" uses no GPUs. stages: those that some job
+    needs (Stage.asked).
 
-    On CPUs the stages run side by side in sets of two cores. On GPU nodes the lip network has the GPU and the
-    cores are shared by the others; when a run finishes frames as well, rendering goes to the GPU too, and
-    both have half of it, or rendering has all of it where the lip engine needs none. So many workers have a GPU as
-    there are GPUs whose node has cores for a set beside them.
+    On CPUs the stages run side by side in sets of two cores. On GPU nodes the lip network has the GPU and the others
+    share the cores. If a run restores or upscales, rendering uses the GPU too: each has half of it, or rendering all of
+    it if the lip engine needs none. There is one GPU worker per GPU whose node has cores for a set.
     """
     demand = demand or Demand()
     usable = [node for node in nodes if node.cpus > 0] or [Node(1.0)]
@@ -67,7 +66,7 @@ def plan_pools(
     cores = min(_CORES_PER_SET, smallest)
     gpus = sum(min(int(node.gpus), _sets(node, cores)) for node in usable) if device != "cpu" else 0
     sets = sum(_sets(node, cores) for node in usable)
-    # A process costs a second to start: no more workers than a few chunks of each job can keep busy.
+    # A process takes a second to start: no more workers than a few chunks of each job keep busy.
     sets, gpus = (min(count, max(1, jobs) * 8) for count in (sets, gpus))
     if workers is not None:
         sets = min(sets, max(1, workers))
@@ -79,7 +78,7 @@ def plan_pools(
         gpu = stage.gpu(demand) if gpus else 0.0
         size = gpus if gpu else sets
         if stage.per == "output":
-            # A stitch copies packets and encodes one audio track: half as many as renderers keep up with them.
+            # A stitch copies packets and encodes one audio track: half as many workers as for rendering are enough.
             size = max(2, sets // 2)
         threads = max(1, round(cores)) if stage.all_cores else 1
         share, divide = _floor(shares[stage.name] * unit), _floor(ahead.get(stage.name, 0.0) * unit)
@@ -96,5 +95,5 @@ def _sets(node: Node, cores: float) -> int:
 
 
 def _floor(share: float) -> float:
-    # Rounded down: the sum must never be more than the node has.
+    # Rounded down: the sum must not exceed the node's resources.
     return int(share * 1000) / 1000

@@ -1,14 +1,13 @@
-"""What the user sees while a run goes on: live bars on a terminal, plain lines elsewhere, nothing with --json.
+"""Progress display of a run: live bars on a terminal, plain lines elsewhere, nothing with --json.
 
-Progress per stage comes from notes (pipeline.events.Note), progress per job from the driver. Both only inform.
+Progress per stage comes from notes (pipeline.events.Note), progress per job from the driver.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Note
@@ -23,28 +22,9 @@ _LINE_EVERY = 5.0
 _POLL_EVERY = 0.5
 
 
-class Progress(Protocol):
-    """A view of a run: the driver's Watcher, a Reporter of notes, and a context."""
-
-    tally: Tally
-
-    def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
-
-    def part(self, job_id: str, frames: int, reused: bool) -> None: ...
-
-    def finished(self, result: JobResult) -> None: ...
-
-    def note(self, note: Note) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 class QuietProgress:
-    """Counts and shows nothing; the base of the others. earlier: how many of the jobs had their outcome before."""
+    """The driver's Watcher, a Reporter of notes, and a context manager. Counts and shows nothing; the base of the
+    others. earlier: number of jobs with an outcome before the run."""
 
     def __init__(self, jobs: int, earlier: int = 0) -> None:
         self.tally = Tally(jobs, earlier=earlier)
@@ -54,7 +34,7 @@ class QuietProgress:
         self.tally.plan(job_id, frames)
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
-        """A part of a job is there."""
+        """A part of a job is finished."""
         self.tally.part(job_id, frames, reused)
 
     def finished(self, result: JobResult) -> None:
@@ -62,20 +42,18 @@ class QuietProgress:
         self.tally.end(result.id)
 
     def note(self, note: Note) -> None:
-        """A worker has done a step, or has come some way in it."""
+        """A worker has finished or advanced a step."""
         self.tally.note(note)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
 
 class PlainProgress(QuietProgress):
-    """One line per event that matters, and a summary line every few seconds."""
+    """One line per planned or finished job, and a summary line every few seconds."""
 
     def __init__(self, jobs: int, say: Callable[[str], None], earlier: int = 0) -> None:
         super().__init__(jobs, earlier)
@@ -108,7 +86,7 @@ class PlainProgress(QuietProgress):
 
 
 class RichProgress(QuietProgress):
-    """Bars: one for the whole run, one for each of the jobs under way."""
+    """Bars: one for the whole run, one per job in progress."""
 
     def __init__(self, jobs: int, console: Console, earlier: int = 0) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -153,9 +131,7 @@ class RichProgress(QuietProgress):
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def _refresh(self, job_id: str = "") -> None:
@@ -174,7 +150,7 @@ class RichProgress(QuietProgress):
 
 
 class Poller:
-    """Fetches notes from somewhere every half second while a run goes on."""
+    """Fetches notes every half second while the context is active."""
 
     def __init__(self, fetch: Callable[[], list[Note]], give: Callable[[Note], None]) -> None:
         self._fetch, self._give = fetch, give
@@ -185,9 +161,7 @@ class Poller:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
         if kind is None:
@@ -211,7 +185,7 @@ def summary(tally: Tally) -> str:
 
 
 def eta_words(tally: Tally) -> str:
-    """ "ETA 1:05", "ETA about 1:05" while jobs are still to be planned, "" while it is unknown."""
+    """ "ETA 1:05", "ETA about 1:05" while some jobs are not planned, "" while unknown."""
     eta = tally.eta()
     if eta is None:
         return ""
@@ -219,7 +193,7 @@ def eta_words(tally: Tally) -> str:
 
 
 def lines_of(result: JobResult) -> list[str]:
-    """What is said of a job that has ended: its outcome, and each of its warnings."""
+    """The lines for a finished job: its outcome and its warnings."""
     said = []
     for warning in result.warnings:
         kind, colon, text = warning.partition(": ")
@@ -228,9 +202,9 @@ def lines_of(result: JobResult) -> list[str]:
 
 
 def outcome(result: JobResult) -> str:
-    """One line about a job that has ended."""
+    """One line about a finished job."""
     if result.status == "ok":
-        done = "was finished already" if not result.attempts else f"{result.wall_seconds:.1f} s"
+        done = "already finished" if not result.attempts else f"{result.wall_seconds:.1f} s"
         frames = f"ok, {result.frames} frames ({result.synthesised} new)"
         if unchanged(result):
             frames = f"ok, BUT NO FRAME GOT A NEW MOUTH ({result.frames} frames)"
@@ -241,7 +215,7 @@ def outcome(result: JobResult) -> str:
 
 
 def unchanged(result: JobResult) -> bool:
-    """Did a job end well that changed nothing but the sound?"""
+    """Whether a job succeeded without changing any frame."""
     return result.status == "ok" and result.frames > 0 and not result.synthesised
 
 

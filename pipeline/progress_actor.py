@@ -1,7 +1,7 @@
-"""Notes of progress on their way from Ray workers to the driver: a small actor that collects them until they are
-fetched, and that knows the workers, so that they can be ended.
+"""A small Ray actor that collects progress notes of workers until the driver fetches them, and keeps handles of the
+workers, so that they can be killed.
 
-It lives on the driver's machine. When it is lost, notes are lost and the work goes on.
+It runs on the driver's node. If it is lost, notes are lost and the work continues.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _log = logging.getLogger(__name__)
 
 
 class ProgressActor:
-    """Collects notes; drain() hands them over. Holds a handle of every worker that has joined."""
+    """Collects notes until drain(), and handles of workers that have joined."""
 
     def __init__(self) -> None:
         self._notes: list[Note] = []
         self._workers: list[Any] = []
 
     def join(self, workers: list[Any]) -> None:
-        """Actors that work for the run from now on."""
+        """Add worker actors of the run."""
         self._workers += workers
 
     def leave(self) -> list[Any]:
-        """All actors that joined since the last call."""
+        """Return all actors that joined since the last call."""
         workers, self._workers = self._workers, []
         return workers
 
@@ -40,19 +40,19 @@ class ProgressActor:
             self._notes.append(note)
 
     def drain(self) -> list[Note]:
-        """All notes since the last call."""
+        """Return all notes since the last call."""
         notes, self._notes = self._notes, []
         return notes
 
 
 def start_progress_actor() -> Any:
-    """A handle of a new board, which lives as long as somebody holds the handle."""
+    """A handle of a new progress actor, which lives as long as the handle."""
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(ProgressActor).remote()
 
 
 def end_workers(board: Any) -> None:
-    """Kill the actors that have joined, those too that Ray is about to start again. Never raises."""
+    """Kill the actors that have joined, including those that Ray is restarting. Never raises."""
     try:
         for worker in ray.get(board.leave.remote(), timeout=5):
             ray.kill(worker)
@@ -61,17 +61,17 @@ def end_workers(board: Any) -> None:
 
 
 class ActorReporter:
-    """Sends notes to a board without waiting for it."""
+    """Sends notes to a progress actor without waiting."""
 
     def __init__(self, board: Any) -> None:
         self._board = board
         self._last: Any = None
 
     def note(self, note: Note) -> None:
-        """Send and forget."""
+        """Send a note."""
         self._last = self._board.note.remote(note)
 
     def flush(self, seconds: float = 2.0) -> None:
-        """Give the last note this long to arrive: for a run's last step, after which nobody fetches notes any more."""
+        """Wait up to `seconds` for the last note to arrive; for a task's last note."""
         if self._last is not None:
             ray.wait([self._last], timeout=seconds)

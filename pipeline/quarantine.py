@@ -1,4 +1,5 @@
-"""The verdict on work that has ended its workers: it is not touched again in this run, and its job says why."""
+"""Quarantine: work that has repeatedly killed its workers is not tried again in this run, and its job fails with the
+reason."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from raydub.stages.types import Chunk
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a job's work. work: its name in attempts; what: for people, "rendering chunk 3 of 12 (..)"."""
+    """One piece of a job's work. work: its name in attempts; what: its description in messages."""
 
     job_id: str
     stage: str
@@ -36,8 +37,8 @@ class Piece:
 def verdict(
     piece: Piece, deaths: Sequence[Mapping[str, Any]], work_dir: str, run_id: str, chunk: Chunk | None = None
 ) -> StageError | None:
-    """The error of a piece that may not be tried again, None for one that may. deaths: records of the attempts in which
-    workers died. TIMEOUT when all of the last ones overran their limit, else QUARANTINED."""
+    """The error of a piece that may not be tried again, else None. deaths: records of the attempts in which workers
+    died. TIMEOUT if the last MAX_DEATHS of them exceeded their time limit, else QUARANTINED."""
     if len(deaths) < MAX_DEATHS:
         return None
     where = f"{piece.what}{_seconds(chunk)}" if chunk is not None else piece.what
@@ -46,23 +47,23 @@ def verdict(
         limit = max(float(death.get("limit_s", 0.0)) for death in deaths)
         return StageError(
             Code.TIMEOUT,
-            f"{where} took longer than {limit:.0f} s and was ended, {len(deaths)} times (on {hosts})",
-            hint="look at that place of the inputs; shorter chunk_seconds or a longer --step-timeout for slow machines",
+            f"{where} took longer than {limit:.0f} s and was killed, {len(deaths)} times (on {hosts})",
+            hint="check the inputs at that time; on slow machines use shorter chunk_seconds or a longer --step-timeout",
         )
     return StageError(
         Code.QUARANTINED,
-        f"{where} ended its worker process {len(deaths)} times (on {hosts}) and is not tried again in this run",
-        hint="look at that place of the inputs and at the machine's memory; run the job again, alone",
+        f"{where} killed its worker process {len(deaths)} times (on {hosts}) and is not tried again in this run",
+        hint="check the inputs at that time and the machine's memory; run the job again by itself",
     )
 
 
 def place_of(chunk: Chunk) -> str:
-    """The chunk's frames, for people."""
+    """The chunk's frames, for messages."""
     return f"frames {chunk.span.start} to {chunk.span.stop - 1} of the output"
 
 
 def _seconds(chunk: Chunk) -> str:
-    """Where in the output that is, in seconds; "" where the plan cannot tell."""
+    """The chunk's place in the output in seconds; "" without a plan."""
     from raydub.stages.job_plan import load_plan
 
     try:

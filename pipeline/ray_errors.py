@@ -1,4 +1,4 @@
-"""What Ray raises, as raydub's errors."""
+"""Convert Ray's exceptions to raydub's errors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from raydub.pipeline.failures import as_raydub_error, stalled
 
 
 def as_run_error(error: BaseException, stage: str, stall_seconds: float) -> RaydubError:
-    """STALLED for an execution without progress, WORKER_LOST for lost processes, nodes and objects; what a worker
-    itself raised keeps its code."""
+    """STALLED for an execution without progress, WORKER_LOST for lost processes, nodes and objects; errors raised in a
+    worker keep their code."""
     if isinstance(error, ExecutionTimeoutError):
         return stalled(stall_seconds)
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
@@ -23,12 +23,12 @@ def as_run_error(error: BaseException, stage: str, stall_seconds: float) -> Rayd
         return StageError(
             Code.WORKER_LOST,
             f"{stage}: {type(error).__name__}: {text[:300]}",
-            hint="look at memory and at the nodes' logs; run again: finished parts are kept",
+            hint="check the nodes' memory and logs; run again: finished parts are kept",
             retryable=True,
         )
     return as_raydub_error(error, stage)
 
 
 def is_loss(error: BaseException) -> bool:
-    """Is it the cluster's trouble, so that a new execution may get further?"""
+    """Whether the error comes from the cluster, so that a new execution may succeed."""
     return isinstance(error, RayError) and not isinstance(error, (RayTaskError, UserCodeException))

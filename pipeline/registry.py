@@ -16,11 +16,11 @@ from raydub.pipeline.stage_track import TRACK
 STAGES: tuple[Stage, ...] = (SPEAK, PREPARE, TRACK, LIPSYNC, RENDER, STITCH)
 
 Stages = Sequence[Stage] | str
-"""A list of stages, or where one is found: "package.module:NAME", for other processes."""
+"""A list of stages, or its import path "package.module:NAME" for other processes."""
 
 
 def find(stages: Stages) -> Sequence[Stage]:
-    """The list that is meant."""
+    """Resolve a list of stages."""
     if not isinstance(stages, str):
         return stages
     module, _, name = stages.partition(":")

@@ -1,7 +1,7 @@
-"""Trying again what may work the second time: flaky storage, a model load that failed once, memory that was short.
+"""Retries of errors that may be temporary: storage, model loads, memory.
 
-Only errors that say so themselves (`RaydubError.retryable`) are tried again, a few times, with growing pauses. What is
-wrong with the input, the call or the disk's size stays wrong, and fails at once.
+Only errors with `RaydubError.retryable` are retried, a few times, with growing pauses. Input and usage errors and full
+disks fail at once.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def with_retries(
     sleep: Callable[[float], None] = time.sleep,
     rng: Callable[[], float] = random.random,
 ) -> T:
-    """What `call` returns. It is called up to `tries` times while it fails with errors that may pass.
+    """Return what `call` returns; it is called up to `tries` times while it raises retryable errors.
 
-    Raises its last error as it was. stage: for the log. rng: a number in [0, 1); pauses are stretched by up to a
-    quarter, so that the workers of a cluster do not come back to a storage server all at once.
+    Raises its last error unchanged. stage: for the log. rng: returns a number in [0, 1); pauses are extended by up to a
+    quarter, so that workers do not return to a storage server at the same time.
     """
     attempt = 1
     while True:
@@ -48,22 +48,22 @@ def with_retries(
             if attempt >= tries or not may_pass(known):
                 raise
             pause = pause_before(attempt + 1) * (1 + _JITTER * rng())
-            _log.info("%s, try %d of %d, again in %.1f s: %s", stage, attempt, tries, pause, known)
+            _log.info("%s, try %d of %d failed, retrying in %.1f s: %s", stage, attempt, tries, pause, known)
         sleep(pause)
         attempt += 1
 
 
 def may_pass(error: RaydubError) -> bool:
-    """Is it worth another try, here and soon?"""
+    """Whether a retry on this machine may succeed soon."""
     if error.code is Code.INPUT_CHANGED:
-        return error.retryable  # what is there now may be the input again
+        return error.retryable  # the current file may be the input again
     if isinstance(error, _HOPELESS) or error.code in _HOPELESS_CODES:
         return False
-    # Absent packages and refused weights stay so, unless whoever raised the error knows better.
+    # Missing packages and refused weights are not retryable unless the error says so.
     return error.retryable and not (isinstance(error, DependencyError) and error.code is Code.LICENCE)
 
 
 def pause_before(attempt: int) -> float:
-    """Seconds to wait before the attempt with this number, from 2 on, without jitter: 1, 2, 4 .. at most 30."""
+    """Seconds to wait before attempt number `attempt`, from 2 on, without jitter: 1, 2, 4 .. at most 30."""
     # The exponent is bounded too: 2.0 ** 2000 is an OverflowError.
     return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** min(max(0, attempt - 2), 32))

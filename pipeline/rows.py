@@ -1,5 +1,5 @@
-"""Items as rows of a Ray Data block: four columns, the same for every kind of item, so that all blocks of a run
-share one schema. Arrays travel as one binary column; nothing is pickled."""
+"""Items as rows of a Ray Data block: four columns for every kind of item, so that all blocks share one schema. Arrays
+are one binary column; nothing is pickled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raydub.stages.wire import from_row, to_row
 
 Row = dict[str, Any]
 _RECORDS: Mapping[str, type] = {"Planned": Planned, "Failed": Failed, "Dropped": Dropped, "Assembled": Assembled}
-_ALIGN = 64  # arrays start at multiples of this, so that a view on the blob is an aligned array
+_ALIGN = 64  # arrays start at multiples of this, so that views on the blob are aligned
 
 
 def pack(item: Item) -> Row:
@@ -51,13 +51,13 @@ def unpack(row: Mapping[str, Any]) -> Item:
 
 
 def pack_ahead(job: Job, first: int, stop: int) -> Row:
-    """A request to do some units of a job ahead (pipeline.stage.Prefetch), as a row of the same shape."""
+    """A prefetch request for units of a job (pipeline.stage.Prefetch), as a row of the same shape."""
     meta = json.dumps({"job": job.model_dump(mode="json"), "first": first, "stop": stop})
     return {"kind": "ahead", "job_id": job.id, "meta": meta, "blob": b""}
 
 
 def unpack_ahead(row: Mapping[str, Any]) -> tuple[Job, int, int] | None:
-    """What pack_ahead was given; None for any other row."""
+    """The arguments of pack_ahead; None for any other row."""
     if row["kind"] != "ahead":
         return None
     meta = json.loads(row["meta"])

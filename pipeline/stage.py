@@ -1,7 +1,7 @@
-"""What a stage is: one description, from which every executor, planner and estimate takes what it needs.
+"""The description of a stage, used by executors, planners and estimates.
 
-A new stage is one file with its description, and one line in pipeline.registry. Code that is heavy to import is
-imported in `run`, so that a worker pays for its own stage only.
+A new stage is one file with its description, and one line in pipeline.registry. Heavy modules are imported in `run`, so
+that a worker imports those of its own stage only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Demand:
-    """What the jobs of a run ask for. finish: some job restores or upscales; network: some job's lip engine has a
-    network."""
+    """Demands of a run's jobs. finish: some job restores or upscales; network: some job's lip engine has a network."""
 
     finish: bool = False
     network: bool = True
@@ -27,7 +26,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Workload:
-    """A job's size, before it is run. frames: of the output; spoken, seconds: of the speech and of the output; source,
+    """A job's size, before it runs. frames: of the output; spoken, seconds: of the speech and of the output; source,
     made: megapixels of a frame as it is tracked and as it is written; engine: lip engine."""
 
     frames: int
@@ -40,9 +39,9 @@ class Workload:
 
 @dataclass(frozen=True)
 class Prefetch:
-    """How several workers of a job stage share one long job: `count(job)` units of work, which `run(context, job,
-    first, stop)` does ahead, in batches of `batch`, so that the stage itself finds them done. What goes wrong ahead is
-    left to the stage. share: of a set's cores, for the task that divides the jobs."""
+    """How several workers of a job stage share one long job: it has `count(job)` units, which `run(context, job, first,
+    stop)` prefetches in batches of `batch` before the stage runs. Errors of prefetching are ignored; the stage will
+    raise them. share: of a set's cores, for the task that divides the jobs."""
 
     count: Callable[[Job], int]
     run: Callable[[WorkerContext, Job, int, int], None]
@@ -62,19 +61,19 @@ def _no_gpu(_: Demand) -> float:
 class Stage:
     """One stage.
 
-    name: in results, progress and time limits. per: what is one step: "job" (before it is cut into chunks), "chunk", or
-    "output" (after all its parts are there). takes: class of the items that are its business, of which `wanted` may
-    leave some out; all others pass it untouched. run: from the worker's context and such an item to
+    name: in results, progress and time limits. per: unit of a step: "job" (before it is cut into chunks), "chunk", or
+    "output" (after all parts are done). takes: class of the items that it processes, if `wanted` returns True; all
+    others pass it unchanged. run: gets the worker's context and such an item and returns
 
     - per job: a Job (with more in it), or pipeline.events.Prepared, which cuts it into chunks;
     - per chunk: a TrackedChunk, SynthesisedChunk or Part; a Part's file is published by the step;
     - per output: pipeline.events.Output.
 
-    asked: does a run of these jobs need workers of this stage? share: of a set's cores that one worker books
-    (pipeline.pools), other in runs that restore or upscale (finishing_share). all_cores: may its libraries run as many
-    threads as a set has cores, or one? gpu: share of a GPU that one worker wants. actors: workers keep their state from
-    item to item (else each item is a task of its own). limit: seconds that a step on an item may take. cost: core
-    seconds of a job that asks for the stage, for estimates.
+    asked: whether a run of these jobs needs workers of this stage. share: of a set's cores that one worker reserves
+    (pipeline.pools); finishing_share: the same in runs that restore or upscale. all_cores: its libraries may use as
+    many threads as a set has cores, else one. gpu: share of a GPU per worker. actors: workers keep state between items
+    (else each item is a task). limit: time limit of a step in seconds. cost: core seconds of a job that needs the
+    stage, for estimates.
     """
 
     name: str

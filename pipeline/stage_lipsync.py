@@ -1,4 +1,4 @@
-"""The stage lipsync: speech and faces become mouths."""
+"""The stage lipsync: make mouths from speech and faces."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _gpu(demand: Demand) -> float:
 
 
 def _cost(work: Workload) -> float:
-    # What an engine of another package costs is unknown: as much as a network.
+    # The cost of other packages' engines is unknown: assume a network.
     return work.frames * _FRAME.get(work.engine, _FRAME["wav2lip"]) / 1000
 
 

@@ -15,13 +15,12 @@ from raydub.pipeline.stage import Stage, Workload
 if TYPE_CHECKING:
     from raydub.stages.prepare import JobPlan
 
-# Seconds for a job as such: probing, sampling the source; and for decoding the speech.
+# Seconds per job (probing, sampling the source), and per second of speech (decoding).
 _FIXED, _PER_SPOKEN_SECOND = 1.5, 0.02
 
 
 def prepare(context: WorkerContext, job: Job) -> Prepared:
-    """The job's plan and its chunks; a finished part stands in the place of its chunk, and nothing at all where the
-    output of an earlier run is there."""
+    """The job's plan and its chunks. The plan's `finished` is set if an earlier run finished the output."""
     from raydub.stages.prepare import chunks_of, prepare_job
 
     work_dir = context.settings.work_dir
@@ -44,7 +43,7 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
 
 
 def _identities(job: Job, plan: JobPlan) -> dict[str, str]:
-    """SHA-256 of what each input held, by the name of Job.inputs()."""
+    """SHA-256 of each input, by its name in Job.inputs()."""
     seen = {"video": plan.video.identity, **{one.what: one.identity for one in plan.inputs}}
     return {name: seen[name] for name in job.inputs()}
 

@@ -1,4 +1,4 @@
-"""The stage render: draw the mouths into the frames, restore and upscale where asked for, encode the part."""
+"""The stage render: draw the mouths into the frames, restore and upscale if requested, encode the part."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from raydub.stages.types import Part, SynthesisedChunk
 if TYPE_CHECKING:
     from raydub.stages.render import RenderStage
 
-# Core milliseconds a frame, and a frame and megapixel, without restoring and upscaling (stages.post_processors).
+# Core milliseconds per frame, and per frame and megapixel, without restoring and upscaling.
 _FRAME, _MEGAPIXEL = 6.0, 8.0
 
 
 def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
-    """The part, in a temporary file of the store."""
+    """Render the part into a temporary file of the store."""
     from raydub.stages.job_plan import load_plan
     from raydub.stages.render import RenderStage
 

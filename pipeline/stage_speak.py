@@ -1,5 +1,5 @@
-"""The stage speak: a job's script becomes speech, mixed with its bed. Its workers keep speech engines running from one
-job to the next, and share a long script."""
+"""The stage speak: make speech from a job's script and mix it with the bed. Workers keep speech engines running between
+jobs, and share long scripts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from raydub.tts.track import SpeechMaker
 
 CUES_AT_ONCE = 24
-"""Cues of a script that one worker speaks ahead at a time: a minute or two of speech."""
+"""Cues per prefetch batch: a minute or two of speech."""
 # Seconds for engine and mix (espeak-ng; neural voices take several times as much).
 _FIXED, _PER_SECOND = 1.0, 0.1
 
 
 def speak(context: WorkerContext, job: Job) -> Job:
-    """The job with its speech (Job.speech); everything is written in the work folder."""
+    """The job with Job.speech set. Files are written in the work folder."""
     from raydub.stages.inputs import in_words_of, local_inputs
 
     start = time.perf_counter()
@@ -35,7 +35,7 @@ def speak(context: WorkerContext, job: Job) -> Job:
 
 
 def speak_ahead(context: WorkerContext, job: Job, first: int, stop: int) -> None:
-    """Speak the cues first .. stop - 1 of a script into the store, where speak() finds them."""
+    """Synthesise the cues first .. stop - 1 of a script into the store, for speak()."""
     from raydub.stages.inputs import local_inputs
 
     local, _ = local_inputs(job, context.settings.work_dir, context.fetch_policy)
@@ -43,7 +43,7 @@ def speak_ahead(context: WorkerContext, job: Job, first: int, stop: int) -> None
 
 
 def cues(job: Job) -> int:
-    """Cues of the job's script, as far as they can be counted before it is spoken."""
+    """Number of cues of the job's script, as far as known before synthesis."""
     from raydub.tts.scripts.read import script_length
 
     return script_length(job)
@@ -66,7 +66,7 @@ SPEAK = Stage(
     run=speak,
     limit=lambda limits, job: limits.for_speak(job),
     cost=_cost,
-    # The others make room for it: its workers are busy at the start of a run and then idle.
+    # Its workers are busy at the start of a run and then idle.
     share=0.18,
     wanted=needs_sound,
     asked=lambda jobs: any(map(needs_sound, jobs)),

@@ -9,12 +9,13 @@ from raydub.pipeline.events import Output
 from raydub.pipeline.stage import Stage, Workload
 from raydub.store import verified
 
-# Seconds for a job as such; core milliseconds a frame, and a frame and megapixel.
+# Seconds per job; core milliseconds per frame, and per frame and megapixel.
 _FIXED, _FRAME, _MEGAPIXEL = 0.5, 0.3, 0.1
 
 
 def stitch(context: WorkerContext, output: Output) -> Output:
-    """Jobs that differ only in their output share a folder, hence the job's own path."""
+    """Join the parts and publish the output. The plan's job is replaced, because jobs that differ only in their output
+    share a plan."""
     from raydub.stages.job_plan import load_plan
     from raydub.stages.stitch import stitch_job
 
@@ -36,7 +37,7 @@ STITCH = Stage(
     run=stitch,
     limit=lambda limits, output: limits.for_stitch([part.frames for part in output.parts]),
     cost=_cost,
-    # Something, so that it never lands on a head node that offers no CPU.
+    # Not zero, so that it never runs on a head node without CPUs.
     share=0.02,
     actors=False,
 )

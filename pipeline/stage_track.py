@@ -1,4 +1,4 @@
-"""The stage track: the faces of a chunk, and how much of a new mouth each frame shows."""
+"""The stage track: the faces of a chunk, and the opacity of the new mouth in each frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.stage import Stage, Workload
 from raydub.stages.types import Chunk, TrackedChunk
 
-# Core milliseconds a frame, and a frame and megapixel.
+# Core milliseconds per frame, and per frame and megapixel.
 _FRAME, _MEGAPIXEL = 4.0, 4.0
 
 

@@ -1,9 +1,9 @@
-"""One step of work on one item, the same for the plain loop and for Ray: book it, run a stage under a time limit, try
-again what may pass, keep the ledger, and turn whatever goes wrong into a `Failed` record. Items that a stage has no
-business with pass through it untouched.
+"""One step of work on one item, for the plain loop and for Ray: record the attempt, run the stage under a time limit,
+retry, update the ledger, and convert errors into a `Failed` record. Items that a stage does not take pass through
+unchanged.
 
-Every piece of work is booked before it begins (pipeline.attempts). Work that has ended two workers is not begun again:
-its job fails, the others go on.
+Every attempt is recorded before the work begins (pipeline.attempts). Work that has killed two workers is not tried
+again: its job fails, others continue.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 from raydub.beat import listening
@@ -36,16 +37,16 @@ T = TypeVar("T")
 
 
 def everywhere(_: Mapping[str, Any]) -> bool:
-    """All nodes are alive: where there is one machine only."""
+    """True: without a cluster all nodes are alive."""
     return True
 
 
 class Steps:
-    """Runs the steps of a list of stages in one process. Not thread-safe; every worker has its own.
+    """Runs the steps of a list of stages in one process. Not thread-safe: one instance per worker.
 
-    worker: this process (attempts.this_worker), given by processes that exist to work and nothing else: only there are
-    time limits kept, because whatever hangs is ended together with its process. alive: is the node of a record still
-    there? A chunk is not charged with the loss of a machine. sleep: between tries.
+    worker: this process (attempts.this_worker), given in dedicated worker processes only: it enables time limits, which
+    kill the process. alive: whether the node of a record is still in the cluster; deaths on lost nodes are not counted.
+    sleep: between tries.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class Steps:
         self._sleep = sleep
 
     def named(self, name: str) -> Stage:
-        """The stage of this name."""
+        """The stage with this name."""
         return next(stage for stage in self.stages if stage.name == name)
 
     def advance(self, stage: Stage, item: Item) -> Iterator[Item]:
-        """What comes of an item in a stage per job or chunk: one item, or a plan and its chunks; the item itself where
-        it is not the stage's business."""
+        """Run a stage per job or chunk on an item: yields one item, or a plan and its chunks; the item itself if the
+        stage does not take it."""
         if isinstance(item, Failed) or not isinstance(item, stage.takes) or not stage.wanted(item):
             yield item
         elif isinstance(item, Job):
@@ -85,18 +86,18 @@ class Steps:
             yield self._chunk_step(stage, cast(Work, item))
 
     def prefetch(self, stage: Stage, job: Job, first: int, stop: int) -> None:
-        """Do some units of a long job ahead of the stage, which then finds them done: so that several workers share one
-        job. What goes wrong is left for the stage to find and to tell."""
+        """Do some units of a long job before its stage runs, so that several workers share it. Errors are only logged:
+        the stage will raise them again."""
         ahead, name = stage.prefetch, stage.name
         assert ahead is not None
         piece = Piece(job.id, name, f"{name}.{first:06d}", f"the step {name} of units {first + 1} to {stop}")
         try:
             self._do(piece, stage.limit(self._settings.limits, job), lambda: ahead.run(self._context, job, first, stop))
         except (Exception, SystemExit) as error:
-            self._failed(piece, error)  # a line of the log; passes on only that the user stops the run
+            self._failed(piece, error)  # logs it; raises only InterruptedRun
 
     def finish(self, output: Output) -> Assembled | Failed:
-        """All stages per output, one after the other: join the parts, publish the output."""
+        """Run all stages per output: join the parts, publish the output."""
         job, seconds, most = output.job, {}, 1
         output = dataclasses.replace(output, parts=sorted(output.parts, key=lambda part: part.chunk.index))
         for stage in self.stages:
@@ -141,7 +142,7 @@ class Steps:
         if self._attempts.given_up(chunk.job_id):
             return Dropped(chunk.job_id, chunk.index)
         piece, start = Piece.of_chunk(chunk, name), time.perf_counter()
-        # Ray does lost rows again from the start, and two jobs may share their parts: what is there is not made twice.
+        # Ray repeats lost rows from the start, and two jobs may share parts: do not make a part twice.
         known = self._context.ledger.finished_part(chunk)
         if known is not None:
             return known
@@ -166,7 +167,7 @@ class Steps:
         return made  # type: ignore[no-any-return]
 
     def _do(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None = None) -> tuple[T, int]:
-        """(What `call` returns, number of the attempt that it took.) Raises its error, or the verdict on the piece."""
+        """(result of `call`, number of its attempt). Raises its error, or the verdict on the piece."""
         return with_retries(
             lambda: self._once(piece, seconds, call, chunk), piece.stage, self._settings.tries, self._sleep
         )
@@ -186,7 +187,7 @@ class Steps:
                 with self._watchdog.limit(seconds, attempt):
                     made = call()
         except (Exception, SystemExit, KeyboardInterrupt):
-            # An error, or the user: nobody died.
+            # An error, or the user: not a death.
             attempt.end()
             raise
         attempt.end()
@@ -203,8 +204,8 @@ class Steps:
         if isinstance(error, InterruptedRun):
             raise error
         if isinstance(error, SystemExit):
-            # A library that calls sys.exit() ends the step, not the worker.
-            error = StageError(Code.INTERNAL, f"{piece.stage}: something in it asked the process to exit ({error})")
+            # A library that calls sys.exit() fails the step, not the worker.
+            error = StageError(Code.INTERNAL, f"{piece.stage}: a library called sys.exit({error})")
         attempt = self._attempts.count(piece.job_id, piece.work)
         problem = failed(piece.job_id, piece.stage, error, line=line, chunk=chunk, attempt=attempt)
         _log.info("job %r, %s: %s", piece.job_id, piece.stage, problem.detail or problem.error["message"])
@@ -214,7 +215,7 @@ class Steps:
         try:
             self._attempts.give_up(job_id)
         except RaydubError as error:
-            # The job fails all the same; only some more of its chunks are worked on in vain.
+            # The job fails anyway; only some of its chunks are processed in vain.
             _log.warning("job %r: %s", job_id, error)
 
     def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
@@ -222,8 +223,18 @@ class Steps:
         release_free_memory()
 
 
+def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
+    """Run one job up to its last part: yields its plan, then a part, a failure or a dropped chunk for every chunk."""
+    items: Iterable[Item] = [job]
+    for stage in steps.stages:
+        if stage.per != "output":
+            # Each item goes through all stages before the next one begins: iterators pull from each other.
+            items = chain.from_iterable(map(partial(steps.advance, stage), items))
+    yield from items
+
+
 def _with_speech(plan: Planned, job: Job, stage: str, seconds: float) -> Planned:
-    """The plan with what was spoken for it, and how long it took."""
+    """The plan with the facts of its speech, and the seconds of this stage."""
     spent = {**plan.seconds, stage: seconds}
     said = job.speech
     if said is None:

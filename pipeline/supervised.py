@@ -1,6 +1,6 @@
-"""The plain loop in one process of its own, which may die: a codec that crashes, the kernel short of memory, a hang
-that the watchdog ended. Another process then goes on where it was. Finished parts lie in the ledger, attempts count the
-deaths, and what has ended two processes is not begun a third time, so the other chunks and jobs are done.
+"""The plain loop in a child process, which may die: a codec crashes, the kernel runs out of memory, the watchdog kills
+a hang. Another process then resumes: finished parts are in the ledger, attempts count the deaths, and work that has
+killed two processes is not tried again, so the other chunks and jobs are done.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from raydub.pipeline.rows import pack
 from raydub.stages.types import Part
 
 UNCHARGED_DEATHS = 3
-"""Processes in a row that may die without working on anything. It is then the machine's fault, not a chunk's."""
+"""Consecutive processes that may die without working on anything; that is the machine's fault, not a chunk's."""
 
 _LEAVE_SECONDS = 3.0
 _LOOK_EVERY = 1.0
-_START_SECONDS = 120.0  # loading the stages takes 3 s, and 20 on a machine that is busy
+_START_SECONDS = 120.0  # loading the stages takes 3 s, on a busy machine 20
 _log = logging.getLogger(__name__)
 
 
 class SupervisedExecutor:
-    """Runs jobs one after the other in a child process. See pipeline.driver.Executor; close() it at the end.
+    """Runs jobs one after the other in a child process. See pipeline.driver.Executor; call close() at the end.
 
-    stages: where their list is found, "package.module:NAME".
-    stall: seconds without any sign of progress, until the run is given up. A step that is under way within its own time
-    limit is one; a child that was stopped cannot keep that limit itself, so it is counted here.
-    All methods are for one thread: on Linux the child dies with the thread that started it.
+    stages: import path of their list, "package.module:NAME". stall: seconds without progress after which the run is
+    stopped. A step within its own time limit counts as progress; that limit is checked here too, because a stopped
+    child (SIGSTOP) cannot. All methods must be called from one thread: on Linux the child dies with the thread that
+    started it.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class SupervisedExecutor:
         self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens, as it happens. After the death of a child its job's plan and finished parts come
-        again. Raises StageError WORKER_LOST when no child stays alive, STALLED when nothing moves."""
+        """All items, as they happen. After the death of a child its job's plan and finished parts come again. Raises
+        StageError WORKER_LOST if children keep dying, STALLED without progress."""
         for job in jobs:
             yield from self._obeyed({"job": job.model_dump(mode="json")}, job.id)
             self._join()
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
-        """Queue a job's stitch: the child does it before the next job."""
+        """Queue a job's stitch; the child runs it before the next job."""
         rows = [without_blob(pack(part)) for part in parts]
         self._stitches.append({"job": job.model_dump(mode="json"), "job_dir": job_dir, "parts": rows})
 
@@ -83,7 +83,7 @@ class SupervisedExecutor:
         yield from ready
 
     def close(self) -> None:
-        """End the child and its programs. What it was doing is left undone; nothing is half published."""
+        """End the child and its programs. Its current work is lost; nothing is partly published."""
         if self._child is not None:
             self._child.end(_LEAVE_SECONDS)
             self._child = None
@@ -96,8 +96,8 @@ class SupervisedExecutor:
                     self._assembled.append(item)
 
     def _obeyed(self, order: dict[str, Any], job_id: str) -> Iterator[Item]:
-        """What comes of an order, given to as many children as it takes. It ends: each death is charged to a piece of
-        the job's work, of which there are so many and each bears two, or counts towards UNCHARGED_DEATHS."""
+        """Yield the items of an order, using as many children as needed. It terminates: each death is charged to one of
+        the job's pieces of work, each of which allows two, or counts towards UNCHARGED_DEATHS."""
         while True:
             child = self._child = self._child or self._start()
             self._moved = self._clock()
@@ -121,7 +121,7 @@ class SupervisedExecutor:
             except (EOFError, OSError):
                 self._bury(child, job_id)
             except BaseException:
-                # The user, or a driver that wants no more of it: half an order cannot be gone on with.
+                # The user stopped it, or the driver closed the iterator: a partly done order cannot be continued.
                 self.close()
                 raise
 
@@ -131,10 +131,10 @@ class SupervisedExecutor:
         return ChildProcess(BOOT, hello)
 
     def _check_stall(self) -> None:
-        """Raises StageError STALLED. The same rule as on Ray."""
+        """Raises StageError STALLED, by the same rule as on Ray."""
         if self._clock() - self._moved <= self._patience:
             return
-        # At its limit the child ends itself, which takes it three steps; only one that is stopped does not.
+        # At its limit the child kills itself within three times `grace`, unless it is stopped (SIGSTOP).
         if not self._attempts.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
             raise stalled(self._patience)
 
@@ -154,6 +154,6 @@ def _lost(how: str) -> RaydubError:
     return StageError(
         Code.WORKER_LOST,
         f"the working process died {UNCHARGED_DEATHS} times in a row without working on anything ({how})",
-        hint="look at its last words above and at the machine's memory; run again: finished parts are kept",
+        hint="check its last output above and the machine's memory; run again: finished parts are kept",
         retryable=True,
     )

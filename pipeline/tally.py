@@ -1,4 +1,4 @@
-"""Counts of a run under way: jobs, frames, speed, and how long it may take yet."""
+"""Counts of a run in progress: jobs, frames, speed, remaining time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PER_CHUNK = [stage.name for stage in STAGES if stage.per == "chunk"]
 
 
 class Tally:
-    """Notes may come from another thread than the driver's events, hence the lock.
+    """Thread-safe: notes may come from another thread than the driver's events.
 
-    jobs: all rows of the run; earlier: how many of them had their outcome before the work began; finished: rows with an
-    outcome; planned_frames: of the jobs that are planned, without what failed; done_frames: of finished parts.
+    jobs: all rows of the run; earlier: those with an outcome before the work began; finished: rows with an outcome;
+    planned_frames: of planned jobs, without failed ones; done_frames: of finished parts.
     """
 
     def __init__(self, jobs: int, clock: Callable[[], float] = time.monotonic, earlier: int = 0) -> None:
@@ -42,7 +42,7 @@ class Tally:
         self._lock = threading.Lock()
 
     def note(self, note: Note) -> None:
-        """Book a step of some worker, or how far it has come."""
+        """Count a finished or advanced step of a worker."""
         worker = (note.stage, note.host, note.pid)
         with self._lock:
             self.peak_mb[worker] = max(note.peak_mb, self.peak_mb.get(worker, 0.0))
@@ -53,11 +53,11 @@ class Tally:
             self.stage_frames[note.stage] += note.frames
             self.stage_seconds[note.stage] += note.seconds  # type: ignore[assignment]
             if note.stage in _PER_CHUNK:
-                # On Ray the plan may come later than what is done of it.
+                # On Ray the plan may arrive later than notes of its chunks.
                 self._worked[note.job_id] += note.frames
 
     def plan(self, job_id: str, frames: int) -> None:
-        """Book a prepared job."""
+        """Count a prepared job."""
         with self._lock:
             self.planned_frames += frames
             self._plans[job_id] = frames
@@ -67,19 +67,19 @@ class Tally:
                 self.first_plan = self.elapsed
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
-        """Book a finished part."""
+        """Count a finished part."""
         with self._lock:
             self.done_frames += frames
             self._parts[job_id] += frames
             if not reused:
-                # The first part also carries the start-up of the workers: speed is measured from there on.
+                # Speed is measured from the first part on, because its time includes the start of the workers.
                 if self._first is None:
                     self._first = self._clock()
                 else:
                     self._made_frames += frames
 
     def end(self, job_id: str) -> None:
-        """Book the outcome of a job. What it has not done will not be done."""
+        """Count the outcome of a job; its missing frames no longer count as planned."""
         with self._lock:
             self.finished += 1
             if job_id in self._plans:
@@ -101,12 +101,12 @@ class Tally:
 
     @property
     def unplanned(self) -> int:
-        """Jobs of which nobody knows yet how long they are."""
+        """Jobs of unknown length."""
         return self.jobs - self.finished - len(self._plans)
 
     def eta(self) -> float | None:
-        """Seconds until all jobs are done, those that are still to be planned taken to be as long as the others; None
-        while that is unknown, and when only stitches are left."""
+        """Seconds until all jobs are done, assuming that unplanned jobs have the average length; None while unknown,
+        and when only stitches remain."""
         if self.speed <= 0:
             return None
         left = float(self.planned_frames - self.done_frames)
@@ -115,13 +115,13 @@ class Tally:
         return left / self.speed if left > 0 else None
 
     def reached(self, job_id: str) -> int:
-        """How far a planned job has come, in frames: those of finished parts, and a third of a frame for each stage
-        that a frame of the others has passed."""
+        """Progress of a planned job in frames: those of finished parts, plus for other frames a share for each stage
+        per chunk that they have passed."""
         with self._lock:
             return self._reached(job_id)
 
     def reached_frames(self) -> int:
-        """The same of the whole run; at most planned_frames."""
+        """The same for the whole run; at most planned_frames."""
         with self._lock:
             active = {*self._worked, *(job for job, _ in self._under_way.values())}
             return self.done_frames + sum(self._reached(job) - self._parts.get(job, 0) for job in active)
@@ -131,7 +131,7 @@ class Tally:
         return max(self._parts.get(job_id, 0), min(self._plans.get(job_id, 0), passed // len(_PER_CHUNK)))
 
     def stages(self) -> str:
-        """ "track 500  lipsync 250  render 250  stitch ..": frames by stage, and other stages that are under way."""
+        """ "track 500  lipsync 250  render 250  stitch ..": frames by stage, and other stages in progress."""
         with self._lock:
             now: Counter[str] = Counter()
             for (stage, _, _), (_, frames) in self._under_way.items():

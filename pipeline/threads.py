@@ -1,4 +1,4 @@
-"""Keeps the workers of one machine from fighting over its cores: every library is told how many threads it may run."""
+"""Limit the threads of libraries, so that the workers of one machine do not compete for its cores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Environment for a worker that is to run `threads` threads.
+    """Environment of a worker with `threads` threads.
 
     Idle OpenMP threads sleep instead of spinning: on two cores with three busy workers spinning costs more than
     waking up.
@@ -24,7 +24,7 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 
 def limit_threads(threads: int) -> None:
-    """Tell the libraries that this process has imported already."""
+    """Limit the threads of this process, also in libraries that are already imported."""
     os.environ.update(thread_environment(threads))
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

@@ -1,5 +1,4 @@
-"""What became of a job's lines: which frames of which face got a new mouth for which cue, from the records of its
-folder."""
+"""Timeline of a finished job: which frames of which face got a new mouth for which cue, from its records."""
 
 from __future__ import annotations
 
@@ -23,8 +22,8 @@ from raydub.store import verified
 
 @dataclass(frozen=True)
 class LineFrames:
-    """A cue and its frames. frames: how many the cue lasts, from its start to the end of its time or of its speech,
-    whichever is later; made: of these, with a new mouth, by voice of the plan."""
+    """A cue and its frames. frames: number of frames from its start to the end of its time or of its speech, whichever
+    is later; made: of these, frames with a new mouth, by voice of the plan."""
 
     row: Mapping[str, Any]
     voice: int | None
@@ -46,7 +45,7 @@ class JobTimeline:
 
 
 def load_timeline(job_dir: str) -> JobTimeline:
-    """Raises StageError STORAGE where the folder, its report or a part of it is not there (any more)."""
+    """The timeline of a job folder. Raises StageError STORAGE if the folder, its report or a part is missing."""
     plan = load_plan(job_dir)
     speech = plan.job.speech
     if speech is None or speech.report is None:
@@ -60,7 +59,7 @@ def load_timeline(job_dir: str) -> JobTimeline:
     chunks = chunks_of(plan)
     parts = Ledger(plan.work_dir).finished_parts(chunks)
     if len(parts) < len(chunks):
-        missing = f"{len(chunks) - len(parts)} of {len(chunks)} parts are not there"
+        missing = f"{len(chunks) - len(parts)} of {len(chunks)} parts are missing"
         raise StageError(Code.STORAGE, f"job {plan.job.id!r}: {missing}", hint="run the job again")
     gate = _gates([gate for part in parts.values() for gate in part.gates], plan)
     faces = [voice.face for voice in speech.voices]
@@ -69,7 +68,7 @@ def load_timeline(job_dir: str) -> JobTimeline:
 
 
 def cue_frames(row: Mapping[str, Any], rate: Fraction, n_frames: int) -> tuple[int, int]:
-    """First output frame of a cue, and the one after its last: of its time, if it has any, and of its speech."""
+    """The first output frame of a cue and the one after its last, covering its time, if any, and its speech."""
     starts, ends = (
         [Fraction(str(row[name])) for name in names if row[name] is not None]
         for names in (("cue_start", "start"), ("cue_end", "end"))

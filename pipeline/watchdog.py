@@ -1,11 +1,11 @@
-"""Ends what hangs. There is no way to stop a thread that sits in a codec's C code, so a step that overruns its limit is
-ended together with its process; the next worker finds the attempt and knows what happened.
+"""Time limits of steps. A thread in a codec's C code cannot be stopped, so a step that exceeds its limit is killed with
+its process; the next worker finds the marked attempt.
 
-Two lines, the second for what the first cannot reach:
-1. At the limit the attempt is marked and this process killed. That is for hangs in C code that has let go of the
-   interpreter, as the codecs do, or in Python.
-2. A few seconds after that, a timer that needs no interpreter (faulthandler's) writes where every thread stood into a
-   file of the run and ends the process. That is for C code that hangs with the interpreter's lock.
+Two levels:
+1. At the limit a thread marks the attempt and kills this process. Works for hangs in Python, and in C code that has
+   released the GIL, as codecs do.
+2. A few seconds later, faulthandler's timer, which does not need the GIL, writes the tracebacks of all threads into a
+   file of the run and ends the process. For C code that hangs with the GIL.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import IO, Any
 from raydub.pipeline.attempts import Attempt, run_dir
 
 LONGEST = 365 * 86400.0
-"""Seconds of the longest limit that is kept: timers of the interpreter and the kernel refuse "inf"."""
+"""The longest limit in seconds: timers do not accept infinity."""
 _log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Watches the steps of this process, one at a time. Only for processes that exist to work: it kills.
+    """Watches the steps of this process, one at a time. For dedicated worker processes only: it kills the process.
 
-    worker: this process (attempts.this_worker); grace: seconds from line to line.
+    worker: this process (attempts.this_worker); grace: seconds between the two levels.
     """
 
     def __init__(self, work_dir: str, run_id: str, worker: Mapping[str, Any], grace: float = 5.0) -> None:
@@ -42,7 +42,7 @@ class Watchdog:
 
     @contextmanager
     def limit(self, seconds: float, attempt: Attempt) -> Iterator[None]:
-        """The body may take this long. The process does not survive a body that takes longer and cannot be stopped."""
+        """Kill the process if the body takes longer than `seconds`."""
         seconds = min(seconds, LONGEST)
         timer = threading.Timer(seconds, self._end_process, (attempt, seconds))
         timer.daemon = True
@@ -54,7 +54,7 @@ class Watchdog:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-            # Under the lock: a process that is being killed must not end the attempt first.
+            # Under the lock: while the process is being killed, the attempt must not be marked as ended.
             with self._lock:
                 self._watched = None
             timer.cancel()
@@ -72,8 +72,8 @@ class Watchdog:
         try:
             faulthandler.dump_traceback_later(seconds, exit=True, file=self._trace_file())
         except (OSError, ValueError, RuntimeError) as error:
-            # Without a file for it the first line still stands.
-            _log.debug("no last line of the watchdog: %s", error)
+            # Without the file the first level still works.
+            _log.debug("the watchdog's faulthandler timer cannot be set: %s", error)
 
     def _trace_file(self) -> Any:
         if self._trace is None:
@@ -83,7 +83,7 @@ class Watchdog:
 
 
 def overran(work_dir: str, run_id: str, record: Mapping[str, Any]) -> bool:
-    """Was the worker of this attempt's record (see pipeline.attempts) ended because it took too long?"""
+    """Whether the worker of this attempt's record (see pipeline.attempts) was killed because it took too long."""
     if "overran" in record:
         return True
     try:

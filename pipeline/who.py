@@ -1,4 +1,4 @@
-"""Whose mouth a job moved, in words: by the rule of its plan, and by how many faces its tracks saw."""
+"""A description of the face that a job dubbed, from its plan and tracks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from raydub.stages.types import Span
 from raydub.store import Store
 
 _BLOCKS = 12
-"""Blocks of tracks that are looked at, evenly spread."""
+"""Blocks of tracks that are read, evenly spread."""
 
 
 def dubbed(job_dir: str) -> tuple[str, int]:
-    """(who was dubbed, as in "the largest face"; most faces in view at once, 0 where that is not known). The rule is
-    "" where the folder has no plan (any more). Never raises."""
+    """(who was dubbed, such as "the largest face"; most faces in view at once, 0 if unknown). ("", 0) if the folder has
+    no plan. Never raises."""
     try:
         plan = load_plan(job_dir)
         return _rule(plan), _in_view(plan)

@@ -1,5 +1,5 @@
-"""raydub: batch dubbing with matching lips, at any scale. This package is the ground floor: version and errors, and by
-name the Python API (cluster.api), which is imported when it is first asked for."""
+"""raydub: batch dubbing with matching lips, at any scale. This package has the version, the errors, and the names of
+the Python API (cluster.api), which is imported on first use."""
 
 import sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -11,7 +11,7 @@ if _TYPE_CHECKING:
     from raydub.cluster.api import Progress, Result, RunResult, dub, run
     from raydub.errors import RaydubError
 
-if sys.version_info < (3, 11):  # noqa: UP036  pip refuses an older one; a checkout has nobody else to say so
+if sys.version_info < (3, 11):  # noqa: UP036  pip checks this, but nothing checks it in a checkout
     raise ImportError(
         f"raydub needs Python 3.11 or newer, and this is {sys.version.split()[0]} at {sys.executable}", name=__name__
     )

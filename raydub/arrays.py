@@ -1,4 +1,4 @@
-"""Short names for the arrays that all floors speak of: numpy's types with a fixed dtype, any shape, and boxes."""
+"""Short names for array types with a fixed dtype and any shape, and for boxes."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ U8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
 Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in whole pixels; x1 and y1 lie outside."""
+"""x0, y0, x1, y1 in whole pixels; x1 and y1 are exclusive."""

@@ -1,6 +1,6 @@
-"""How far a long step has come: the loop that does the work says so, whoever runs the step may listen.
+"""Progress of a long step: the loop that does the work reports it, and the code that runs the step may listen.
 
-A beat costs next to nothing where nobody listens. Listeners belong to the thread that runs the step.
+A beat without a listener costs almost nothing. Listeners belong to the thread (context) that runs the step.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _listener: ContextVar[tuple[str, Callable[[int], None]] | None] = ContextVar("be
 
 
 def beat(stage: str, frames: int = 1) -> None:
-    """So many more frames (or faces) of this stage are done. A beat of another stage than is listened for is unheard:
-    the same code serves several."""
+    """Report that `frames` more frames (or faces) of this stage are done. Ignored unless a listener is set for this
+    stage: several stages share code."""
     heard = _listener.get()
     if heard is not None and heard[0] == stage:
         heard[1](frames)
@@ -22,7 +22,7 @@ def beat(stage: str, frames: int = 1) -> None:
 
 @contextmanager
 def listening(stage: str, listener: Callable[[int], None]) -> Iterator[None]:
-    """Hear the beats of a stage. The listener must never raise and never block."""
+    """Call `listener` for the beats of a stage. It must not raise or block."""
     token = _listener.set((stage, listener))
     try:
         yield

@@ -1,7 +1,7 @@
-"""Processes that end with whoever started them, however that one came to its end.
+"""Processes that end when the process that started them ends, for whatever reason.
 
-On Linux the kernel kills a bound process when the thread that started it is gone (prctl(2), PR_SET_PDEATHSIG = 1), so
-that thread has to outlive it. Elsewhere a process notices by its closed pipes.
+On Linux the kernel kills a bound process when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG = 1), so that
+thread has to outlive it. On other systems the process notices that its pipes are closed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import signal
 import sys
 from contextlib import suppress
 
-# Runs in the new process before the program takes its place; leaves at once when the parent has gone before the kernel
-# was asked. subprocess's preexec_fn would save these 20 ms, but runs Python between fork and exec, which can hang in a
-# process with threads.
+# Runs in the new process before it executes the program. Exits if the parent ended before prctl was called.
+# subprocess's preexec_fn would save these 20 ms, but runs Python between fork and exec, which can hang in a process
+# with threads.
 _PRELUDE = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
@@ -23,30 +23,30 @@ _PRELUDE = (
 
 
 def die_with_parent() -> None:
-    """Bind this process to the life of its parent, where the kernel can do that. Who calls it has to look whether the
-    parent is gone already (end_with_parent)."""
+    """Kill this process when its parent ends, if the kernel supports it. The caller must check whether the parent has
+    ended already (see end_with_parent)."""
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
 def adopt_orphans() -> None:
-    """What the processes below this one leave behind when they die becomes this one's own child, where the kernel can
-    do that (prctl(2), PR_SET_CHILD_SUBREAPER = 36): a program that a speech engine runs, and what it has started."""
+    """Make this process the parent of its orphaned descendants, if the kernel supports it (prctl(2),
+    PR_SET_CHILD_SUBREAPER = 36). Needed for the programs that a speech engine runs, and their children."""
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 def end_with_parent(parent: int) -> None:
-    """Bind this process to the life of its parent, whose id is `parent`; ends it if that one is gone already."""
+    """Kill this process when its parent, whose pid is `parent`, ends; exit now if it has ended already."""
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
 
 
 def bound(command: list[str]) -> list[str]:
-    """The command, bound to the life of this process where the kernel can do that."""
+    """The command, changed so that its process is killed when this one ends, if the kernel supports it."""
     if not sys.platform.startswith("linux") or not sys.executable:
         return command
     program = shutil.which(command[0]) or command[0]
@@ -54,6 +54,6 @@ def bound(command: list[str]) -> list[str]:
 
 
 def kill_group(group: int) -> None:
-    """Kill a process group, which may be gone already."""
+    """Kill a process group, if it still exists."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)

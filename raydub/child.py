@@ -1,8 +1,7 @@
-"""A child process of raydub's own code and the line to it: JSON objects both ways over a socket, and bytes behind those
-that announce some. Started as `python -c`, so that it shares nothing with its parent: no threads, no locks, no
-half-loaded libraries.
+"""A child process that runs raydub's own code, and its connection: JSON objects both ways over a socket, some followed
+by bytes. Started as `python -c`, so that it shares no threads, locks or half-loaded libraries with its parent.
 
-The plain loop, the process that speaks to Ray and speech engines live in such children.
+The plain loop, the process that talks to Ray, and speech engines run in such children.
 """
 
 from __future__ import annotations
@@ -27,16 +26,15 @@ _LOOK_EVERY = 0.02
 
 
 def boot(module: str) -> str:
-    """What `python -c` runs to call a module's main(): its argv is the number of the socket and the import path as
-    JSON."""
+    """Code for `python -c` that calls a module's main(). argv: the socket's descriptor and sys.path as JSON."""
     return _BOOT.format(module=module)
 
 
 class ChildProcess:
-    """boot: Python code, see boot(). hello: its first message; the parent's id is added. own_session: setsid(2), so
-    that all it starts can be found and ended, whatever became of it. noise: file descriptor for all that it prints; by
-    default standard error. On Linux it may bind itself to the thread that started it; tended: that is then a thread of
-    its own, which waits for its end. Raises OSError when it cannot be started."""
+    """boot: Python code, see boot(). hello: the first message to it; the parent's pid is added. own_session: setsid(2),
+    so that everything it starts can be found and ended. noise: file descriptor for its output, by default standard
+    error. tended: start it from a thread that waits for its end, because on Linux a child may bind itself to the thread
+    that started it. Raises OSError if it cannot be started."""
 
     def __init__(
         self,
@@ -49,7 +47,7 @@ class ChildProcess:
     ) -> None:
         ours, theirs = socket.socketpair()
         self._own_session = own_session
-        out = noise if noise is not None else _standard_error()  # stdout belongs to our document
+        out = noise if noise is not None else _standard_error()  # stdout is for the command's own output
         command = [sys.executable, "-c", boot, str(theirs.fileno()), json.dumps(sys.path)]
 
         def start() -> subprocess.Popen[bytes]:
@@ -72,42 +70,42 @@ class ChildProcess:
         self.pid = self._process.pid
         self._line = Connection(ours.detach())
         with suppress(OSError):
-            # One that is dead already is noticed when it is listened to.
+            # If it is dead already, receive() will raise.
             self.send({"parent": os.getpid(), **hello})
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Raises OSError when the process is dead."""
+        """Send a message. Raises OSError if the process is dead."""
         self._line.send_bytes(json.dumps(message).encode())
 
     def receive(self, seconds: float | None) -> dict[str, Any] | None:
-        """The next message; None when none came in time, which has no end for None. Raises EOFError or OSError when the
-        process is dead, ValueError for what is no JSON."""
+        """The next message, or None if none arrives within `seconds` (None: wait forever). Raises EOFError or OSError
+        if the process is dead, ValueError for invalid JSON."""
         if seconds is not None and not self._line.poll(seconds):
             return None
         message: dict[str, Any] = json.loads(self._line.recv_bytes())
         return message
 
     def receive_bytes(self, most: int) -> bytes:
-        """What follows a message. Raises OSError when there is more than `most`, or the process is dead."""
+        """The bytes that follow a message. Raises OSError if there are more than `most`, or the process is dead."""
         return self._line.recv_bytes(most)
 
     def lives(self) -> bool:
-        """Has the process not ended yet?"""
+        """Whether the process is still running."""
         return not self._ended()
 
     def kill(self) -> None:
-        """SIGKILL, without waiting for its end."""
+        """Send SIGKILL without waiting."""
         self._process.kill()
 
     def wait(self, seconds: float) -> int | None:
-        """Its return code, None while it lives after so long."""
+        """Its return code, or None if it still runs after `seconds`."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(seconds)
         return None
 
     def end(self, seconds: float) -> str:
-        """Hang up, and make sure that the process is gone within about `seconds`, with its session if it has one of its
-        own; says how it ended."""
+        """Close the connection, wait up to `seconds` for the process to end, then kill it, and its session if it has
+        its own. Returns how it ended, see how_it_ended()."""
         self._line.close()
         until = time.monotonic() + seconds
         while not self._ended() and time.monotonic() < until:
@@ -119,7 +117,7 @@ class ChildProcess:
         return how_it_ended(self._process.wait())
 
     def _ended(self) -> bool:
-        """Without taking its remains away, which hold its session's number."""
+        """Checks without reaping it: the zombie keeps its session id from being reused."""
         if self._process.returncode is not None:
             return True
         with suppress(ChildProcessError):
@@ -128,8 +126,8 @@ class ChildProcess:
 
 
 def _tended(start: Any) -> subprocess.Popen[bytes]:
-    """The kernel kills a bound child when the thread that started it is gone, and threads come and go: so it gets one
-    that waits for its end."""
+    """Start a child from a thread of its own that lives until the child ends: the kernel kills a bound child when the
+    thread that started it ends."""
     started: list[subprocess.Popen[bytes] | BaseException] = []
     ready = threading.Event()
 
@@ -150,7 +148,7 @@ def _tended(start: Any) -> subprocess.Popen[bytes]:
 
 
 def _standard_error() -> int:
-    """Its descriptor; a process may have been started without one."""
+    """The descriptor of standard error, or DEVNULL if the process was started without one."""
     with suppress(OSError):
         os.fstat(2)
         return 2

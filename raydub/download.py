@@ -1,7 +1,7 @@
-"""One resumable downloader for inputs and weights: a file comes whole or not at all, and what came before a break is
-resumed.
+"""A resumable downloader for inputs and weights. A file is complete or absent; an interrupted transfer is resumed.
 
-Where a request may go, and how a server is reached, is the caller's: a Door. HTTP itself is urllib3's.
+A Door, given by the caller, decides which addresses may be requested and how connections are made. HTTP is done by
+urllib3.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from raydub.partial import Marks, Partial, Patience
 
 Place = TypeVar("Place")
 Progress = Callable[[int, int], None]
-"""Called with bytes that are here, and bytes in all."""
+"""Called with (bytes received, bytes in total)."""
 _log = logging.getLogger(__name__)
 _HEADERS = {"User-Agent": f"raydub/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _PASSING = frozenset({408, 425, 429})
 _PIECE = 1 << 18
 _PROGRESS_BYTES = 1 << 20
-"""Bytes after which a connection that breaks off counts as progress."""
+"""A connection that broke off after this many bytes counts as progress."""
 
 
 class Passing(Exception):
-    """A request that failed in a way that may pass. wait: seconds that the server asked for."""
+    """A request failed temporarily. wait: seconds that the server asked for."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class Passing(Exception):
 
 
 class Absent(Exception):
-    """This server does not give the file out, or cannot be asked. status: its answer, 0 where there was none."""
+    """The server does not serve the file, or it may not be asked. status: the HTTP status, 0 if there was no answer."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -51,41 +51,41 @@ class Absent(Exception):
 
 
 class Wrong(Exception):
-    """The server has something else at this address."""
+    """The content at this address is not the wanted file."""
 
 
 class TooLarge(Wrong):
-    """More bytes than were agreed to."""
+    """The file is larger than allowed."""
 
 
 class Empty(Wrong):
-    """A file of no bytes."""
+    """The file is empty."""
 
 
 class WrongDigest(Wrong):
-    """As many bytes as there should be, and others."""
+    """The size is right and the SHA-256 is not."""
 
 
 class Door(Protocol[Place]):
-    """Where requests may go. Errors of its own end the download."""
+    """Decides which addresses may be requested, and connects to them. Other errors that it raises end the download."""
 
     def open(
         self, place: Place, headers: Mapping[str, str], deadline: float
     ) -> AbstractContextManager[BaseHTTPResponse]:
-        """One GET and its answer: body unread and packed as it comes, redirects not followed. deadline: a
-        time.monotonic() after which it may be cut off. Raises Passing and Absent."""
+        """One GET and its response, with the body unread and not decompressed, redirects not followed. deadline:
+        time.monotonic() after which the connection may be closed. Raises Passing and Absent."""
         ...
 
     def follow(self, place: Place, location: str) -> Place:
-        """Where a redirect leads. Raises Absent."""
+        """The target of a redirect. Raises Absent."""
         ...
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is known of a file before it comes. max_bytes: more are refused. size, sha256 (hex): where they are known,
-    they are made sure of. source: see Marks. refuse: why the first bytes, with their content type, cannot be of this
-    file, else ""."""
+    """What is known about a file before the download. max_bytes: larger files are refused. size, sha256 (hex): checked
+    if given. source: see Marks. refuse: called with the first bytes and the content type; returns why they cannot be
+    this file, else ""."""
 
     max_bytes: int
     refuse: Callable[[bytes, str], str]
@@ -96,7 +96,7 @@ class Wanted:
 
 @dataclass
 class Download(Generic[Place]):
-    """The way of one file from `place`, through `door`, into `partial`. known: marks of a whole copy from before."""
+    """Download one file from `place`, through `door`, into `partial`. known: marks of an existing complete copy."""
 
     place: Place
     door: Door[Place]
@@ -108,12 +108,12 @@ class Download(Generic[Place]):
     sleep: Callable[[float], None] = time.sleep
 
     def complete(self) -> Marks | None:
-        """Ask until `partial` is whole, and check its digest; returns its marks, or None, and nothing has come, where
-        the server says that the copy from before is still the same.
+        """Request until `partial` is complete, and check its digest. Returns its marks, or None if the server says that
+        the existing copy is current (nothing is downloaded then).
 
-        What an earlier download left may be of another file: where the digest tells so, all comes once more. Raises
-        Passing (too many tries without progress), Absent, Wrong and its kinds, what the door raises, StageError
-        STORAGE and DISK_FULL. What came before a Passing is kept."""
+        If the digest does not match and part of the file came from an earlier download, it is downloaded again from the
+        start. Raises Passing (too many tries without progress; what was received is kept), Absent, Wrong and its
+        subclasses, what the door raises, StageError STORAGE and DISK_FULL."""
         size, sha256 = self.wanted.size, self.wanted.sha256
         if size is not None and self.partial.length > size:
             self.partial.restart()
@@ -128,7 +128,7 @@ class Download(Generic[Place]):
             self.partial.restart()
             if not inherited:
                 raise WrongDigest(f"its sha256 is {found[:16]}…, expected {sha256[:16]}…: removed")
-            _log.warning("%s: what an earlier download left does not fit; from the beginning", self.partial.path.name)
+            _log.warning("%s: the earlier partial file does not match; starting again", self.partial.path.name)
             inherited = False
 
     def _persist(self) -> Marks | None:
@@ -145,7 +145,7 @@ class Download(Generic[Place]):
                 wait = max(wait, min(error.wait, patience.longest_wait))
                 if failures >= patience.tries or time.monotonic() + wait >= deadline:
                     raise
-                _log.info("%s: %s; another try in %.1f s", self.partial.path.name, error, wait)
+                _log.info("%s: %s; retrying in %.1f s", self.partial.path.name, error, wait)
             self.sleep(wait)
         return self.partial.marks
 
@@ -156,9 +156,9 @@ class Download(Generic[Place]):
             with self._ask({**_HEADERS, **headers}, deadline) as response:
                 if response.status == 304 and self.known is not None and not start:
                     return None
-                if start and (response.status == 416 or (response.status == 206 and not self._goes_on(response))):
+                if start and (response.status == 416 or (response.status == 206 and not self._continues(response))):
                     self.partial.restart()
-                    raise Passing("it did not go on where it broke off")
+                    raise Passing("the server did not resume where the transfer broke off")
                 if response.status == 200:
                     start = 0
                 elif response.status != 206 or not start:
@@ -169,8 +169,8 @@ class Download(Generic[Place]):
         return self.partial.marks
 
     def _question(self) -> tuple[int, dict[str, str]]:
-        """The first byte to ask for, and the headers that do. Without a mark, only a digest proves that two halves are
-        of one file."""
+        """The first byte to request, and the request headers. Without a mark, resuming needs a digest: nothing else
+        proves that both halves are of one file."""
         marks = self.partial.marks
         strong = marks.strong if marks.source == self.wanted.source else ""
         start = self.partial.length if strong or self.wanted.sha256 else 0
@@ -194,8 +194,8 @@ class Download(Generic[Place]):
             place = self.door.follow(place, location)
         raise Absent(f"it redirects more than {self.patience.redirects} times")
 
-    def _goes_on(self, response: BaseHTTPResponse) -> bool:
-        """Is this the rest of what is here, up to the end?"""
+    def _continues(self, response: BaseHTTPResponse) -> bool:
+        """Whether the response is the rest of the partial file, up to its end."""
         found = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         if found is None or int(found[1]) != self.partial.length:
             return False
@@ -205,10 +205,10 @@ class Download(Generic[Place]):
         return found[3] == str(int(found[2]) + 1) and response.headers.get("ETag", etag) == etag
 
     def _receive(self, response: BaseHTTPResponse, start: int, deadline: float) -> None:
-        """Write the body behind the first `start` bytes."""
+        """Append the body after the first `start` bytes."""
         wanted, partial, said = self.wanted, self.partial, response.headers
         if said.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-            raise Wrong("it comes compressed, which was not asked for")
+            raise Wrong("the server sent a compressed body, which was not requested")
         total = None if response.length_remaining is None else start + response.length_remaining
         marks = Marks(said.get("ETag", ""), said.get("Last-Modified", ""), wanted.source)
         if not start:
@@ -218,7 +218,7 @@ class Download(Generic[Place]):
             raise TooLarge(f"it has more than {wanted.max_bytes} bytes")
         length = start
         since, before = time.monotonic(), length
-        # read1 hands out what has come: when the connection breaks, nothing that came is lost.
+        # read1 returns what has arrived, so that nothing is lost when the connection breaks.
         while piece := response.read1(_PIECE, decode_content=False):
             if length == 0:
                 why = wanted.refuse(piece, said.get("Content-Type", "").lower())
@@ -242,10 +242,10 @@ class Download(Generic[Place]):
                     raise Passing(f"it sends less than {self.patience.least_rate} bytes a second")
                 since, before = now, length
         if length != total and time.monotonic() >= deadline:
-            # A connection that was cut ends like one that has no more to say.
-            raise Passing(f"it took too long ({length} bytes came)")
+            # A connection closed at the deadline looks like the end of the body.
+            raise Passing(f"it took too long ({length} bytes received)")
         if length == 0 and total is None and "Transfer-Encoding" not in said:
-            # http.client takes headers that break off for whole ones, and then nothing follows.
+            # http.client accepts truncated headers; the body is then empty.
             raise Passing("it broke off before the first byte")
         if length == 0:
             raise Empty("it is empty (0 bytes)")
@@ -254,7 +254,7 @@ class Download(Generic[Place]):
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong on the network, in words that hold nothing of the address."""
+    """A description of a network error that does not contain the address."""
     while isinstance(error, HTTPError) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:

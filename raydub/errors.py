@@ -3,13 +3,14 @@
 RaydubError
 ├── UsageError         the call or the manifest is wrong            exit 2
 ├── DependencyError    a program, package or weights file is absent exit 3
-├── InputError         this job's video or speech cannot be used    job fails, others go on
-├── StageError         work on a good input failed                  job fails, others go on
+├── InputError         this job's video or speech cannot be used    job fails, others continue
+├── StageError         work on a good input failed                  job fails, others continue
 └── InterruptedRun     the user stopped the run                     exit 130
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -18,7 +19,6 @@ EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DEPENDENCY = 3
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 
 class Code(StrEnum):
@@ -97,8 +97,8 @@ class Code(StrEnum):
 class RaydubError(Exception):
     """Base of everything raydub raises on purpose.
 
-    `message` says what is wrong and names the thing; `hint` says the way out. `job`, `line` and `field` place the
-    error in a manifest; whoever knows them fills them in with `at()`. Instances survive pickling (Ray sends them).
+    `message` says what is wrong and names the object; `hint` says what to do. `job`, `line` and `field` place the error
+    in a manifest; at() fills them in. Instances can be pickled (Ray sends them).
     """
 
     exit_code: ClassVar[int] = EXIT_SOME_FAILED
@@ -124,7 +124,7 @@ class RaydubError(Exception):
         self.retryable = retryable
 
     def at(self, *, job: str | None = None, line: int | None = None, field: str | None = None) -> RaydubError:
-        """Fill in the place, where it is not known yet, and return self."""
+        """Set those of job, line and field that are not set yet, and return self."""
         self.job = self.job if self.job is not None else job
         self.line = self.line if self.line is not None else line
         self.field = self.field if self.field is not None else field
@@ -154,9 +154,13 @@ class RaydubError(Exception):
         return _rebuild, (type(self), self.to_dict())
 
 
-def _rebuild(cls: type[RaydubError], state: dict[str, Any]) -> RaydubError:
-    code, message = Code(state.pop("code")), state.pop("message")
-    return cls(code, message, **state)
+def _rebuild(cls: type[RaydubError], state: Mapping[str, Any]) -> RaydubError:
+    return cls(**{**state, "code": Code(state["code"])})
+
+
+def rebuilt(kind: str, state: Mapping[str, Any]) -> RaydubError:
+    """The error of a to_dict() and the name of its class; a StageError for an unknown class."""
+    return _rebuild(globals().get(kind, StageError), state)
 
 
 class UsageError(RaydubError):
@@ -172,14 +176,14 @@ class DependencyError(RaydubError):
 
 
 class InputError(RaydubError):
-    """The job's own video or speech cannot be used. The job fails; the others go on."""
+    """The job's own video or speech cannot be used. The job fails; others continue."""
 
 
 class StageError(RaydubError):
-    """Work on a good input failed. The job fails; the others go on."""
+    """Work on a good input failed. The job fails; others continue."""
 
 
 class InterruptedRun(RaydubError):
-    """The user stopped the run; what is finished stays finished and the next run goes on from there."""
+    """The user stopped the run. Finished work is kept, and the next run continues from it."""
 
     exit_code = EXIT_INTERRUPTED

@@ -1,7 +1,6 @@
-"""Files appear whole or not at all: write beside the goal, sync, rename.
+"""Atomic writes: write a temporary file in the same folder, sync, rename.
 
-A temporary name says which process writes it, so that what a killed writer left behind can be told from what a living
-one is about to finish.
+The temporary name identifies the writing process, so that files of killed writers can be told from those in use.
 """
 
 from __future__ import annotations
@@ -22,35 +21,34 @@ from raydub.regular import in_the_way
 
 _TEMPORARY = re.compile(r"\.([0-9a-f]{12})_(\d+)_(\d*)_[0-9a-f]{8}\.tmp")
 _LEFT_BEHIND = 86400.0
-"""Seconds after which a temporary file of another machine is taken for left behind."""
+"""Age in seconds after which a temporary file of another machine counts as abandoned."""
 
 
 def temp_beside(path: str | Path) -> str:
     """A fresh hidden name in the folder of `path`, which is created, with its extension (muxers choose by it)."""
     goal = Path(path)
     make_parent(goal)
-    # A name may have 255 bytes, and a letter four of them.
+    # File names are limited to 255 bytes.
     stem = os.fsencode(goal.stem)[:80].decode("utf-8", "ignore")
     return str(goal.parent / f".{stem}{writer_tag()}{goal.suffix}")
 
 
 def writer_tag() -> str:
-    """The end of a temporary name of this process; another one on every call."""
+    """A unique suffix for a temporary name of this process."""
     birth = born(os.getpid()).rpartition(":")[2]
     return f".{_place()}_{os.getpid()}_{birth}_{uuid.uuid4().hex[:8]}.tmp"
 
 
 def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> None:
-    """fsync `temp`, rename it to `final` (same folder) and sync the folder where the file system can; without the syncs
-    where durable is False.
+    """fsync `temp`, rename it to `final` (same folder) and sync the folder if the file system supports it.
+    durable=False skips the syncs, for files that are verified when read and can be made again.
 
-    Raises StageError STORAGE (also where something other than a file stands at `final`) or DISK_FULL; `temp` is removed
-    then.
+    Raises StageError STORAGE (also if `final` exists and is not a file) or DISK_FULL; `temp` is removed then.
     """
     try:
         refuse_special(final)
         if durable:
-            # Some systems refuse to sync what is open for reading only.
+            # Some systems refuse to sync a file that is open for reading only.
             handle = os.open(temp, os.O_RDWR)
             try:
                 os.fsync(handle)
@@ -60,12 +58,12 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
     except OSError as error:
         discard(temp)
         raise storage_error(error, str(final)) from error
-    except BaseException:  # a signal may come as one
+    except BaseException:  # a signal handler may raise one
         discard(temp)
         raise
     if not durable:
         return
-    # Some network file systems refuse fsync on a folder; the rename itself stands.
+    # Some network file systems refuse fsync on a folder; the rename is done anyway.
     with contextlib.suppress(OSError):
         folder = os.open(os.path.dirname(os.path.abspath(final)), os.O_RDONLY)
         try:
@@ -75,32 +73,28 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
 
 
 def refuse_special(path: str | Path, folder: int | None = None) -> None:
-    """Raise StageError STORAGE where a folder, pipe, socket or device stands at `path` (in the folder of the handle
-    `folder`), itself or at the end of a link: a rename would put a file in its place."""
+    """Raise StageError STORAGE if `path` (relative to the folder handle `folder`) is, or links to, a folder, pipe,
+    socket or device: a rename would replace it."""
     found = in_the_way(path if folder is None else os.path.basename(path), folder)
     if found is not None:
         message = f"cannot write {os.fspath(path)}: it is {found}, not a file"
         raise StageError(Code.STORAGE, message, hint="choose another name")
 
 
-def write_atomic(path: str | Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never a mixture.
-
-    durable=False saves two syncs (milliseconds each): after a power cut the file may be empty or gone then, which is
-    for files that prove themselves and can be done without. Raises StageError STORAGE or DISK_FULL; the old file stays
-    then.
-    """
+def write_atomic(path: str | Path, content: bytes, mode: int = 0o666) -> None:
+    """Write `content` to `path` so that a reader sees the old or the new file, never a mixture. Raises StageError
+    STORAGE or DISK_FULL; the old file stays then."""
     temp = temp_beside(path)
     try:
         write_new(temp, content, mode)
-        publish(temp, path, durable=durable)
+        publish(temp, path)
     except BaseException:
         discard(temp)
         raise
 
 
 def write_new(path: str | Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file that is not there yet. Raises StageError STORAGE or DISK_FULL; nothing is left then."""
+    """Write a file that does not exist yet. Raises StageError STORAGE or DISK_FULL and leaves no file then."""
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
         try:
@@ -124,15 +118,14 @@ def make_parent(path: str | Path) -> None:
 
 
 def discard(path: str | Path) -> None:
-    """Remove a temporary file if it is there."""
+    """Remove a temporary file if it exists."""
     with contextlib.suppress(OSError):
         os.unlink(path)
 
 
 def sweep(folder: str | Path) -> list[str]:
-    """Remove what dead writers left in a folder (not below it): temporary files and folders whose name says so. Those
-    of processes that live stay; so do those of another machine that were touched within a day. Returns the names.
-    Never raises."""
+    """Remove temporary files and folders of dead writers from a folder (not from subfolders). Keeps those of live
+    processes, and those of other machines that were modified within a day. Returns the names. Never raises."""
     swept = []
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):

@@ -1,9 +1,8 @@
-"""What a file is: the SHA-256 of every byte of it, and how to know that without reading the file again.
+"""File identity: the SHA-256 of all bytes, and when it is known without reading the file again.
 
-A file's look (size, times of change, inode) stands for its content as long as no change can hide from it. A change
-hides when it comes within one tick of the file system's clock after the last one: then both leave the same times. So a
-look is relied on only when it was taken later than one tick after the file's newest time; before that the content is
-hashed. Times are compared for being the same, never for being earlier or later.
+A file's look (size, mtime, ctime, inode) stands for its content if no change can leave it the same. Two changes within
+one tick of the file system's clock leave the same times. So a look is trusted only if it was taken more than one tick
+after the file's newest time; before that the content is hashed. Times are compared for equality only.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from raydub.errors import Code, InputError
 from raydub.regular import open_regular
 
 COARSE_TICK_NS = 2_000_000_000
-"""The coarsest clock of a file system in use: FAT's 2 s; HFS+ and old NFS have 1 s. All these write whole seconds."""
+"""The coarsest clock of file systems in use: 2 s for FAT; 1 s for HFS+ and old NFS. All of these store whole
+seconds."""
 FINE_TICK_NS = 100_000_000
-"""For times with a fraction of a second: the kernel's coarse clock ticks every 10 ms or faster."""
+"""For times with a fraction of a second: the kernel's coarse clock ticks at least every 10 ms."""
 _MEMO = 20_000
 _LARGE = 32 << 20
 _TRIES = 3
@@ -29,14 +29,14 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at a file. sha256: of all its bytes, hex; look: "" where a change could hide from it."""
+    """The identity of a file. sha256: of all its bytes, hex; look: "" if the look cannot be trusted."""
 
     sha256: str
     look: str = ""
 
 
 class Cache(Protocol):
-    """Where identities are kept between processes."""
+    """A store of identities that is shared between processes."""
 
     def get(self, path: str, look: str) -> str | None: ...
 
@@ -49,10 +49,10 @@ _memo: OrderedDict[tuple[str, str], str] = OrderedDict()
 def identify(
     path: str | os.PathLike[str], cache: Cache | None = None, *, what: str = "input", anew: bool = False
 ) -> Seen:
-    """The identity of a regular file: from memory or `cache` while its look is the same, else, and with `anew`, by
-    reading all of it.
+    """The identity of a regular file, from memory or `cache` while its look is unchanged. Otherwise, and with `anew`,
+    all of it is read.
 
-    Raises OSError, and InputError INPUT_CHANGED for a file that does not come to rest."""
+    Raises OSError, and InputError INPUT_CHANGED for a file that keeps changing."""
     name = os.path.abspath(path)
     for _ in range(_TRIES):
         state = _at_rest(name)
@@ -75,7 +75,7 @@ def identify(
 
 
 def known_identity(path: str | os.PathLike[str], cache: Cache | None = None) -> Seen | None:
-    """What identify() would say, where that takes no reading; else None. Raises OSError."""
+    """What identify() would return, if that needs no reading of the file; else None. Raises OSError."""
     name = os.path.abspath(path)
     look = look_of(name)
     found = _known(name, look, cache)
@@ -83,49 +83,49 @@ def known_identity(path: str | os.PathLike[str], cache: Cache | None = None) -> 
 
 
 def look_of(path: str | os.PathLike[str]) -> str:
-    """How a file looks from outside. Raises OSError."""
+    """The look of a file: size, mtime, ctime and inode. Raises OSError."""
     return _look(os.stat(path))
 
 
 def is_settled(state: os.stat_result) -> bool:
-    """Could no further change leave the file with these same times?"""
+    """Whether any later change will change the file's times."""
     newest = max(state.st_mtime_ns, state.st_ctime_ns)
     # A time in the future says nothing about when it was set.
     return time.time_ns() - newest > tick_of(newest)
 
 
 def tick_of(time_ns: int) -> int:
-    """Nanoseconds within which the clock that gave a file this time may give it again."""
+    """The tick of the clock that gave a file this time, in nanoseconds."""
     return FINE_TICK_NS if time_ns % 1_000_000_000 else COARSE_TICK_NS
 
 
 def remember(path: str, look: str, sha256: str) -> None:
-    """Note in this process what a file with this look holds."""
+    """Remember in this process the digest of a file with this look."""
     _memo[os.path.abspath(path), look] = sha256
     while len(_memo) > _MEMO:
         _memo.popitem(last=False)
 
 
 def backdate(path: str | os.PathLike[str]) -> None:
-    """Give a file of our own a time of change that lies further back than any tick: whoever writes to it later changes
-    its look, however soon that is. Raises OSError."""
+    """Set the mtime of our own file further back than any tick, so that every later write changes its look. Raises
+    OSError."""
     then = time.time_ns() - 2 * COARSE_TICK_NS
     os.utime(path, ns=(then, then))
 
 
 def changed(what: str, *, again: bool = False) -> InputError:
-    """INPUT_CHANGED. again: a second try starts from what is there now, and may do."""
+    """INPUT_CHANGED. again: a retry starts from the current file and may succeed."""
     return InputError(
         Code.INPUT_CHANGED,
         f"{what} changed while it was in use",
-        hint="run again once nobody writes to it: nothing that was made of the mixture is kept",
+        hint="run again when nothing writes to it; nothing made from the mixed content is kept",
         retryable=again,
     )
 
 
 def _at_rest(name: str) -> os.stat_result:
-    """The file's state; a large file that was written a moment ago gets a tick's time, which is less than hashing it
-    once more would take."""
+    """The file's stat. For a large file that was just written it waits one tick, which takes less than hashing it
+    twice."""
     state = os.stat(name)
     if state.st_size > _LARGE and not is_settled(state):
         newest = max(state.st_mtime_ns, state.st_ctime_ns)
@@ -146,5 +146,5 @@ def _known(name: str, look: str, cache: Cache | None) -> str | None:
 
 
 def _look(state: os.stat_result) -> str:
-    # Without the device's number: nodes that mount one file system number it differently.
+    # Without the device number: it differs between nodes that mount the same file system.
     return f"{state.st_size}-{state.st_mtime_ns}-{state.st_ctime_ns}-{state.st_ino}"

@@ -1,5 +1,5 @@
-"""A file that is on its way: how long it is waited for, and the bytes that have come, which outlive the process and to
-which one process at a time adds."""
+"""A partially downloaded file: its timeouts, and the bytes received so far. The bytes outlive the process; one process
+at a time appends."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Patience:
-    """connect_seconds, idle_seconds: for a connection with its TLS, and between two pieces of data; total_seconds: for
-    one file with all tries; least_rate: bytes a second below which, over idle_seconds, a transfer counts as stuck.
-    tries: requests in a row that may fail without progress; first_wait, longest_wait: seconds between them, doubling,
-    and the most that a server's Retry-After is waited for. redirects: the most that are followed.
+    """Timeouts and retries of a download. connect_seconds: for the connection with its TLS handshake; idle_seconds:
+    between two pieces of data; total_seconds: for one file with all tries; least_rate: a transfer below this many bytes
+    per second over idle_seconds counts as stuck. tries: requests in a row that may fail without progress; first_wait,
+    longest_wait: seconds between tries, doubling; longest_wait also limits a server's Retry-After. redirects: the most
+    that are followed.
     """
 
     connect_seconds: float = 10.0
@@ -43,8 +44,8 @@ class Patience:
 
 @dataclass(frozen=True)
 class Marks:
-    """By what a server tells one version of a file from another; "" where it does not. source: the caller's word for
-    the server, whose marks are compared with none of another."""
+    """Headers by which a server identifies a version of a file; "" if absent. source: the caller's name for the server;
+    marks of different sources are never compared."""
 
     etag: str = ""
     modified: str = ""
@@ -52,12 +53,12 @@ class Marks:
 
     @property
     def strong(self) -> str:
-        """The mark under which the rest of a file may be asked for (RFC 9110, 13.1.5), "" when there is none."""
+        """The mark for If-Range (RFC 9110, 13.1.5), "" if there is none."""
         return "" if self.etag.startswith("W/") else self.etag or self.modified
 
 
 class Partial:
-    """The bytes at `path`, and their marks in a file beside it. Only the holder of the lock may use one."""
+    """The bytes at `path`, with their marks in a file beside it. For the holder of the lock only."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,7 +66,7 @@ class Partial:
 
     @property
     def length(self) -> int:
-        """Bytes that are here."""
+        """Bytes received so far."""
         try:
             return self.path.stat().st_size
         except OSError:
@@ -73,22 +74,22 @@ class Partial:
 
     @property
     def marks(self) -> Marks:
-        """Of which version they are, as far as is known."""
+        """The marks of the version that the bytes belong to; empty if unknown."""
         try:
             return Marks(**json.loads(self._notes.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return Marks()
 
     def restart(self, marks: Marks | None = None) -> None:
-        """Forget what has come; marks: of what comes next. Raises StageError STORAGE or DISK_FULL."""
+        """Discard the bytes. marks: of the version that follows. Raises StageError STORAGE or DISK_FULL."""
         discard(self.path)
         discard(self._notes)
         if marks is not None:
             write_atomic(self._notes, json.dumps(asdict(marks)).encode())
 
     def append(self, block: bytes) -> None:
-        """Write on, unbuffered: what was written is still there when the process is killed. Raises StageError STORAGE
-        or DISK_FULL."""
+        """Append without buffering, so that nothing is lost when the process is killed. Raises StageError STORAGE or
+        DISK_FULL."""
         try:
             with self.path.open("ab", buffering=0) as stream:
                 view = memoryview(block)
@@ -98,7 +99,7 @@ class Partial:
             raise storage_error(error, str(self.path)) from error
 
     def digest(self) -> str:
-        """Hex sha256 of what has come. Raises StageError STORAGE."""
+        """SHA-256 of the bytes, hex. Raises StageError STORAGE."""
         try:
             with self.path.open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -108,9 +109,9 @@ class Partial:
 
 @contextmanager
 def alone(path: Path, lock: Path, seconds: float = math.inf) -> Iterator[Partial]:
-    """The partial file at `path`, for this process only while the block runs: the kernel lets the lock go with the
-    process. Where the file system knows no locks, several download at once, each into a file of its own, which goes
-    with the block.
+    """The partial file at `path`, locked for this process while the block runs. The kernel releases the lock when the
+    process ends. On file systems without locks each process downloads into its own file, which is removed after the
+    block.
 
     Raises StageError TIMEOUT after `seconds`, STORAGE, DISK_FULL."""
     try:
@@ -119,7 +120,7 @@ def alone(path: Path, lock: Path, seconds: float = math.inf) -> Iterator[Partial
     except OSError as error:
         raise storage_error(error, str(lock)) from error
     try:
-        with suppress(OSError):  # another user's, who has opened it to all already
+        with suppress(OSError):  # it belongs to another user, whose process has set the mode already
             os.fchmod(handle, 0o666)
         if _locked(handle, seconds, path):
             yield Partial(path)
@@ -134,7 +135,7 @@ def alone(path: Path, lock: Path, seconds: float = math.inf) -> Iterator[Partial
 
 
 def _locked(handle: int, seconds: float, path: Path) -> bool:
-    """True once the lock is ours, False where there are no locks."""
+    """True once the lock is held, False if the file system has no locks."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,7 +1,7 @@
-"""What a command writes against what it reads: nothing is written over an input, by whatever name, link or case.
+"""Checks that a command does not overwrite its inputs, under any name, link or case.
 
-Two paths are one place when they resolve to the same path up to case and Unicode form (some file systems fold both), or
-when both lead to the same file (hard links, bind mounts, a folder that is mounted twice).
+Two paths are the same place if they resolve to the same path up to case and Unicode form (some file systems fold both),
+or to the same inode (hard links, bind mounts, a folder that is mounted twice).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 from raydub.errors import Code, UsageError
 
 WORK_FOLDER = ".raydub"
-"""Name of the folder for plans, tracks and parts, where none is chosen."""
+"""Default name of the folder for plans, tracks and parts."""
 
 PathLike = str | os.PathLike[str]
 
 
 def folded(text: str) -> str:
-    """One form for all spellings that a case-folding, Unicode-normalising file system or reader takes for the same."""
+    """The same text for all spellings that a case-folding, Unicode-normalising file system treats as equal."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 class Inputs:
-    """Files and folders that a command reads. Looks at names and inodes only; opens nothing."""
+    """Files and folders that a command reads. Compares names and inodes; opens nothing."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -34,7 +34,7 @@ class Inputs:
         self._known: set[str] = set()
 
     def add(self, what: str, path: PathLike) -> None:
-        """A file that is read, if it is there. what: what the user calls it, as in "the manifest"."""
+        """Add a file that is read; it need not exist. what: its name in messages, such as "the manifest"."""
         text = os.fspath(path)
         if text in self._known:
             return
@@ -45,14 +45,14 @@ class Inputs:
             self._files.setdefault(inode, what)
 
     def add_folder(self, what: str, path: PathLike, suffixes: Collection[str]) -> None:
-        """A folder of which every file with one of these suffixes (lower case, with the dot) is read."""
+        """Add a folder of which every file with one of these suffixes (lower case, with the dot) is read."""
         text = os.fspath(path)
         if text not in self._known:
             self.add(what, text)
             self._folders[_name(text)] = (what, text, frozenset(suffixes))
 
     def at(self, path: PathLike) -> str | None:
-        """What would be overwritten or changed by a file written at `path`: the words of add(), or None."""
+        """The `what` of the input that writing to `path` would overwrite or change, or None."""
         text = os.fspath(path)
         found = self._names.get(_name(text))
         inode = _inode(text)
@@ -66,7 +66,8 @@ class Inputs:
         return None
 
     def in_folder(self, folder: PathLike, numbered: Collection[str]) -> str | None:
-        """The same for a folder into which files 000123.SUFFIX are written, with one of the suffixes `numbered`."""
+        """The same for a folder into which files named 000123.SUFFIX are written, with one of the suffixes
+        `numbered`."""
         goal = _name(os.fspath(folder))
         for name, what in self._names.items():
             stem, suffix = os.path.splitext(os.path.basename(name))
@@ -76,7 +77,7 @@ class Inputs:
         return self._files.get(inode) if inode is not None else None
 
     def _linked(self, text: str, inode: tuple[int, int]) -> str | None:
-        """A folder that is read, one of whose files is `text` by a hard link."""
+        """The input folder that contains a hard link to `text`, or None."""
         if not self._folders or os.stat(text).st_nlink < 2:
             return None
         for what, folder, suffixes in self._folders.values():
@@ -90,9 +91,9 @@ class Inputs:
 def refuse_overwriting(
     written: Mapping[str, PathLike | None], inputs: Inputs, work_dir: PathLike | None = None
 ) -> None:
-    """Raise UsageError FIELD_CONFLICT where a file to be written (by the option that names it; None is left out) is one
-    of the inputs, or where two of them are one file; OUTPUT_ESCAPES for one in raydub's own work folder: .raydub or
-    `work_dir`."""
+    """Check files to be written, by the option that names them (None is skipped). Raises UsageError FIELD_CONFLICT if
+    one is an input or two are the same file, OUTPUT_ESCAPES for one in raydub's own work folder (.raydub or
+    `work_dir`)."""
     goals: dict[str, str] = {}
     for option, path in written.items():
         if path is None:
@@ -114,8 +115,8 @@ def overwrites(path: PathLike, option: str, found: str) -> UsageError:
 
 
 def refuse_work_folder(path: PathLike, option: str, work_dir: PathLike | None = None) -> None:
-    """Raise UsageError OUTPUT_ESCAPES for a path in a folder .raydub, or in `work_dir`: what lies there is raydub's
-    own, and is removed when it is not known."""
+    """Raise UsageError OUTPUT_ESCAPES for a path in a folder named .raydub or in `work_dir`: raydub removes unknown
+    files there."""
     real = Path(os.path.realpath(path))
     inside = any(part.casefold() == WORK_FOLDER for part in real.parent.parts)
     if work_dir is not None:
@@ -123,14 +124,14 @@ def refuse_work_folder(path: PathLike, option: str, work_dir: PathLike | None = 
     if inside:
         raise UsageError(
             Code.OUTPUT_ESCAPES,
-            f"{os.fspath(path)!r} lies in raydub's own work folder",
+            f"{os.fspath(path)!r} is in raydub's own work folder",
             field=option,
             hint="choose another folder for it",
         )
 
 
 def same_place(one: PathLike, other: PathLike) -> bool:
-    """Are these one place? Neither need exist."""
+    """Whether both paths are the same place. Neither needs to exist."""
     if _name(os.fspath(one)) == _name(os.fspath(other)):
         return True
     inode = _inode(os.fspath(one))

@@ -1,5 +1,5 @@
-"""Which process is this, and does that one still live? Host names and pids alone tell neither machines nor containers
-nor processes apart. And its environment, changed for a while."""
+"""Identities of processes across machines and containers, for which host names and pids are not enough; and temporary
+changes of the environment."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pathlib import Path
 
 
 def born(pid: int) -> str:
-    """Where and when a process started, as "boot:process namespace:clock tick" (proc(5)); "" for one that is gone or
-    a zombie, and off Linux."""
+    """Where and when a process started, as "boot:process namespace:clock tick" (proc(5)); "" if it has ended or is a
+    zombie, and on systems other than Linux."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    fields = stat[stat.rindex(")") + 2 :].split()  # the name in brackets may hold anything
+    fields = stat[stat.rindex(")") + 2 :].split()  # the name in brackets may contain spaces and brackets
     return "" if fields[0] in "ZX" or not place() else f"{place()}:{fields[19]}"
 
 
 def place_of(birth: str) -> str:
-    """The place() of a born(): only processes of one place can be compared."""
+    """The place() of a born() value: only processes of the same place can be compared."""
     return birth.rpartition(":")[0]
 
 
 @functools.cache
 def place() -> str:
-    """Boot of this machine and process namespace: within one place a pid means one process. "" off Linux."""
+    """Boot id of this machine and pid namespace: within one place a pid identifies one process. "" on systems other
+    than Linux."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
@@ -39,7 +40,7 @@ def place() -> str:
 
 @contextmanager
 def kept_environment(names: Iterable[str]) -> Iterator[None]:
-    """After the block these variables of the environment are what they were before it."""
+    """Restore these environment variables after the block."""
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

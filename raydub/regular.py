@@ -1,9 +1,8 @@
-"""The one way to open an input for reading: regular files only, without waiting for anybody. And what no output takes
-the place of: anything else.
+"""Open inputs without blocking, regular files only; and detect non-files, which no output may replace.
 
-open() on a named pipe waits until somebody writes into it, and on a device it reads without end (/dev/zero), waits for
-keys (a terminal) or has effects of its own (a tape). So the kind of file is looked at first, and once more on the open
-handle, which a file exchanged in between cannot get around.
+Opening a named pipe blocks until a writer opens it. A device may be endless (/dev/zero), wait for input (a terminal) or
+have side effects (a tape). So the kind of file is checked before opening and again on the open handle, in case the file
+was replaced in between.
 """
 
 from __future__ import annotations
@@ -24,21 +23,20 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os,
 
 
 class NotRegularError(OSError):
-    """The path names something, but no regular file. strerror: what it is, as "is a named pipe, not a file"."""
+    """The path is not a regular file. strerror says what it is, such as "is a named pipe, not a file"."""
 
     def __init__(self, path: str, mode: int) -> None:
         super().__init__(errno.EINVAL, f"is {kind_of(mode)}, not a file", path)
 
 
 def kind_of(mode: int) -> str:
-    """What a file of `mode` (stat's st_mode) is, in words: "a file", "a folder", "a named pipe", "a socket", .."""
+    """The kind of a file by its st_mode: "a file", "a folder", "a named pipe", "a socket", .."""
     return _KINDS.get(stat.S_IFMT(mode), "a file" if stat.S_ISREG(mode) else "something else")
 
 
 def in_the_way(path: str | os.PathLike[str], folder: int | None = None) -> str | None:
-    """What stands at `path` (in the folder of the handle `folder`) and is no file that another could take the place of:
-    "a folder", "a named pipe", "a device", .. Links are followed. None for a regular file, and where nothing is or a
-    link leads nowhere."""
+    """The kind of a non-file at `path` (relative to the folder handle `folder`): "a folder", "a named pipe", "a
+    device", .. Links are followed. None for a regular file, a missing file or a dangling link."""
     try:
         mode = os.stat(path, dir_fd=folder).st_mode
     except OSError:

@@ -1,16 +1,15 @@
-"""Everything that raydub keeps: artefacts known by name and by content.
+"""The artefact store: everything that raydub keeps, by name and by content.
 
     <root>/blobs/<2 letters>/<sha256><suffix>   bytes; a blob's name is the SHA-256 of its content
-    <root>/refs/<name>.json                     a small record that proves itself: what a name stands for
-    <root>/tmp/                                 what is being written; swept when its writer is dead
+    <root>/refs/<name>.json                     a small record with its own hash: what a name refers to
+    <root>/tmp/                                 files being written; removed when their writer is dead
 
-Writing puts the blob first and its record second, so a record never names bytes that are not there. A record that is
-cut, mixed or altered, and a blob that is not what its name says, count as absent: the work that they stand for is done
-again, which is always right. Any number of processes may put the same name: the last record counts, and every blob that
-a record has ever named stays whole.
+The blob is written first and its record second, so a record never names a missing blob. A damaged record, and a blob
+that does not match its name, count as absent, and the work is done again. Any number of processes may put the same
+name: the last record counts, and blobs are never changed.
 
-Names are like those of an object store: words joined by "/", no renaming, a listing by prefix, create-only puts. A
-second backend needs no more than that.
+Names follow object-store rules: words joined by "/", no renaming, listing by prefix. A second backend needs
+nothing else.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from raydub.regular import read_regular
 _SEAL = "seal"
 _RECORD_BYTES = 64 << 20
 _FACTS = ("owners", "identities", "fetched")
-"""Records of what is, not of work that was done."""
+"""Records of facts, not of work that was done."""
 _forgotten: dict[str, int] = {}
 """See forget_before()."""
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A verified blob. path: absolute; sha256: hex, of all its bytes; size in bytes; about: what was said of it."""
+    """A verified blob. path: absolute; sha256: hex, of all its bytes; size in bytes; about: the caller's metadata."""
 
     path: str
     sha256: str
@@ -48,19 +47,19 @@ class Artefact:
 
 
 class Store:
-    """The artefacts of one work folder. Cheap to make, holds nothing open; for any thread and process."""
+    """The artefacts of one work folder. Cheap to create, keeps nothing open, safe for threads and processes."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).absolute()
 
     def temp(self, suffix: str = "") -> Path:
-        """A fresh name for something to be put. Raises StageError STORAGE or DISK_FULL."""
+        """A new temporary path for a file to be put. Raises StageError STORAGE or DISK_FULL."""
         return Path(files.temp_beside(self.root / "tmp" / f"new{suffix}"))
 
     def put(self, name: str, data: bytes, suffix: str = "", about: Mapping[str, Any] | None = None) -> Artefact:
-        """Keep bytes under a name. Not synced: after a power cut they may be gone, and are made again then. Raises
+        """Keep bytes under a name. Not synced: they may be lost in a power cut and are then made again. Raises
         StageError STORAGE or DISK_FULL."""
-        self._ref(name)  # refuses a name that is none before anything is written
+        self._ref(name)  # raises for an invalid name before anything is written
         temp = self.temp(suffix)
         files.write_new(temp, data)
         return self._put(name, temp, hashlib.sha256(data).hexdigest(), suffix, about, durable=False)
@@ -74,8 +73,8 @@ class Store:
         durable: bool = True,
         suffix: str | None = None,
     ) -> Artefact:
-        """Keep a file of this file system, which is moved; durable: synced, file and record. suffix: by default the
-        file's. Raises StageError STORAGE or DISK_FULL; `temp` is gone then."""
+        """Move a file of the same file system into the store. durable: sync file and record. suffix: by default the
+        file's. Raises StageError STORAGE or DISK_FULL; `temp` is removed then."""
         try:
             digest = _sha256(temp)
         except OSError as error:
@@ -85,7 +84,7 @@ class Store:
         return self._put(name, Path(temp), digest, end, about, durable=durable)
 
     def get(self, name: str) -> Artefact | None:
-        """What was put under a name, its bytes verified; None where nothing is, or not what was put."""
+        """The artefact of a name, its bytes verified; None if it is absent or damaged."""
         said = self.record(name)
         try:
             if said is None or not isinstance(said["about"], dict):
@@ -104,23 +103,8 @@ class Store:
         files.make_parent(goal)
         files.publish(temp, goal, durable=durable)
 
-    def create_record(self, name: str, value: Mapping[str, Any]) -> bool:
-        """put_record() where the name is free; False where it is not. Raises StageError STORAGE or DISK_FULL."""
-        goal, temp = self._ref(name), self.temp(".json")
-        try:
-            files.write_new(temp, _sealed(value))
-            files.make_parent(goal)
-            os.link(temp, goal)  # fails where the name is taken, and what appears is whole
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise files.storage_error(error, str(goal)) from error
-        finally:
-            files.discard(temp)
-        return True
-
     def record(self, name: str) -> dict[str, Any] | None:
-        """The record of a name; None where there is none that proves itself."""
+        """The record of a name; None if it is absent or damaged."""
         path = self._ref(name)
         try:
             since = _forgotten.get(str(self.root), 0)
@@ -134,13 +118,13 @@ class Store:
         return value
 
     def tell(self, name: str, about: Mapping[str, Any]) -> None:
-        """Say something else about what is kept under a name. Raises StageError STORAGE or DISK_FULL."""
+        """Replace the metadata of an artefact, if it exists. Raises StageError STORAGE or DISK_FULL."""
         said = self.record(name)
         if said is not None:
             self.put_record(name, {**said, "about": dict(about)})
 
     def remove(self, name: str) -> None:
-        """Forget a name; its blob stays. Never raises."""
+        """Remove a record; its blob stays. Never raises."""
         files.discard(self._ref(name))
 
     def names(self, prefix: str) -> list[str]:
@@ -150,12 +134,13 @@ class Store:
         return sorted(name.removesuffix(".json") for name in found if not name.rpartition("/")[2].startswith("."))
 
     def sweep(self, also: Iterable[str | Path] = ()) -> list[str]:
-        """Remove what dead writers left in tmp/ and in the folders `also`; returns the names. Never raises."""
+        """Remove temporary files of dead writers in tmp/ and in the folders `also`; returns their names. Never
+        raises."""
         return [name for folder in (self.root / "tmp", *also) for name in files.sweep(folder)]
 
     @property
     def identities(self) -> IdentityCache:
-        """Identities of files anywhere, kept between processes."""
+        """Identities of any files, shared between processes."""
         return IdentityCache(self)
 
     def _put(
@@ -177,15 +162,15 @@ class Store:
         return Artefact(str(path), sha256, size, told)
 
     def blob(self, sha256: str, suffix: str) -> Path:
-        """Where the blob of this digest lies. Raises ValueError for what cannot be one."""
+        """The path of the blob with this digest. Raises ValueError for an invalid digest or suffix."""
         if len(sha256) != 64 or not sha256.isalnum() or os.sep in suffix:
-            raise ValueError(f"no name of a blob: {sha256[:80]!r} {suffix[:20]!r}")
+            raise ValueError(f"not a valid blob name: {sha256[:80]!r} {suffix[:20]!r}")
         return self.root / "blobs" / sha256[:2] / f"{sha256}{suffix}"
 
     def _ref(self, name: str) -> Path:
         steps = name.split("/")
         if any(step in ("", ".", "..") or "\0" in step for step in steps):
-            raise ValueError(f"no name of an artefact: {name[:80]!r}")
+            raise ValueError(f"not a valid artefact name: {name[:80]!r}")
         return self.root.joinpath("refs", *steps[:-1], f"{steps[-1]}.json")
 
 
@@ -196,20 +181,20 @@ class IdentityCache:
         self._store = store
 
     def get(self, path: str, look: str) -> str | None:
-        """The digest that was noted for a file with this look."""
+        """The recorded digest of a file with this look, or None."""
         said = self._store.record(_identity_name(path, look))
         if said is None or (said.get("path"), said.get("look")) != (path, look):
             return None
         return str(said["sha256"])
 
     def put(self, path: str, look: str, sha256: str) -> None:
-        """Note the digest of a file with this look."""
+        """Record the digest of a file with this look."""
         with contextlib.suppress(StageError, OSError):
             self._store.put_record(_identity_name(path, look), {"path": path, "look": look, "sha256": sha256})
 
 
 def moment(root: str | Path) -> int:
-    """Now, in ns, by the clock of the file system that holds a store: for forget_before(). Raises StageError STORAGE or
+    """The current time in ns by the clock of the store's file system, for forget_before(). Raises StageError STORAGE or
     DISK_FULL."""
     temp = Store(root).temp()
     files.write_new(temp, b"")
@@ -220,24 +205,24 @@ def moment(root: str | Path) -> int:
 
 
 def forget_before(root: str | Path, since: int) -> None:
-    """From now on, in this process, records of work in a store count as absent if they were written before `since`
-    (see moment()); 0: none do. What is owned, fetched or known of files stays known."""
+    """In this process, treat records of work in a store that were written before `since` (see moment()) as absent; 0
+    for none. Records of owners, fetched files and identities stay valid."""
     _forgotten[str(Path(root).absolute())] = since
 
 
 def forgotten_before(root: str | Path) -> int:
-    """What forget_before() said of a store; part of the key of whatever a process remembers of its records."""
+    """The time set by forget_before() for a store. Caches of its records in memory must have it in their keys."""
     return _forgotten.get(str(Path(root).absolute()), 0)
 
 
 def key_of(said: Any) -> str:
-    """The full SHA-256 of a JSON-ready value, hex: how everything here is named that is known by what decides it."""
+    """The SHA-256 of a JSON-ready value, hex: the key of whatever the value determines."""
     return hashlib.sha256(json.dumps(said, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def verified(path: str | Path) -> Path:
-    """The path of a blob whose content is what its name says. Each version of it is hashed once per process. Raises
-    StageError STORAGE: it is damaged or gone."""
+    """The path of a blob after checking its content against its name. Each version is hashed once per process. Raises
+    StageError STORAGE if it is damaged or missing."""
     found = Path(path)
     try:
         digest = identify(found).sha256
@@ -248,11 +233,11 @@ def verified(path: str | Path) -> Path:
     return found
 
 
-_AGAIN = "the work folder must be one that every worker reaches; run again to make it anew"
+_AGAIN = "the work folder must be reachable from every worker; run again to recreate the file"
 
 
 def _identity_name(path: str, look: str) -> str:
-    # By look as well: to two nodes that mount it in two ways, one file may look in two ways.
+    # By look as well: nodes that mount a file in different ways may see different looks.
     digest = hashlib.sha256(f"{look} {path}".encode("utf-8", "surrogateescape")).hexdigest()
     return f"identities/{digest[:2]}/{digest}"
 

@@ -1,7 +1,7 @@
-"""Text that may leave the process: UTF-8, and JSON that every reader takes.
+"""Text for output: valid UTF-8, and JSON that every reader accepts.
 
-A file name on Linux is bytes. Python shows bytes that are no UTF-8 as lone surrogates, and JSON can spell them too
-("\\udce9"). Such text has no UTF-8 form: pydantic, Arrow and a UTF-8 terminal refuse it, each in its own way.
+A file name on Linux is bytes. Python decodes bytes that are not UTF-8 as lone surrogates, and JSON can contain them too
+("\\udce9"). Such text cannot be encoded as UTF-8: pydantic, Arrow and UTF-8 terminals refuse it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 _LONE = re.compile("[\ud800-\udfff]")
-# Line ends that JSON allows inside a text and str.splitlines() cuts at, and what steers a terminal.
+# Line separators that JSON allows in strings and str.splitlines() splits at, and terminal control characters.
 _UNSAFE = re.compile("[\x80-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def has_utf8(text: str) -> bool:
-    """Does `text` have a UTF-8 form? It has unless it holds a lone surrogate."""
+    """Whether `text` can be encoded as UTF-8: it can unless it contains a lone surrogate."""
     return text.isascii() or _LONE.search(text) is None
 
 
@@ -28,10 +28,10 @@ def escaped(text: str) -> str:
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:
-    """JSON text of `value`, encodable as UTF-8, with nothing in it that RFC 8259 does not know.
+    """JSON of `value` that conforms to RFC 8259 and can be encoded as UTF-8.
 
     NaN becomes null, an infinity the text "Infinity" or "-Infinity", bytes become text (surrogateescape), other types
-    their str(). Lone surrogates and odd line ends stand there as escapes, so that they are read back as they were."""
+    their str(). Lone surrogates and unusual line separators are escaped, so that they are read back unchanged."""
     text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=indent, default=str)
     return text if text.isascii() else _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

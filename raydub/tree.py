@@ -1,4 +1,4 @@
-"""Which processes a process has started, and their end. Linux; elsewhere nothing is found."""
+"""Find and kill the processes that a process has started. Linux only; on other systems nothing is found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEAD = "ZX"
 
 @dataclass(frozen=True)
 class Entry:
-    """A process: the one that started it, or that took it over, and its session (setsid(2))."""
+    """A process. parent: the process that started or adopted it; session: its session id (setsid(2))."""
 
     parent: int
     session: int
@@ -23,7 +23,7 @@ class Entry:
 
     @property
     def lives(self) -> bool:
-        """Is it more than the remains of a process that nobody asked about?"""
+        """Whether it is running, not a zombie."""
         return self.state not in _DEAD
 
 
@@ -33,7 +33,7 @@ def processes() -> dict[int, Entry]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):
             text = stat.read_text(encoding="utf-8", errors="replace")
-            # The name in brackets may hold anything: state, parent, group and session follow its last bracket.
+            # The name in brackets may contain brackets: state, parent, group and session follow the last one.
             fields = text[text.rindex(")") + 2 :].split()
             found[int(stat.parent.name)] = Entry(int(fields[1]), int(fields[3]), fields[0])
     return found
@@ -51,22 +51,22 @@ def below(roots: Iterable[int], table: dict[int, Entry]) -> list[int]:
 
 
 def kill_below(pid: int) -> list[int]:
-    """SIGKILL to every process that `pid` started, and to those that they started; returns their ids."""
+    """Kill all descendants of `pid` (SIGKILL); returns their pids."""
     found = below([pid], processes())
     _kill(found)
     return found
 
 
 def kill_rest(seconds: float = 2.0) -> list[int]:
-    """SIGKILL to all that this process has started, until nothing of it is left: what dies hands its own children on to
-    whoever adopts orphans (raydub.bound.adopt_orphans). Returns their ids."""
+    """Kill all descendants of this process (SIGKILL), repeatedly until none is left: orphans of killed processes move
+    to the process that adopts them (raydub.bound.adopt_orphans). Returns their pids."""
     return _kill_all(lambda table: below([os.getpid()], table), seconds)
 
 
 def kill_session(session: int, seconds: float = 5.0) -> list[int]:
-    """SIGKILL to every process of a session but this one, and to what they started, wherever it was moved since; waits
-    for the end of them. Returns their ids. Call it before the session's leader is waited for: afterwards its id may be
-    somebody else's."""
+    """Kill all processes of a session except this one, and their descendants in other sessions (SIGKILL), and wait
+    until they have ended. Returns their pids. Call it before reaping the session's leader: afterwards its id may be
+    reused."""
 
     def chosen(table: dict[int, Entry]) -> set[int]:
         members = [pid for pid, entry in table.items() if entry.session == session]
@@ -76,12 +76,12 @@ def kill_session(session: int, seconds: float = 5.0) -> list[int]:
 
 
 def _kill_all(chosen: Callable[[dict[int, Entry]], Iterable[int]], seconds: float) -> list[int]:
-    """SIGKILL to what is chosen, again and again until nothing of it lives; returns their ids."""
+    """Kill the chosen processes (SIGKILL), repeatedly until none runs; returns their pids."""
     killed: list[int] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         table = processes()
-        # The remains of a process stay until they are asked for.
+        # Zombies stay until they are reaped.
         found = [pid for pid in chosen(table) if table[pid].lives]
         if not found:
             break

@@ -1,4 +1,4 @@
-"""Which certificates are trusted, for https in whatever hand."""
+"""The certificates that are trusted for https."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 
 def trust(more: str = "") -> ssl.SSLContext:
-    """Certificates of the system (SSL_CERT_FILE and SSL_CERT_DIR choose others), certifi's where it has none, and those
-    in the file or folder `more`. A connection that just ends is an error: nobody signs for the end of what came."""
+    """A context that trusts the system's certificates (or those of SSL_CERT_FILE and SSL_CERT_DIR), certifi's if the
+    system has none, and those in the file or folder `more`. A connection closed without a TLS close message is an
+    error, because the data may be truncated."""
     context = _Strict(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     places = ssl.get_default_verify_paths()

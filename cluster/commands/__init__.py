@@ -1,2 +1,1 @@
-"""The commands of the CLI, one module each. Heavy modules are imported inside the commands, so that start-up is
-quick."""
+"""The commands of the CLI, one module each. Heavy modules are imported inside the commands, for a quick start."""

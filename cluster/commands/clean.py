@@ -1,4 +1,4 @@
-"""`raydub clean`: free the disk that a work folder takes."""
+"""`raydub clean`: free disk space of a work folder."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from raydub.places import WORK_FOLDER
 @command
 def clean(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="The output root of runs, or their work folder; default: here.")
+        Path, typer.Argument(metavar="[FOLDER]", help="Output root or work folder; default: the current folder.")
     ] = Path("."),
     everything: Annotated[
         bool,
         typer.Option(
             "--all",
-            help="Also what unfinished jobs have done so far, speech, and copies of remote inputs. Jobs with remote "
-            "inputs are done again by the next run.",
+            help="Also remove work of unfinished jobs, speech, and copies of remote inputs. The next run repeats jobs "
+            "with remote inputs.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be freed, and remove nothing.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Free what runs keep in .raydub: parts, plans, tracks and speech of jobs that are finished and whose outputs are
-    in place, and data that no record names.
+    """Free disk space in .raydub: remove parts, plans, tracks and speech of finished jobs whose outputs exist, and data
+    that no record names.
 
-    Outputs and results stay, and the next run still knows which jobs are finished. `raydub timeline` of a cleaned job
-    has no records any more. A folder that a run is using is left alone."""
+    Outputs and results stay, and the next run still recognises finished jobs. `raydub timeline` does not work for
+    cleaned jobs. A folder that a run is using is refused."""
     from raydub.pipeline.clean import clean as free
     from raydub.pipeline.clean import is_work_folder
 
     inside = folder / WORK_FOLDER
     work_dir = inside if is_work_folder(inside) else folder
     if not is_work_folder(work_dir):
-        message = f"{folder} is no work folder, and holds none called {WORK_FOLDER}"
-        hint = "name the output root of a run, or what it was given as --work-dir"
+        message = f"{folder} is not a work folder and does not contain {WORK_FOLDER}"
+        hint = "give the output root of a run, or its --work-dir"
         raise UsageError(Code.FIELD_VALUE, message, field="folder", hint=hint)
     freed = free(work_dir, everything=everything, dry_run=dry_run)
     if as_json:

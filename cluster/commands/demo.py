@@ -1,4 +1,4 @@
-"""`raydub demo`: the sample of the repository, dubbed through Ray with the embedded weights."""
+"""`raydub demo`: dub the repository's sample on Ray with the embedded weights."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ _COLUMNS = 6
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("raydub-demo"),
     no_ray: options.NoRay = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do the work again even if it is done.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do all work again.")] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Dub a public-domain portrait into two languages and show where the videos and the before/after sheet are."""
+    """Dub a public-domain portrait into two languages and print the paths of the videos and before/after sheets."""
     set_up_logging(verbose)
-    from raydub.cluster.manifest import load_manifest
     from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.read import read_manifest
 
     started = time.monotonic()
-    asked = load_manifest(_sample() / "jobs.jsonl", output, {})
+    asked = read_manifest(_sample() / "jobs.jsonl", output)
     _check_sheets(asked.jobs)
-    work_dir = output / (f"{WORK_FOLDER}-{int(time.time())}" if fresh else WORK_FOLDER)
-    _own_earlier(asked.jobs, work_dir)
     report = run_jobs(
         RunRequest(
             jobs=asked.jobs,
             bad=asked.bad,
-            work_dir=work_dir,
+            work_dir=output / WORK_FOLDER,
             results=output / "results",
             manifest=_sample() / "jobs.jsonl",
             folder=asked.folder,
             use_ray=not no_ray,
             show="quiet" if as_json else "auto",
             verbose=verbose,
+            fresh=fresh,
         )
     )
     sheets = [
@@ -65,19 +64,6 @@ def demo(
     return report.exit_code()
 
 
-def _own_earlier(jobs: Sequence[Job], work_dir: Path) -> None:
-    """What the demo made with another work folder may be replaced with this one too."""
-    from raydub.identity import identify
-    from raydub.stages.output import may_replace, note_made
-    from raydub.store import Store
-
-    store = Store(work_dir)
-    earlier = [Store(folder) for folder in work_dir.parent.glob(f"{WORK_FOLDER}*") if folder != work_dir]
-    for job in jobs:
-        if not may_replace(job, store) and any(may_replace(job, other) for other in earlier):
-            note_made(job, store, identify(job.output).sha256)
-
-
 def _check_sheets(jobs: Sequence[Job]) -> None:
     from raydub.cluster.written import check_own, check_written, inputs_of
     from raydub.media.marked import is_marked
@@ -90,13 +76,13 @@ def _check_sheets(jobs: Sequence[Job]) -> None:
 
 
 def _sample() -> Path:
-    """The demo's folder in the repository; an installed package does not carry it."""
+    """The demo's folder in the repository; the installed package does not contain it."""
     folder = Path(__file__).resolve().parents[2] / "examples" / "demo"
     if not (folder / "jobs.jsonl").is_file():
         raise DependencyError(
             Code.DEPENDENCY_MISSING,
-            "the demo's sample is not here: it is part of the repository, not of the installed package",
-            hint="run `make demo` in a clone, or `raydub dub` on a video of your own",
+            "the demo's sample is missing: it is part of the repository, not of the installed package",
+            hint="run `make demo` in a clone, or `raydub dub` with your own video",
         )
     return folder
 
@@ -112,6 +98,6 @@ def _sheet(video: str, dubbed: Path) -> Path:
 
 
 def _pingpong(frame: int, length: int) -> int:
-    """Source frame behind an output frame when the clip goes on forward and backward (the default of `extend`)."""
+    """Source frame of an output frame when the clip is extended forward and backward (the default of `extend`)."""
     place = frame % max(1, 2 * length - 2)
     return min(place, max(1, 2 * length - 2) - place) if place >= length else place

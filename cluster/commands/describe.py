@@ -1,4 +1,4 @@
-"""`raydub fields`: the manifest's fields, their values and defaults, from the same model as everything else."""
+"""`raydub fields`: the manifest's fields, their values and defaults, from the options model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OWN = {
     "id": "name of the job, unique in the manifest; absent for the output's name without its suffix",
     "video": "path or https address of the video, an image or a folder of images",
     "audio": "path or https address of the new speech; a job has either audio or script",
-    "script": "path or https address of what is to be spoken: .srt, .vtt, .ass, .json, .jsonl or .txt",
+    "script": "path or https address of the text to speak: .srt, .vtt, .ass, .json, .jsonl or .txt",
     "output": "the dubbed video in the output root: .mp4, .mov or .mkv",
 }
 
@@ -28,7 +28,7 @@ def fields(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One field; default: all.")] = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """List the fields of a manifest row: what each takes, and what holds where a row leaves it out."""
+    """List the fields of a manifest row with their values and defaults."""
     rows = [_row(one) for one in (*_OWN, *FIELDS)]
     if name is not None:
         rows = [row for row in rows if row["name"] == _known(name)]
@@ -51,7 +51,7 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def _known(name: str) -> str:
-    """The field that is meant. Raises UsageError FIELD_UNKNOWN."""
+    """The field's canonical name. Raises UsageError FIELD_UNKNOWN."""
     wanted = name.strip().casefold().lstrip("-").replace("-", "_")
     every = (*_OWN, *FIELDS)
     if wanted in every:

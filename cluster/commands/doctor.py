@@ -1,4 +1,4 @@
-"""`raydub doctor`: is everything there, which quality will I get, and how do I get the better one."""
+"""`raydub doctor`: check the installation, and show which quality is available and how to improve it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def doctor(
     start_ray: Annotated[bool, typer.Option("--start-ray", help="Also start (or join) a Ray session.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 when something needed is
+    """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 if something required is
     missing."""
     from raydub.cluster.checks import all_checks
 

@@ -25,7 +25,7 @@ def dub(
     fields: dict[str, str],
     audio: Annotated[str | None, typer.Option("--audio", help="The new speech: any file with sound.")] = None,
     script: Annotated[
-        str | None, typer.Option("--script", help="Or what is to be spoken: .srt, .vtt, .ass, .json, .jsonl, .txt.")
+        str | None, typer.Option("--script", help="Or the text to speak: .srt, .vtt, .ass, .json, .jsonl, .txt.")
     ] = None,
 ) -> int:
     """Dub one video with one speech."""
@@ -66,7 +66,7 @@ def dub(
         return report.exit_code()
     [result] = report.results
     if report.earlier or (result.status == "ok" and not result.attempts):
-        say(f"finished before: {result.output}")
+        say(f"already finished: {result.output}")
         for line in lines_of(result)[1:]:
             warn(line)
     for line in who_lines(report.results):
@@ -77,14 +77,14 @@ def dub(
 
 
 def _check_output(output: Path) -> None:
-    """Raises UsageError OUTPUT_FORMAT where the output is a folder: a manifest's words would speak of an 'output'
-    that the user never wrote."""
+    """Raises UsageError OUTPUT_FORMAT if the output is a folder. Checked here so that the message names --output, not a
+    manifest field."""
     if output.name in ("", "..") or output.is_dir():
-        hint = f"name a file, as in -o {output / 'dubbed.mp4'}"
-        message = f"--output {str(output)!r} is a folder, and the dubbed video is a file"
+        hint = f"give a file name, such as -o {output / 'dubbed.mp4'}"
+        message = f"--output {str(output)!r} is a folder, not a file"
         raise UsageError(Code.OUTPUT_FORMAT, message, field="output", hint=hint)
 
 
 def _row_name(output: Path) -> str:
-    # A name may have 255 bytes.
+    # File names are limited to 255 bytes.
     return os.fsencode(output.name)[:240].decode("utf-8", "ignore") + ".jsonl"

@@ -1,4 +1,4 @@
-"""`raydub faces`: who is in a video, and how to name each of them in the field `face`."""
+"""`raydub faces`: list the people in a video, with the value of the field `face` for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raydub.stages.portraits import People, Person
 
 _MOST = 60
-"""Portraits that are written at most."""
+"""Most portraits that are written."""
 
 
 @command
@@ -23,14 +23,14 @@ def faces(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="Video, image or folder of images.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the portraits; default: NAME.faces here, for NAME.mp4."),
+        typer.Option("--output", "-o", help="Folder for the portraits; default: NAME.faces in the current folder."),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="How many frames are looked at.")] = 40,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Number of frames to search.")] = 40,
     detector: Annotated[str, typer.Option("--detector", help="auto, hog, mmod or yunet.")] = "auto",
     as_json: options.AsJson = False,
 ) -> int:
-    """Find the people in a video: one numbered portrait each, a sheet of all, and what to write in the field `face` to
-    dub that person. Exit code 1 when no face is seen."""
+    """Find the people in a video: write a numbered portrait of each and a sheet of all, and print the value of the
+    field `face` for each. Exit code 1 if no face is found."""
     from raydub.cluster.written import source
     from raydub.stages.portraits import find_people
 
@@ -38,7 +38,7 @@ def faces(
     inputs = source("the video", video)
     found = find_people(video, samples, detector)
     if not found.people:
-        hint = "more frames with --samples; --detector yunet finds more faces (`raydub models pull yunet`)"
+        hint = "search more frames with --samples; --detector yunet finds more faces (`raydub models pull yunet`)"
         raise InputError(Code.FACE_NONE, f"no face in {found.sampled} frames of {video}", hint=hint)
     people = found.people[:_MOST]
     paths = _write(people, folder, inputs)
@@ -72,8 +72,8 @@ def _row(person: Person, path: Path, found: People) -> dict[str, Any]:
 
 
 def _write(people: tuple[Person, ...], folder: Path, inputs: Any) -> list[Path]:
-    """Write portraits and sheet; those of an earlier call that this one does not have are removed. Raises UsageError
-    as cluster.written does."""
+    """Write portraits and sheet, and remove other portraits of an earlier call. Raises UsageError as cluster.written
+    does."""
     import cv2
 
     from raydub.cluster.written import check_own, check_written

@@ -1,12 +1,11 @@
-"""A flag for every manifest field, made from the options model: names, values, defaults and texts are those of the
-model, so that the command line cannot say otherwise."""
+"""A flag for every manifest field, generated from the options model: names, values, defaults and help texts are the
+model's."""
 
 from __future__ import annotations
 
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,24 +26,24 @@ _PANELS = {
     "upscale": "Upscale frames",
     "codec": "Output file",
 }
-"""The title of a panel by its first field: it holds the fields of the model from there on."""
+"""Titles of help panels, by the first of their fields in the model's order."""
 _TRUTH = "true or false: "
 _SET_PANEL = "Fields by name"
 
 
 def panel_of(name: str) -> str:
-    """The title under which help shows a field."""
+    """The help panel of a field."""
     reached = FIELDS[: FIELDS.index(name) + 1]
     return next(_PANELS[first] for first in reversed(reached) if first in _PANELS)
 
 
 def flag_of(name: str) -> str:
-    """The flag of a field, as in --mel-offset-frames."""
+    """The flag of a field, such as --mel-offset-frames."""
     return f"--{name.replace('_', '-')}"
 
 
 def default_of(name: str) -> str:
-    """The default of a field as a manifest would say it; "" for an absent value."""
+    """The default of a field as in a manifest; "" for an absent value."""
     default = Options.model_fields[name].default
     if isinstance(default, bool):
         return str(default).lower()
@@ -54,7 +53,7 @@ def default_of(name: str) -> str:
 
 
 def is_switch(name: str) -> bool:
-    """Is the field true or false?"""
+    """Whether the field is true or false."""
     return isinstance(Options.model_fields[name].default, bool)
 
 
@@ -81,7 +80,7 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """What a shell offers as values of a flag; None for what only files or the user's mind could offer."""
+    """Shell completion for the values of a flag; None if it has no fixed values."""
     words = [word for word in choices(name) if word.islower()]
 
     def complete(incomplete: str) -> list[str]:
@@ -94,7 +93,7 @@ def _set_parameter() -> inspect.Parameter:
     option = typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="A field in the words of a manifest, for scripts: --set crf=20 is --crf 20. Can be repeated.",
+        help="Set a field by its manifest name, for scripts: --set crf=20 is --crf 20. Can be repeated.",
         rich_help_panel=_SET_PANEL,
     )
     return inspect.Parameter(
@@ -103,9 +102,9 @@ def _set_parameter() -> inspect.Parameter:
 
 
 def chosen(given: Mapping[str, str | bool | None], more: Sequence[str] | None = None) -> dict[str, str]:
-    """Manifest fields from flags (None: not given) and from --set, which a flag of the field's own overrules. Paths in
-    flags start at the current folder, those of --set where a row's do. Raises UsageError FIELD_VALUE for a --set
-    without "="."""
+    """Manifest fields from flags (None: not given) and from --set; the field's own flag has priority. Relative paths in
+    flags start at the current folder, those of --set at the manifest's folder. Raises UsageError FIELD_VALUE for a
+    --set without "="."""
     fields: dict[str, str] = {}
     for pair in more or ():
         name, equals, value = pair.partition("=")
@@ -121,58 +120,9 @@ def chosen(given: Mapping[str, str | bool | None], more: Sequence[str] | None = 
 
 
 def _from_here(name: str, value: str) -> str:
-    """The value with the paths in it made absolute."""
-    place = _PLACES.get(name)
-    try:
-        return value if place is None else place(value)
-    except ValueError:
-        return value  # no value of this field, which its check will say
+    from raydub.manifests.placed import with_paths
 
-
-def _weights(text: str) -> str:
-    from raydub.manifests.weights import is_path
-
-    return _file(text) if is_path(text, Path.cwd()) else text
-
-
-def _file(text: str) -> str:
-    from raydub.manifests.paths import scheme_of
-
-    return text if not text.strip() or scheme_of(text) is not None else os.path.abspath(text)
-
-
-def _face(text: str) -> str:
-    from raydub.manifests.fields import REFERENCE
-
-    head, colon, picture = text.partition(":")
-    reference = head.strip().casefold() + colon == REFERENCE and picture.strip()
-    return REFERENCE + _file(picture.strip()) if reference else text
-
-
-def _voice(text: str) -> str:
-    from raydub.manifests.fields import voice_file
-
-    model = voice_file(text)
-    return text if model is None else _file(model[0]) + model[1]
-
-
-def _each(place: Callable[[str], str]) -> Callable[[str], str]:
-    def placed(text: str) -> str:
-        from raydub.manifests.fields import by_speaker, words_of
-
-        return words_of({speaker: place(value) for speaker, value in by_speaker(text).items()})
-
-    return placed
-
-
-_PLACES: Mapping[str, Callable[[str], str]] = {
-    **dict.fromkeys(("model", "restore_model", "upscale_model"), _weights),
-    "bed_audio": _file,
-    "face": _face,
-    "speakers": _each(_face),
-    "voice": _each(_voice),
-}
-"""Fields that name files: how the paths in their values are made absolute."""
+    return with_paths(name, value, os.getcwd())
 
 
 def _build(given: Mapping[str, Any]) -> dict[str, str]:
@@ -180,7 +130,7 @@ def _build(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def field_flags(names: Sequence[str]) -> Group:
-    """The flags of these fields, and --set. The command gets the fields that were given, as text."""
+    """The flags of these fields, and --set. The command gets the given fields as text."""
     return Group((*map(_parameter, names), _set_parameter()), _build)
 
 

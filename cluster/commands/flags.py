@@ -1,4 +1,4 @@
-"""How commands come by flags that several of them share: groups of parameters, put into a command's signature."""
+"""Flags shared by several commands: groups of parameters that are inserted into a command's signature."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typer.core import TyperCommand
 
 @dataclass(frozen=True)
 class Group:
-    """Flags that stand for one parameter of a command. build: from their values, by name, to what the command gets."""
+    """Flags that replace one parameter of a command. build: makes the parameter's value from the flags' values by
+    name."""
 
     parameters: tuple[inspect.Parameter, ...]
     build: Callable[[Mapping[str, Any]], Any]
 
 
 def group_of(kind: Callable[..., Any]) -> Group:
-    """The flags of a dataclass whose fields are annotated as typer's parameters; the command gets an instance."""
+    """The flags of a dataclass whose fields are annotated as typer parameters; the command gets an instance."""
     hints = get_type_hints(kind, include_extras=True)
     fields = inspect.signature(kind).parameters.values()
     parameters = tuple(
@@ -30,7 +31,7 @@ def group_of(kind: Callable[..., Any]) -> Group:
 
 
 def takes(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Replace each of these parameters of a command by the flags of its group, in the signature that typer reads."""
+    """Replace each of these parameters of a command by the flags of its group, in the signature that typer inspects."""
 
     def wrap(function: Callable[..., int]) -> Callable[..., int]:
         @wraps(function)
@@ -50,7 +51,7 @@ def takes(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]
 
 
 class PanelCommand(TyperCommand):
-    """A command whose help shows options under the titles of their panels, as plain text."""
+    """A command whose help shows options by panel, as plain text."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, panel after panel in the order of their first member."""

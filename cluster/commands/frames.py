@@ -1,4 +1,4 @@
-"""`raydub frames`: pictures out of a video, and a video without its faceless frames; tools of their own."""
+"""`raydub frames`: extract pictures from a video, or remove its frames without a face."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def extract(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
     start: Annotated[int, typer.Option("--start", min=0, help="First frame.")] = 0,
     stop: Annotated[int | None, typer.Option("--stop", min=1, help="Frame after the last; default: the end.")] = None,
-    every: Annotated[int, typer.Option("--every", min=1, help="Every how many-th frame.")] = 1,
+    every: Annotated[int, typer.Option("--every", min=1, help="Take every N-th frame.")] = 1,
     form: Annotated[str, typer.Option("--format", help="png or jpg.")] = "png",
     as_json: options.AsJson = False,
 ) -> int:
@@ -54,7 +54,7 @@ def clean(
     detector: Detector = "auto",
     as_json: options.AsJson = False,
 ) -> int:
-    """Remove the frames in which no face is seen. The sound is left out: it would not fit any more."""
+    """Remove the frames without a face. The sound is removed too, because it would be out of sync."""
     from raydub.cluster.written import check_folder_written, check_written, source
     from raydub.stages.clean import VIDEOS, clean_frames
 

@@ -1,4 +1,4 @@
-"""`raydub models`: the weights catalogue, and the files of it that are on this machine."""
+"""`raydub models`: the weights catalogue and its files on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Na
 @app.command("list")
 @command
 def list_weights(as_json: options.AsJson = False) -> int:
-    """Show every file of the catalogue, those that were imported, and which of them are here."""
+    """List the files of the catalogue and imported files, and which of them are on this machine."""
     from raydub.models.catalogue import ENTRIES, LICENCES, custom_entries
     from raydub.models.store.consent import consent_for
     from raydub.models.store.folders import weights_folders
@@ -64,7 +64,7 @@ def list_weights(as_json: options.AsJson = False) -> int:
         say("  ".join(cells))
     say(f"folder: {weights_folders()[0]}")
     if any(row["accepted"] == "" for row in rows):
-        say("*: not accepted yet; `raydub models accept LICENCE`, or --accept-license LICENCE when it is used")
+        say("*: not accepted; use `raydub models accept LICENCE`, or --accept-license LICENCE for one run")
     return EXIT_OK
 
 
@@ -75,17 +75,17 @@ def pull(
     feature: Annotated[
         list[str] | None,
         typer.Option(
-            "--for", help="What a feature needs: wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, kokoro."
+            "--for", help="Files of a feature: wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, kokoro."
         ),
     ] = None,
     accept_license: Annotated[
         list[str] | None,
-        typer.Option("--accept-license", help="Accept the named licence, from now on. Can be repeated."),
+        typer.Option("--accept-license", help="Accept the named licence permanently. Can be repeated."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Download weights, resuming where an earlier download stopped. Proxies, RAYDUB_MIRROR (a server that is asked
-    first) and RAYDUB_OFFLINE come from the environment. Exit code 3 when one could not be had."""
+    """Download weights, resuming interrupted downloads. Proxies, RAYDUB_MIRROR (a server to try first) and
+    RAYDUB_OFFLINE are read from the environment. Exit code 3 if a download failed."""
     from raydub.cluster.downloads import refuse_without_network, showing
     from raydub.models.store.consent import remember
     from raydub.models.store.pull import pull as fetch
@@ -116,8 +116,8 @@ def pull(
 @app.command("verify")
 @command
 def verify(names: Names = None, as_json: options.AsJson = False) -> int:
-    """Hash the files that are here anew; without names, all of them. Exit code 3 when one is absent or not what it
-    should be."""
+    """Hash the files on this machine again; without names, all of them. Exit code 3 if one is absent or differs from
+    the catalogue."""
     from raydub.models.catalogue import ENTRIES, custom_entries
     from raydub.models.store.folders import find_file
     from raydub.models.store.state import digest_of
@@ -136,7 +136,7 @@ def verify(names: Names = None, as_json: options.AsJson = False) -> int:
     if as_json:
         say_json({"weights": done})
     elif not done:
-        say("no weights are here; `raydub models list` shows what could be")
+        say("no weights on this machine; `raydub models list` shows the catalogue")
     wrong = [row["name"] for row in done if row["state"] == "wrong"]
     if wrong and not as_json:
         warn(f"wrong: {', '.join(wrong)}; `raydub models pull NAME` replaces a file of the catalogue")
@@ -146,7 +146,7 @@ def verify(names: Names = None, as_json: options.AsJson = False) -> int:
 @app.command("path")
 @command
 def path(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of `raydub models list`.")]) -> int:
-    """Print where a file is, after a check; nothing is downloaded. Exit code 3 when it is not here."""
+    """Print the path of a file after checking it; nothing is downloaded. Exit code 3 if it is not on this machine."""
     from raydub.models.catalogue import get
     from raydub.models.store.locate import present
 
@@ -164,15 +164,15 @@ def path(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of `rayd
 def import_weights(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights: .pth, .pt, .safetensors, .onnx of a voice.")],
     as_name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="It must be this file of the catalogue.")
+        str | None, typer.Option("--as", metavar="NAME", help="Require this file of the catalogue.")
     ] = None,
     to_name: Annotated[
         str | None, typer.Option("--to", metavar="NAME", help="Name of a custom file; default: its stem.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Bring in a file of your own: known by its digest, or kept as custom. Custom pickles become safetensors; nothing
-    in them is run."""
+    """Import a weights file: as a file of the catalogue if its digest is known, else as custom. Custom pickles are
+    converted to safetensors without executing them."""
     from raydub.models.store.importing import import_file
 
     entry, place = import_file(file, as_name=as_name, to_name=to_name)
@@ -180,7 +180,7 @@ def import_weights(
         said = {"name": entry.name, "path": str(place), "sha256": entry.sha256, "licence": entry.licence}
         say_json({**said, "custom": entry.custom})
     else:
-        what = "custom: in no catalogue, its licence is yours to know" if entry.custom else f"licence {entry.licence}"
+        what = "custom: not in the catalogue, licence unknown" if entry.custom else f"licence {entry.licence}"
         say(f"{entry.name}: {place} ({what})")
     return EXIT_OK
 
@@ -190,14 +190,14 @@ def import_weights(
 def accept(
     licence: Annotated[str, typer.Argument(metavar="LICENCE", help="Name of a licence of `raydub models list`.")],
 ) -> int:
-    """Accept a licence on this machine from now on."""
+    """Accept a licence on this machine permanently."""
     from raydub.models.catalogue import LICENCES
     from raydub.models.store.consent import remember
 
     terms = LICENCES[_licence(licence)]
     place = remember(terms.name)
     say(f"{terms.name}: {terms.terms} ({terms.url})")
-    say(f"accepted; noted in {place}")
+    say(f"accepted; recorded in {place}")
     return EXIT_OK
 
 
@@ -210,7 +210,7 @@ def _asked(names: Sequence[str] | None, features: Sequence[str] | None) -> list[
             near = nearest(feature, SETS)
             guess = f"did you mean {near!r}? " if near else ""
             hint = f"{guess}one of {', '.join(SETS)}"
-            raise UsageError(Code.FIELD_VALUE, f"no feature is called {feature!r}", field="for", hint=hint)
+            raise UsageError(Code.FIELD_VALUE, f"unknown feature {feature!r}", field="for", hint=hint)
         wanted += SETS[feature]
     return list({entry.name: entry for entry in map(get, wanted)}.values())
 
@@ -223,7 +223,7 @@ def _licence(name: str) -> str:
         return name
     near = nearest(name, needed)
     guess = f"did you mean {near!r}? " if near else ""
-    text = f"{name!r} needs no consent" if name in LICENCES else f"no licence is called {name!r}"
+    text = f"{name!r} needs no consent" if name in LICENCES else f"unknown licence {name!r}"
     raise UsageError(Code.FIELD_VALUE, text, hint=f"{guess}one of {', '.join(needed)}")
 
 

@@ -1,10 +1,8 @@
-"""Flags that several commands share, and what is recorded of them before a run. Flags of manifest fields are in
-commands/fields.py."""
+"""Flags shared by several commands. Flags of manifest fields are in commands/fields.py."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,13 +22,13 @@ Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV o
 OutputRoot = Annotated[
     Path | None, typer.Option("--output-root", help="Folder for all outputs; default: the manifest's folder.")
 ]
-NoRay = Annotated[bool, typer.Option("--no-ray", help="A plain loop in a process of its own, without Ray.")]
+NoRay = Annotated[bool, typer.Option("--no-ray", help="Run a plain loop in a child process, without Ray.")]
 TtsCommand = Annotated[
     str | None,
     typer.Option(
         "--tts-command",
         metavar="COMMAND",
-        help="What --tts command runs, with {text_file}, {out_wav}, {language}, {voice}; default: RAYDUB_TTS_COMMAND.",
+        help="Program of --tts command, with {text_file}, {out_wav}, {language}, {voice}; default: RAYDUB_TTS_COMMAND.",
         rich_help_panel=_ALLOWED,
     ),
 ]
@@ -38,7 +36,7 @@ AllowScheme = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-scheme",
-        help="Fetch inputs from this kind of address too: http; https is allowed anyway, none forbids all. "
+        help="Also fetch inputs with this URL scheme: http; https is always allowed, none forbids all. "
         "Can be repeated.",
         rich_help_panel=_ALLOWED,
     ),
@@ -46,11 +44,11 @@ AllowScheme = Annotated[
 AllowPrivate = Annotated[
     bool,
     typer.Option(
-        "--allow-private", help="Fetch inputs from private and local addresses too.", rich_help_panel=_ALLOWED
+        "--allow-private", help="Also fetch inputs from private and local addresses.", rich_help_panel=_ALLOWED
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens inside, on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Write debug logs to stderr.")]
 
 
 def _device(text: str) -> str:
@@ -62,7 +60,7 @@ def _device(text: str) -> str:
 
 @dataclass(frozen=True)
 class RunFlags:
-    """What commands that dub take, whatever the jobs come from."""
+    """Flags of the commands that dub."""
 
     work_dir: Annotated[
         Path | None,
@@ -73,7 +71,7 @@ class RunFlags:
         typer.Option(
             "--results",
             help="Results manifest, without extension; default: jobs.results in the output root for jobs.jsonl, "
-            "jobs.csv.results for jobs.csv; of `dub` one row, in `results` of the work folder.",
+            "jobs.csv.results for jobs.csv; for `dub` one row in the folder `results` of the work folder.",
         ),
     ] = None
     as_json: AsJson = False
@@ -82,8 +80,8 @@ class RunFlags:
         bool | None,
         typer.Option(
             "--ray/--no-ray",
-            help="On Ray, or as a plain loop in a process of its own; default: `run` on Ray, `dub` only with "
-            "--address: a single job is quicker without.",
+            help="Run on Ray, or a plain loop in a child process; default: Ray for `run`, and for `dub` only with "
+            "--address, because a single job is faster without Ray.",
             rich_help_panel=_WHERE,
         ),
     ] = None
@@ -121,7 +119,7 @@ class RunFlags:
             "--wait-gpu",
             min=0,
             metavar="SECONDS",
-            help="With --device cuda: wait so long for a GPU to join.",
+            help="With --device cuda: wait this many seconds for a GPU to join.",
             rich_help_panel=_WHERE,
         ),
     ] = WAIT_GPU_SECONDS
@@ -129,7 +127,7 @@ class RunFlags:
         bool,
         typer.Option(
             "--fresh",
-            help="Do the jobs again: reuse nothing that earlier runs kept, but downloaded inputs.",
+            help="Do all work again: reuse only downloaded inputs of earlier runs.",
             rich_help_panel=_HOW,
         ),
     ] = False
@@ -137,7 +135,7 @@ class RunFlags:
         bool,
         typer.Option(
             "--strict",
-            help="A job that changed no frame, or whose warnings tell of another result than asked for, fails.",
+            help="Fail a job that changed no frame, or whose warnings mean that the result differs from the request.",
             rich_help_panel=_HOW,
         ),
     ] = False
@@ -147,7 +145,7 @@ class RunFlags:
             "--stall-timeout",
             min=1,
             metavar="SECONDS",
-            help="Give the run up when nothing has moved for so long.",
+            help="Stop the run after this many seconds without progress.",
             rich_help_panel=_HOW,
         ),
     ] = STALL_SECONDS
@@ -157,7 +155,7 @@ class RunFlags:
             "--step-timeout",
             min=1,
             metavar="SECONDS",
-            help="End a step (a stage of one chunk, a stitch), loading included, after so long; default: minutes, "
+            help="Time limit of a step (a stage of one chunk, a stitch), including loading; default: minutes, "
             "more for more frames.",
             rich_help_panel=_HOW,
         ),
@@ -175,23 +173,23 @@ class RunFlags:
     tts_command: TtsCommand = None
 
     def begin(self) -> None:
-        """Set up logging, and record what is allowed where the run looks for it. Raises UsageError: FIELD_CONFLICT for
-        flags that contradict each other, URI_SCHEME."""
+        """Set up logging and record permissions (cluster.allowed). Raises UsageError: FIELD_CONFLICT for contradicting
+        flags, URI_SCHEME."""
         set_up_logging(self.verbose)
         cluster = self.address or os.environ.get("RAY_ADDRESS")
         if self.cpus is not None and cluster not in (None, "", "local"):
-            hint = "leave out --cpus; --workers limits how much of a cluster a run uses"
-            message = f"--cpus sets the cores of a local Ray, and the run joins the cluster at {cluster!r}"
+            hint = "leave out --cpus; use --workers to limit the use of a cluster"
+            message = f"--cpus is for a local Ray only, but the run joins the cluster at {cluster!r}"
             raise UsageError(Code.FIELD_CONFLICT, message, field="cpus", hint=hint)
         if self.address is not None and self.use_ray is False:
-            message = "--address names a Ray cluster, and --no-ray uses none"
+            message = "--address needs Ray, but --no-ray is set"
             raise UsageError(Code.FIELD_CONFLICT, message, field="address", hint="leave out one of the two")
         accept_licences(self.accept_license)
         allow_fetching(self.allow_scheme, self.allow_private)
         use_command(self.tts_command)
 
     def asked(self) -> dict[str, Any]:
-        """The fields of a RunRequest that these flags decide alone."""
+        """The fields of a RunRequest that depend on these flags only."""
         same = (
             "address",
             "workers",
@@ -210,12 +208,6 @@ class RunFlags:
 RUN_FLAGS = group_of(RunFlags)
 
 
-def with_defaults(row: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
-    """The row with flags filled in where the row itself says nothing."""
-    said = {name for name, value in row.items() if value is not None and value != ""}
-    return {**row, **{name: value for name, value in defaults.items() if name not in said}}
-
-
 def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:
-    """The chosen work folder, or the hidden one in the output root."""
+    """The chosen work folder, or the default one in the output root."""
     return work_dir if work_dir is not None else Path(output_root) / WORK_FOLDER

@@ -1,4 +1,4 @@
-"""`raydub plan`: what a run would do, without doing it."""
+"""`raydub plan`: estimate the work of a run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def plan(
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 when a row could not
-    run. Inputs at web addresses are not fetched for it."""
-    from raydub.cluster.manifest import load_manifest
+    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 if a row could not run.
+    Inputs at web addresses are not fetched."""
     from raydub.manifests.paths import is_remote
+    from raydub.manifests.read import read_manifest
     from raydub.pipeline.plan import Estimate, estimate
 
     allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, fields)
+    asked = read_manifest(manifest, output_root, fields)
     found: list[Estimate] = []
     problems: list[RaydubError] = list(asked.errors)
     remote = [job.id for job in asked.jobs if any(map(is_remote, job.inputs().values()))]
@@ -70,7 +70,7 @@ def plan(
             )
             say(f"  {stages}")
         for name in remote:
-            say(f"{name}: remote, not looked at")
+            say(f"{name}: remote, not probed")
         for problem in problems:
             show_error(problem)
         say(

@@ -23,15 +23,15 @@ def run(
     fields: dict[str, str],
     output_root: options.OutputRoot = None,
 ) -> int:
-    """Dub every row of a manifest. Finished work of an earlier run is kept. Exit code 0 only when every row is ok.
+    """Dub every row of a manifest. Finished work of earlier runs is reused. Exit code 0 only if every row is ok.
 
-    Flags of manifest fields hold for rows that leave the field out."""
+    Flags of manifest fields apply to rows that do not set the field."""
     flags.begin()
-    from raydub.cluster.manifest import load_manifest
     from raydub.cluster.runner import RunRequest, run_jobs
     from raydub.manifests.naming import check_stem, results_name
+    from raydub.manifests.read import read_manifest
 
-    asked = load_manifest(manifest, output_root, fields)
+    asked = read_manifest(manifest, output_root, fields)
     stem = flags.results or Path(asked.output_root) / results_name(manifest)
     check_stem(stem, (job.output for job in asked.jobs))
     request = RunRequest(
@@ -51,11 +51,11 @@ def run(
 
 _NAMED = 10
 _LOOKED_AT = 20
-"""Jobs whose plans are read for a line of the report."""
+"""Most jobs whose plans are read for the report."""
 
 
 def show_report(report: Any, as_json: bool) -> None:
-    """The end of a run, for people or machines."""
+    """Print the report of a run, as text or JSON."""
     counts = report.counts()
     if as_json:
         say_json(
@@ -75,12 +75,12 @@ def show_report(report: Any, as_json: bool) -> None:
         return
     if report.earlier == len(report.results):
         many = report.earlier != 1
-        say(f"nothing to do: {report.earlier} {'rows were' if many else 'row was'} finished before")
+        say(f"nothing to do: {report.earlier} {'rows were' if many else 'row was'} already finished")
     else:
         same = len(_unchanged(report))
         counted = {**counts, "ok": counts["ok"] - same, "ok without any new mouth": same}
         said = ", ".join(f"{count} {status}" for status, count in counted.items() if count)
-        before = f" ({report.earlier} finished before)" if report.earlier else ""
+        before = f" ({report.earlier} already finished)" if report.earlier else ""
         rows = "1 row" if len(report.results) == 1 else f"{len(report.results)} rows"
         say(f"{rows}: {said}{before}; {report.seconds:.1f} s")
     again = [f"{result.id} ({result.attempts})" for result in report.results if result.attempts > 1]
@@ -97,7 +97,7 @@ def show_report(report: Any, as_json: bool) -> None:
 
 
 def who_lines(results: Sequence[JobResult]) -> list[str]:
-    """Whose mouths the jobs of this run moved, and where the choice was between several."""
+    """Lines that name the dubbed faces, and the jobs with several faces in view."""
     done = [(result.id, result.job_dir) for result in results if result.synthesised and result.attempts]
     if not done:
         return []
@@ -113,9 +113,9 @@ def who_lines(results: Sequence[JobResult]) -> list[str]:
     several = [f"{job} ({count})" for job, rule, count in found if rule and count > 1]
     if several:
         what = ", ".join(several) if many else f"up to {found[0][2]} at once"
-        lines.append(f"several faces in view: {what}; `raydub faces VIDEO` shows whom --face can choose")
+        lines.append(f"several faces in view: {what}; `raydub faces VIDEO` shows the choices of --face")
     if len(done) > _LOOKED_AT:
-        lines.append(f"dubbed: not looked up for the other {_jobs(len(done) - _LOOKED_AT)}")
+        lines.append(f"dubbed: not shown for the other {_jobs(len(done) - _LOOKED_AT)}")
     return lines
 
 

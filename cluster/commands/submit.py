@@ -1,4 +1,4 @@
-"""`raydub submit`: hand a run to a cluster and go home."""
+"""`raydub submit`: run a manifest on a cluster by Ray Jobs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 @command
 def submit(
     manifest: Annotated[
-        str, typer.Argument(metavar="MANIFEST", help="Manifest, at a path that the cluster's nodes see.")
+        str, typer.Argument(metavar="MANIFEST", help="Manifest, at a path that the cluster's nodes can read.")
     ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[-- RUN OPTIONS]", help="Options of `raydub run`.")
     ] = None,
     address: Annotated[str, typer.Option("--address", help="The head node's dashboard.")] = "http://127.0.0.1:8265",
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the end and tell what came of it; the exit code is the run's.")
+        bool, typer.Option("--wait", help="Wait for the end and print the outcome; the exit code is the run's.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Validate the manifest here first, if it is here.")
+        bool, typer.Option("--check/--no-check", help="Validate the manifest first, if this machine can read it.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> int:
@@ -38,13 +38,13 @@ def submit(
     if check and Path(manifest).exists():
         from raydub.cluster.allowed import allow_fetching
         from raydub.cluster.commands.fields import FIELD_FLAGS
-        from raydub.cluster.manifest import load_manifest
         from raydub.cluster.output import show_error
+        from raydub.manifests.read import read_manifest
 
         said = run_options([manifest, *(arguments or [])])
         allow_fetching(said["allow_scheme"], said["allow_private"])
         fields = FIELD_FLAGS.build({one.name: said[one.name] for one in FIELD_FLAGS.parameters})
-        asked = load_manifest(Path(manifest), said["output_root"], fields)
+        asked = read_manifest(Path(manifest), said["output_root"], fields)
         if asked.errors:
             for error in asked.errors:
                 show_error(error)
@@ -65,7 +65,7 @@ def submit(
             say(f"  follow it with: {logs} --follow {job_id}")
         return EXIT_OK
     if not as_json:
-        warn(f"{job_id}: submitted; waiting for its end ({logs} --follow {job_id} shows how it goes)")
+        warn(f"{job_id}: submitted; waiting for its end (follow it with: {logs} --follow {job_id})")
     found = jobs.outcome(client, job_id, jobs.wait(client, job_id))
     if as_json:
         say_json({"job_id": job_id, **asdict(found)})
@@ -73,7 +73,7 @@ def submit(
         _tell(job_id, found, logs)
     if found.status == "SUCCEEDED":
         return EXIT_OK
-    # What the run itself would have exited with; a run that a signal ended has no such code here.
+    # The run's own exit code; unknown if a signal ended it.
     return found.exit_code if found.exit_code is not None and found.exit_code > 0 else EXIT_SOME_FAILED
 
 
@@ -87,12 +87,12 @@ def _tell(job_id: str, found: Outcome, logs: str) -> None:
     for line in found.last:
         say(f"  {line}")
     if found.status != "SUCCEEDED" or not found.last:
-        say(f"  the whole log: {logs} {job_id}")
+        say(f"  full log: {logs} {job_id}")
 
 
 def run_options(arguments: Sequence[str]) -> Mapping[str, Any]:
-    """What `raydub run` would understand by these arguments, by the names of its parameters. Raises UsageError
-    FIELD_VALUE for what it would refuse."""
+    """Parse arguments of `raydub run`; values by parameter name. Raises UsageError FIELD_VALUE for invalid
+    arguments."""
     from raydub.cluster.commands.run import run
 
     app = typer.Typer(add_completion=False)
@@ -100,7 +100,7 @@ def run_options(arguments: Sequence[str]) -> Mapping[str, Any]:
     try:
         found: Mapping[str, Any] = typer.main.get_command(app).make_context("run", list(arguments)).params
     except Exception as error:
-        # Newer typer brings a click of its own, whose exceptions have no public name.
+        # Newer typer vendors click, whose exceptions then have no public name.
         if not hasattr(error, "format_message"):
             raise
         raise UsageError(Code.FIELD_VALUE, error.format_message(), hint="`raydub run --help` lists them") from None

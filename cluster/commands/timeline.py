@@ -1,4 +1,4 @@
-"""`raydub timeline`: which frames of which face moved for which line of a job, as a table and as a picture."""
+"""`raydub timeline`: which frames of which face changed for which line of a job, as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VIDEOS = (".mp4", ".mov", ".mkv")
 def timeline(
     results: Annotated[
         Path,
-        typer.Argument(metavar="OUTPUT", help="A dubbed video; or the results manifest of a run, or a job's folder."),
+        typer.Argument(metavar="OUTPUT", help="A dubbed video, a results manifest, or a job's folder."),
     ],
     job: Annotated[str | None, typer.Option("--job", help="Id of the job; needed when there are several.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG of cues, speech, bed and gates.")] = None,
@@ -35,11 +35,11 @@ def timeline(
     from raydub.pipeline.timeline import load_timeline
 
     if output is not None and output.suffix.lower() != ".png":
-        raise UsageError(Code.OUTPUT_FORMAT, f"{output} is no .png", hint="name the picture something.png")
+        raise UsageError(Code.OUTPUT_FORMAT, f"{output} is not a .png file", hint="give a file name that ends in .png")
     if output is not None:
         from raydub.cluster.written import check_written, source
 
-        check_written({"output": output}, source("what the timeline is of", results))
+        check_written({"output": output}, source("the timeline's source", results))
     found = load_timeline(_folder(results, job, work_dir))
     if output is not None:
         from raydub.cluster.plot import draw_timeline
@@ -91,16 +91,16 @@ def _folder(results: Path, job: str | None, work_dir: Path | None) -> str:
         found = [row for row in read_results(results) if row.job_dir and (job is None or row.id == job)]
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:300]
-        hint = "name the results that a run has written (.results.jsonl or .results.parquet), or a job's folder"
-        raise UsageError(Code.MANIFEST_UNREADABLE, f"{results} is no results manifest: {why}", hint=hint) from error
+        hint = "give the results manifest of a run (.results.jsonl or .results.parquet), or a job's folder"
+        raise UsageError(Code.MANIFEST_UNREADABLE, f"{results} is not a results manifest: {why}", hint=hint) from error
     if len(found) != 1:
         ids = ", ".join(row.id for row in found[:10]) or "no finished job"
-        raise UsageError(Code.FIELD_MISSING, f"{results} has {ids}", hint="name one with --job", field="job")
+        raise UsageError(Code.FIELD_MISSING, f"{results} has {ids}", hint="choose one with --job", field="job")
     return str(found[0].job_dir)
 
 
 def _of_output(output: Path, work_dir: Path | None) -> str:
-    """The folder of the job that made a video. Raises UsageError FIELD_MISSING where no work folder knows it."""
+    """The folder of the job that made a video. Raises UsageError FIELD_MISSING if no work folder has a record of it."""
     from raydub.pipeline.finished import job_dir_of
 
     above = [folder / WORK_FOLDER for folder in output.absolute().parents]
@@ -114,5 +114,5 @@ def _of_output(output: Path, work_dir: Path | None) -> str:
         Code.FIELD_MISSING,
         f"no record of a job that made {output} ({where})",
         field="work-dir",
-        hint="name the run's work folder with --work-dir, or give its results manifest; `raydub clean` removes records",
+        hint="set --work-dir to the run's work folder, or give its results manifest; `raydub clean` removes records",
     )

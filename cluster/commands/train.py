@@ -1,4 +1,4 @@
-"""`raydub train`: make the embedded engine's weights, by the recipe that made the ones in the repository."""
+"""`raydub train`: train weights of the embedded engine, by the recipe of the included ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def train(
     clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of talking heads with their own sound.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")] = _OUTPUT,
     cache: Annotated[
-        Path | None, typer.Option("--cache", help="Folder for measured clips; default: measured anew each time.")
+        Path | None, typer.Option("--cache", help="Folder for measured clips; default: measure again each time.")
     ] = None,
     keep_out: Annotated[
-        list[str] | None, typer.Option("--keep-out", help="File name of a clip only to be judged on. Can be repeated.")
+        list[str] | None, typer.Option("--keep-out", help="File name of a clip for evaluation only. Can be repeated.")
     ] = None,
     leave_out: Annotated[
-        list[str] | None, typer.Option("--leave-out", help="File name of a clip not to be used. Can be repeated.")
+        list[str] | None, typer.Option("--leave-out", help="File name of a clip to ignore. Can be repeated.")
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of each network.")] = None,
     members: Annotated[int | None, typer.Option("--members", min=1, help="Networks in the ensemble.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads for the networks.")] = 1,
     report: Annotated[Path | None, typer.Option("--report", help="Write the report as JSON here.")] = None,
     as_json: options.AsJson = False,
@@ -40,10 +40,11 @@ def train(
     """Train the speech-to-mouth network of the embedded engine. Use the result with --engine warp --model FILE."""
     set_up_logging(verbose)
     if not clips.is_dir():
-        raise InputError(Code.INPUT_MISSING, f"there is no folder {str(clips)!r}", field="clips", hint="check the path")
+        message = f"the folder {str(clips)!r} does not exist"
+        raise InputError(Code.INPUT_MISSING, message, field="clips", hint="check the path")
     if output.suffix != ".safetensors":
-        hint = "name it something.safetensors"
-        raise UsageError(Code.FIELD_VALUE, f"{output.name!r} is no weights file", field="output", hint=hint)
+        hint = "give a file name that ends in .safetensors"
+        raise UsageError(Code.FIELD_VALUE, f"{output.name!r} is not a weights file", field="output", hint=hint)
     _check_written(clips, output, report)
     from raydub.models.mouth.train.fit import FitConfig
     from raydub.models.mouth.train.recipe import TrainConfig

@@ -1,4 +1,4 @@
-"""`raydub tts`: a script or a text to a sound file and a timing report, without any video being dubbed."""
+"""`raydub tts`: make a sound file and a timing report from a script or a text, without dubbing a video."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def tts(
     script: Annotated[
         Path | None, typer.Argument(metavar="[SCRIPT]", help=".srt, .vtt, .ass, .json, .jsonl or .txt.")
     ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="What to say, in the place of a script.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Text to speak, instead of a script.")] = None,
     video: Annotated[
-        str | None, typer.Option("--video", help="The video that it is for: gives length, rate, channels and bed.")
+        str | None, typer.Option("--video", help="The video to speak for: sets length, rate, channels and bed.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Timing report, a JSON file; default: beside the sound file.")
+        Path | None, typer.Option("--report", help="Timing report, a JSON file; default: next to the sound file.")
     ] = None,
     work_dir: Annotated[
-        Path | None, typer.Option("--work-dir", help="Keeps what was spoken for the next time; default: nothing.")
+        Path | None, typer.Option("--work-dir", help="Folder that keeps synthesised speech for reuse; default: none.")
     ] = None,
     tts_command: options.TtsCommand = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Speak a script. Cues with times are heard at their times."""
+    """Speak a script. Cues with times start at their times."""
     set_up_logging(verbose)
     use_command(tts_command)
     if (script is None) == (text is None):
         raise UsageError(Code.FIELD_CONFLICT, "give either a script or --text", hint="raydub tts SCRIPT -o speech.wav")
     if text is not None and not text.strip():
-        raise UsageError(Code.SCRIPT_EMPTY, "--text says nothing", hint="give some text", field="text")
+        raise UsageError(Code.SCRIPT_EMPTY, "--text is empty", hint="give some text", field="text")
     if output.suffix.lower() not in _SUFFIXES:
         hint = f"one of {', '.join(_SUFFIXES)}"
         raise UsageError(Code.OUTPUT_FORMAT, f"{output} has the suffix {output.suffix or 'none'!r}", hint=hint)
@@ -76,7 +76,7 @@ def tts(
 
 
 def _job(row: dict[str, Any], scratch: Path) -> Any:
-    """The job of a row whose output nobody will write, hence in a folder where it is in nobody's way."""
+    """The job of a row. Its output is never written; `scratch` is its output root."""
     from raydub.manifests.read import check_rows
 
     asked = check_rows([(1, row)], Path.cwd(), scratch)
@@ -114,15 +114,15 @@ def _speak(job: Any, with_video: bool, work_dir: str) -> Any:
         if with_video:
             return maker.make(job, work_dir)
         if job.options.bed != "none":
-            raise UsageError(Code.FIELD_CONFLICT, "bed needs the --video whose sound it keeps", hint="leave it out")
+            raise UsageError(Code.FIELD_CONFLICT, "bed needs --video, whose sound it keeps", hint="leave it out")
         return maker.speak(job, MixFormat(48000, 1, None, None, False, ()), work_dir)
     finally:
         maker.close()
 
 
 def _published(made: Any, output: Path, report: Path, script: str | None) -> dict[str, Any]:
-    """The sound in the form that its name asks for, and the report beside it; returns what the report says. script:
-    what the report is to name, None for a text."""
+    """Write the sound in the format of its suffix, and the report; returns the report. script: its name in the report,
+    None for a text."""
     from raydub.files import discard, publish, temp_beside, write_atomic
     from raydub.media.sound_file import convert_sound
 
@@ -133,7 +133,7 @@ def _published(made: Any, output: Path, report: Path, script: str | None) -> dic
     finally:
         discard(temp)
     said: dict[str, Any] = json.loads(Path(made.report).read_text(encoding="utf-8"))
-    # Files of the work folder mean nothing outside it.
+    # These files are in the work folder, which is removed.
     said.pop("voices")
     said["script"] = script
     write_atomic(report, json.dumps(said, ensure_ascii=False, indent=1).encode())

@@ -1,4 +1,4 @@
-"""`raydub validate`: check a manifest and look at its files from outside, without decoding any."""
+"""`raydub validate`: check a manifest and its files, without decoding them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def validate(
     output_root: options.OutputRoot = None,
     probe: Annotated[
         bool,
-        typer.Option("--probe/--no-probe", help="Look whether the files that rows name are here."),
+        typer.Option("--probe/--no-probe", help="Check that the files of the rows exist."),
     ] = True,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check every row of a manifest, its scripts and its files, and report all that is wrong. Exit code 2 when a row is
-    bad. Nothing is decoded, and inputs at web addresses are not looked at."""
+    """Check every row of a manifest, its scripts and its files, and report all errors. Exit code 2 if a row is invalid.
+    Nothing is decoded, and inputs at web addresses are not checked."""
     from raydub.cluster.glance import Glance
-    from raydub.cluster.manifest import load_manifest
+    from raydub.manifests.read import read_manifest
 
     allow_fetching(allow_scheme, allow_private)
-    asked = load_manifest(manifest, output_root, fields)
+    asked = read_manifest(manifest, output_root, fields)
     glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
     unusable = [error for job in asked.jobs for error in _script_errors(job) or _file_errors(job, glance)]
     errors: list[RaydubError] = [*asked.errors, *unusable]
@@ -59,7 +59,7 @@ def _file_errors(job: Job, glance: Glance | None) -> list[RaydubError]:
 
 
 def _script_errors(job: Job) -> list[RaydubError]:
-    """What is wrong with a job's script, or its speech engine; scripts at web addresses are not looked at."""
+    """Errors of a job's script or its speech engine; scripts at web addresses are not checked."""
     if job.script is None:
         return []
     from raydub.manifests.paths import is_remote

@@ -1,4 +1,4 @@
-"""`raydub voices`: who can speak, and which languages."""
+"""`raydub voices`: speech engines, their voices and languages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def voices(
     tts_command: options.TtsCommand = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """List speech engines and their voices. Exit code 3 when the engine that was named cannot be used."""
+    """List speech engines and their voices. Exit code 3 if the engine of --tts cannot be used."""
     from raydub.tts.engines.find import engine_names
     from raydub.tts.engines.voices import speaks
 
@@ -34,7 +34,7 @@ def voices(
         try:
             rows += _of(name)
         except RaydubError as error:
-            # One engine that cannot be asked does not hide the others; whoever names it wants to know.
+            # An unusable engine does not hide the others, unless it was requested.
             if tts is not None and not isinstance(error, DependencyError):
                 raise
             absent.append(error)

@@ -1,1 +1,1 @@
-"""The Ray session of a run: addresses, our own Ray, the process that speaks to it, Ray Jobs, signals."""
+"""The Ray session of a run: addresses, our own Ray, the process that talks to it, Ray Jobs, signals."""

@@ -1,5 +1,5 @@
-"""What stands at a cluster's address: found out by sockets alone, within seconds and without loading Ray, because
-Ray's own client tries for minutes, or for ever, where there is something else."""
+"""Check a cluster's address by sockets, within seconds and without importing Ray, because Ray's own client tries for
+minutes, or for ever, if something else listens there."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _ANSWER_SECONDS = 3.0
 
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4: preface, empty SETTINGS
 _SETTINGS_FRAME = 4
-_LEAST_PORT, _MOST_PORT = 1024, 65535  # Ray takes no other
+_LEAST_PORT, _MOST_PORT = 1024, 65535  # Ray accepts no others
 
 START = "start one with `ray start --head`, leave out --address for a local one, or use --no-ray"
 HEAD = "give the host:port that `ray start --head` printed (port 6379 unless chosen), leave out --address, or --no-ray"
-SUBMIT = "run `raydub submit` with the dashboard's address, or give host:port of the head to a driver on a node of it"
+SUBMIT = "run `raydub submit` with the dashboard's address, or run on a node of the cluster with the head's host:port"
 
 
 def no_cluster(address: str, found: str, hint: str = HEAD) -> DependencyError:
-    """CLUSTER_UNREACHABLE: what is at the address instead, and what to type."""
+    """CLUSTER_UNREACHABLE: what was found at the address, and what to do."""
     return DependencyError(Code.CLUSTER_UNREACHABLE, f"no Ray cluster at {address!r}: {found}", hint=hint)
 
 
 def reachable(address: str) -> str:
-    """host:port of something that answers as a gRPC server does, for "auto" or host:port. Answers within 15 s. Raises
-    DependencyError CLUSTER_UNREACHABLE, which says what is there instead."""
+    """host:port of a gRPC server, for "auto" or host:port. Returns within 15 s. Raises DependencyError
+    CLUSTER_UNREACHABLE, which says what was found instead."""
     if address == "auto":
         return _running_here()
     host, port = parsed(address)
@@ -48,12 +48,12 @@ def parsed(address: str) -> tuple[str, int]:
     """Host and port. Raises DependencyError CLUSTER_UNREACHABLE for anything but host:port."""
     scheme, slashes, _ = address.partition("://")
     if slashes and scheme == "ray":
-        raise no_cluster(address, "this is an address for Ray Client, which runs no raydub driver", SUBMIT)
+        raise no_cluster(address, "this is a Ray Client address, which raydub does not support", SUBMIT)
     if slashes and scheme in ("http", "https"):
         raise no_cluster(address, "this is the address of a dashboard, not of the cluster's head", SUBMIT)
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/@\[\]]+)):(\d{1,5})", address)
     if not found:
-        raise no_cluster(address, "this is no address: host:port or auto is expected")
+        raise no_cluster(address, "not an address: expected host:port or auto")
     port = int(found[3])
     if not _LEAST_PORT <= port <= _MOST_PORT:
         raise no_cluster(address, f"Ray's ports are {_LEAST_PORT} to {_MOST_PORT}")
@@ -66,13 +66,13 @@ def joined(host: str, port: int) -> str:
 
 
 def is_loopback(place: str) -> bool:
-    """Does host:port name this machine by a loopback address?"""
+    """Whether the host of host:port is a loopback address."""
     host = place.rpartition(":")[0].strip("[]")
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _running_here() -> str:
-    """The cluster that runs on this machine: the one that was started last, else any that answers."""
+    """The cluster that runs on this machine: the last one started, else any that answers."""
     noted = address_file()
     last = ""
     with suppress(OSError, UnicodeDecodeError):
@@ -88,19 +88,18 @@ def _running_here() -> str:
         except DependencyError as error:
             told.append(f"{error.message}{f' ({noted} names it)' if candidate == last else ''}")
     if not told:
-        raise no_cluster("auto", f"no Ray runs on this machine ({noted} is not there)", START)
+        raise no_cluster("auto", f"no Ray runs on this machine ({noted} does not exist)", START)
     raise no_cluster("auto", "; ".join(told) + ". Its head has ended", START)
 
 
 def address_file() -> Path:
-    """Where `ray start --head` notes its address (as ray._common.utils has it)."""
+    """The file in which `ray start --head` records its address (see ray._common.utils)."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     return Path(folder) / "ray" / "ray_current_cluster"
 
 
 def _heads_of_raylets() -> list[str]:
-    """Addresses of the heads of the raylets that run on this machine, except those that belong to a raydub run: they
-    are private to it."""
+    """Head addresses of the raylets on this machine, except those of private sessions of raydub runs."""
     from raydub.cluster.session.private import PREFIX
 
     found: list[str] = []
@@ -117,13 +116,13 @@ def _look(address: str, host: str, port: int) -> None:
     """Raises DependencyError CLUSTER_UNREACHABLE unless a gRPC server listens there."""
     family, place = _resolved(address, host, port)
     if os.environ.get("RAY_USE_TLS", "0") not in ("", "0", "false"):
-        _connect(address, family, place).close()  # what is said inside is Ray's to encrypt
+        _connect(address, family, place).close()  # Ray handles the encryption
         return
     answer = _say(address, family, place, _HTTP2_HELLO)
     if len(answer) >= 9 and answer[3] == _SETTINGS_FRAME:
         return
     if answer[:2] == b"\x15\x03":
-        raise no_cluster(address, "a TLS server is there", "set RAY_USE_TLS=1 and Ray's RAY_TLS_* variables")
+        raise no_cluster(address, "a TLS server listens there", "set RAY_USE_TLS=1 and Ray's RAY_TLS_* variables")
     said = answer if answer.startswith(b"HTTP/") else b""
     if not answer or answer.lstrip()[:1] == b"<" or said:
         asked = f"GET /api/version HTTP/1.0\r\nHost: {joined(host, port)}\r\n\r\n".encode()
@@ -132,8 +131,8 @@ def _look(address: str, host: str, port: int) -> None:
         raise _web_server(address, host, port, said)
     if answer or said:
         begins = repr((answer or said)[:24].decode("latin-1"))
-        raise no_cluster(address, f"something that is no Ray answers there (it says {begins})")
-    raise no_cluster(address, f"something there takes connections and says nothing within {_ANSWER_SECONDS:.0f} s")
+        raise no_cluster(address, f"the server there is not Ray (its answer begins with {begins})")
+    raise no_cluster(address, f"the server there accepts connections, but no answer within {_ANSWER_SECONDS:.0f} s")
 
 
 def _web_server(address: str, host: str, port: int, said: bytes) -> DependencyError:
@@ -144,11 +143,11 @@ def _web_server(address: str, host: str, port: int, said: bytes) -> DependencyEr
     if version or b"ray" in head.lower():
         hint = f"run `raydub submit --address http://{joined(host, port)}`, or {HEAD}"
         return no_cluster(address, f"this is the dashboard of Ray {version}, not its head".replace("  ", " "), hint)
-    return no_cluster(address, "a web server is there (perhaps the dashboard of a cluster), not its head")
+    return no_cluster(address, "a web server listens there (perhaps a cluster's dashboard), not a head")
 
 
 def _resolved(address: str, host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """Family and socket address of a host. A name server that is silent is given up (its thread ends by itself)."""
+    """Family and socket address of a host, with a timeout (the thread of a slow lookup ends by itself)."""
     answers: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -161,9 +160,9 @@ def _resolved(address: str, host: str, port: int) -> tuple[socket.AddressFamily,
     try:
         found = answers.get(timeout=_RESOLVE_SECONDS)
     except queue.Empty:
-        raise no_cluster(address, f"no name server tells where {host!r} is") from None
+        raise no_cluster(address, f"the lookup of {host!r} timed out") from None
     if not isinstance(found, tuple):
-        raise no_cluster(address, f"there is no host {host!r}: {found}")
+        raise no_cluster(address, f"the host {host!r} cannot be resolved: {found}")
     return found[0], found[4]
 
 
@@ -175,14 +174,14 @@ def _connect(address: str, family: socket.AddressFamily, place: tuple[str, int])
     except OSError as error:
         line.close()
         if isinstance(error, TimeoutError):
-            raise no_cluster(address, f"nobody answers within {_CONNECT_SECONDS:.0f} s (a firewall?)") from error
+            raise no_cluster(address, f"no answer within {_CONNECT_SECONDS:.0f} s (a firewall?)") from error
         what = "nothing listens there" if isinstance(error, ConnectionRefusedError) else (error.strerror or str(error))
         raise no_cluster(address, what, START) from error
     return line
 
 
 def _say(address: str, family: socket.AddressFamily, place: tuple[str, int], words: bytes) -> bytes:
-    """The first 4 KiB of the answer to some bytes, as far as they come in time."""
+    """Send some bytes and return up to 4 KiB of the answer that arrive in time."""
     until = time.monotonic() + _ANSWER_SECONDS
     answer = b""
     with _connect(address, family, place) as line, suppress(OSError):

@@ -1,8 +1,8 @@
-"""The Ray session of a command: connect to a running cluster or start a local one, quietly, and end only what we
-started.
+"""The Ray session of a command: connect to a running cluster or start a local one, without output, and shut down only
+what we started.
 
-A Ray of our own is for this user on this machine alone: every socket is bound to loopback, whoever speaks to one needs
-a token that is made for the session, and its files lie in a folder that nobody else can enter.
+Our own Ray is private to this user and machine: every socket is bound to loopback, each connection needs a token made
+for the session, and its files are in a folder that only this user can enter.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from raydub.errors import Code, DependencyError
 from raydub.pipeline.pools import Node
 from raydub.process import kept_environment
 
-# A chunk's crops are a few MB and at most a few chunks wait between two stages.
+# A chunk's crops are a few MB, and a few chunks wait between two stages.
 _OBJECT_STORE_MB = 512
 _LOOPBACK = "127.0.0.1"
-_NODE_SECONDS = 4.0  # a raylet that starts beside us needs about one
+_NODE_SECONDS = 4.0  # a raylet that is starting needs about one
 _UNIMPLEMENTED = "rpc_code: 12"
 _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -39,18 +39,18 @@ _AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def asked_address(address: str | None) -> str:
-    """The address that is meant: the given one, else RAY_ADDRESS, else "local"."""
+    """The given address, else RAY_ADDRESS, else "local"."""
     return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def is_connected() -> bool:
-    """Does this process have a Ray session already?"""
+    """Whether this process is connected to Ray."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
 
 def is_own(address: str | None) -> bool:
-    """Will ray_session(address) start a Ray of our own, to which no node can come later?"""
+    """Whether ray_session(address) will start our own Ray, which no other node can join."""
     return not is_connected() and asked_address(address) == "local"
 
 
@@ -62,17 +62,17 @@ def ray_session(
     folder: Path | None = None,
     found: Callable[[], None] = lambda: None,
 ) -> Iterator[list[Node]]:
-    """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray
-    when there is no address and none in RAY_ADDRESS; yields the nodes. A session that exists already in this process
-    is used and left alone. folder: for the files of a local Ray, see session.private. found: called when a cluster has
-    answered and is about to be joined. Raises DependencyError CLUSTER_UNREACHABLE."""
+    """Connect to the cluster at `address` ("auto": the running one on this machine, host:port), or start a local Ray if
+    there is no address and none in RAY_ADDRESS; yields the nodes. An existing session of this process is used and not
+    shut down. folder: for the files of a local Ray, see session.private. found: called when a cluster has answered,
+    before joining. Raises DependencyError CLUSTER_UNREACHABLE."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if is_connected():
         yield _nodes()
         return
-    # Ray prints lost nodes and dead actors to stdout, whatever log_to_driver says, the last of it while it shuts down;
-    # stdout belongs to our document.
+    # Ray prints lost nodes and dead actors to stdout even with log_to_driver=False, and also during shutdown; stdout is
+    # for our own output.
     with redirect_stdout(sys.stderr):
         address = asked_address(address)
         if address == "local":
@@ -82,13 +82,13 @@ def ray_session(
 
 
 def _own(num_cpus: int | None, verbose: bool, given: Path | None) -> Iterator[list[Node]]:
-    # Ray ends a worker that was idle for a second; for the next short job another one would have to import everything
-    # again, which takes longer than most stitches.
+    # Ray ends workers after a second without work; the next short job would start and import again, which takes longer
+    # than most stitches.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     with nullcontext(given) if given is not None else private_folder() as folder, _own_token():
         own = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_MB << 20}
         with on_loopback():
-            # Ray opens its own folder to everybody, but nobody gets there through one that is private.
+            # Ray makes its folder accessible to all users, but its parent is private.
             _init("local", verbose, **own, _temp_dir=str(folder / "r"))
         try:
             check_loopback()
@@ -103,7 +103,7 @@ def _joined(address: str, verbose: bool, found: Callable[[], None]) -> Iterator[
         _use_own_token_file()
     _check_head(address, place)
     found()
-    # Ray would look for a head on loopback at this machine's outside address.
+    # Otherwise Ray replaces a loopback address by this machine's external one.
     with on_loopback() if is_loopback(place) else nullcontext():
         _init(place, verbose)
     try:
@@ -120,11 +120,11 @@ def _init(address: str, verbose: bool, **more: Any) -> None:
         with nullcontext() if verbose else _hushed():
             ray.init(address=address, log_to_driver=verbose, logging_level=level, **more)
     except Exception as error:
-        # ConnectionError, RuntimeError or ValueError, depending on what Ray found: for the user it is one thing.
+        # ConnectionError, RuntimeError or ValueError, depending on the cause.
         if address == "local":
             message, hint = (
-                f"Ray does not start here: {said(error)}",
-                "is the machine very busy? try again, or --no-ray",
+                f"Ray does not start: {said(error)}",
+                "try again if the machine is busy, or use --no-ray",
             )
             raise DependencyError(Code.CLUSTER_UNREACHABLE, message, hint=hint) from error
         raise no_cluster(address, said(error), START) from error
@@ -138,14 +138,14 @@ def _shutdown() -> None:
 
 
 def said(error: BaseException) -> str:
-    """All that an error says, in one line."""
+    """The message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
 def _own_token() -> Iterator[None]:
-    """A new token for the block. It is handed to Ray's processes by their environment, which only this user can read,
-    and to nobody else: this process's variables become the user's own again at the end."""
+    """Set a new token for the block. Ray's processes get it by their environment, which only this user can read. This
+    process's variables are restored at the end."""
     try:
         with kept_environment(_AUTH):
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -157,7 +157,7 @@ def _own_token() -> Iterator[None]:
 
 
 def _read_auth_anew() -> None:
-    """Ray keeps mode and token from when it first read them."""
+    """Make Ray read mode and token again: it caches them."""
     from ray._raylet import AuthenticationTokenLoader, Config
 
     Config.initialize("")
@@ -166,9 +166,9 @@ def _read_auth_anew() -> None:
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """ray.init(address="local") in the block binds to loopback. On Linux Ray replaces a loopback address that it is
-    given by an outside one; on Windows and macOS it binds to loopback, unless it is told to form clusters. This makes
-    it do here what it does there."""
+    """Make ray.init(address="local") bind to loopback in the block. On Linux Ray replaces a given loopback address by
+    an external one; on Windows and macOS it binds to loopback unless ENABLE_RAY_CLUSTER is set. This selects that
+    behaviour."""
     from ray._private import ray_constants
 
     kept, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
@@ -179,21 +179,21 @@ def on_loopback() -> Iterator[None]:
 
 
 def check_loopback() -> None:
-    """Raises DependencyError CLUSTER_UNREACHABLE when the Ray that was started would be open to other machines."""
+    """Raises DependencyError CLUSTER_UNREACHABLE if the started Ray is reachable from other machines."""
     import ray
 
     place = ray.get_runtime_context().gcs_address
     if place.rpartition(":")[0] != _LOOPBACK:
         raise DependencyError(
             Code.CLUSTER_UNREACHABLE,
-            f"Ray {ray.__version__} does not start on loopback alone (its head is at {place})",
-            hint="install the version of Ray that raydub asks for, or use --no-ray",
+            f"Ray {ray.__version__} does not listen on loopback only (its head is at {place})",
+            hint="install the version of Ray that raydub requires, or use --no-ray",
         )
 
 
 def _use_own_token_file() -> None:
-    """As Ray does for a cluster on this machine, but not for one at an address, where the token would be shown to
-    whoever is there."""
+    """Use the token file, as Ray does for a cluster on this machine. Not for one at an address, which would be shown
+    the token."""
     from ray._raylet import AuthenticationTokenLoader
 
     if "RAY_AUTH_MODE" not in os.environ and AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
@@ -202,7 +202,7 @@ def _use_own_token_file() -> None:
 
 
 def _check_head(address: str, place: str) -> None:
-    """Does a head of our version answer, with our token, and has it a node on this machine? Raises DependencyError
+    """Check that a head of our version accepts our token and has a node on this machine. Raises DependencyError
     CLUSTER_UNREACHABLE."""
     import ray
     from ray._common.usage.usage_lib import get_cluster_metadata
@@ -220,7 +220,7 @@ def _check_head(address: str, place: str) -> None:
         raise no_cluster(address, *_about_token(str(error))) from error
     except Exception as error:
         if _UNIMPLEMENTED in str(error) or str(error).strip() == "RPC error:":
-            found = "a gRPC server that is no head is there (Ray Client's port, or a worker's)"
+            found = "the gRPC server there is not a head (Ray Client's port, or a worker's)"
             raise no_cluster(address, found, HEAD) from error
         raise no_cluster(address, said(error), HEAD) from error
     theirs, ours = (about.get("ray_version"), about.get("python_version")), compute_version_info()[:2]
@@ -232,7 +232,8 @@ def _check_head(address: str, place: str) -> None:
     while not living & set(find_node_ids()):
         if time.monotonic() > until:
             hint = f"start one here with `ray start --address {place}`, or {SUBMIT}"
-            raise no_cluster(address, f"it answers (Ray {ray.__version__}), but no node of it is this machine", hint)
+            found = f"it answers (Ray {ray.__version__}), but this machine is not one of its nodes"
+            raise no_cluster(address, found, hint)
         time.sleep(0.2)
         living |= {node_id.hex() for node_id in client.get_all_node_info(timeout=_NODE_SECONDS)}
 
@@ -242,14 +243,14 @@ def _about_token(error: str) -> tuple[str, str]:
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
         found = "it refuses our token" if "missing or incorrect" in error else f"no token: {error}"
     else:
-        found = f"it wants a token, and RAY_AUTH_MODE is not set to token{' (a token is set)' if own else ''}"
+        found = f"it requires a token, but RAY_AUTH_MODE is not token{' (a token is set)' if own else ''}"
     return found, "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
 
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Standard error goes nowhere: Ray's native code announces its log level there, whatever that level is. What goes
-    wrong is raised as an exception."""
+    """Discard standard error: Ray's native code prints its log level there at any level. Errors are raised as
+    exceptions."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -262,7 +263,7 @@ def _hushed() -> Iterator[None]:
 
 
 def _quiet_data_log(level: int) -> None:
-    # Importing ray.data sets up its log, so it has to come first.
+    # Importing ray.data configures its log, so it comes first.
     import ray.data  # noqa: F401
 
     log = logging.getLogger("ray.data")

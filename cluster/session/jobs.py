@@ -1,5 +1,4 @@
-"""Thin layer over Ray Jobs: send a `raydub run` to a cluster and, if wanted, wait for its end and tell what came of
-it."""
+"""Ray Jobs: submit a `raydub run` to a cluster, and optionally wait for its end and get its outcome."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from typing import Any
 
 from raydub.errors import Code, DependencyError
 
+_PAUSE = 2.0
 _FINAL = ("SUCCEEDED", "FAILED", "STOPPED")
 _SUMMARY = re.compile(r"^(\d+ rows?: |nothing to do: )")
 _ERROR = re.compile(r"^\[E_[A-Z_]+\] ")
@@ -21,9 +21,9 @@ _SHOWN_ERRORS, _SHOWN_LINES = 20, 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a submitted run ended. status: Ray's; exit_code: of `raydub run`, None where Ray does not know it; reason:
-    Ray's words on a run that did not succeed; errors: the run's first error lines; last: its summary, with the files
-    that it wrote, or the end of its log where there is no summary."""
+    """The outcome of a submitted run. status: Ray's; exit_code: of `raydub run`, None if Ray does not know it; reason:
+    Ray's message for a failed run; errors: the run's first error lines; last: its summary with the files that it wrote,
+    or the end of its log without a summary."""
 
     status: str
     exit_code: int | None = None
@@ -40,7 +40,7 @@ def connect(address: str) -> Any:
 
         return JobSubmissionClient(address)
     except RuntimeError as error:
-        # The client says so itself, but only when it is made.
+        # The client raises this when it is created.
         raise DependencyError(
             Code.DEPENDENCY_MISSING,
             str(error).splitlines()[0],
@@ -60,32 +60,23 @@ def entrypoint(arguments: Sequence[str]) -> str:
 
 
 def submit(client: Any, arguments: Sequence[str]) -> str:
-    """Submit a run and return Ray's id of it. The manifest and all media must be reachable from the cluster's nodes."""
+    """Submit a run and return its Ray job id. The manifest and all media must be reachable from the cluster's nodes."""
     job_id: str = client.submit_job(entrypoint=entrypoint(arguments))
     return job_id
 
 
-def wait(
-    client: Any,
-    job_id: str,
-    seconds: float | None = None,
-    pause: float = 2.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str:
-    """Ray's final status of a job, or the present one when `seconds` have passed."""
-    waited = 0.0
+def wait(client: Any, job_id: str, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Wait for the end of a job; returns Ray's final status."""
     while True:
         status = client.get_job_status(job_id)
         text = str(getattr(status, "value", status))
-        if text in _FINAL or (seconds is not None and waited >= seconds):
+        if text in _FINAL:
             return text
-        sleep(pause)
-        waited += pause
+        sleep(_PAUSE)
 
 
 def outcome(client: Any, job_id: str, status: str) -> Outcome:
-    """What Ray and the run's own log tell of a job that has ended. Never raises: a log that cannot be had leaves its
-    fields empty."""
+    """The outcome of an ended job, from Ray and the run's log. Never raises: without a log its fields are empty."""
     log, code, reason = "", None, ""
     with contextlib.suppress(Exception):
         info = client.get_job_info(job_id)
@@ -102,5 +93,5 @@ def outcome(client: Any, job_id: str, status: str) -> Outcome:
     last = lines[starts[-1] :] if starts else lines[-_SHOWN_LINES:]
     if not starts:
         errors = [line for line in errors if line not in last]
-    # Ray repeats the end of the log in its message; the log itself says it better.
+    # Ray's message repeats the end of the log, so only its first line is used.
     return Outcome(status, code, reason.splitlines()[0] if reason else "", tuple(errors), tuple(last))

@@ -1,8 +1,7 @@
-"""A folder for one session of Ray that nobody else can look into, and that is gone afterwards.
+"""A private temporary folder for one Ray session.
 
-Ray makes its session folders and their sockets accessible to everybody. Its own folder therefore lies inside one that
-only this user may enter. A lock tells the folders of living owners from those that a killed one left, which the next
-session sweeps.
+Ray makes its session folders and sockets accessible to all users, so its folder is inside one that only this user can
+enter. A lock tells folders of living owners from those of killed ones, which the next session removes.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from raydub.errors import Code, DependencyError
 
 PREFIX = "raydub-ray-"
 _LOCK = "owner"
-# A unix socket's path has at most 107 bytes, of which "/r/session_<date>_<pid>/sockets/plasma_store" takes this many.
+# A unix socket's path has at most 107 bytes; "/r/session_<date>_<pid>/sockets/plasma_store" takes _BELOW.
 _BELOW = 68
 _SOCKET_PATH = 107
 _YOUNG = 60.0  # seconds
 
 
 class PrivateFolder:
-    """A folder of mode 0700, locked by this process. remove() it at the end. Raises DependencyError
-    CLUSTER_UNREACHABLE when none can be made."""
+    """A folder of mode 0700, locked by this process. Call remove() at the end. Raises DependencyError
+    CLUSTER_UNREACHABLE if none can be created."""
 
     def __init__(self, places: Iterable[str] | None = None) -> None:
         made = None
@@ -45,13 +44,13 @@ class PrivateFolder:
         if made is None:
             raise DependencyError(
                 Code.CLUSTER_UNREACHABLE,
-                "Ray does not start here: no temporary folder can be written whose path is short enough for sockets",
+                "Ray does not start: no writable temporary folder has a path short enough for sockets",
                 hint="free some space in /tmp, or set TMPDIR to a short path, or use --no-ray",
             )
         self.path = made
 
     def remove(self) -> None:
-        """Remove it with all that is in it. Never raises."""
+        """Remove the folder with its content. Never raises."""
         shutil.rmtree(self.path, ignore_errors=True)
         with suppress(OSError):
             os.close(self._lock)
@@ -73,7 +72,7 @@ def _sweep(place: Path) -> None:
     for folder in place.glob(f"{PREFIX}*"):
         with suppress(OSError):
             about = folder.lstat()
-            # A young one may not be locked yet.
+            # A new one may not be locked yet.
             if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode) or time.time() - about.st_mtime < _YOUNG:
                 continue
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

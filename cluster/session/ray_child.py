@@ -1,5 +1,5 @@
-"""The process that speaks to Ray for a run. Ray's native code ends its own process at times (a head that has gone, a
-raylet that died), or hangs: then this process is lost, and cluster.ray_process writes the results all the same."""
+"""The process that talks to Ray for a run. Ray's native code may end its process (after losing the head or a raylet) or
+hang; then only this process is lost, and the parent (session.ray_process) still writes the results."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ _TICK = 0.1
 
 
 class _HungUp(BaseException):
-    """The parent wants no more of it."""
+    """The parent has closed the connection."""
 
 
 def main() -> None:
-    """Serve the parent until it hangs up."""
+    """Run the jobs for the parent until it closes the connection."""
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _hung_up)
     os.set_inheritable(int(sys.argv[1]), False)
     connection = Connection(int(sys.argv[1]))
     hello = json.loads(connection.recv_bytes())
-    sys.argv[0] = hello["program"]  # Ray's workers find modules beside it
+    sys.argv[0] = hello["program"]  # Ray's workers import modules next to it
     end_with_parent(hello["parent"])
     orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, orders), name="listen", daemon=True).start()
     with suppress(_HungUp):
         _serve(hello, Line(connection), orders)
-    os._exit(0)  # Ray's own farewell has been said; what it does at an interpreter's end may hang
+    os._exit(0)  # ray.shutdown() is done; Ray's exit handlers may hang
 
 
 def _hung_up(signum: int, frame: FrameType | None) -> None:
@@ -62,7 +62,7 @@ def _hung_up(signum: int, frame: FrameType | None) -> None:
 
 
 def _listen(connection: Connection, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Orders as they come; at the end of the line, the end of this process."""
+    """Queue orders as they arrive; when the connection closes, end this process."""
     with suppress(OSError, EOFError):
         while True:
             orders.put(json.loads(connection.recv_bytes()))
@@ -94,7 +94,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
                 found=lambda: line.send(found=True),
             )
             stack.enter_context(session)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray has a handler of its own, which takes its time
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # replaces Ray's handler, which is slow
             line.send(joined=_daemons() if own else {})
             executor = ray_executor(stack, request, settings, hello["stages"], line.note, own=own, pulse=pulse)
             pulse.weigh = lambda: executor.store_peak_mb
@@ -103,7 +103,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
     except Exception as error:
         known = _known(error, request.stall_timeout)
         line.send(error=known.to_dict(), kind=type(known).__name__)
-        time.sleep(LEAVE_SECONDS)  # the parent reads it, and hangs up
+        time.sleep(LEAVE_SECONDS)  # the parent reads it and closes the connection
 
 
 def _known(error: Exception, stall: float) -> RaydubError:
@@ -111,7 +111,7 @@ def _known(error: Exception, stall: float) -> RaydubError:
         return error
     from raydub.pipeline.ray_errors import as_run_error
 
-    _log.debug("what Ray's process ended with", exc_info=True)
+    _log.debug("the Ray process failed", exc_info=True)
     return as_run_error(error, "run", stall)
 
 
@@ -143,7 +143,7 @@ def _stitch(executor: RayExecutor, orders: queue.SimpleQueue[dict[str, Any]]) ->
 
 
 def _daemons() -> dict[str, int]:
-    """Without these two Ray goes nowhere: names and process ids."""
+    """Pids of gcs_server and raylet, without which Ray does not work."""
     from ray._private.worker import _global_node
 
     return {name: pid for name, pid in _processes(_global_node) if name in ("gcs_server", "raylet")}
@@ -156,7 +156,7 @@ def _processes(node: Any) -> Iterator[tuple[str, int]]:
 
 
 class _Pulse:
-    """Tells the parent, every second, that the thread that follows the work is not held up."""
+    """Tells the parent every second that the thread that follows the work is not blocked."""
 
     def __init__(self, line: Line) -> None:
         self._line = line

@@ -1,5 +1,5 @@
-"""Jobs on Ray, from a process of its own (cluster.session.ray_child): whatever becomes of Ray and of that process, this
-one goes on, says why, and writes the results."""
+"""Run jobs on Ray from a child process (session.ray_child): if Ray or that process fails, this process continues,
+reports why, and writes the results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from raydub import errors
 from raydub.child import ChildProcess, boot
 from raydub.cluster.request import RunRequest
 from raydub.cluster.session.address import no_cluster, reachable
 from raydub.cluster.session.connect import asked_address
 from raydub.cluster.session.private import PrivateFolder
-from raydub.errors import Code, DependencyError, RaydubError, StageError
+from raydub.errors import Code, DependencyError, RaydubError, StageError, rebuilt
 from raydub.manifests.job import Job
 from raydub.pipeline.child import with_blob, without_blob
 from raydub.pipeline.context import WorkSettings
@@ -28,20 +27,20 @@ from raydub.stages.types import Part
 
 BOOT = boot("raydub.cluster.session.ray_child")
 LEAVE_SECONDS = 3.0
-"""For leaving Ray in order, once the parent has hung up."""
-# Loading Ray takes 2 to 4 s, on a busy machine 15; the address itself was looked at before.
+"""For shutting down Ray after the parent has closed the connection."""
+# Importing Ray takes 2 to 4 s, on a busy machine 15; the address was checked before.
 _ANSWER_SECONDS = 30.0
 _JOIN_SECONDS = 60.0
 _START_SECONDS = 180.0
-_MARGIN = 15.0  # beyond --stall-timeout, which the process keeps itself while it can
+_MARGIN = 15.0  # beyond --stall-timeout, which the child enforces itself if it can
 _LOOK_EVERY = 0.5
 _KEPT = "run again: finished parts are kept"
 
 
 class RayProcess:
-    """See pipeline.driver.Executor. start() it first and close() it at the end; one thread only.
+    """See pipeline.driver.Executor. Call start() first and close() at the end, from one thread.
 
-    jobs: all that items() will be asked for; stages: "package.module:NAME" of their list.
+    jobs: all jobs of items(); stages: import path of their list, "package.module:NAME".
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class RayProcess:
         self._error: RaydubError | None = None
         self._through = False
         self.store_peak_mb = 0.0
-        """Most of the object stores that was seen in use, MiB, all nodes together."""
+        """Peak use of the object stores in MiB, all nodes together."""
 
     def start(self) -> None:
         """Start or join Ray. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
@@ -79,16 +78,15 @@ class RayProcess:
         }
         self._child = ChildProcess(BOOT, hello, own_session=True)
         if not own:
-            self._await("found", _ANSWER_SECONDS, "nothing that answers like Ray's head")
+            self._await("found", _ANSWER_SECONDS, "no answer from a Ray head")
         for name, pid in self._await(
-            "joined", _START_SECONDS if own else _JOIN_SECONDS, "it does not let us in"
+            "joined", _START_SECONDS if own else _JOIN_SECONDS, "it does not accept the connection"
         ).items():
             self._daemons[name] = (pid, born(pid))
-        self._await("ready", _JOIN_SECONDS + self._request.wait_gpu, "it does not say what it has")
+        self._await("ready", _JOIN_SECONDS + self._request.wait_gpu, "it does not report its nodes")
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """Everything that happens, as it happens, in no order; stitches that ended, too. Raises StageError STALLED,
-        WORKER_LOST."""
+        """All items as they happen, in any order, including ended stitches. Raises StageError STALLED, WORKER_LOST."""
         while not self._through:
             yield from self._next()
 
@@ -96,19 +94,19 @@ class RayProcess:
         """Queue a job's stitch."""
         self._stitching.add(job.id)
         rows = [without_blob(pack(part)) for part in parts]
-        with suppress(OSError):  # a dead one is noticed when it is listened to
+        with suppress(OSError):  # if it is dead, receiving raises
             self._alive().send({"job": job.model_dump(mode="json"), "job_dir": job_dir, "parts": rows})
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
-        """With `wait`, stitches as they end, until all have ended. Raises StageError STALLED, WORKER_LOST."""
+        """With `wait`, the stitches as they end, until all have ended. Raises StageError STALLED, WORKER_LOST."""
         while wait and self._stitching:
             for item in self._next():
                 if isinstance(item, (Assembled, Failed)):
                     yield item
 
     def close(self) -> None:
-        """End what flies, the process, and all that it started, and remove Ray's files. Never raises, takes a few
-        seconds."""
+        """Cancel in-flight work, end the process and everything that it started, and remove Ray's files. Never raises;
+        takes a few seconds."""
         child, self._child = self._child, None
         if child is not None:
             child.end(LEAVE_SECONDS + 1.0)
@@ -116,7 +114,7 @@ class RayProcess:
             self._folder.remove()
 
     def _next(self) -> Iterator[Item]:
-        """What the next message brings, which may be nothing; waits for one."""
+        """Wait for the next message and yield its item, if it has one."""
         message = self._receive(self._request.stall_timeout + _MARGIN, lambda: stalled(self._request.stall_timeout))
         if "item" in message:
             item = with_blob(message["item"])
@@ -127,7 +125,8 @@ class RayProcess:
             self._through = True
 
     def _await(self, what: str, seconds: float, else_: str) -> Any:
-        """The message of that name. Raises DependencyError CLUSTER_UNREACHABLE when none comes."""
+        """Wait for the message `what` and return its value. Raises DependencyError CLUSTER_UNREACHABLE after
+        `seconds`."""
         until = time.monotonic() + seconds
         try:
             while True:
@@ -141,12 +140,12 @@ class RayProcess:
     def _no_start(self, found: str) -> DependencyError:
         if self._address != "local":
             return no_cluster(self._address, found)
-        hint = "is the machine very busy, or its memory full? try again, or use --no-ray"
-        return DependencyError(Code.CLUSTER_UNREACHABLE, f"Ray does not start here: {found}", hint=hint)
+        hint = "check the machine's load and memory and try again, or use --no-ray"
+        return DependencyError(Code.CLUSTER_UNREACHABLE, f"Ray does not start: {found}", hint=hint)
 
     def _receive(self, seconds: float, silent: Callable[[], RaydubError]) -> Mapping[str, Any]:
-        """The next message that is not only a note. Raises what the process raised, `silent` when it says nothing for
-        so long, StageError WORKER_LOST when it or one of Ray's own processes has died."""
+        """The next message other than notes. Raises errors of the process, `silent()` after `seconds` without a
+        message, StageError WORKER_LOST if it or one of Ray's daemons has died."""
         until = time.monotonic() + seconds
         child = self._alive()
         while True:
@@ -161,7 +160,7 @@ class RayProcess:
             elif "note" in message:
                 self._reporter.note(Note(**message["note"]))
             elif "error" in message:
-                raise _rebuilt(message)
+                raise rebuilt(message["kind"], message["error"])
             else:
                 self.store_peak_mb = max(self.store_peak_mb, message.get("store_mb", 0.0))
                 self._check_daemons(child)
@@ -169,10 +168,10 @@ class RayProcess:
 
     def _check_daemons(self, child: ChildProcess) -> None:
         for name, (pid, birth) in self._daemons.items():
-            # Without a birth it was dead when it was told of, off Linux aside.
+            # Without a birth it was dead when it was reported (on Linux).
             if place() and (not birth or born(pid) != birth):
                 time.sleep(_LOOK_EVERY)
-                if not child.lives():  # they end with whoever started them
+                if not child.lives():  # the daemons end with the process that started them
                     raise self._lost(child)
                 raise StageError(Code.WORKER_LOST, f"Ray's {name} (process {pid}) has died", hint=_KEPT, retryable=True)
 
@@ -180,8 +179,8 @@ class RayProcess:
         if self._error is None:
             how = child.end(LEAVE_SECONDS)
             self._child = None
-            who = "the process that speaks to Ray" if self._daemons else "the process that speaks to the cluster"
-            hint = f"look at the machine's memory, and at the cluster's head; {_KEPT}"
+            who = "the process that talks to Ray" if self._daemons else "the process that talks to the cluster"
+            hint = f"check the machine's memory and the cluster's head; {_KEPT}"
             self._error = StageError(Code.WORKER_LOST, f"{who} has died ({how})", hint=hint, retryable=True)
         return self._error
 
@@ -189,11 +188,3 @@ class RayProcess:
         if self._child is None:
             raise self._error or StageError(Code.WORKER_LOST, "Ray is not running", hint=_KEPT)
         return self._child
-
-
-def _rebuilt(message: Mapping[str, Any]) -> RaydubError:
-    """The error that the process told of."""
-    state = dict(message["error"])
-    code, text = Code(state.pop("code")), state.pop("message")
-    built: RaydubError = getattr(errors, message["kind"], StageError)(code, text, **state)
-    return built

@@ -1,9 +1,9 @@
-"""Ctrl-C, SIGTERM, a closed terminal: the run ends in order, and it ends soon, whatever the main thread is doing.
+"""Stop a run on Ctrl-C, SIGTERM or a closed terminal, in order and soon, even if the main thread is blocked.
 
-The first signal raises Stopped in the main thread, which then abandons what flies and writes its results. Ray blocks
-in native code at times, where no Python handler runs; so a small thread hears of each signal through the interpreter's
-wakeup descriptor. When the main thread is not through after GRACE seconds, the thread says the last words itself (it
-writes the results) and ends the process with everything that it started. A second signal ends it at once.
+The first signal raises Stopped in the main thread, which cancels in-flight work and writes the results. Python handlers
+do not run while Ray blocks in native code, so a thread receives each signal through the interpreter's wakeup
+descriptor. If the main thread has not finished after GRACE seconds, the thread calls last_words (which writes the
+results) and ends the process with everything that it started. A second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from raydub.tree import kill_rest
 
 GRACE = 7.0
-"""Seconds from the first signal to the end by force. Schedulers kill after 10 (docker) or 30 (Kubernetes)."""
+"""Seconds from the first signal to the forced end. Docker kills after 10, Kubernetes after 30."""
 _AGAIN = 0.05
 _ECHO = 0.3
-"""Seconds in which a second signal is the echo of the first: some senders signal a process and its group."""
+"""Seconds in which a second signal is ignored: some senders signal a process and then its group."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGQUIT)
-"""Whoever starts a process with these ignored (nohup) wants it to go on without its terminal."""
+"""A process started with these ignored (nohup) continues without its terminal."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The user, or whoever runs the machine, asked the run to end."""
+    """A signal asked the run to stop."""
 
 
 class StopWatch:
     """`with StopWatch(last_words) as stop:` around a run.
 
-    last_words: called by the thread, once, when the main thread did not come to an end in time; must not depend on it.
-    signum: the signal that came first, None while none came. leave: ends the process.
+    last_words: called once by the thread if the main thread does not finish in time; must not depend on it. signum: the
+    first signal received, None before. leave: ends the process.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class StopWatch:
         self._leave = leave or end_process
         self._before: dict[int, Any] = {}
         self._raised = False
-        self._repeats = 0  # signals of our own making that the thread will hear of
+        self._repeats = 0  # signals sent by ourselves that the thread will receive
         self._old_hook: Any = None
         self._read, self._write = -1, -1
         self._old_wakeup = -1
 
     @property
     def asked(self) -> bool:
-        """Has a signal come?"""
+        """Whether a signal was received."""
         return self.signum is not None
 
     @property
@@ -69,7 +69,7 @@ class StopWatch:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
-            return self  # signals belong to the main thread: here they go on meaning what they meant
+            return self  # signal handlers can be set in the main thread only
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
@@ -82,15 +82,13 @@ class StopWatch:
         return self
 
     def arm(self) -> None:
-        """Take the signals (again): ray.init() puts a handler of its own in the place of ours."""
+        """Set the signal handlers (again): ray.init() replaces them."""
         if self._before:
             for signum in self._before:
                 signal.signal(signum, self._raise)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the signals back. After a stop the thread stays on guard: the process is to end soon in any case."""
+    def __exit__(self, *_: object) -> None:
+        """Restore the signal handlers. After a stop the thread keeps running, to end the process if it hangs."""
         if not self._before:
             return
         sys.unraisablehook = self._old_hook
@@ -101,15 +99,15 @@ class StopWatch:
         os.close(self._write)  # without a stop this ends the thread
 
     def _raise(self, signum: int, frame: FrameType | None) -> None:
-        # The thread may have noted the signal before this handler ran; the exception is raised once in any case.
+        # The thread may have recorded the signal before this handler ran; raise the exception once.
         self.signum = self.signum or signum
         if not self._raised:
             self._raised = True
             raise Stopped(signal.Signals(signum).name)
 
     def _lost(self, what: Any) -> None:
-        """The exception was raised in a finaliser or a callback, where Python has to drop it: raise it once more, a
-        little later."""
+        """The exception was raised in a finaliser or a callback, where Python drops it: send the signal again a little
+        later."""
         if not isinstance(what.exc_value, Stopped):
             self._old_hook(what)
             return
@@ -150,8 +148,8 @@ class StopWatch:
 
 
 def leave_in_order() -> None:
-    """From now on SIGTERM, SIGHUP and SIGQUIT end this process as Ctrl-C does, by an exception (SystemExit, 128 + the
-    signal's number), so that temporary files and children go with it. A StopWatch takes the signals while it stands."""
+    """Make SIGTERM, SIGHUP and SIGQUIT end this process by an exception (SystemExit, 128 + the signal's number), so
+    that temporary files and children are removed. A StopWatch replaces these handlers while active."""
 
     def leave(signum: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + signum)
@@ -162,6 +160,6 @@ def leave_in_order() -> None:
 
 
 def end_process(code: int) -> None:
-    """End this process now, and all that it started."""
+    """End this process now, and everything that it started."""
     kill_rest()
     os._exit(code)

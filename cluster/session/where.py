@@ -1,4 +1,4 @@
-"""Where a run's work is done: on Ray, or in one process beside this one."""
+"""Choose where a run works: on Ray, or in one child process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from raydub.pipeline.events import Note
     from raydub.pipeline.graph import RayExecutor
     from raydub.pipeline.pools import Node, Pools
-    from raydub.pipeline.progress import Progress
+    from raydub.pipeline.progress import QuietProgress
 
 STAGES = "raydub.pipeline.registry:STAGES"
 _POLL = 1.0
@@ -27,9 +27,9 @@ _POLL = 1.0
 
 @contextmanager
 def executor_for(
-    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress, stop: StopWatch
+    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress, stop: StopWatch
 ) -> Iterator[Executor]:
-    """The executor of a run of `jobs`. What flies at its end is abandoned, and everything that was started for it is
+    """The executor of a run of `jobs`. At the end in-flight work is cancelled and everything that was started for it is
     ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
     from raydub.cluster.session.connect import is_connected
 
@@ -37,27 +37,27 @@ def executor_for(
         if not request.use_ray:
             yield _beside(stack, request, settings, progress)
         elif is_connected():
-            stop.arm()  # Ray has a handler of its own
+            stop.arm()  # Ray has replaced our handlers
             yield ray_executor(stack, replace(request, jobs=tuple(jobs)), settings, STAGES, progress.note)
         else:
             yield _on_ray(stack, request, settings, jobs, progress)
 
 
-def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: Progress) -> Executor:
+def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: QuietProgress) -> Executor:
     from raydub.pipeline.supervised import SupervisedExecutor
 
     if request.device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise _no_gpu("torch sees no GPU here that works", "leave out --device, or install a driver")
+            raise _no_gpu("torch finds no working GPU", "leave out --device, or install a driver")
     executor = SupervisedExecutor(settings, STAGES, progress, stall=request.stall_timeout)
     stack.callback(executor.close)
     return executor
 
 
 def _on_ray(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Progress
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
 ) -> Executor:
     from raydub.cluster.session.ray_process import RayProcess
 
@@ -77,8 +77,8 @@ def ray_executor(
     own: bool = False,
     pulse: Callable[[], None] = lambda: None,
 ) -> RayExecutor:
-    """The executor of a process that is connected to Ray, which ends with the stack. own: no node can come later.
-    Raises DependencyError NO_GPU."""
+    """The executor of a process that is connected to Ray; closed with the stack. own: no node can join later. Raises
+    DependencyError NO_GPU."""
     from raydub.pipeline.graph import Patience, RayExecutor
     from raydub.pipeline.progress import Poller
 
@@ -92,7 +92,7 @@ def ray_executor(
 
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
-    """From the nodes that there are, and how many jobs, to the worker pools for what this run's jobs ask for."""
+    """A function from nodes and number of jobs to the worker pools for this run."""
     from raydub.pipeline.engines import finishes, resolved_engine
     from raydub.pipeline.pools import plan_pools
     from raydub.pipeline.registry import find
@@ -110,8 +110,8 @@ def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
 
 
 def _nodes(request: RunRequest, wait: float) -> list[Node]:
-    """The nodes of the cluster; with device "cuda" at least one of them offers a GPU. Raises DependencyError NO_GPU
-    when none does within `wait` seconds."""
+    """The nodes of the cluster; with device "cuda" at least one has a GPU. Raises DependencyError NO_GPU if none has
+    within `wait` seconds."""
     from raydub.pipeline.nodes import nodes_now
 
     until = time.monotonic() + wait
@@ -122,7 +122,7 @@ def _nodes(request: RunRequest, wait: float) -> list[Node]:
         if time.monotonic() >= until:
             waited = f" after {wait:.0f} s" if wait else ""
             raise _no_gpu(
-                f"--device cuda, but none of {len(nodes)} nodes offers a GPU{waited}",
+                f"--device cuda, but none of {len(nodes)} nodes has a GPU{waited}",
                 "start GPU nodes and wait for them with --wait-gpu, or use --device auto",
             )
         time.sleep(min(_POLL, max(0.0, until - time.monotonic())))

@@ -75,7 +75,7 @@ def test_a_finished_manifest_loads_nothing_heavy_and_says_so(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert said[0] == "nothing to do: 3 rows were finished before"
+    assert said[0] == "nothing to do: 3 rows were already finished"
     assert said[-1] == "LOADED []"
     rows = [json.loads(line) for line in (tmp_path / "m.results.jsonl").read_text().splitlines()]
     assert [(row["id"], row["status"], row["attempts"], row["line"]) for row in rows] == [
@@ -88,7 +88,7 @@ def test_without_a_standard_error_the_work_goes_on(tmp_path: Path) -> None:
     manifest = finished_manifest(tmp_path)
     command = ["sh", "-c", 'exec "$0" -m raydub.cluster.cli run "$1" 2>&-', sys.executable, str(manifest)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing to do: 3 rows were finished before")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing to do: 3 rows were already finished")
 
 
 def test_results_of_another_manifest_of_that_name_are_kept(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_the_end_of_a_run_names_what_was_special(capsys: pytest.CaptureFixture[s
     show_report(RunReport(results, earlier=1, seconds=2.0, object_store_mb=12.3), as_json=False)
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "3 rows: 2 ok, 1 quarantined (1 finished before); 2.0 s",
+        "3 rows: 2 ok, 1 quarantined (1 already finished); 2.0 s",
         "  took more than one attempt: a (2), b (3)",
         "  quarantined: b",
         "  object store: 12 MiB at most",

@@ -89,9 +89,9 @@ def test_flags_fill_in_what_rows_leave_out(tmp_path: Path) -> None:
         {"video": "v.mp4", "audio": "a.wav", "output": "p.mp4", "crf": 30, "masking": ""},
     ]
     manifest = write_manifest(tmp_path / "m.jsonl", *rows)
-    from raydub.cluster.manifest import load_manifest
+    from raydub.manifests.read import read_manifest
 
-    asked = load_manifest(manifest, tmp_path / "root", {"crf": "20", "masking": "always"})
+    asked = read_manifest(manifest, tmp_path / "root", {"crf": "20", "masking": "always"})
     assert [(job.options.crf, job.options.masking) for job in asked.jobs] == [(20, "always"), (30, "always")]
     assert asked.jobs[0].output == str(tmp_path / "root" / "o.mp4")
     bad = invoke("validate", manifest, "--set", "crf")
@@ -124,7 +124,7 @@ def test_bugs_show_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("raydub.cluster.manifest.load_manifest", broken)
+    monkeypatch.setattr("raydub.manifests.read.read_manifest", broken)
     monkeypatch.delenv("RAYDUB_DEBUG", raising=False)
     result = invoke("validate", tmp_path / "m.jsonl")
     assert result.exit_code == EXIT_SOME_FAILED

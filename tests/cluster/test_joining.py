@@ -76,7 +76,7 @@ def run(tmp_path: Path, address: str, **more: str) -> tuple[int, str, list[dict[
 def test_tokens(head: Head, tmp_path: Path) -> None:
     code, said, rows = run(tmp_path, head.address)
     assert (code, rows[0]["status"]) == (3, "skipped")
-    assert "it wants a token" in said
+    assert "it requires a token" in said
     assert "RAY_AUTH_TOKEN" in said
     code, said, _ = run(tmp_path, head.address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
     assert code == 3

@@ -44,7 +44,7 @@ def test_a_full_stdout_loses_no_results(more: list[str], tmp_path: Path) -> None
     with FULL.open("w") as full:
         done = raydub("run", one_job(tmp_path), "--no-ray", *more, stdout=full)
     assert done.returncode == 1
-    assert "[E_STORAGE] what this command says cannot be written to stdout: No space left on device" in done.stderr
+    assert "[E_STORAGE] cannot write to stdout: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "bug" not in done.stderr
     [row] = [json.loads(line) for line in (tmp_path / "m.results.jsonl").read_text().splitlines()]

@@ -15,11 +15,7 @@ from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
 from raydub.cluster.commands import demo
-from raydub.cluster.manifest import load_manifest
-from raydub.identity import identify
 from raydub.manifests.results import read_results
-from raydub.stages.output import may_replace, note_made
-from raydub.store import Store
 from tests.cluster.clips import make_clip
 
 MINE = "my own notes\n"
@@ -199,15 +195,3 @@ def test_the_demo_replaces_only_what_it_made(sample: Path, fresh: list[str]) -> 
     (sample / "d.mp4").write_text(MINE)
     assert raydub(*asked).exit_code == 1
     assert (sample / "d.mp4").read_text() == MINE
-
-
-def test_the_demo_knows_what_it_made_with_any_work_folder(sample: Path) -> None:
-    [job] = load_manifest(sample.parent / "sample" / "jobs.jsonl", sample, {}).jobs
-    new = sample / ".raydub-2"
-    for content in ("made", MINE):
-        Path(job.output).write_text(content)
-        if content == "made":
-            note_made(job, Store(sample / ".raydub-1"), identify(job.output).sha256)
-        demo._own_earlier([job], new)
-        assert may_replace(job, Store(new)) == (content == "made")
-        assert Path(job.output).read_text() == content

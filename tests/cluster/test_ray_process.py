@@ -134,7 +134,7 @@ class TestDeaths:
 
     def test_it_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         results, _, took = run(tmp_path, monkeypatch, RUNS + "os.kill(os.getpid(), signal.SIGSTOP)", stall=1.0)
-        check(results, Code.STALLED, "nothing moved for 1 s")
+        check(results, Code.STALLED, "no progress for 1 s")
         assert 1.0 < took < 10
 
     def test_half_a_message(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

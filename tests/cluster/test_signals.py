@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from raydub.cluster.manifest import load_manifest
+from raydub.manifests.read import read_manifest
 from tests.cluster_faults.faults import write_script
 from tests.examples import slow
 from tests.stages.fakes import write_video
@@ -132,8 +132,8 @@ def test_sigterm_while_the_child_works(manifest: Path, running: Callable[..., su
     rows = check_end(process, manifest, signal.SIGTERM)
     assert [row["error_code"] for row in rows] == ["E_INTERRUPTED"] * 2
     # what failed.jsonl holds can be fed back in, and means the same jobs
-    asked = load_manifest(manifest, None, {}).jobs
-    again = load_manifest(manifest.with_name("m.results.failed.jsonl"), None, {})
+    asked = read_manifest(manifest).jobs
+    again = read_manifest(manifest.with_name("m.results.failed.jsonl"))
     assert [job.row() for job in again.jobs] == [job.row() for job in asked]
     assert not again.bad
 

@@ -92,7 +92,7 @@ def test_the_end_of_a_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "  2 rows: 1 ok, 1 failed; 4.0 s",
         "    /data/m.results.jsonl",
         "    /data/m.results.failed.jsonl",
-        "  the whole log: ray job logs --address http://127.0.0.1:8265 raysubmit_1",
+        "  full log: ray job logs --address http://127.0.0.1:8265 raysubmit_1",
     ]
     assert "[E_INPUT_MISSING] job 'b', line 2: video /x.mp4 does not exist" in result.stderr
     document = json.loads(waited(tmp_path, monkeypatch, Client("FAILED", log=LOG, info=info), "--json").stdout)
@@ -126,7 +126,7 @@ def test_a_run_that_never_came_to_its_end(tmp_path: Path, monkeypatch: pytest.Mo
     said = result.stdout.splitlines()
     assert said[-2:] == [
         "  sh: 1: raydub: not found",
-        "  the whole log: ray job logs --address http://127.0.0.1:8265 raysubmit_1",
+        "  full log: ray job logs --address http://127.0.0.1:8265 raysubmit_1",
     ]
     assert len(said) == 22
     silent = waited(tmp_path, monkeypatch, Client("FAILED", log="", info=info))
@@ -134,7 +134,7 @@ def test_a_run_that_never_came_to_its_end(tmp_path: Path, monkeypatch: pytest.Mo
     gone = waited(tmp_path, monkeypatch, Client("STOPPED"))
     assert gone.exit_code == 1
     assert gone.stdout.splitlines()[0] == "raysubmit_1: STOPPED"
-    assert "the whole log: ray job logs" in gone.stdout
+    assert "full log: ray job logs" in gone.stdout
 
 
 def test_errors_are_shown_up_to_a_number() -> None:

@@ -285,7 +285,7 @@ def test_a_manifest_is_no_results(tmp_path: Path, form: str) -> None:
     said = invoke(path)
     assert said.exit_code == EXIT_USAGE
     assert "[E_MANIFEST_UNREADABLE]" in said.stderr
-    assert "is no results manifest" in said.stderr
+    assert "is not a results manifest" in said.stderr
 
 
 def test_the_job_of_a_video_is_found(tmp_path: Path) -> None:

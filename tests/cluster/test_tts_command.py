@@ -137,7 +137,7 @@ def test_other_suffixes_are_refused(tmp_path: Path, name: str) -> None:
     [
         (["s.srt", "--text", "Hola."], "E_FIELD_CONFLICT", EXIT_USAGE, "either a script or --text"),
         ([], "E_FIELD_CONFLICT", EXIT_USAGE, "either a script or --text"),
-        (["--text", "  \n "], "E_SCRIPT_EMPTY", EXIT_USAGE, "--text says nothing"),
+        (["--text", "  \n "], "E_SCRIPT_EMPTY", EXIT_USAGE, "--text is empty"),
         (["none.srt"], "E_INPUT_MISSING", EXIT_SOME_FAILED, "none.srt"),
         (["--text", "x", "--tts", "espaek"], "E_FIELD_VALUE", EXIT_USAGE, "did you mean 'espeak'?"),
         (["--text", "x", "--language", "spanihs"], "E_VOICE_UNKNOWN", EXIT_SOME_FAILED, "did you mean 'es'?"),

@@ -62,7 +62,7 @@ def test_a_run_shows_warnings_and_counts_them(inputs: Path, tmp_path: Path) -> N
     ]
     # finished before, it is still said in the summary
     again = invoke("run", path, "--no-ray")
-    assert "nothing to do: 2 rows were finished before" in again.stdout
+    assert "nothing to do: 2 rows were already finished" in again.stdout
     assert "  warnings: W_NO_FACE in 1 job\n" in again.stdout
     document = json.loads(invoke("run", path, "--no-ray", "--json").stdout)
     assert document["warnings"] == {"W_NO_FACE": 1}
@@ -70,7 +70,7 @@ def test_a_run_shows_warnings_and_counts_them(inputs: Path, tmp_path: Path) -> N
     strict = invoke("run", path, "--no-ray", "--strict")
     assert strict.exit_code == 1
     assert "[E_STRICT] job 'wall', line 1: no frame got a new mouth; W_NO_FACE: " in strict.stderr
-    assert "2 rows: 1 ok, 1 failed (1 finished before)" in strict.stdout
+    assert "2 rows: 1 ok, 1 failed (1 already finished)" in strict.stdout
     assert (tmp_path / "wall.mp4").exists()
 
 
@@ -107,7 +107,7 @@ def test_dub_shows_warnings_and_writes_a_row(inputs: Path, tmp_path: Path) -> No
     second = invoke(*arguments, "-o", str(output), "--results", str(tmp_path / "r"))
     assert second.exit_code == 0
     assert second.stdout.splitlines() == [
-        f"finished before: {output}",
+        f"already finished: {output}",
         f"results: {tmp_path / 'r.jsonl'}",
         f"results: {tmp_path / 'r.parquet'}",
     ]

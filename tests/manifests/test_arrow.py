@@ -126,5 +126,5 @@ def test_a_date_beyond_the_calendar_is_told(tmp_path: Path) -> None:
     pq.write_table(pa.table({**rows, "fps": column}), tmp_path / "m.parquet")
     found = read_manifest(tmp_path / "m.parquet")
     assert [(error.line, error.code) for error in found.errors] == [(1, Code.FIELD_VALUE), (2, Code.MANIFEST_SYNTAX)]
-    assert "'fps' holds a timestamp[us] that cannot be read" in found.errors[1].message
+    assert "'fps' contains a timestamp[us] that cannot be read" in found.errors[1].message
     assert [job.line for job in found.jobs] == [3]

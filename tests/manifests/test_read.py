@@ -90,7 +90,7 @@ def test_jsonl_reports_every_unreadable_line_with_its_number(tmp_path: Path) -> 
     assert [job.line for job in result.jobs] == [1, 11]
     assert [(line, code) for line, code, _ in places(result)] == [(n, Code.MANIFEST_SYNTAX) for n in range(3, 11)]
     assert "column 1" in result.errors[0].message
-    assert "'video' stands twice" in result.errors[2].message
+    assert "'video' appears twice" in result.errors[2].message
     assert [row.id for row in result.bad] == [f"line-{n}" for n in range(3, 11)]
 
 

@@ -167,7 +167,7 @@ def test_a_bare_word_that_is_neither(field: str, main: dict[str, str], text: str
 def test_weights_for_something_else(field: str, main: dict[str, str], text: str) -> None:
     (error,) = refused(**main, **{field: text})
     assert (error.code, error.field) == (Code.FIELD_VALUE, field)
-    assert "for something else" in error.message
+    assert "has another purpose" in error.message
 
 
 @pytest.mark.parametrize("restore", ["gfpgan", "codeformer"])

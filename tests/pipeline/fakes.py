@@ -17,11 +17,11 @@ from raydub.errors import Code, InputError, StageError
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
 from raydub.pipeline.context import WorkerContext, WorkSettings
-from raydub.pipeline.events import Assembled, Failed, Item, Output, Planned, Prepared
+from raydub.pipeline.events import Assembled, Failed, Item, Output, Planned, Prepared, Reporter
 from raydub.pipeline.finished import Finished
-from raydub.pipeline.registry import STAGES
+from raydub.pipeline.registry import STAGES, Stages
 from raydub.pipeline.stage import Stage
-from raydub.pipeline.steps import Steps
+from raydub.pipeline.steps import Steps, through_stages
 from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
 
 FRAMES = 25
@@ -199,3 +199,25 @@ class ToolSteps(Steps):
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> Assembled | Failed:
         return self.finish(Output(job, job_dir, parts))
+
+
+class LocalExecutor:
+    """The plain loop in this process, as a reference: runs jobs one after the other (pipeline.driver.Executor)."""
+
+    def __init__(self, settings: WorkSettings, stages: Stages = STAGES, reporter: Reporter | None = None) -> None:
+        self._steps = Steps(settings, stages, reporter)
+        self._assembled: list[Assembled | Failed] = []
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        """All items, as they happen."""
+        for job in jobs:
+            yield from through_stages(self._steps, job)
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
+        """Run a job's stitch now."""
+        self._assembled.append(self._steps.finish(Output(job, job_dir, parts)))
+
+    def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
+        """Stitches that have ended since the last call."""
+        ready, self._assembled = self._assembled, []
+        yield from ready

@@ -17,7 +17,7 @@ from raydub.manifests.results import JobResult
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Planned
 from raydub.pipeline.ledger import part_name
-from raydub.pipeline.local import through_stages
+from raydub.pipeline.steps import through_stages
 from raydub.stages.types import Chunk, Part, Span, SynthesisedChunk, TrackedChunk
 from tests.pipeline.chaos import Driver, WorkerEnded
 from tests.pipeline.fakes import ToolSteps, faces

@@ -21,7 +21,7 @@ from raydub.media.audio import decode_speech
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Failed, Item
 from raydub.pipeline.ledger import Ledger
-from raydub.pipeline.local import through_stages
+from raydub.pipeline.steps import through_stages
 from raydub.stages.job_plan import chunks_of, load_plan
 from raydub.stages.types import Part, SynthesisedChunk, TrackedChunk
 from raydub.store import Store

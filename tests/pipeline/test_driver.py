@@ -14,10 +14,9 @@ from raydub.manifests.results import JobResult
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
-from raydub.pipeline.local import LocalExecutor
 from raydub.stages.types import Chunk, Part, Span
 from tests.kept import blobs_below
-from tests.pipeline.fakes import FAKE_STAGES, record_in
+from tests.pipeline.fakes import FAKE_STAGES, LocalExecutor, record_in
 
 
 def make_job(tmp_path: Path, video: str, name: str = "", line: int | None = None) -> Job:

@@ -16,10 +16,9 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Planned
 from raydub.pipeline.graph import RayExecutor
-from raydub.pipeline.local import LocalExecutor
 from raydub.pipeline.pools import Node, plan_pools
 from raydub.stages.types import Chunk, Part, TrackedChunk
-from tests.pipeline.fakes import FAKE_STAGES, FakeToolbox, record_in, stages_of
+from tests.pipeline.fakes import FAKE_STAGES, FakeToolbox, LocalExecutor, record_in, stages_of
 from tests.pipeline.test_driver import make_job
 
 pytestmark = pytest.mark.usefixtures("ray_here")

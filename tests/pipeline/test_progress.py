@@ -157,7 +157,7 @@ def test_outcome_lines() -> None:
         "[W_NO_FACE] job 'x': nobody",
         "[W_BED] job 'x': no bed",
     ]
-    assert "finished already" in outcome(ok.model_copy(update={"attempts": 0}))
+    assert "already finished" in outcome(ok.model_copy(update={"attempts": 0}))
     bad = JobResult(id="x", status="failed", error_code="E_STORAGE", error_message="no", hint="why", line=3)
     assert outcome(bad) == "[E_STORAGE] job 'x', line 3: no (why)"
     assert [clock(3725), clock(65)] == ["1:02:05", "1:05"]

@@ -25,13 +25,13 @@ from raydub.pipeline.dataset import _divide
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Part, Planned
 from raydub.pipeline.graph import RayExecutor
-from raydub.pipeline.local import LocalExecutor, through_stages
 from raydub.pipeline.pools import Node, Pool, Pools, plan_pools
 from raydub.pipeline.rows import pack, unpack, unpack_ahead
 from raydub.pipeline.stage_speak import CUES_AT_ONCE, SPEAK
+from raydub.pipeline.steps import through_stages
 from raydub.pipeline.supervised import SupervisedExecutor
 from raydub.stages.types import Chunk
-from tests.pipeline.fakes import FakeToolbox, ToolSteps, record_in, stages_of
+from tests.pipeline.fakes import FakeToolbox, LocalExecutor, ToolSteps, record_in, stages_of
 from tests.pipeline.hazards import FOREVER, do_harm
 from tests.pipeline.test_driver import make_job
 

@@ -13,14 +13,13 @@ from raydub.pipeline.context import WorkerContext, WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Note, Output
 from raydub.pipeline.graph import RayExecutor
-from raydub.pipeline.local import LocalExecutor
 from raydub.pipeline.pools import Node, plan_pools
 from raydub.pipeline.registry import STAGES, find
 from raydub.pipeline.stage import Stage
 from raydub.pipeline.supervised import SupervisedExecutor
 from raydub.stages.types import TrackedChunk
 from tests.examples import slow
-from tests.pipeline.fakes import FAKE_STAGES
+from tests.pipeline.fakes import FAKE_STAGES, LocalExecutor
 from tests.pipeline.test_driver import make_job
 
 

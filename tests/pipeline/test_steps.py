@@ -17,8 +17,8 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned
 from raydub.pipeline.ledger import Ledger, part_name
 from raydub.pipeline.limits import StepLimits
-from raydub.pipeline.local import through_stages
 from raydub.pipeline.rows import pack, unpack
+from raydub.pipeline.steps import through_stages
 from raydub.stages.engine import WeightsRecord
 from raydub.stages.types import Chunk, Part, TrackedChunk
 from raydub.store import Store

@@ -21,11 +21,10 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Note
 from raydub.pipeline.limits import StepLimits
-from raydub.pipeline.local import LocalExecutor
 from raydub.pipeline.supervised import SupervisedExecutor
 from tests.conftest import REPOSITORY
 from tests.examples import slow
-from tests.pipeline.fakes import FAKE_STAGES
+from tests.pipeline.fakes import FAKE_STAGES, LocalExecutor
 from tests.pipeline.hazards import gone
 from tests.pipeline.test_driver import make_job
 

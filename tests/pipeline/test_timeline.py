@@ -250,7 +250,7 @@ def test_parts_that_are_gone_or_damaged_are_counted(tmp_path: Path) -> None:
     first, second, *_ = blobs_below(tmp_path / "work", "parts")
     first.unlink()
     second.write_bytes(b"tarp")
-    with pytest.raises(StageError, match="2 of 4 parts are not there") as caught:
+    with pytest.raises(StageError, match="2 of 4 parts are missing") as caught:
         load_timeline(folder)
     assert caught.value.code == Code.STORAGE
 

@@ -56,7 +56,7 @@ def test_lines_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert who_lines(results) == [
         "dubbed: the largest face in 2 jobs",
         "dubbed: the leftmost face in 1 job",
-        "several faces in view: b (3), c (2); `raydub faces VIDEO` shows whom --face can choose",
+        "several faces in view: b (3), c (2); `raydub faces VIDEO` shows the choices of --face",
     ]
     assert who_lines(results[:1]) == ["dubbed: the largest face"]
     assert who_lines(results[1:2])[1].startswith("several faces in view: up to 3 at once")

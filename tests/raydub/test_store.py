@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import re
-import threading
 import time
 from pathlib import Path
 
@@ -113,25 +112,6 @@ def test_a_pipe_in_the_place_of_a_record_is_no_record(store: Store) -> None:
     with pytest.raises(StageError) as caught:
         store.put_record("a/b", {"x": 2})
     assert "is a named pipe" in caught.value.message
-
-
-def test_a_name_is_created_once(store: Store) -> None:
-    made: list[int] = []
-    barrier = threading.Barrier(8)
-
-    def create(number: int) -> None:
-        barrier.wait()
-        if store.create_record("claims/x", {"by": number}):
-            made.append(number)
-
-    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1
-    assert store.record("claims/x") == {"by": made[0]}
-    assert not list((store.root / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../b", "/etc/x", "a//b", "a\0b", "a/"])

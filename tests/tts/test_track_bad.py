@@ -13,10 +13,10 @@ from raydub.errors import Code, DependencyError, InputError, RaydubError, StageE
 from raydub.manifests.speech import SpeechTracks
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
-from raydub.pipeline.local import LocalExecutor
 from raydub.tts.scripts.read import script_length
 from raydub.tts.track import SpeechMaker
 from tests.kept import blobs_below
+from tests.pipeline.fakes import LocalExecutor
 from tests.stages.fakes import write_video
 from tests.tts.engines_support import install
 from tests.tts.track_support import job_of, report_of, sound_of, write_json, write_srt
