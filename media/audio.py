@@ -32,9 +32,7 @@ def decode_speech(path: str, sample_rate: int = 16000, limits: ProbeLimits = Pro
     """The first audio stream of a sound or video file as (n,) float32 mono samples in [-1, 1] at `sample_rate` Hz.
 
     Time 0 is the stream's first sample. Any format, rate and channel count that libav decodes; channels are averaged
-    (without the subwoofer's). It is all in memory: 230 MB an hour at 16 kHz; speech_blocks() is for any length.
-    Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
-    INPUT_LIMIT, SPEECH_NO_STREAM, SPEECH_EMPTY (no samples), SPEECH_SILENT (nothing above -70 dBFS).
+    (without the subwoofer's). Takes 230 MB per hour at 16 kHz; speech_blocks() takes any length.
     """
     return np.concatenate(list(speech_blocks(path, sample_rate, limits)))
 
@@ -44,10 +42,10 @@ def speech_blocks(
     sample_rate: int = 16000,
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
 ) -> Iterator[F32]:
-    """The samples of decode_speech() in order, in blocks of BLOCK_SAMPLES (the last one shorter), at flat memory.
+    """The samples of decode_speech() in order, in blocks of BLOCK_SAMPLES (the last one shorter), in constant memory.
 
     Raises what decode_speech() raises; SPEECH_SILENT, SPEECH_EMPTY and INPUT_TRUNCATED come after the last block, so
-    nothing made of the blocks may be published before the end.
+    publish nothing made of the blocks before the end.
     """
     info = probe_speech(path, limits)
     count, peak = 0, 0.0
@@ -56,15 +54,15 @@ def speech_blocks(
         blocks = regrouped(_resampled(container, sample_rate, limits, path, extent), BLOCK_SAMPLES)
         while (block := _next(blocks, path)) is not None:
             if not np.isfinite(block).all():
-                raise InputError(Code.INPUT_UNREADABLE, f"speech {path} has samples that are not numbers")
+                raise InputError(Code.INPUT_UNREADABLE, f"speech {path} contains samples that are NaN or infinite")
             count, peak = count + len(block), max(peak, float(np.abs(block).max()))
             yield np.clip(block, -1.0, 1.0)
     if not count:
         raise InputError(Code.SPEECH_EMPTY, f"speech {path} has no samples")
-    # A pause in a recording has no samples, but it has its time.
+    # A gap between packets has no samples, but counts as duration.
     held = max(count / sample_rate, extent.seconds)
     if info.counted and held < info.seconds * 0.98 - _MAY_LACK_SECONDS:
-        message = f"speech {path} says {info.seconds:.2f} s and holds {held:.2f} s"
+        message = f"speech {path} should last {info.seconds:.2f} s but contains only {held:.2f} s"
         raise InputError(Code.INPUT_TRUNCATED, message)
     if peak < SILENCE_PEAK:
         raise InputError(Code.SPEECH_SILENT, f"speech {path} is silent", hint="its loudest sample is below -70 dBFS")
@@ -85,7 +83,7 @@ class _Extent:
 
 
 def _next(blocks: Iterator[F32], path: str) -> F32 | None:
-    # Only decoding is guarded: an error of whoever uses the blocks is none of the file's.
+    # Errors of decoding only, not of the code that consumes the blocks.
     try:
         return next(blocks, None)
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -105,7 +103,7 @@ def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str,
             if rate:
                 raise InputError(
                     Code.INPUT_UNREADABLE,
-                    f"speech {path} changes its sample rate on the way",
+                    f"speech {path} changes its sample rate",
                     hint="convert it to one rate first: ffmpeg -i in -ar 48000 out.wav",
                 )
             rate = frame.sample_rate

@@ -81,7 +81,7 @@ class Transform(BaseModel):
         x1 = min(right if right >= 0 else width, width) // 2 * 2
         y1 = min(bottom if bottom >= 0 else height, height) // 2 * 2
         if x1 - x0 < 2 or y1 - y0 < 2:
-            message = f"crop {self.crop} leaves nothing of a picture of {width}x{height} pixels"
+            message = f"crop {self.crop} leaves nothing of a frame of {width}x{height} pixels"
             raise InputError(Code.FIELD_VALUE, message, field="crop")
         return x0, y0, x1, y1
 
@@ -120,21 +120,21 @@ class FrameReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; reading again opens it again."""
+        """Close the file; reading opens it again."""
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
 
     def check(self) -> None:
-        """Whoever publishes what was made of the frames asks this before. Raises InputError INPUT_CHANGED unless the
-        video has been the one that was probed the whole time."""
+        """Call this before publishing anything made of the frames. Raises InputError INPUT_CHANGED unless the video has
+        been the probed one the whole time."""
         if self._watch is not None:
             self._watch.check()
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         """Yield exactly the frames start, .., stop - 1.
 
-        Raises InputError: INPUT_CHANGED when it is no longer the video that was probed, INPUT_TRUNCATED when the file
+        Raises InputError: INPUT_CHANGED if it is no longer the probed video, INPUT_TRUNCATED when the file
         ends early, INPUT_UNREADABLE when a frame is damaged;
         ValueError when the range is not within 0..n_frames.
         """
@@ -159,7 +159,7 @@ class FrameReader:
                 shown, picture = next(decoded)
                 planes = self._arrange(picture) if shown == number else None
             frame = Frame(start + offset, *planes, self.info.colour)
-            # A frame that is shown again (variable rate) must not share memory with the one given away.
+            # A repeated frame (variable rate) must not share memory with the one already yielded.
             yield frame.copy() if offset + 1 < len(numbers) and numbers[offset + 1] == number else frame
 
     def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
@@ -176,7 +176,7 @@ class FrameReader:
         if not self._fields:
             for number, picture in decoder.read(start, stop):
                 if is_interlaced(picture):
-                    # From here on with neighbours. What came before is the same either way.
+                    # From here on frames need their neighbours; earlier ones are the same either way.
                     start, self._fields = number, True
                     break
                 yield number, picture
@@ -208,7 +208,9 @@ class FrameReader:
         for number in range(start, stop):
             path = self._images[number] if number < len(self._images) else None
             if path is None:
-                raise InputError(Code.INPUT_TRUNCATED, f"folder {self.info.path} lost images since it was probed")
+                raise InputError(
+                    Code.INPUT_TRUNCATED, f"folder {self.info.path} has fewer images than when it was probed"
+                )
             picture = read_image(path, ProbeLimits())
             if (picture.width // 2 * 2, picture.height // 2 * 2) != (self.info.width, self.info.height):
                 size = f"{self.info.width}x{self.info.height}"
@@ -231,7 +233,7 @@ def open_frames(
 
 
 def count_decoded(path: str) -> int:
-    """How many video frames decoding a whole film that raydub wrote yields. Raises InputError INPUT_UNREADABLE."""
+    """Number of frames that decoding a video written by raydub yields. Raises InputError INPUT_UNREADABLE."""
     try:
         with contextlib.closing(open_made(path)) as container:
             stream = container.streams.video[0]

@@ -1,7 +1,7 @@
-"""Sound for listening: streamed out of any file, in its own rate and channels or others, and on the film's clock.
+"""Stream the sound of any file, at its own or another rate and channel count, on the video's clock.
 
-media/audio.py hears speech for the lips: mono, from its first sample. Here a film's own sound keeps its place against
-the picture: streams that begin late or early, and holes between packets, come out sample by sample where they belong.
+media.audio decodes speech for the lips: mono, from its first sample. Here sound keeps its position relative to the
+video: streams that begin late or early, and gaps between packets, are placed exactly to the sample.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HOLE = Fraction(20, 1000)
 """Seconds by which time stamps may differ from counting samples: containers round them to a millisecond or so."""
 
 _RESTART = 1
-"""Seconds that time stamps may go back before that counts as a clock that started anew, not as an overlap."""
+"""Time stamps that go back by more seconds count as a restarted clock, not as an overlap."""
 
 _SILENCE_FRAMES = 1 << 16
 
@@ -66,8 +66,8 @@ def sound_blocks(
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
     gapless: bool = False,
 ) -> Generator[F32]:
-    """The first audio stream of a file as (n, channels) float32 in blocks of BLOCK_FRAMES (the last one shorter), at
-    flat memory. Nominally in [-1, 1]; lossy codecs and down-mixing go beyond, and nothing is cut off here.
+    """The first audio stream of a file as (n, channels) float32 in blocks of BLOCK_FRAMES (the last one shorter), in
+    constant memory. Nominally in [-1, 1]; lossy codecs and down-mixing go beyond, and nothing is cut off here.
 
     rate: Hz of the blocks; channels: 1 or 2. Mono goes to both sides as it is, stereo is averaged to mono; from more
     channels stereo is made by libav's matrix, or by averaging where libav knows no matrix for the layout.
@@ -75,7 +75,7 @@ def sound_blocks(
     frame: a stream that begins later is preceded by silence, one that begins earlier loses its beginning, both to the
     sample of the file's own rate. None: the stream's first sample is the first.
     Time stamps that leave a hole of more than 20 ms put silence there; those that overlap by as much cut the overlap.
-    gapless: no time stamp counts after the first, the samples follow each other: as media.audio hears speech.
+    gapless: ignore time stamps after the first and let the samples follow each other, as media.audio does.
 
     Raises InputError as sound_shape() does, and SPEECH_NO_STREAM where there is no sound, INPUT_LIMIT where there is
     more than limits.max_seconds of it.
@@ -84,7 +84,7 @@ def sound_blocks(
         raise ValueError(f"{channels} channels: mono and stereo only")
     with contextlib.closing(_opened(path, limits)) as container:
         if not container.streams.audio:
-            hint = "name a file that has sound, or do without it"
+            hint = "use a file that has sound, or leave it out"
             raise InputError(Code.SPEECH_NO_STREAM, f"{path} has no audio stream", hint=hint)
         stream = decodable(container.streams.audio[0], path, "sound")
         samples = Samples(channel_names(stream.codec_context))
@@ -147,18 +147,18 @@ def _check_shape(path: str, shape: SoundShape, limits: ProbeLimits) -> None:
 
 
 def _next(blocks: Iterator[F32], path: str) -> F32 | None:
-    # Only decoding is guarded: an error of whoever uses the blocks is none of the file's.
+    # Errors of decoding only, not of the code that consumes the blocks.
     try:
         block = next(blocks, None)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, "sound", error) from error
     if block is not None and not np.isfinite(block).all():
-        raise InputError(Code.INPUT_UNREADABLE, f"sound {path} has samples that are not numbers")
+        raise InputError(Code.INPUT_UNREADABLE, f"sound {path} contains samples that are NaN or infinite")
     return block
 
 
 class _Pieces:
-    """Decoded pieces of one stream in the wanted channels, at the stream's own rate, each where its time says."""
+    """Decoded pieces of one stream in the wanted channels, at the stream's own rate, placed by their time stamps."""
 
     def __init__(self, path: str, channels: int, limits: ProbeLimits, samples: Samples, gapless: bool) -> None:
         self.rate = 0
@@ -210,7 +210,7 @@ class _Pieces:
         if self.rate and frame.sample_rate != self.rate:
             raise InputError(
                 Code.INPUT_UNREADABLE,
-                f"sound {self._path} changes its sample rate on the way",
+                f"sound {self._path} changes its sample rate",
                 hint="convert it to one rate first: ffmpeg -i in -ar 48000 out.wav",
             )
         self.rate = frame.sample_rate

@@ -174,7 +174,7 @@ def test_matroska_says_where(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "byte", "wrong"),
-    [(0, 0xA2, "no known kind"), (2, 0x85, "no known track"), (5, 0x84, "several frames")],
+    [(0, 0xA2, "is unknown"), (2, 0x85, "an unknown track"), (5, 0x84, "several frames")],
 )
 def test_matroska_blocks(tmp_path: Path, offset: int, byte: int, wrong: str) -> None:
     """WebM files of ffmpeg have no checksums: an element that is not a block, a track that is not there, lacing."""
