@@ -76,7 +76,7 @@ class Block(nn.Module):
         return torch.relu(y + x if self.residual else y)
 
     def fold(self) -> None:
-        """Multiply the batch norm's running statistics into the convolution: same function, one pass less."""
+        """Fold the batch norm's running statistics into the convolution."""
         if len(self.conv_block) == 2:
             conv, norm = self.conv_block[0], self.conv_block[1]
             transposed = isinstance(conv, nn.ConvTranspose2d)
@@ -129,7 +129,9 @@ class Wav2Lip(nn.Module):
         for encode in self.face_encoder_blocks:
             x = encode(x)
             skips.append(x)
-        x = self.audio_encoder(mel)  # (N, 512, 1, 1): the sound alone goes in; the face comes through the skips
+        x = self.audio_encoder(
+            mel
+        )  # (N, 512, 1, 1): the decoder starts from the sound; the face comes through the skips
         for decode in self.face_decoder_blocks:
             x = torch.cat((decode(x), skips.pop()), dim=1)
         made: Tensor = self.output_block(x)
