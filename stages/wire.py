@@ -1,7 +1,7 @@
-"""Chunks and their relatives as flat rows of arrays, text and numbers, for whoever sends them. No pickled objects.
+"""Convert chunks and their results to flat rows of arrays, text and numbers, for sending. No pickled objects.
 
-A row holds "kind" (the class), "meta" (JSON: everything but the arrays) and one entry per array, named "items.<field>"
-or "mouths.<name>". Arrays keep dtype and shape; nothing is copied.
+A row has "kind" (the class), "meta" (JSON: everything but the arrays) and one entry per array, named "items.<field>" or
+"mouths.<name>". Arrays keep dtype and shape; nothing is copied.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
         y0 + (np.arange(coarse_h, dtype=np.float32) + 0.5) * step - 0.5,
     )
     half = HALF_WIDTH * u
-    # where the frame ends before the throat does, the movement ends with it: there is nothing to move in from below
+    # at the bottom of the frame the movement ends: there are no pixels below to move in
     end = (frame_height - 1 - axes.origin[1] - x * axes.right[1]) / max(float(axes.down[1]), 0.3)
     bottom = np.asarray(np.minimum(_bottom(axes, curves), end), np.float32)
     shift_x = _widening(x, curves, move.widen, u) * _mouth_rows(y, curves.nose, u)

@@ -1,9 +1,9 @@
-"""What is seen between the lips: teeth and dark, from the person's own open mouth or, failing that, drawn.
+"""The inside of the mouth: teeth and dark, from the person's own open mouth or, without one, drawn.
 
-An inside is kept straightened: rows count pixels from one lip's inner edge (SCALE pixels a face unit), columns run from
-the left inner corner to the right one. Teeth belong to a jaw: upper teeth stay under the upper lip while the lower lip
-comes down and shows more of them, lower teeth go down with the lower lip. So the inside hangs from the upper lip, or
-stands on the lower one, whichever side its teeth are on, and is hardly stretched: beyond it the dark goes on.
+An inside is stored straightened: rows count pixels from one lip's inner edge (SCALE pixels a face unit), columns run
+from the left inner corner to the right one. Teeth belong to a jaw: upper teeth stay under the upper lip while the lower
+lip comes down and shows more of them, lower teeth go down with the lower lip. So the inside is attached to the lip on
+whose side its teeth are, and is hardly stretched: beyond it is dark.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Inside:
     seen: bool = False
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As prepare keeps it."""
+        """In the form that prepare returns."""
         return {
             "inside_pixels": self.pixels,
             "inside_light": self.light,
@@ -51,7 +51,7 @@ class Inside:
 
     @staticmethod
     def of(arrays: Arrays) -> Inside | None:
-        """The inside kept by prepare, or None."""
+        """The inverse of arrays(); None without an inside."""
         if "inside_pixels" not in arrays:
             return None
         return Inside(
@@ -74,8 +74,8 @@ def light_of(bgr: U8, offset: tuple[int, int], landmarks: F32) -> F32:
 
 
 def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | None:
-    """Straighten the inside of an open mouth, and go on below what was seen of it with the dark that would be there;
-    None where the face cannot be used."""
+    """Straighten the inside of an open mouth, and continue it in the dark below what was visible; None if the face
+    cannot be used."""
     axes = axes_of(landmarks)
     curves = curves_of(landmarks, axes) if axes else None
     if axes is None or curves is None:
@@ -93,7 +93,7 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     if not seen.any():
         return None
-    # the dark that goes on is this mouth's own, where it showed any
+    # the dark is taken from this mouth, if it showed any
     dark = pixels[seen & (grey <= np.percentile(grey[seen], 25))].mean(axis=0)
     if dark.mean() > 0.6 * light.mean():
         dark = _throat(float(light.mean()))

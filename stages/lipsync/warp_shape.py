@@ -1,9 +1,9 @@
-"""Where the parts of the lower face are, and where a wanted mouth shape puts them.
+"""The lower face as curves, and how a wanted mouth shape moves them.
 
-Everything here is in the *face axes*: origin between the mouth corners, x along the line of the outer eye corners, y
-towards the chin, unit = one pixel of the frame. The face unit `u` is the distance of the outer eye corners (landmarks
-36-45). A lip edge is a curve y(x), kept as a table over evenly spaced x, so that a shape is a handful of short vectors
-and moving the lips is adding vectors.
+All coordinates are *face axes*: origin between the mouth corners, x along the line of the outer eye corners, y towards
+the chin, unit = one pixel of the frame. The face unit `u` is the distance of the outer eye corners (landmarks 36-45). A
+lip edge is a curve y(x), stored as a table over evenly spaced x, so that a shape is a few short vectors and moving the
+lips is adding vectors.
 
 Landmark numbers are 0-based iBUG: outer upper lip 48..54, outer lower lip 54..59 and 48, inner upper lip 60..64, inner
 lower lip 64..67 and 60, jaw 0..16, base of the nose 31..35.
@@ -23,7 +23,7 @@ UPPER_SHARE = 0.24  # of a change of opening, what the upper lip does; the lower
 CHIN_SHARE = 0.62  # of a change of opening, how far the chin goes
 JAW_SPREAD = 0.50  # face units: how far to the sides the chin's movement is felt
 LIP_STIFFNESS = 0.06  # face units over which a lip's outer edge evens out what its inner edge does
-MAX_OPENING = 0.40  # face units: more than this no speaking mouth does
+MAX_OPENING = 0.40  # face units: speaking mouths open no wider
 
 _OUTER_UPPER = (48, 49, 50, 51, 52, 53, 54)
 _OUTER_LOWER = (48, 59, 58, 57, 56, 55, 54)

@@ -1,8 +1,8 @@
 """The track cache: one small Parquet table per block of BLOCK absolute source frames.
 
-A block's table holds one row per face, and one row with slot −1 per frame that carries the shot score and the cut, so
-that a frame without a face and a frame that is missing are different things. A table that
-is damaged, or does not hold exactly its block, counts as absent and is computed again.
+A block's table holds one row per face, and one row with slot −1 per frame with the shot score and the cut, so that a
+frame without a face differs from a missing frame. A table that is damaged, or does not hold exactly its block, counts
+as absent and is computed again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raydub.stages.types import Span
 from raydub.store import Store
 
 BLOCK = 60
-"""Frames in a block; which `TrackConfig.every` must divide."""
+"""Frames in a block, a multiple of `TrackConfig.every`."""
 
 _log = logging.getLogger(__name__)
 

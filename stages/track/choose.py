@@ -1,8 +1,9 @@
-"""Whose face is dubbed at every frame. A windowed vote, so that it neither flickers nor depends on chunk borders.
+"""The face that is dubbed in every frame, by a windowed vote: it does not flicker, and does not depend on chunk
+borders.
 
-At frame t the faces compared are those seen in at least half of the frames within ±VOTE of the same shot (or, where
-there is none, those seen at t). The winner of most frames within ±DWELL is taken. If the winner itself is not seen at
-t, the frame is faceless: the mouth of somebody else is not moved instead.
+At frame t the candidates are the faces seen in at least half of the frames within ±VOTE of the same shot (or, without
+any, those seen at t). The face that wins most frames within ±DWELL is taken. If it is not seen at t, the frame is
+faceless: no other person's mouth is moved instead.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def choose_one(raw: RawTracks, choice: FaceChoice, reference: F32 | None) -> int
 
 
 class _Wanted(NamedTuple):
-    """What a choice goes by. value: (K, n), the smallest is taken first; eligible: (K, n), may the face be taken at
+    """The criterion of a choice. value: (K, n), the smallest is taken first; eligible: (K, n), may the face be taken at
     all? rank: which of them in that order."""
 
     value: F64
