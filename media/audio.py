@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 
 from raydub.arrays import F32
 from raydub.errors import Code, InputError
 from raydub.media.info import ProbeLimits
-from raydub.media.opening import open_input, packets_of, unreadable
+from raydub.media.opening import open_input, packets_of
 from raydub.media.probe import probe_speech
-from raydub.media.samples import Samples, channel_names, mono
-from raydub.media.sound import regrouped
+from raydub.media.samples import Samples, channel_names, mono, packed_frame
+from raydub.media.sound import next_block, regrouped
 
 BLOCK_SAMPLES = 1 << 18
 """Samples that speech_blocks() gives at once: 16 s at 16 kHz, 1 MiB."""
@@ -52,9 +51,7 @@ def speech_blocks(
     with contextlib.closing(open_input(path, limits, "speech")) as container:
         extent = _Extent()
         blocks = regrouped(_resampled(container, sample_rate, limits, path, extent), BLOCK_SAMPLES)
-        while (block := _next(blocks, path)) is not None:
-            if not np.isfinite(block).all():
-                raise InputError(Code.INPUT_UNREADABLE, f"speech {path} contains samples that are NaN or infinite")
+        while (block := next_block(blocks, path, "speech")) is not None:
             count, peak = count + len(block), max(peak, float(np.abs(block).max()))
             yield np.clip(block, -1.0, 1.0)
     if not count:
@@ -82,14 +79,6 @@ class _Extent:
             self.seconds = max(self.seconds, at - self._first + frame.samples / frame.sample_rate)
 
 
-def _next(blocks: Iterator[F32], path: str) -> F32 | None:
-    # Errors of decoding only, not of the code that consumes the blocks.
-    try:
-        return next(blocks, None)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise unreadable(path, "speech", error) from error
-
-
 def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str, extent: _Extent) -> Iterator[F32]:
     stream = container.streams.audio[0]
     samples = Samples(channel_names(stream.codec_context))
@@ -110,9 +99,7 @@ def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str,
             resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
         extent.see(frame)
         block = mono(samples.of(frame), samples.names)
-        part = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout="mono")
-        part.sample_rate = rate
-        for ready in resampler.resample(part):
+        for ready in resampler.resample(packed_frame(block, rate, "mono")):
             heard = ready.to_ndarray().reshape(-1).astype(np.float32)
             count += len(heard)
             if count > limits.max_seconds * sample_rate:

@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from av.container import InputContainer
+
 from raydub.errors import Code, InputError
 from raydub.media.headers import cut_off
 from raydub.media.info import ProbeLimits
@@ -19,6 +21,7 @@ from raydub.media.iso import check_tables
 from raydub.media.joined import joined
 from raydub.media.matroska import check_matroska
 from raydub.media.mpeg import check_program_stream, check_transport_stream
+from raydub.media.opening import check_file, open_input
 from raydub.media.riff import check_riff
 from raydub.media.seams import check_single
 
@@ -60,6 +63,22 @@ def check_complete(path: str, container_format: str, what: str, pid: int | None 
             raise cut_off(f"{what} {path}", missing)
         check_tables(path, what)
     return Condition()
+
+
+def open_complete(path: str, limits: ProbeLimits, what: str) -> InputContainer:
+    """Open a media file after all checks of this module. The caller closes it. Raises InputError as open_input and
+    check_complete do."""
+    check_file(path, limits, what)
+    check_header(path, limits, what)
+    if looks_truncated(path):
+        check_complete(path, "mov", what)
+    container = open_input(path, limits, what)
+    try:
+        check_complete(path, container.format.name, what)
+    except BaseException:
+        container.close()
+        raise
+    return container
 
 
 def check_header(path: str, limits: ProbeLimits, what: str) -> None:

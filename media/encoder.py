@@ -13,7 +13,6 @@ import itertools
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, cast
 
 import av
@@ -22,6 +21,7 @@ from av.codec.context import Flags
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from raydub.arrays import F32
+from raydub.media.samples import packed_frame
 
 AAC_BLOCK = 1024
 """Samples of an AAC block, which are also the delay of libav's encoder."""
@@ -96,17 +96,9 @@ class SoundEncoder:
         at = -lead
         silence = np.zeros((lead, self.form.channels), np.float32)
         for block in itertools.chain([silence] if lead else [], blocks):
-            yield from self._encoded(block, at)
+            yield from self.stream.encode(packed_frame(block, self.form.rate, self.form.layout, at))
             at += len(block)
         yield from self.stream.encode(None)
-
-    def _encoded(self, block: F32, at: int) -> Iterator[Any]:
-        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self.form.layout)
-        frame.sample_rate = self.form.rate
-        frame.pts = at
-        frame.time_base = Fraction(1, self.form.rate)
-        yield from self.stream.encode(frame)
 
 
 def exactly(blocks: Iterable[F32], samples: int, channels: int) -> Iterator[F32]:

@@ -71,7 +71,5 @@ def _graph(picture: Any) -> Any:
     )
     filter_ = graph.add("bwdif", mode="send_frame", parity="auto", deint="interlaced")
     sink = graph.add("buffersink")
-    source.link_to(filter_)
-    filter_.link_to(sink)
-    graph.configure()
+    graph.link_nodes(source, filter_, sink).configure()
     return graph

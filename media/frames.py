@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -20,7 +19,7 @@ from raydub.media.hdr import ToneMapper
 from raydub.media.images import list_images, read_image
 from raydub.media.index import index_of
 from raydub.media.info import Colour, ProbeLimits, VideoInfo
-from raydub.media.opening import open_made, unreadable
+from raydub.media.opening import unreadable
 from raydub.media.planes import Planes, arrange, to_planes
 from raydub.media.watch import Input, Watch
 
@@ -230,14 +229,3 @@ def open_frames(
     """A FrameReader for a probed video; nothing is opened before the first frame is asked for. cache: of identities,
     for a file that looks otherwise here than where it was probed."""
     return FrameReader(info, transform, cache)
-
-
-def count_decoded(path: str) -> int:
-    """Number of frames that decoding a video written by raydub yields. Raises InputError INPUT_UNREADABLE."""
-    try:
-        with contextlib.closing(open_made(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            return sum(1 for _ in container.decode(stream))
-    except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise InputError(Code.INPUT_UNREADABLE, f"{path} cannot be read: {error}") from error

@@ -151,9 +151,3 @@ def _to_rgb(frame: Any) -> Any:
     return frame.reformat(
         format="rgb24", src_colorspace=matrix, src_color_range=2 if full else 1, dst_color_range=_FULL
     )
-
-
-def image_size(path: str, limits: ProbeLimits) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, upright, by decoding it."""
-    frame = read_image(path, limits)
-    return frame.width, frame.height

@@ -243,13 +243,7 @@ def _cached(path: str, identity: str, size: int, changed: int, index_path: str |
         # A damaged copy is ignored: the index is built from the video again.
         with contextlib.suppress(ValueError, KeyError, OSError, EOFError, StageError):
             return FrameIndex.from_bytes(verified(index_path).read_bytes())
-    return build_index(path, first_frame_pts(path), ProbeLimits())
-
-
-def first_frame_pts(path: str) -> int | None:
-    """Presentation time of the first frame that decoding yields, None when frames carry none. Raises InputError."""
-    pts: int | None = first_frame(path, ProbeLimits()).pts
-    return pts
+    return build_index(path, first_frame(path, ProbeLimits()).pts, ProbeLimits())
 
 
 def first_frame(path: str, limits: ProbeLimits) -> Any:

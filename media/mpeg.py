@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raydub.media.headers import Headers, cut_off, damaged
-from raydub.media.joined import joined, layout_of
+from raydub.media.joined import joined, layout_of, payload_of, pids_of
 from raydub.media.joined_view import View
 
 _WINDOW = 1 << 20
@@ -128,7 +128,7 @@ def _losses(stream: BinaryIO | View, length: int, offset: int, size: int, pid: i
 def _jumps(packets: npt.NDArray[np.uint8], pid: int | None, counters: npt.NDArray[np.int16]) -> npt.NDArray[Any]:
     """Places of packets that are marked as broken, whose counter does not follow, or that begin no PES packet as
     announced. Updates `counters` for the next packets."""
-    pids = (packets[:, 1].astype(np.int32) & 0x1F) << 8 | packets[:, 2]
+    pids = pids_of(packets)
     chosen = np.flatnonzero(pids == pid if pid is not None else pids != _NULL_PID)
     if not len(chosen):
         return chosen
@@ -153,10 +153,8 @@ def _jumps(packets: npt.NDArray[np.uint8], pid: int | None, counters: npt.NDArra
 
 def _begins(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Does the payload of each packet begin as a PES packet must?"""
-    start = 4 + np.where(rows[:, 3] & 0x20 != 0, 1 + rows[:, 4].astype(np.int64), 0)
-    at = np.minimum(start, 188 - 3)[:, None] + np.arange(3)
-    begins: npt.NDArray[np.bool_] = (np.take_along_axis(rows, at, 1) == np.array([0, 0, 1], np.uint8)).all(1)
-    return begins
+    _, heads = payload_of(rows, 3)
+    return np.asarray((heads == np.array([0, 0, 1], np.uint8)).all(axis=1), np.bool_)
 
 
 def _synchronised(stream: BinaryIO | View, position: int, length: int, offset: int) -> int:

@@ -15,7 +15,7 @@ from raydub.identity import Cache
 from raydub.media.complete import Condition, check_complete, check_header, looks_truncated
 from raydub.media.fields import is_interlaced
 from raydub.media.hdr import HLG, PQ
-from raydub.media.images import IMAGE_SUFFIXES, image_size, list_images
+from raydub.media.images import IMAGE_SUFFIXES, list_images, read_image
 from raydub.media.index import FrameIndex, build_index, first_frame, store_index
 from raydub.media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
 from raydub.media.numbering import doubts
@@ -149,14 +149,14 @@ def _colour(frame: Any) -> Colour:
 
 def _probe_images(path: str, limits: ProbeLimits, rate: Fraction, cache: Cache | None) -> VideoInfo:
     files = list_images(path, limits)
-    width, height = image_size(files[0], limits)
-    _check_size(path, width, height, limits)
+    first = read_image(files[0], limits)
+    _check_size(path, first.width, first.height, limits)
     seen = identify_source(path, cache)
-    lines = height // 2 * 2
+    lines = first.height // 2 * 2
     return VideoInfo(
         path=path,
         kind="images" if os.path.isdir(path) else "image",
-        width=width // 2 * 2,
+        width=first.width // 2 * 2,
         height=lines,
         rate=rate,
         n_frames=len(files),

@@ -15,9 +15,9 @@ from typing import Any
 import av
 
 from raydub.errors import Code, InputError
-from raydub.media.complete import check_complete, check_header, looks_truncated
+from raydub.media.complete import open_complete
 from raydub.media.info import ProbeLimits, SpeechInfo
-from raydub.media.opening import check_file, decodable, open_input
+from raydub.media.opening import decodable
 from raydub.media.samples import channel_names
 
 _COUNTING = {"flac", "wav", "w64", "aiff", "caf", "mov"}
@@ -26,12 +26,7 @@ _DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)")
 
 def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo:  # noqa: B008 (frozen)
     """Probe a sound file, or the sound of a video file. Raises InputError INPUT_* or SPEECH_NO_STREAM."""
-    check_file(path, limits, "speech")
-    check_header(path, limits, "speech")
-    if looks_truncated(path):
-        check_complete(path, "mov", "speech")
-    with open_input(path, limits, "speech") as container:
-        check_complete(path, container.format.name, "speech")
+    with open_complete(path, limits, "speech") as container:
         if not container.streams.audio:
             raise InputError(Code.SPEECH_NO_STREAM, f"speech {path} has no audio stream")
         stream = decodable(container.streams.audio[0], path, "speech")

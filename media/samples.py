@@ -11,6 +11,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -125,6 +126,15 @@ def _values(frame: Any) -> F32:
     return wide.astype(np.float32, copy=False)
 
 
+def packed_frame(block: F32, rate: int, layout: str, pts: int | None = None) -> Any:
+    """An av.AudioFrame of packed floats with the samples of `block`, (n, channels). pts: number of its first sample."""
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block, np.float32).reshape(1, -1), "flt", layout)
+    frame.sample_rate = rate
+    if pts is not None:
+        frame.pts, frame.time_base = pts, Fraction(1, rate)
+    return frame
+
+
 def mono(block: F32, names: Sequence[str]) -> F32:
     """(n, 1): the mean of the channels without the subwoofer; of an ambisonic sound field, its omnidirectional
     channel."""
@@ -154,9 +164,7 @@ class Stereo:
 
     def of(self, block: F32) -> F32:
         """(n, 2) of (n, channels)."""
-        packed = np.ascontiguousarray(block).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, "flt", self._layout)
-        frame.sample_rate = self._rate
+        frame = packed_frame(block, self._rate, self._layout)
         return np.concatenate([_values(part) for part in self._matrix.resample(frame)])
 
     def _works(self, count: int) -> bool:

@@ -18,10 +18,10 @@ import numpy as np
 
 from raydub.arrays import F32
 from raydub.errors import Code, InputError
-from raydub.media.complete import check_complete, check_header, looks_truncated
+from raydub.media.complete import open_complete
 from raydub.media.info import ProbeLimits
-from raydub.media.opening import check_file, decodable, open_input, packets_of, unreadable
-from raydub.media.samples import Samples, Stereo, channel_names, mono
+from raydub.media.opening import decodable, packets_of, unreadable
+from raydub.media.samples import Samples, Stereo, channel_names, mono, packed_frame
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames that sound_blocks() gives at once: 1.4 s at 48 kHz, 512 KiB of stereo."""
@@ -49,7 +49,7 @@ def sound_shape(path: str, limits: ProbeLimits = ProbeLimits()) -> SoundShape | 
     Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
     INPUT_LIMIT.
     """
-    with contextlib.closing(_opened(path, limits)) as container:
+    with contextlib.closing(open_complete(path, limits, "sound")) as container:
         if not container.streams.audio:
             return None
         context = decodable(container.streams.audio[0], path, "sound").codec_context
@@ -82,7 +82,7 @@ def sound_blocks(
     """
     if channels not in (1, 2):
         raise ValueError(f"{channels} channels: mono and stereo only")
-    with contextlib.closing(_opened(path, limits)) as container:
+    with contextlib.closing(open_complete(path, limits, "sound")) as container:
         if not container.streams.audio:
             hint = "use a file that has sound, or leave it out"
             raise InputError(Code.SPEECH_NO_STREAM, f"{path} has no audio stream", hint=hint)
@@ -90,7 +90,7 @@ def sound_blocks(
         samples = Samples(channel_names(stream.codec_context))
         pieces = _Pieces(path, channels, limits, samples, gapless)
         blocks = regrouped(_resampled(pieces.placed(container, stream, origin), pieces, rate), BLOCK_FRAMES)
-        while (block := _next(blocks, path)) is not None:
+        while (block := next_block(blocks, path, "sound")) is not None:
             yield block
 
 
@@ -123,18 +123,17 @@ def regrouped(blocks: Iterator[F32], frames: int) -> Iterator[F32]:
         yield np.concatenate(held)
 
 
-def _opened(path: str, limits: ProbeLimits) -> Any:
-    check_file(path, limits, "sound")
-    check_header(path, limits, "sound")
-    if looks_truncated(path):
-        check_complete(path, "mov", "sound")
-    container = open_input(path, limits, "sound")
+def next_block(blocks: Iterator[F32], path: str, what: str) -> F32 | None:
+    """The next block of a file's sound, None at its end. Raises InputError INPUT_UNREADABLE for errors of decoding and
+    samples that are not finite."""
+    # Errors of decoding only, not of the code that consumes the blocks.
     try:
-        check_complete(path, container.format.name, "sound")
-    except BaseException:
-        container.close()
-        raise
-    return container
+        block = next(blocks, None)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise unreadable(path, what, error) from error
+    if block is not None and not np.isfinite(block).all():
+        raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} contains samples that are NaN or infinite")
+    return block
 
 
 def _check_shape(path: str, shape: SoundShape, limits: ProbeLimits) -> None:
@@ -144,17 +143,6 @@ def _check_shape(path: str, shape: SoundShape, limits: ProbeLimits) -> None:
     if not 1 <= shape.channels <= limits.max_channels:
         message = f"sound {path} has {shape.channels} channels, outside 1 to {limits.max_channels}"
         raise InputError(Code.INPUT_LIMIT, message)
-
-
-def _next(blocks: Iterator[F32], path: str) -> F32 | None:
-    # Errors of decoding only, not of the code that consumes the blocks.
-    try:
-        block = next(blocks, None)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise unreadable(path, "sound", error) from error
-    if block is not None and not np.isfinite(block).all():
-        raise InputError(Code.INPUT_UNREADABLE, f"sound {path} contains samples that are NaN or infinite")
-    return block
 
 
 class _Pieces:
@@ -245,10 +233,7 @@ def _converted(blocks: Iterator[F32], from_rate: int, to_rate: int, channels: in
     layout = "mono" if channels == 1 else "stereo"
     resampler = av.AudioResampler(format="flt", layout=layout, rate=to_rate)
     for block in blocks:
-        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
-        frame.sample_rate = from_rate
-        for ready in resampler.resample(frame):
+        for ready in resampler.resample(packed_frame(block, from_rate, layout)):
             yield _packed(ready, channels)
     for ready in resampler.resample(None):
         yield _packed(ready, channels)

@@ -15,8 +15,9 @@ import numpy as np
 
 from raydub.errors import Code, StageError
 from raydub.files import storage_error
-from raydub.media.frames import Frame, count_decoded
+from raydub.media.frames import Frame
 from raydub.media.info import Colour
+from raydub.media.opening import open_made
 
 # Closed groups of pictures, and the same bytes on every machine: x264 and x265 decide by the number of threads (slices,
 # motion range, rows of the look-ahead), so it is fixed instead of following the number of cores. x264's
@@ -159,8 +160,12 @@ class PartWriter:
 
 
 def count_frames(path: str) -> int:
-    """How many frames decoding the file yields. Raises StageError VERIFY_FAILED when it cannot be read."""
+    """Number of frames that decoding a video written by raydub yields. Raises StageError VERIFY_FAILED if it cannot be
+    read."""
     try:
-        return count_decoded(path)
-    except Exception as error:
+        with open_made(path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            return sum(1 for _ in container.decode(stream))
+    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise StageError(Code.VERIFY_FAILED, f"{path} cannot be read back: {error}", retryable=True) from error

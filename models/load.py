@@ -89,6 +89,22 @@ def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], w
     )
 
 
+def check_layout(
+    name: str, state: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]], wanted: str, optional: str = "\0"
+) -> None:
+    """Raise WEIGHTS_LAYOUT unless the state dict has tensors of exactly these names and shapes. Names that end with
+    `optional` may be missing."""
+    missing = sorted(key for key in shapes.keys() - state.keys() if not key.endswith(optional))
+    unexpected = sorted(state.keys() - shapes.keys())
+    unexpected += [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(shapes[key])}"
+        for key in sorted(shapes.keys() & state.keys())
+        if tuple(state[key].shape) != tuple(shapes[key])
+    ]
+    if missing or unexpected:
+        raise layout_error(name, missing, unexpected, wanted)
+
+
 def is_safetensors(file: Path) -> bool:
     """Safetensors starts with the length of a JSON header (8 bytes, little endian) and the header's brace."""
     with file.open("rb") as stream:

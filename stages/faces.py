@@ -20,7 +20,7 @@ from raydub.media.frames import Frame, FrameReader
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.cache import TrackCache
-from raydub.stages.track.choose import choose_one
+from raydub.stages.track.choose import choose_one, neighbours
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
 from raydub.stages.track.raw import Shots
@@ -160,16 +160,11 @@ class FaceFinder:
 
 def _averaged(points: F32, cut: Bools) -> F32:
     """Mean over ±_SMOOTH frames of the same shot, added in a fixed order."""
-    shots = np.cumsum(cut)
-    n = len(points)
-    total, count = np.zeros(points.shape, np.float64), np.zeros(n)
-    for offset in range(-_SMOOTH, _SMOOTH + 1):
-        to = slice(max(0, -offset), min(n, n - offset))
-        of = slice(max(0, offset), min(n, n + offset))
-        if to.start < to.stop:
-            same = shots[to] == shots[of]
-            total[to] += np.where(same[:, None, None], points[of], 0.0)
-            count[to] += same
+    shots = np.cumsum(cut, dtype=np.int64)
+    total, count = np.zeros(points.shape, np.float64), np.zeros(len(points))
+    for to, of, same in neighbours(shots, _SMOOTH):
+        total[to] += np.where(same[:, None, None], points[of], 0.0)
+        count[to] += same
     return np.asarray(total / count[:, None, None], np.float32)
 
 

@@ -24,7 +24,7 @@ from raydub.identity import Cache
 from raydub.manifests.job import Job
 from raydub.manifests.options import POST_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
-from raydub.media.frames import Transform
+from raydub.media.frames import Transform, open_frames
 from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
@@ -94,7 +94,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     watch = Watch(inputs, store.identities)
     video = probe_video(job.video, images_rate=options.fps, store=store)
     watch_video = Watch([Input("video", video.path, video.identity, video.look)])
-    transform = Transform(crop=options.crop, rotate=_quarter(options.rotate), resize_height=options.resize_height)
+    transform = Transform(crop=options.crop, rotate=options.rotate, resize_height=options.resize_height)
     size = transform.size(video.width, video.height)
     voices = voices_of(job)
     weights = engine.weights()
@@ -239,8 +239,6 @@ def _wanted(choice: FaceChoice, cache: Cache) -> WantedFace:
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:
     """The source's frames in which the chosen face is there. One window in memory at a time; tracks go to the cache."""
-    from raydub.media.frames import open_frames
-
     finder = FaceFinder(faces)
     edges: list[int] = []
     with open_frames(video, transform) as reader:
@@ -293,7 +291,3 @@ def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:
     if timeline.extend != "none" and video.kind != "image":
         found.append(f"W_EXTENDED: {timeline.n_shown} frames were extended to {timeline.n_out} ({timeline.extend})")
     return tuple(found)
-
-
-def _quarter(degrees: int) -> Any:
-    return degrees

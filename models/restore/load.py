@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from raydub.models.load import layout_error
+from raydub.models.load import check_layout, layout_error
 from raydub.models.restore import codeformer, gfpgan
 
 _MARKS = {"stylegan_decoder.": "gfpgan", "fuse_convs_dict.": "codeformer", "quantize.": "codeformer"}
@@ -64,12 +64,5 @@ def _checked(state: Mapping[str, Tensor], name: str) -> tuple[gfpgan.GFPGAN | co
             missing = ["stylegan_decoder.* (GFPGAN)", "quantize.* (CodeFormer)"]
             raise layout_error(name, missing, sorted(state), "a network that restores faces")
     shapes = {key: gfpgan.published_shape(key, value.shape) for key, value in network.state_dict().items()}
-    misshapen = [
-        f"{key} {tuple(state[key].shape)}"
-        for key in sorted(shapes.keys() & state.keys())
-        if state[key].shape != shapes[key]
-    ]
-    missing, unexpected = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
-    if missing or unexpected or misshapen:
-        raise layout_error(name, missing, [*unexpected, *misshapen], wanted)
+    check_layout(name, state, shapes, wanted)
     return network, spec

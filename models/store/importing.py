@@ -13,7 +13,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,8 +218,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
-    allowed: Any = getattr(torch.serialization, "safe_globals", None)
-    with allowed(_numpy_names()) if allowed is not None else nullcontext():
+    with torch.serialization.safe_globals(_numpy_names()):
         tensors = load_state(path)
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if needed > _SWELL * path.stat().st_size + 4096:

@@ -71,12 +71,6 @@ def known_digest(model: str | Path) -> str:
     return entry.sha256 if entry is not None else sha256_of(check_file(_known_path(model)))
 
 
-def is_catalogue_name(model: str) -> bool:
-    """Is this a name that `locate` looks up in the catalogue, or of a file that was imported here? By its form alone: a
-    file of that name in the current folder makes no difference."""
-    return find(model) is not None
-
-
 def is_path(model: str | Path) -> bool:
     """Does `locate` treat this as a path?"""
     return isinstance(model, Path) or os.sep in model or "/" in model or Path(model).is_file()

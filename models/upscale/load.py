@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from raydub.models.load import layout_error
+from raydub.models.load import check_layout, layout_error
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize, rrdb_size, todays_names
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize, srvgg_size
 
@@ -92,16 +92,8 @@ def _size(state: Mapping[str, Tensor], name: str) -> RrdbSize | SrvggSize:
 
 
 def _compare(size: RrdbSize | SrvggSize, state: Mapping[str, Tensor], name: str) -> None:
-    wanted = size.shapes()
-    missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    wrong = [
-        f"{key} {tuple(state[key].shape)} instead of {wanted[key]}"
-        for key in sorted(wanted.keys() & state.keys())
-        if tuple(state[key].shape) != wanted[key]
-    ]
-    if missing or unexpected or wrong:
-        kind = "an RRDBNet" if isinstance(size, RrdbSize) else "an SRVGGNetCompact"
-        raise layout_error(name, missing, [*unexpected, *wrong], f"{kind} of {_words(size)}")
+    kind = "an RRDBNet" if isinstance(size, RrdbSize) else "an SRVGGNetCompact"
+    check_layout(name, state, size.shapes(), f"{kind} of {_words(size)}")
 
 
 def _words(size: RrdbSize | SrvggSize) -> str:

@@ -91,11 +91,7 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
 def _strip(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, start: Floats, stop: Floats) -> F32:
     """(_ROWS, _COLS, 3) float32 8-bit Lab of the band between two edges, row 0 at `start`."""
     y = start[None] + (stop - start)[None] * _PLACES[:, None]
-    px = axes.origin[0] + x[None] * axes.right[0] + y * axes.down[0] - offset[0]
-    py = axes.origin[1] + x[None] * axes.right[1] + y * axes.down[1] - offset[1]
-    band = cv2.remap(
-        bgr, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    band = straighten(bgr, offset, axes, x, y, cv2.INTER_LINEAR)
     return np.asarray(cv2.cvtColor(cv2.blur(band, (3, 1)), cv2.COLOR_BGR2LAB), np.float32)
 
 

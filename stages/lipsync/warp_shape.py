@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+from scipy.ndimage import gaussian_filter1d
 
 from raydub.arrays import F32
 
@@ -173,9 +175,7 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
 def _softened(shift: F32, width: float) -> F32:
     """The shift, Gaussian-smoothed over x with a standard deviation of `width` face units."""
     sigma = width * COLUMNS / (2 * HALF_WIDTH)
-    reach = int(3 * sigma)
-    weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.convolve(shift, weight / weight.sum(), mode="same").astype(np.float32)
+    return np.asarray(gaussian_filter1d(shift, sigma, mode="constant", truncate=3.0), np.float32)
 
 
 def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
@@ -183,20 +183,6 @@ def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
     px, py = points[list(chain), 0].astype(np.float64), points[list(chain), 1].astype(np.float64)
     step = 0.02 * max(float(px[-1] - px[0]), 1.0) * np.arange(len(px))
     px = np.maximum.accumulate(px - step) + step  # a turned head may fold the chain back: keep x growing
-    return _hermite(px, py, np.clip(x, px[0], px[-1]))
-
-
-def _hermite(px: np.ndarray, py: np.ndarray, x: np.ndarray) -> F32:
-    """Cubic Hermite interpolation with three-point slopes (finite differences), as in de Boor, A Practical Guide to
-    Splines, chapter IV: smooth, local, and exact at the points."""
-    h = np.diff(px)
-    d = np.diff(py) / h
-    m = np.empty_like(py)
-    m[1:-1] = (d[:-1] * h[1:] + d[1:] * h[:-1]) / (h[:-1] + h[1:])
-    m[0], m[-1] = d[0], d[-1]
-    i = np.clip(np.searchsorted(px, x, side="right") - 1, 0, len(h) - 1)
-    t = (x - px[i]) / h[i]
-    t2, t3 = t * t, t * t * t
-    y = (2 * t3 - 3 * t2 + 1) * py[i] + (t3 - 2 * t2 + t) * h[i] * m[i]
-    y += (3 * t2 - 2 * t3) * py[i + 1] + (t3 - t2) * h[i] * m[i + 1]
-    return np.asarray(y, np.float32)
+    # Three-point slopes (finite differences), as in de Boor, A Practical Guide to Splines, chapter IV.
+    curve = CubicHermiteSpline(px, py, np.gradient(py, px))
+    return np.asarray(curve(np.clip(x, px[0], px[-1])), np.float32)

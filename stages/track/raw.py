@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
-import dlib
 import numpy as np
 
 from raydub.arrays import F32, I32, U8, Bools
@@ -61,14 +60,6 @@ class RawTracks:
     shot: F32
     cut: Bools
     detected: int = 0
-
-    def breaks(self, sources: I32) -> Bools:
-        """(n,) bool for a run of source frames in the order in which they are shown: True where the picture does not
-        go on from the one before (a shot cut, or a jump in the order). All sources must lie in the span."""
-        before = np.concatenate([sources[:1], sources[:-1]])
-        step = np.abs(sources - before)
-        crossed = self.cut[np.maximum(sources, before) - self.span.start] & (step == 1)
-        return np.asarray(crossed | (step > 1), np.bool_)
 
 
 @dataclass
@@ -245,8 +236,3 @@ def pack(seen: list[SeenFrame], embed: bool) -> RawTracks:
         cut=np.array([one.cut for one in seen], np.bool_),
         detected=sum(one.detected for one in seen),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that a raw track depends on, for the cache's records."""
-    return {"dlib": str(dlib.__version__), "cv2": str(cv2.__version__)}

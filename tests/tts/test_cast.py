@@ -110,7 +110,7 @@ def test_a_speaker_of_a_script_that_names_nobody() -> None:
 def test_speakers_without_a_face_are_named() -> None:
     error = refused("Ana", "Zoe", "ben", "", speakers="ana=left")
     assert (error.code, error.field) == (Code.SPEAKER_UNKNOWN, "speakers")
-    assert "the script has Zoe, ben, a speaker without a name" in error.message
+    assert "the script has Zoe, a speaker without a name, ben" in error.message
     assert "*=none" in error.hint
     assert "*=largest" in error.hint
 

@@ -27,7 +27,7 @@ from raydub.files import sweep, writer_tag
 from raydub.models.load import sha256_of
 from raydub.tts.engines.base import longest, time_limit
 from raydub.tts.engines.deciding import command_files
-from raydub.tts.engines.find import COMMAND_VARIABLE
+from raydub.tts.engines.find import COMMAND_VARIABLE, missing_command
 from raydub.tts.types import Utterance, Voice
 
 _PLACES = ("text_file", "out_wav", "language", "voice", "speed")
@@ -97,11 +97,7 @@ def _parse(line: str) -> list[str]:
     except ValueError as error:
         raise _misspelt(f"cannot be split into words: {error}") from error
     if not words:
-        raise DependencyError(
-            Code.DEPENDENCY_MISSING,
-            "the speech engine command needs a command line",
-            hint=f"set {COMMAND_VARIABLE}, for example to 'my-tts --text {{text_file}} --out {{out_wav}}'",
-        )
+        raise missing_command()
     places = {place for word in words for place in _PLACE.findall(word)}
     if _PLACE.search(words[0]):
         raise _misspelt("must start with the name of a program")

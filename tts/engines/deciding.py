@@ -45,7 +45,8 @@ def own_files(engine: str, voice: str) -> tuple[str, ...]:
     """Paths of the files of a voice that is not in the catalogue, whether or not they exist; () for voices without
     files. Raises DependencyError WEIGHTS_MISSING."""
     if engine == "piper":
-        return piper_files(voice)
+        model, _ = split_voice(voice)
+        return (model, f"{model}.json")
     if engine == "kokoro":
         from raydub.tts.engines.files import own_kokoro
 
@@ -54,12 +55,6 @@ def own_files(engine: str, voice: str) -> tuple[str, ...]:
         words = shlex.split(os.environ.get(COMMAND_VARIABLE, ""))
         return command_files([shutil.which(words[0]) or words[0], *words[1:]], voice)
     return ()
-
-
-def piper_files(voice: str) -> tuple[str, ...]:
-    """The two files of a voice given by path: the graph, and the configuration beside it."""
-    model, _ = split_voice(voice)
-    return (model, f"{model}.json")
 
 
 def command_files(words: Sequence[str], voice: str) -> tuple[str, ...]:

@@ -46,11 +46,7 @@ def check_engine(name: str) -> None:
         if not is_installed(package):
             raise missing_package(name, package)
     if name == "command" and not os.environ.get(COMMAND_VARIABLE, "").strip():
-        raise DependencyError(
-            Code.DEPENDENCY_MISSING,
-            "the speech engine command needs a command line",
-            hint=f"set {COMMAND_VARIABLE}, for example to 'my-tts --text {{text_file}} --out {{out_wav}}'",
-        )
+        raise missing_command()
 
 
 def make_engine(name: str) -> Engine:
@@ -87,6 +83,15 @@ def missing_package(name: str, package: str) -> DependencyError:
         Code.DEPENDENCY_MISSING,
         f"the speech engine {name} is not installed (no package {package})",
         hint=f"pip install 'raydub[{name}]'",
+    )
+
+
+def missing_command() -> DependencyError:
+    """The error for the engine command without a command line."""
+    return DependencyError(
+        Code.DEPENDENCY_MISSING,
+        "the speech engine command needs a command line",
+        hint=f"set {COMMAND_VARIABLE}, for example to 'my-tts --text {{text_file}} --out {{out_wav}}'",
     )
 
 

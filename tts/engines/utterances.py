@@ -17,11 +17,11 @@ from raydub.media.sound import resample
 from raydub.store import Store, key_of
 from raydub.tts.engines.base import Engine
 from raydub.tts.mix.level import levelled, trimmed
+from raydub.tts.scripts.cue import shown
 from raydub.tts.types import Mark, Segment, Utterance, Voice
 
 _SPEED_STEPS = 100
 """Speeds are rounded to hundredths: engines are not more exact, and the cache would hardly be hit otherwise."""
-_SAID = 40
 
 
 class Speaker:
@@ -86,8 +86,7 @@ class Speaker:
 
 def at_segment(error: RaydubError, segment: Segment) -> RaydubError:
     """The error with the cue's number and the beginning of its text before the message."""
-    text = segment.text if len(segment.text) <= _SAID else f"{segment.text[:_SAID]}.."
-    error.message = f"cue {segment.number} ({text!r}): {error.message}"
+    error.message = f"cue {segment.number} ({shown(segment.text, 40)}): {error.message}"
     return error.at(field="script")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from raydub.arrays import F32
+from raydub.media.samples import packed_frame
 
 SHORTEST_SECONDS = 0.4
 """Loudness is measured over blocks of 400 ms; shorter sounds have none."""
@@ -44,9 +45,7 @@ class Meter:
         )
         meter = graph.add("ebur128", "metadata=1:framelog=quiet" + (":peak=true" if peak else ""))
         sink = graph.add("abuffersink")
-        source.link_to(meter)
-        meter.link_to(sink)
-        graph.configure()
+        graph.link_nodes(source, meter, sink).configure()
         self._graph, self._source, self._sink = graph, source, sink
 
     def push(self, block: F32) -> None:
@@ -85,15 +84,8 @@ class Meter:
         self._push(np.zeros((self._rate // 4, self._channels), np.float32))
 
     def _push(self, block: F32) -> None:
-        import av
-
-        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
-        frame.sample_rate = self._rate
-        frame.pts = self._frames
-        frame.time_base = Fraction(1, self._rate)
+        self._source.push(packed_frame(block, self._rate, self._layout, self._frames))
         self._frames += len(block)
-        self._source.push(frame)
         self._pull()
 
     def _pull(self) -> None:

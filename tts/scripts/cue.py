@@ -25,7 +25,6 @@ MAX_SECONDS = 24 * 3600
 MAX_WARNINGS = 20
 
 WARNING = "W_SCRIPT"
-_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,6 @@ def unreadable(message: str, hint: str) -> InputError:
     return InputError(Code.SCRIPT_UNREADABLE, message, hint=hint, field="script")
 
 
-def shown(text: str) -> str:
-    """A quoted beginning of `text`, short enough for a message."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..")
+def shown(text: str, most: int = 60) -> str:
+    """A quoted beginning of `text`, of at most so many characters, for a message."""
+    return repr(text if len(text) <= most else f"{text[:most]}..")

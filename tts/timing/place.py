@@ -17,6 +17,7 @@ from fractions import Fraction
 from heapq import heappop, heappush
 
 from raydub.errors import Code, InputError
+from raydub.tts.scripts.cue import shown
 from raydub.tts.timing.placement import ENDLESS, Fit, Fitter, Placement, Policy, Speak, TimingLimits
 from raydub.tts.types import Segment
 
@@ -42,9 +43,6 @@ def plan_timing(
     if segments[0].start is None:
         return Untimed(rate, total, policy, speak, limits).placed(segments)
     return Timed(segments, rate, total, policy, speak, limits).placed()
-
-
-_SHOWN = 40
 
 
 class Timed:
@@ -149,7 +147,7 @@ class Timed:
     def _overflow(self, index: int, samples: int) -> InputError:
         segment, end = self._segments[index], f"the end at {self._seconds(self._end)} s"
         times = " to ".join(f"{float(at):.3f}" for at in (segment.start, segment.end) if at is not None)
-        cue = f"cue {segment.number} ({_short(segment)}) at {times} s"
+        cue = f"cue {segment.number} ({shown(segment.text, 40)}) at {times} s"
         others = [policy for policy in ("squeeze", "shift", "trim") if policy != self._policy]
         hint = f"shorten the text, or choose another overflow: {' or '.join(others)}"
         if self._starts[index] >= self._end:
@@ -175,11 +173,6 @@ def _known(seconds: Fraction | None) -> Fraction:
 
 def _samples(seconds: Fraction | None, rate: int) -> int:
     return round(_known(seconds) * rate)
-
-
-def _short(segment: Segment) -> str:
-    text = segment.text
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..")
 
 
 class Untimed:

@@ -24,6 +24,7 @@ from fractions import Fraction
 import numpy as np
 
 from raydub.arrays import F32
+from raydub.media.samples import packed_frame
 
 SLOWEST, FASTEST = 0.5, 4.0
 _TAIL = 0.25
@@ -37,22 +38,17 @@ def stretch(samples: F32, rate: int, length: int) -> F32:
         return samples
     if length < 1 or not SLOWEST <= len(samples) / length <= FASTEST:
         raise ValueError(f"{len(samples)} samples cannot be spoken in the time of {length}")
-    import av
     import av.filter
 
     graph = av.filter.Graph()
     source = graph.add_abuffer(sample_rate=rate, format="flt", layout="mono", time_base=Fraction(1, rate))
     tempo = graph.add("atempo", f"{len(samples) / length:.9f}")
     sink = graph.add("abuffersink")
-    source.link_to(tempo)
-    tempo.link_to(sink)
-    graph.configure()
+    graph.link_nodes(source, tempo, sink).configure()
     padded = np.concatenate([samples, np.zeros(round(_TAIL * rate) + _BLOCK, np.float32)])
     found: list[F32] = []
     for start in range(0, len(padded), _BLOCK):
-        frame = av.AudioFrame.from_ndarray(padded[None, start : start + _BLOCK], format="flt", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-        source.push(frame)
+        source.push(packed_frame(padded[start : start + _BLOCK], rate, "mono", start))
         found += _drained(sink)
     source.push(None)
     found += _drained(sink)
