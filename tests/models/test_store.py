@@ -318,7 +318,7 @@ def test_a_pickle_with_code_never_runs(folder: Path, tmp_path: Path, form: str) 
 def test_a_small_file_does_not_swell(folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "bomb.pth"
     torch.save({"a": torch.ones(1).expand(100_000, 100_000)}, source)
-    with pytest.raises(DependencyError, match="swell"):
+    with pytest.raises(DependencyError, match="would expand"):
         import_file(source)
 
 
