@@ -139,7 +139,7 @@ def test_avi_index_and_frames_agree(tmp_path: Path) -> None:
     assert check_riff(str(path), "video") == 60
     at = avi_chunks(data)[30]
     lost = edited(path, lambda data: data.__setitem__(slice(at, at + 4), b"00pc"))
-    assert "lists 60 frames 59 were found" in str(refusal(lost))
+    assert "lists 60 frames, 59 were found" in str(refusal(lost))
     entry = data.rindex(b"idx1") + 8 + 16 * 40
     # An entry that stands twice, for a frame that is shown twice, is no damage.
     twice = edited(path, lambda data: data.__setitem__(slice(entry, entry + 16), data[entry - 16 : entry]))
