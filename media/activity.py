@@ -1,4 +1,4 @@
-"""Voice activity of the new speech, per output frame: when does somebody speak, and when is there a pause?
+"""Voice activity of the new speech per output frame.
 
 Energy in the speech band against a noise floor that adapts over the file; no network. Computed once per job on the
 whole speech, so it is the same for every chunk.
@@ -28,7 +28,7 @@ _HANGOVER_HOPS = 6
 
 
 def voiced(samples: F32, rate: Fraction, n_frames: int) -> Bools:
-    """(n_frames,) bool: does speech sound during frame i, that is in [i/rate, (i+1)/rate)?
+    """(n_frames,) bool: does frame i, the time [i/rate, (i+1)/rate), contain speech?
 
     samples: (n,) float32 mono at 16 kHz in [-1, 1], from time 0; frames beyond its end are silent. Pauses shorter than
     200 ms count as speech, bursts shorter than 50 ms do not.
@@ -37,7 +37,7 @@ def voiced(samples: F32, rate: Fraction, n_frames: int) -> Bools:
 
 
 def voiced_frames(active: Bools, rate: Fraction, n_frames: int) -> Bools:
-    """As voiced(), from what activity() or Loudness.activity() found."""
+    """As voiced(), from the result of activity() or Loudness.activity()."""
     edges = np.concatenate([[0], np.cumsum(active)])
     # Hop of the time i / rate, in whole numbers: exact at every rate.
     frame_edges = np.arange(n_frames + 1, dtype=np.int64) * (rate.denominator * (RATE // HOP)) // rate.numerator
@@ -54,7 +54,7 @@ def activity(samples: F32) -> Bools:
 
 
 class Loudness:
-    """activity() of speech that comes in blocks of any size: bit for bit the same, holding 8 bytes per 10 ms."""
+    """activity() for speech in blocks of any size: bit-identical, storing 8 bytes per 10 ms."""
 
     def __init__(self) -> None:
         self._filter = signal.butter(2, _BAND, "bandpass", fs=RATE, output="sos")
@@ -74,8 +74,8 @@ class Loudness:
     def activity(self, loud: float | None = None) -> Bools:
         """(hops,) bool, one per started 10 ms of all samples. Ends the speech: nothing can be pushed after it.
 
-        loud: the speech's loud level in dB re full scale, where it is known and nothing else is in the sound: then what
-        lies less than 40 dB below it sounds, and what is said elsewhere makes no difference."""
+        loud: the loud level of the speech in dB re full scale, if it is known and the sound contains nothing else. The
+        threshold is then 40 dB below it, independent of other parts of the speech."""
         if len(self._held):
             self._measure(self._held)
             self._held = self._held[:0]
@@ -100,7 +100,7 @@ def _levels(power: F64) -> F64:
 
 def _threshold(level: F64) -> F64:
     """dB per hop. The floor is the 10th percentile within ±3 s, held between the file's own floor and 15 dB over it,
-    and smoothed; speech is whatever rises over it by 35 % of the way to the file's loud level, at least 3.5 and at
+    and smoothed; speech is what exceeds it by 35 % of the way to the file's loud level, at least 3.5 and at
     most 12 dB. Nothing 40 dB below the loud level counts."""
     loud = float(np.percentile(level, 95))
     quiet = float(np.percentile(level, 5))

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 
 from raydub.arrays import F32
 from raydub.errors import Code, InputError
 from raydub.media.info import ProbeLimits
-from raydub.media.opening import open_input, packets_of, unreadable
+from raydub.media.opening import open_input, packets_of
 from raydub.media.probe import probe_speech
-from raydub.media.samples import Samples, channel_names, mono
-from raydub.media.sound import regrouped
+from raydub.media.samples import Samples, channel_names, mono, packed_frame
+from raydub.media.sound import next_block, regrouped
 
 BLOCK_SAMPLES = 1 << 18
 """Samples that speech_blocks() gives at once: 16 s at 16 kHz, 1 MiB."""
@@ -32,9 +31,7 @@ def decode_speech(path: str, sample_rate: int = 16000, limits: ProbeLimits = Pro
     """The first audio stream of a sound or video file as (n,) float32 mono samples in [-1, 1] at `sample_rate` Hz.
 
     Time 0 is the stream's first sample. Any format, rate and channel count that libav decodes; channels are averaged
-    (without the subwoofer's). It is all in memory: 230 MB an hour at 16 kHz; speech_blocks() is for any length.
-    Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
-    INPUT_LIMIT, SPEECH_NO_STREAM, SPEECH_EMPTY (no samples), SPEECH_SILENT (nothing above -70 dBFS).
+    (without the subwoofer's). Takes 230 MB per hour at 16 kHz; speech_blocks() takes any length.
     """
     return np.concatenate(list(speech_blocks(path, sample_rate, limits)))
 
@@ -44,27 +41,25 @@ def speech_blocks(
     sample_rate: int = 16000,
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
 ) -> Iterator[F32]:
-    """The samples of decode_speech() in order, in blocks of BLOCK_SAMPLES (the last one shorter), at flat memory.
+    """The samples of decode_speech() in order, in blocks of BLOCK_SAMPLES (the last one shorter), in constant memory.
 
     Raises what decode_speech() raises; SPEECH_SILENT, SPEECH_EMPTY and INPUT_TRUNCATED come after the last block, so
-    nothing made of the blocks may be published before the end.
+    publish nothing made of the blocks before the end.
     """
     info = probe_speech(path, limits)
     count, peak = 0, 0.0
     with contextlib.closing(open_input(path, limits, "speech")) as container:
         extent = _Extent()
         blocks = regrouped(_resampled(container, sample_rate, limits, path, extent), BLOCK_SAMPLES)
-        while (block := _next(blocks, path)) is not None:
-            if not np.isfinite(block).all():
-                raise InputError(Code.INPUT_UNREADABLE, f"speech {path} has samples that are not numbers")
+        while (block := next_block(blocks, path, "speech")) is not None:
             count, peak = count + len(block), max(peak, float(np.abs(block).max()))
             yield np.clip(block, -1.0, 1.0)
     if not count:
         raise InputError(Code.SPEECH_EMPTY, f"speech {path} has no samples")
-    # A pause in a recording has no samples, but it has its time.
+    # A gap between packets has no samples, but counts as duration.
     held = max(count / sample_rate, extent.seconds)
     if info.counted and held < info.seconds * 0.98 - _MAY_LACK_SECONDS:
-        message = f"speech {path} says {info.seconds:.2f} s and holds {held:.2f} s"
+        message = f"speech {path} should last {info.seconds:.2f} s but contains only {held:.2f} s"
         raise InputError(Code.INPUT_TRUNCATED, message)
     if peak < SILENCE_PEAK:
         raise InputError(Code.SPEECH_SILENT, f"speech {path} is silent", hint="its loudest sample is below -70 dBFS")
@@ -84,14 +79,6 @@ class _Extent:
             self.seconds = max(self.seconds, at - self._first + frame.samples / frame.sample_rate)
 
 
-def _next(blocks: Iterator[F32], path: str) -> F32 | None:
-    # Only decoding is guarded: an error of whoever uses the blocks is none of the file's.
-    try:
-        return next(blocks, None)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise unreadable(path, "speech", error) from error
-
-
 def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str, extent: _Extent) -> Iterator[F32]:
     stream = container.streams.audio[0]
     samples = Samples(channel_names(stream.codec_context))
@@ -105,16 +92,14 @@ def _resampled(container: Any, sample_rate: int, limits: ProbeLimits, path: str,
             if rate:
                 raise InputError(
                     Code.INPUT_UNREADABLE,
-                    f"speech {path} changes its sample rate on the way",
+                    f"speech {path} changes its sample rate",
                     hint="convert it to one rate first: ffmpeg -i in -ar 48000 out.wav",
                 )
             rate = frame.sample_rate
             resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
         extent.see(frame)
         block = mono(samples.of(frame), samples.names)
-        part = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout="mono")
-        part.sample_rate = rate
-        for ready in resampler.resample(part):
+        for ready in resampler.resample(packed_frame(block, rate, "mono")):
             heard = ready.to_ndarray().reshape(-1).astype(np.float32)
             count += len(heard)
             if count > limits.max_seconds * sample_rate:

@@ -1,4 +1,4 @@
-"""What YUV planes mean: matrices by the formulas of ITU-T H.273 (section 8.3), and where chroma samples lie.
+"""Conversion matrices between YUV and BGR by ITU-T H.273 (section 8.3), and resampling of chroma planes.
 
 With Kr, Kb of the matrix and Kg = 1 - Kr - Kb: Y = Kr R + Kg G + Kb B, Cb = (B - Y) / (2 (1 - Kb)),
 Cr = (R - Y) / (2 (1 - Kr)); narrow range puts Y on 16..235 and Cb, Cr on 16..240, full range uses 0..255.

@@ -1,8 +1,8 @@
-"""Does the file hold together, as long as its own container says? Reads headers only, decodes nothing.
+"""Check that a file is complete according to its own container. Reads headers only, decodes nothing.
 
-libav reads a file that was cut off as a shorter film, looks for the next piece that it knows behind damage, and reports
-success both times. The containers themselves tell: top-level boxes (ISO 14496-12), EBML elements (media.matroska), RIFF
-chunks (media.riff), MPEG packets (media.mpeg), others (media.seams). A length that is declared unknown (live
+libav reads a truncated file as a shorter video, skips damage up to the next element that it recognises, and reports
+success in both cases. The checks walk the container: top-level boxes (ISO 14496-12), EBML elements (media.matroska),
+RIFF chunks (media.riff), MPEG packets (media.mpeg), others (media.seams). A length that is declared unknown (live
 recordings) is accepted.
 """
 
@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from av.container import InputContainer
+
 from raydub.errors import Code, InputError
 from raydub.media.headers import cut_off
 from raydub.media.info import ProbeLimits
@@ -19,6 +21,7 @@ from raydub.media.iso import check_tables
 from raydub.media.joined import joined
 from raydub.media.matroska import check_matroska
 from raydub.media.mpeg import check_program_stream, check_transport_stream
+from raydub.media.opening import check_file, open_input
 from raydub.media.riff import check_riff
 from raydub.media.seams import check_single
 
@@ -27,8 +30,8 @@ _MAX_BOXES = 1_000_000
 
 @dataclass(frozen=True)
 class Condition:
-    """frames: how many pictures the container holds of its first picture stream, None where it does not tell. losses: a
-    sentence on what a recording lacks, or "". notes: for the user, each as "W_WORD: sentence"."""
+    """frames: number of frames of the first video stream, None if the container does not state it. losses: a sentence
+    on what a recording lacks, or "". notes: for the user, each as "W_WORD: sentence"."""
 
     frames: int | None = None
     losses: str = ""
@@ -36,10 +39,11 @@ class Condition:
 
 
 def check_complete(path: str, container_format: str, what: str, pid: int | None = None) -> Condition:
-    """What the container says of itself. pid: the MPEG-TS packets that matter.
+    """Check the structure of a file of this container. pid: the MPEG-TS packets to check.
 
-    Raises InputError INPUT_TRUNCATED when it promises more bytes than the file has, INPUT_UNREADABLE when its pieces do
-    not fit together, INPUT_LIMIT for a Matroska file of millions of empty ones."""
+    Raises InputError INPUT_TRUNCATED if it states more bytes than the file has, INPUT_UNREADABLE if its elements are
+    inconsistent, INPUT_LIMIT for a Matroska file with millions of empty elements.
+    """
     kind = container_format.split(",")[0]
     check_single(path, kind, what)
     if kind == "matroska":
@@ -61,9 +65,25 @@ def check_complete(path: str, container_format: str, what: str, pid: int | None 
     return Condition()
 
 
+def open_complete(path: str, limits: ProbeLimits, what: str) -> InputContainer:
+    """Open a media file after all checks of this module. The caller closes it. Raises InputError as open_input and
+    check_complete do."""
+    check_file(path, limits, what)
+    check_header(path, limits, what)
+    if looks_truncated(path):
+        check_complete(path, "mov", what)
+    container = open_input(path, limits, what)
+    try:
+        check_complete(path, container.format.name, what)
+    except BaseException:
+        container.close()
+        raise
+    return container
+
+
 def check_header(path: str, limits: ProbeLimits, what: str) -> None:
-    """Raise InputError INPUT_LIMIT for an ISO film whose index is huge, or says that it inflates to something huge
-    (QuickTime's `cmov`): libav takes the whole of it into memory at once. To be called before libav sees the file."""
+    """Raise InputError INPUT_LIMIT for an ISO file whose index is huge, or says that it inflates to something huge
+    (QuickTime's `cmov`): libav loads all of it into memory. Call this before libav opens the file."""
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
         position = 0
@@ -89,7 +109,7 @@ def check_header(path: str, limits: ProbeLimits, what: str) -> None:
 
 
 def looks_truncated(path: str) -> bool:
-    """For a file that libav cannot open at all: an ISO file whose boxes run past its end was cut off."""
+    """Do the boxes of an ISO file run past its end? For files that libav may not open at all."""
     with open(path, "rb") as stream:
         head = stream.read(12)
         return (

@@ -1,8 +1,8 @@
-"""Publishing below a root that was promised, also when somebody exchanges a folder for a symlink in the meantime.
+"""Publish files below a fixed root folder, even if a folder on the way is replaced by a symlink in the meantime.
 
-A manifest's outputs are checked when it is read; hours may pass until they are published. So the way from the root to
-the file is walked once more then, folder by folder, by handle, and no symlink is followed. Above the root symlinks are
-the administrator's business: nodes may mount the same disk in different ways.
+Outputs are checked when the manifest is read, which may be hours before they are published. Publishing therefore walks
+from the root to the file again, by folder handles that follow no symlink. Symlinks above the root are allowed: nodes
+may mount the same disk in different ways.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from raydub.errors import Code, StageError
 from raydub.files import discard, refuse_special, storage_error
 
-# A handle for walking needs no leave to list the folder; only Linux has it.
+# O_PATH needs no permission to list the folder; Linux only.
 _WALK = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 
 
@@ -33,9 +33,9 @@ def publish_inside(
     """fsync `temp`, which lies in the folder of `goal`, and rename it to `goal`, inside `root` and nowhere else. A
     symlink at `goal` itself is replaced, not followed.
 
-    mine: may the file that stands at this path be replaced? Asked only where there is one.
-    Raises StageError: OUTPUT_ESCAPES (a folder on the way is a symlink now, or another one than `temp` lies in),
-    OUTPUT_EXISTS, STORAGE (also for a pipe, device, .. at `goal`), DISK_FULL; `temp` is removed then."""
+    mine: may the existing file at this path be replaced? Called only if there is one. Raises StageError: OUTPUT_ESCAPES
+    (a folder on the way is a symlink now, or is not the one that holds `temp`), OUTPUT_EXISTS, STORAGE (also for a
+    pipe, device, .. at `goal`), DISK_FULL; `temp` is removed then."""
     name, source = Path(goal).name, Path(temp).name
     try:
         with _folder(goal, root) as folder:
@@ -67,11 +67,11 @@ def publish_inside(
 
 
 def exists(goal: str) -> StageError:
-    """OUTPUT_EXISTS for an output at whose place another file stands."""
+    """OUTPUT_EXISTS for an output path that another file occupies."""
     return StageError(
         Code.OUTPUT_EXISTS,
-        f"{goal} is there already, and this job did not make it",
-        hint="move it, choose another output, or say --overwrite",
+        f"{goal} already exists and was not made by this job",
+        hint="move it, choose another output, or pass --overwrite",
         field="output",
     )
 
@@ -83,7 +83,7 @@ def _move_to_free_name(source: str, name: str, folder: int, goal: str) -> None:
     except FileExistsError:
         raise exists(goal) from None
     except OSError:
-        # A file system without hard links: between the look and the rename a file may appear.
+        # File systems without hard links: a file may appear between the check and the rename.
         os.replace(source, name, src_dir_fd=folder, dst_dir_fd=folder)
         return
     os.unlink(source, dir_fd=folder)
@@ -138,6 +138,6 @@ def _look(name: str, folder: int) -> os.stat_result | None:
 def _escapes(goal: str, place: str) -> StageError:
     return StageError(
         Code.OUTPUT_ESCAPES,
-        f"{goal} would leave the output root: {place} is not the folder that it was when the manifest was read",
+        f"{goal} would be written outside the output root: {place} has changed since the manifest was read",
         hint="remove symlinks below the output root, or name the real folder",
     )

@@ -1,9 +1,9 @@
-"""Decoding from any frame of a file, checked frame by frame against the frame index.
+"""Decode from any frame of a file, checked frame by frame against the frame index.
 
-Decoding starts at the last key frame shown at or before the wanted frame, so that everything the wanted frames refer to
-is decoded, and frames before it are dropped. Some containers seek past the goal (MPEG-TS, MPEG-PS): then the seek aims
-earlier, and at last decoding starts from the beginning. Every frame's time must be the one in the index; a missing or
-damaged frame is an error, never a shorter video.
+Decoding starts at the last key frame shown at or before the wanted frame, so that all its references are decoded;
+frames before it are dropped. Some containers seek past the target (MPEG-TS, MPEG-PS): then the seek aims earlier, and
+finally decoding starts from the beginning. Every frame must have the time stamp of the index; a missing or damaged
+frame is an error, never a shorter video.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PREROLL_SECONDS = (0.0, 1.0, 4.0, 16.0)
 
 
 class _Astray(Exception):
-    """Frames after a seek are not the ones that the index tells of."""
+    """Frames after a seek do not match the index."""
 
 
 class Decoder:
-    """Frames of one file by number (the file's own frames, before constant-rate mapping). Keeps its place, so that
-    reading on from where the last call stopped costs nothing extra."""
+    """Frames of one file by number (the file's own frames, before constant-rate mapping). Continuing where the last
+    call stopped needs no seek."""
 
     def __init__(self, path: str, index: FrameIndex) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class Decoder:
         """Yield (number, av.VideoFrame) for start..stop-1. Raises InputError INPUT_TRUNCATED or INPUT_UNREADABLE."""
         sought = True
         while start < stop:
-            if self._running is None or not self._worth_going_on(start):
+            if self._running is None or not self._can_continue(start):
                 self._restart(start, seek=sought)
             assert self._running is not None
             try:
@@ -74,11 +74,11 @@ class Decoder:
                 if not sought:
                     message = f"video {self._path} ends after frame {self._next} of {len(self._index.pts)}"
                     raise InputError(Code.INPUT_TRUNCATED, message)
-            # Decoding from the very beginning is the authority on what the file holds.
+            # Try once more without a seek: decoding from the first packet decides what the file contains.
             sought = False
             self._running = None
 
-    def _worth_going_on(self, start: int) -> bool:
+    def _can_continue(self, start: int) -> bool:
         if start < self._next:
             return False
         return self._index.counted or start == self._next or self._key_before(start) <= self._next
@@ -142,7 +142,7 @@ class Decoder:
                     if picture.pts < pts[expected]:
                         if expected > key:
                             raise _Astray
-                        continue  # shown before the frame where we start
+                        continue  # shown before the key frame
                     number = expected
                     if picture.pts != pts[expected]:
                         raise _Astray
@@ -155,11 +155,11 @@ class Decoder:
 
 
 def _seams(path: str) -> str:
-    """A hint for films that were joined of several: their decoders lose frames where size or codec change."""
+    """A hint for joined files: their decoders lose frames where size or codec change."""
     film = joined(path)
     if film is None:
         return ""
-    return f"it is {film.note()}: where they differ in size or codec, convert each first and join the results"
+    return f"it is {film.note()}; if they differ in size or codec, convert each first and join the results"
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -1,10 +1,10 @@
-"""Encoding sound onto one stream of an open container, so that it begins and ends on the sample.
+"""Encode sound into one stream of an open container so that it begins and ends exactly on the sample.
 
-Lossy sound comes in blocks, and its first block is the encoder's delay. Containers say how much of the first block is
-not heard, and every reader obeys that. Of the last block some play all. So in mp4 and mov silence goes before the
-sound, as much as the last block would be short of: it is cut off with the delay, and the last block ends with the
-sound. Matroska's delay is the encoder's alone; there the last block says itself how much of it is not heard
-(DiscardPadding).
+Lossy codecs encode blocks, and the first block contains the encoder's delay. Containers state how much of the first
+block to skip, which every reader obeys; some readers play all of the last block. In mp4 and mov, silence is therefore
+put before the sound, as much as is missing to fill the last block: it is skipped with the delay, and the last block
+ends with the sound. In Matroska only the encoder's delay is skipped; there the last block states how much of it to
+discard (DiscardPadding).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import itertools
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, cast
 
 import av
@@ -22,6 +21,7 @@ from av.codec.context import Flags
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from raydub.arrays import F32
+from raydub.media.samples import packed_frame
 
 AAC_BLOCK = 1024
 """Samples of an AAC block, which are also the delay of libav's encoder."""
@@ -51,8 +51,8 @@ class SoundForm:
 
 
 def sound_form(codec: str, rate: int, channels: int) -> SoundForm:
-    """The form nearest to a sound of `rate` Hz and any number of channels that `codec` can store: where it has not the
-    rate, 44.1 kHz for its fractions and 48 kHz for all others; mono stays mono, everything else becomes stereo."""
+    """The form nearest to a sound of `rate` Hz and any number of channels that `codec` can store. If the codec lacks
+    the rate: 44.1 kHz for its fractions and 48 kHz for all others; mono stays mono, everything else becomes stereo."""
     if codec in _RATES and rate not in _RATES[codec]:
         rate = 44100 if rate % 11025 == 0 and rate < 44100 in _RATES[codec] else 48000
     return SoundForm(codec, rate, 1 if channels <= 1 else 2)
@@ -60,8 +60,8 @@ def sound_form(codec: str, rate: int, channels: int) -> SoundForm:
 
 @dataclass(frozen=True)
 class Fit:
-    """How `samples` heard ones lie in whole AAC blocks. lead: silent samples encoded before them; excess: what the last
-    block holds after them."""
+    """How `samples` audible samples lie in whole AAC blocks. lead: silent samples encoded before them; excess: samples
+    of the last block after them."""
 
     samples: int
     lead: int
@@ -69,10 +69,10 @@ class Fit:
 
 
 def fit(samples: int, edit_list: bool) -> Fit:
-    """Where the silence goes that fills the last block: before the sound where an edit list cuts it off, else after it.
+    """Where to put the silence that fills the last block: before the sound if an edit list skips it, else after it.
 
-    libav's reader of edit lists plays nothing where more is cut off a block than is heard of it and nothing follows. So
-    sounds of half a block or less (11 ms) keep the rest of their silence at the end, where the edit list says so.
+    libav's reader of edit lists plays nothing if more of a block is skipped than played and no block follows. So sounds
+    of half a block or less (11 ms) keep the rest of their silence at the end, and the edit list ends before it.
     """
     short = -samples % AAC_BLOCK
     lead = min(short, samples - 1) if edit_list else 0
@@ -80,7 +80,7 @@ def fit(samples: int, edit_list: bool) -> Fit:
 
 
 class SoundEncoder:
-    """A stream of `container`, which is open for writing and has not begun, and the encoder that fills it."""
+    """A new stream of `container`, which is open for writing and has no header yet, with its encoder."""
 
     def __init__(self, container: Any, form: SoundForm) -> None:
         """Raises av.error.FFmpegError or ValueError where the container cannot hold the form."""
@@ -96,21 +96,13 @@ class SoundEncoder:
         at = -lead
         silence = np.zeros((lead, self.form.channels), np.float32)
         for block in itertools.chain([silence] if lead else [], blocks):
-            yield from self._encoded(block, at)
+            yield from self.stream.encode(packed_frame(block, self.form.rate, self.form.layout, at))
             at += len(block)
         yield from self.stream.encode(None)
 
-    def _encoded(self, block: F32, at: int) -> Iterator[Any]:
-        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self.form.layout)
-        frame.sample_rate = self.form.rate
-        frame.pts = at
-        frame.time_base = Fraction(1, self.form.rate)
-        yield from self.stream.encode(frame)
-
 
 def exactly(blocks: Iterable[F32], samples: int, channels: int) -> Iterator[F32]:
-    """So many sample frames of (n, channels) blocks, followed by silence where there are fewer."""
+    """The first `samples` sample frames of (n, channels) blocks, followed by silence if there are fewer."""
     left = samples
     for block in blocks:
         yield block[:left]
@@ -123,7 +115,7 @@ def exactly(blocks: Iterable[F32], samples: int, channels: int) -> Iterator[F32]
 
 
 def ending(packets: Iterable[Any], excess: int) -> Iterator[Any]:
-    """The same packets, the last one saying that its last `excess` samples are not to be heard."""
+    """The same packets; the last one is marked so that readers discard its last `excess` samples."""
     held = None
     for packet in packets:
         if held is not None:
@@ -132,7 +124,7 @@ def ending(packets: Iterable[Any], excess: int) -> Iterator[Any]:
     if held is None:
         return
     if excess:
-        # libav's form: samples to skip at the start and to discard at the end, and two reasons.
+        # AV_PKT_DATA_SKIP_SAMPLES: samples to skip at the start, to discard at the end, and two reasons.
         said = cast(Any, PacketSideData)(packet_sidedata_type_from_literal("skip_samples"), 10)
         said.update(struct.pack("<IIBB", 0, excess, 0, 0))
         held.set_sidedata(said)

@@ -1,8 +1,8 @@
-"""From a web address to a local file: fetched whole or not at all, kept, resumed after a break, asked for again only
-with a condition. Everything that opens media gets the local file; ffmpeg never sees an address.
+"""Fetch the file at a web address: completely or not at all, cached, resumed after a break, revalidated by conditional
+requests. Media are opened from the local file only; libav never gets an address.
 
-Whole files are kept in the work folder's store as `fetched/<key of the address>`, with the marks of the server. What is
-on its way lies in `<work_dir>/fetching/<key of the address>/`.
+Complete files are kept in the work folder's store as `fetched/<key of the address>`, with the validators of the server.
+Partial downloads are in `<work_dir>/fetching/<key of the address>/`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from raydub.store import Store
 
 _log = logging.getLogger(__name__)
 _UNMARKED_FRESH_SECONDS = 600.0
-"""How long a copy counts as the server's latest where the server marks no versions: asking would be fetching."""
+"""How long a copy counts as current if the server sends no validators: checking it would mean downloading it."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A local copy. unchecked: the server no longer gives this file out, or does not answer, and an earlier copy stands
-    in; says why, "" normally."""
+    """A local copy. unchecked: why it could not be revalidated (the server refuses access or does not answer), ""
+    normally."""
 
     path: str
     unchecked: str = ""
@@ -38,7 +38,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Copy:
-    """A whole fetched file. checked: when the server last stood by it, seconds since 1970."""
+    """A complete fetched file. checked: when the server last confirmed it, seconds since 1970."""
 
     path: str
     size: int
@@ -53,8 +53,8 @@ def fetch(
     """The local copy of the file at `text`, an http or https address that the policy allows.
 
     Raises InputError: URI_SCHEME, URI_DENIED, FIELD_VALUE (the address), INPUT_MISSING (the server has no such file),
-    INPUT_EMPTY, INPUT_LIMIT, FETCH_FAILED; StageError STORAGE, DISK_FULL, TIMEOUT (for the lock). Messages never hold
-    the query of an address. What was fetched before a failure is kept and resumed.
+    INPUT_EMPTY, INPUT_LIMIT, FETCH_FAILED; StageError STORAGE, DISK_FULL, TIMEOUT (for the lock). Messages never
+    contain the query of an address. A partial download is kept and resumed.
     """
     uri = parse_uri(text, policy)
     store = Store(work_dir)
@@ -78,7 +78,7 @@ def fetch(
             failure, passing = _failure(uri, error)
             if known is None or not passing:
                 raise failure from error
-            _log.warning("%s; the copy that was fetched before is used", failure.message)
+            _log.warning("%s; using the copy fetched earlier", failure.message)
             return Fetched(known.path, failure.message)
         if marks is None and known is not None:
             store.tell(_name(uri), _about(known.marks))
@@ -90,9 +90,9 @@ def fetch(
 
 
 def known_copy(text: str, work_dir: str | Path) -> Copy | None:
-    """The latest copy of what is at an address, without asking anybody; None where there is none."""
+    """The latest local copy of the file at an address, without network access; None if there is none."""
     try:
-        # A look at the cache needs no leave: what the policy forbids is refused where it would be fetched.
+        # Reading the cache needs no permission; fetch() applies the policy.
         uri = parse_uri(text, FetchPolicy(schemes=("https", "http"), allow_private=True))
         return _latest(Store(work_dir), uri)
     except (InputError, OSError):
@@ -100,7 +100,7 @@ def known_copy(text: str, work_dir: str | Path) -> Copy | None:
 
 
 def _latest(store: Store, uri: Uri) -> Copy | None:
-    """The latest whole copy, None where there is none, or other bytes than came."""
+    """The latest complete copy, None if there is none or its bytes have changed."""
     said = store.record(_name(uri))
     try:
         if said is None:
@@ -133,7 +133,8 @@ def _is_page(head: bytes, kind: str) -> str:
 
 
 def _failure(uri: Uri, error: Passing | Absent | Wrong) -> tuple[RaydubError, bool]:
-    """The error to raise, and whether an earlier copy may stand in: the file is withheld, or does not come now."""
+    """The error to raise, and whether an earlier copy may be used instead: access is refused, or the failure is
+    temporary."""
     if isinstance(error, Passing):
         hint = "check the address and the server; run again"
         return InputError(Code.FETCH_FAILED, f"{uri.shown} could not be fetched: {error}", hint=hint), True
@@ -142,8 +143,8 @@ def _failure(uri: Uri, error: Passing | Absent | Wrong) -> tuple[RaydubError, bo
         if error.status in (404, 410):
             return InputError(Code.INPUT_MISSING, f"{uri.shown} does not exist ({error})"), False
         withheld = error.status in (401, 403)
-        hint = "is the link signed, and its time over? get a fresh one" if withheld else "check the address"
+        hint = "if the link is signed, it may have expired: get a new one" if withheld else "check the address"
         return InputError(Code.FETCH_FAILED, message, hint=hint), withheld
     code = {TooLarge: Code.INPUT_LIMIT, Empty: Code.INPUT_EMPTY}.get(type(error), Code.FETCH_FAILED)
-    hint = "does it ask for a login? name the file itself" if code is Code.FETCH_FAILED else ""
+    hint = "if the server asks for a login, use a direct link to the file" if code is Code.FETCH_FAILED else ""
     return InputError(code, message, hint=hint), False

@@ -1,5 +1,5 @@
-"""Which network addresses may be spoken to. A name is resolved once, every answer is judged, and the connection goes to
-a judged address: a name that answers differently the second time is never asked a second time.
+"""Which network addresses may be connected to. A name is resolved once, all its addresses are checked, and the
+connection goes to a checked address, so that a later answer of the name server makes no difference.
 
 The lists follow the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its updates). They are written out
 because the standard library's `is_global` differs between Python releases and calls multicast global.
@@ -13,9 +13,9 @@ import socket
 from raydub.errors import Code, InputError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_WAY_OUT = "name a public host; for a server of your own say --allow-private"
+_WAY_OUT = "use a public host; for a server of your own pass --allow-private"
 
-# Never, whatever the user allows: metadata servers of clouds hand out credentials, the others are no hosts at all.
+# Always refused: metadata servers of clouds hand out credentials, the others are not host addresses.
 _NEVER = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -63,8 +63,8 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def refused(address: Address, allow_private: bool) -> str:
-    """Why this address may not be spoken to; "" when it may. An IPv6 address that carries an IPv4 one is judged by
-    both."""
+    """Why this address must not be connected to, "" if it may. An IPv6 address with an embedded IPv4 address is checked
+    as both."""
     if getattr(address, "scope_id", None):
         return "an address with a zone"
     if any(address in network for network in _NEVER if network.version == address.version):
@@ -96,8 +96,8 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def check_literal(host: str, allow_private: bool) -> None:
-    """Judge a host without asking anybody: addresses, and the names that mean this machine. Raises InputError
-    URI_DENIED; a name of which nothing is known yet passes."""
+    """Check a host without resolving it: addresses, and names of this machine. Raises InputError URI_DENIED; other
+    names pass."""
     if host == "localhost" or host.endswith(".localhost"):
         reason = "" if allow_private else "this machine"
     else:
@@ -110,11 +110,12 @@ def check_literal(host: str, allow_private: bool) -> None:
 
 
 def resolve(host: str, port: int, allow_private: bool) -> list[str]:
-    """The addresses of `host`, all of them judged and fit to connect to, in the resolver's order.
+    """The addresses of `host`, all of them checked, in the resolver's order.
 
-    One bad address spoils the name: a name that is public and private at once is the mark of an attack, or of a network
-    whose owner has to say --allow-private. Raises InputError URI_DENIED, OSError (socket.gaierror) when the name does
-    not resolve."""
+    One refused address refuses the name: public and private addresses together are the sign of an attack, or of a
+    network that needs --allow-private. Raises InputError URI_DENIED, OSError (socket.gaierror) if the name does not
+    resolve.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not texts:
@@ -130,5 +131,5 @@ def resolve(host: str, port: int, allow_private: bool) -> list[str]:
 
 
 def _denied(host: str, reason: str) -> InputError:
-    # The address that a name leads to is not shown: an error must not be a way to map somebody's network.
-    return InputError(Code.URI_DENIED, f"{host} is or leads to {reason}", hint=_WAY_OUT)
+    # The resolved address is not shown, so that errors cannot be used to map a private network.
+    return InputError(Code.URI_DENIED, f"{host} is or resolves to {reason}", hint=_WAY_OUT)

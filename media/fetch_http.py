@@ -1,8 +1,7 @@
-"""The door to servers of inputs: the connection goes to a judged address, redirects are judged anew, no proxy and no
-cookie is known.
+"""HTTP client for inputs: connects to checked addresses only, checks every redirect, uses no proxies and no cookies.
 
-One connection of urllib3's per request, without its pools: they would resolve the name a second time, and mend the path
-that was checked.
+One connection of urllib3 per request, without its pools: these would resolve the name a second time and normalise the
+path after it was checked.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from raydub.media.fetch_uri import Uri, follow
 from raydub.trust import trust
 
 _MOST_ADDRESSES = 4
-# It would log whole addresses, with the query of a signed link, where headers are damaged.
+# It would log complete addresses, with the query of a signed link, for malformed headers.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class JudgedDoor:
-    """See raydub.download.Door. Raises InputError URI_DENIED and URI_SCHEME for where an address leads, FETCH_FAILED
-    for what will stay: an unknown name, a certificate that is not good."""
+    """See raydub.download.Door. Raises InputError URI_DENIED and URI_SCHEME for refused targets, FETCH_FAILED for
+    permanent failures: an unknown name, an invalid certificate."""
 
     def __init__(self, policy: FetchPolicy) -> None:
         self._policy = policy
 
     def follow(self, place: Uri, location: str) -> Uri:
-        """Where a redirect leads, judged."""
+        """The checked target of a redirect."""
         return follow(place, location, self._policy)
 
     @contextmanager
     def open(self, place: Uri, headers: Mapping[str, str], deadline: float) -> Iterator[HTTPResponse]:
-        """GET `place` from one of its judged addresses."""
+        """GET `place` from one of its checked addresses."""
         connection = self._connect(place)
-        wire = connection.sock  # which the connection hands over to the answer
+        wire = connection.sock  # the connection hands it over to the response
         with closing(connection):
-            # Timeouts of sockets start anew with every byte.
+            # Socket timeouts restart with every byte.
             with _cut_at(wire, min(deadline, time.monotonic() + self._policy.idle_seconds)):
                 response = _ask(connection, place, headers)
             with _cut_at(wire, deadline), closing(response):
@@ -65,8 +64,8 @@ class JudgedDoor:
                 return connection
             except ssl.SSLCertVerificationError as error:
                 connection.close()
-                message = f"the certificate of {uri.host} is not good: {error.verify_message}"
-                hint = "SSL_CERT_FILE names certificates of your own"
+                message = f"the certificate of {uri.host} is invalid: {error.verify_message}"
+                hint = "set SSL_CERT_FILE to trust certificates of your own"
                 raise InputError(Code.FETCH_FAILED, message, hint=hint) from error
             except (OSError, HTTPError) as error:
                 connection.close()
@@ -78,8 +77,8 @@ class JudgedDoor:
             return resolve(uri.host, uri.port, self._policy.allow_private)[:_MOST_ADDRESSES]
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
-                raise Passing(f"the name {uri.host} does not resolve now") from error
-            hint = "check the address, and name servers on every node"
+                raise Passing(f"the name {uri.host} does not resolve at the moment") from error
+            hint = "check the address, and the name servers of every node"
             raise InputError(Code.FETCH_FAILED, f"the name {uri.host} does not resolve", hint=hint) from error
 
 
@@ -100,7 +99,7 @@ def _ask(connection: HTTPConnection, uri: Uri, headers: Mapping[str, str]) -> HT
 
 @contextmanager
 def _cut_at(wire: socket.socket, deadline: float) -> Iterator[None]:
-    """Cut the wire at `deadline` (time.monotonic())."""
+    """Shut the socket down at `deadline` (time.monotonic())."""
 
     def cut() -> None:
         with suppress(OSError):

@@ -1,8 +1,8 @@
 """What may be fetched from where: one frozen record, made on the driver and sent to every worker.
 
-By default only https: whoever sits between us and a server of plain http can swap the film, and no digest in the
-manifest would tell. Object stores have no scheme of their own here: their SDKs resolve names, follow redirects and ask
-credential servers by themselves, outside of every check below. A presigned https:// link does the same work.
+By default https only: over plain http anyone on the path could replace the file, and the manifest has no digest to
+detect it. Schemes of object stores are not supported: their SDKs resolve names, follow redirects and contact credential
+servers without the checks below. Presigned https:// links work instead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FetchPolicy(Patience):
         return cls(schemes=allowed_schemes(said.get(SCHEMES_VARIABLE, "").split(",")), allow_private=private)
 
     def words(self) -> str:
-        """What the user allowed, as a word or two that travel to workers; from_words reads them."""
+        """The policy as a short string for workers; see from_words()."""
         return " ".join([",".join(self.schemes) or "none", *(["private"] if self.allow_private else [])])
 
     @classmethod
@@ -52,9 +52,10 @@ class FetchPolicy(Patience):
 
 
 def allowed_schemes(names: Iterable[str]) -> tuple[str, ...]:
-    """The default schemes and `names`; none at all when one of them is "none"; "file" needs no word and gets none.
+    """The default schemes and `names`; none at all if one of them is "none"; "file" is accepted and ignored.
 
-    Raises UsageError URI_SCHEME."""
+    Raises UsageError URI_SCHEME.
+    """
     wanted = [name.strip().casefold().removesuffix("://") for name in names if name.strip()]
     if "none" in wanted:
         return ()
@@ -62,7 +63,7 @@ def allowed_schemes(names: Iterable[str]) -> tuple[str, ...]:
         if name not in KNOWN_SCHEMES and name != "file":
             raise UsageError(
                 Code.URI_SCHEME,
-                f"{name[:40]!r} cannot be fetched",
+                f"the scheme {name[:40]!r} is not supported",
                 field="allow-scheme",
                 hint=f"known: {', '.join(KNOWN_SCHEMES)}, or none; {store_hint(name)}",
             )
@@ -70,7 +71,7 @@ def allowed_schemes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def store_hint(scheme: str) -> str:
-    """The way out for a scheme that is not fetched."""
+    """The hint for a scheme that is not supported."""
     if scheme in OBJECT_STORES:
-        return "give a presigned https:// link, or copy the file to a disk that all workers see"
+        return "use a presigned https:// link, or copy the file to a disk that all workers see"
     return "copy the file to a disk that all workers see and give its path"

@@ -1,8 +1,8 @@
-"""Web addresses, read strictly: one host, no user name, no second reading. What is checked is what is asked for.
+"""Strict parsing of web addresses: one host, no user name. What is checked is exactly what is requested.
 
-Parsers that mend what they are given disagree with each other, and in the gap between two readings another host hides.
-So an address that needs mending is refused, with the exception of spaces and letters beyond ASCII in the path, which
-have only one meaning. Queries of signed links are secrets: `shown` and `redact` are the only forms for messages.
+Lenient parsers disagree about malformed addresses, and the disagreement can hide another host. Malformed addresses are
+therefore refused, except for spaces and non-ASCII letters in the path, which are unambiguous. Queries of signed links
+are secrets: messages use only `shown` and `redact`.
 """
 
 from __future__ import annotations
@@ -62,25 +62,26 @@ class Uri:
 
 
 def parse_uri(text: str, policy: FetchPolicy) -> Uri:
-    """Read an address and judge it without asking the network.
+    """Parse an address and check it without network access.
 
-    Raises InputError: URI_SCHEME (not allowed by the policy), URI_DENIED (an address that is private, or spelled so as
-    not to look like one), FIELD_VALUE (no web address at all, or one with a user name in it)."""
+    Raises InputError: URI_SCHEME (not allowed by the policy), URI_DENIED (a private address, or one in an unusual
+    spelling), FIELD_VALUE (not a web address, or one with a user name).
+    """
     found = _PARTS.match(text)
     if found is None:
-        raise _wrong(text, "is no web address")
+        raise _wrong(text, "is not a web address")
     scheme, authority, path, query = found[1].lower(), found[2], found[3], found[4] or ""
     check_scheme(scheme, policy)
     if len(text) > _MAX_URI:
         raise _wrong(text, f"is longer than {_MAX_URI} characters")
     if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\\\u2028\u2029" for c in text):
-        raise _wrong(text, "holds a control character or a backslash")
+        raise _wrong(text, "contains a control character or a backslash")
     try:
         target = quote((path or "/") + query, safe=_KEEP)
     except UnicodeEncodeError:
-        raise _wrong(text, "holds text that has no UTF-8 form") from None
+        raise _wrong(text, "contains text that cannot be encoded as UTF-8") from None
     if "@" in authority:
-        raise _wrong(text, "holds a user name or password", "use a signed link; secrets do not belong in manifests")
+        raise _wrong(text, "contains a user name or password", "use a signed link; secrets do not belong in manifests")
     host, port = _host_and_port(text, authority, _PORTS[scheme])
     check_literal(host, policy.allow_private)
     return Uri(scheme, host, port, target)
@@ -91,20 +92,20 @@ def check_scheme(scheme: str, policy: FetchPolicy) -> None:
     if scheme in policy.schemes:
         return
     if scheme in KNOWN_SCHEMES:
-        hint = f"--allow-scheme {scheme} allows it" if policy.schemes else "fetching is switched off for this run"
+        hint = f"--allow-scheme {scheme} allows it" if policy.schemes else "fetching is disabled for this run"
         raise InputError(Code.URI_SCHEME, f"{scheme}:// is not allowed", hint=hint)
     raise InputError(Code.URI_SCHEME, f"{scheme[:40]}:// is not fetched", hint=store_hint(scheme))
 
 
 def follow(uri: Uri, location: str, policy: FetchPolicy) -> Uri:
-    """Where a redirect leads. Raises InputError URI_SCHEME, URI_DENIED (also for the way from https back to http)
-    and FETCH_FAILED (it leads to nothing that can be asked)."""
+    """The target of a redirect. Raises InputError URI_SCHEME, URI_DENIED (also for https to http) and FETCH_FAILED (an
+    invalid address)."""
     if any(ord(c) < 32 or c == "\\" for c in location):
         raise InputError(Code.URI_DENIED, f"{uri.host} redirects to an address with control characters")
     try:
         goal = urljoin(f"{uri.scheme}://{uri.authority}{uri.target}", location.strip(" "))
     except ValueError:
-        raise InputError(Code.URI_DENIED, f"{uri.host} redirects to something that is no address") from None
+        raise InputError(Code.URI_DENIED, f"{uri.host} redirects to an invalid address") from None
     scheme = goal.partition(":")[0].lower()
     if uri.scheme == "https" and scheme == "http":
         raise InputError(Code.URI_DENIED, f"{uri.host} redirects from https to http", hint="ask the server's owner")
@@ -128,30 +129,32 @@ def _host_and_port(text: str, authority: str, usual: int) -> tuple[str, int]:
     plain = re.fullmatch(r"([^:\[\]]+)(?::([0-9]{1,5}))?", authority)
     found = bracket or plain
     if found is None:
-        raise _wrong(text, "names no host, or more than one")
+        raise _wrong(text, "has no host, or more than one")
     port = int(found[2]) if found[2] else usual
     if not 0 < port < 65536:
-        raise _wrong(text, "has an impossible port")
+        raise _wrong(text, "has an invalid port")
     host = found[1].lower()
     if not host.isascii():
-        raise _wrong(text, "has a host beyond ASCII", "write the name in its xn-- form")
+        raise _wrong(text, "has a host with non-ASCII characters", "write the name in its xn-- form")
     if bracket:
         try:
             return str(ipaddress.IPv6Address(host)), port
         except ValueError:
-            raise _wrong(text, "names no host") from None
+            raise _wrong(text, "has an invalid IPv6 address") from None
     host = host.removesuffix(".")
     labels = host.split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        # 127.1, 2130706433, 0x7f000001, 0177.0.0.1: resolvers take them for addresses, strict parsers do not.
+        # 127.1, 2130706433, 0x7f000001, 0177.0.0.1: resolvers accept them as addresses, strict parsers do not.
         try:
             return str(ipaddress.IPv4Address(host)), port
         except ValueError:
             raise InputError(
-                Code.URI_DENIED, f"{host[:80]} is an odd spelling of an address", hint="write four plain numbers"
+                Code.URI_DENIED,
+                f"{host[:80]} is an unusual spelling of an address",
+                hint="write four decimal numbers",
             ) from None
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _wrong(text, "has a host that no name can have")
+        raise _wrong(text, "has an invalid host name")
     return host, port
 
 

@@ -1,9 +1,9 @@
-"""Interlaced film made progressive at the same rate: each interlaced frame keeps its first field, and the lines of the
-other one are made by libavfilter's bwdif, which looks at the frame before and the one after. Frames that are not
-marked as interlaced stay as decoded, sample for sample.
+"""Deinterlacing at the same rate: each interlaced frame keeps its first field, and libavfilter's bwdif makes the lines
+of the other one from the frame and its two neighbours. Frames that are not marked as interlaced stay as decoded, sample
+for sample.
 
-A frame then depends on three frames of the file and on nothing else, so reading decodes one frame more on either side
-of what is wanted, and frames are the same wherever reading starts.
+A frame depends on three frames of the file only, so reading decodes one more frame on either side, and frames are the
+same wherever reading starts.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from raydub.errors import Code, InputError
 from raydub.media.decode import Decoder
 
 _SMALLEST = (3, 4)
-"""Columns and lines below which there is nothing to interpolate from."""
+"""Fewer columns or lines are not deinterlaced."""
 
 
 def is_interlaced(picture: Any) -> bool:
-    """Whether an av.VideoFrame is marked as two fields of different times, and large enough to be treated so."""
+    """Is an av.VideoFrame marked as interlaced, and large enough to be deinterlaced?"""
     return bool(picture.interlaced_frame) and picture.width >= _SMALLEST[0] and picture.height >= _SMALLEST[1]
 
 
@@ -71,7 +71,5 @@ def _graph(picture: Any) -> Any:
     )
     filter_ = graph.add("bwdif", mode="send_frame", parity="auto", deint="interlaced")
     sink = graph.add("buffersink")
-    source.link_to(filter_)
-    filter_.link_to(sink)
-    graph.configure()
+    graph.link_nodes(source, filter_, sink).configure()
     return graph

@@ -1,6 +1,6 @@
-"""Writing sound for work between steps: FLAC of 24 bits, block by block, whole or not at all.
+"""Write intermediate sound as 24-bit FLAC, block by block; the file appears complete or not at all.
 
-FLAC rather than WAV: it has no end at 4 GB (three hours of stereo at 48 kHz), and silence costs next to nothing.
+Unlike WAV, FLAC has no limit of 4 GB (three hours of stereo at 48 kHz), and silence takes almost no space.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from raydub.errors import Code, StageError
 from raydub.files import discard, publish, storage_error, temp_beside
 
 _FULL_SCALE = np.float32(1 << 23)  # single floats hold whole numbers to twice this
-# Level 5 is the encoder's own choice; 2 is twice as fast and a few per cent larger. Its blocks would be of 27 ms, and
-# reading costs by the block: these are the largest that every decoder takes.
+# Level 5 is the default; 2 is twice as fast and a few per cent larger. Default blocks last 27 ms, and reading costs
+# time per block: these are the largest that every decoder accepts.
 _OPTIONS = {"compression_level": "2", "frame_size": "4608"}
 _MOST_RATE = 655_350
 _PIECE = 1 << 16
 
 
 class SoundWriter:
-    """Write (n, channels) blocks to `path` as FLAC; a context manager. Nothing stands at `path` before publish(), and
-    nothing is left of a file that was not published.
+    """Write (n, channels) blocks to `path` as FLAC; a context manager. The file appears at publish(); without it,
+    nothing is left.
 
-    Samples beyond [-1, 1) are clipped and counted in `clipped`; the file holds them to 24 bits (-144 dB).
+    Samples outside [-1, 1) are clipped and counted in `clipped`; the file stores 24 bits (-144 dB).
     """
 
     def __init__(self, path: str, rate: int, channels: int) -> None:
@@ -60,7 +60,7 @@ class SoundWriter:
             self._write(block[start : start + _PIECE])
 
     def publish(self, *, durable: bool = True) -> None:
-        """Finish the file and let it appear at `path`, over one that is there. Raises StageError as write() does."""
+        """Finish the file and rename it to `path`, replacing an existing one. Raises StageError as write() does."""
         self._finish()
         publish(self._temp, self._path, durable=durable)
 
@@ -74,9 +74,9 @@ class SoundWriter:
         scaled = np.rint(block.astype(np.float32, copy=False) * _FULL_SCALE)
         loudest = float(np.abs(scaled).max(initial=0.0))
         if not np.isfinite(loudest):
-            raise StageError(Code.ENCODE_FAILED, f"samples for {self._path} are not numbers")
+            raise StageError(Code.ENCODE_FAILED, f"samples for {self._path} are NaN or infinite")
         if loudest > _FULL_SCALE:
-            # Full scale itself lies a step above the largest number: no loss worth telling.
+            # Full scale is one step above the largest value: not counted as clipping.
             self.clipped += int(np.count_nonzero(np.abs(scaled) > _FULL_SCALE))
         if loudest >= _FULL_SCALE:
             scaled = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1)
@@ -92,7 +92,7 @@ class SoundWriter:
 
     def _finish(self) -> None:
         if self._container is None:
-            raise ValueError(f"{self._path} is finished already")
+            raise ValueError(f"{self._path} is already finished")
         try:
             self._container.mux(self._stream.encode(None))
             # Closing writes the length into the header.
@@ -108,7 +108,7 @@ class SoundWriter:
             if container is not None:
                 container.close()
         except (av.error.FFmpegError, OSError, ValueError):
-            return  # the file goes; the first error is the one to tell
+            return  # the file is removed; the first error is reported
         finally:
             discard(self._temp)
 

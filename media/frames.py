@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -20,7 +19,7 @@ from raydub.media.hdr import ToneMapper
 from raydub.media.images import list_images, read_image
 from raydub.media.index import index_of
 from raydub.media.info import Colour, ProbeLimits, VideoInfo
-from raydub.media.opening import open_made, unreadable
+from raydub.media.opening import unreadable
 from raydub.media.planes import Planes, arrange, to_planes
 from raydub.media.watch import Input, Watch
 
@@ -81,7 +80,7 @@ class Transform(BaseModel):
         x1 = min(right if right >= 0 else width, width) // 2 * 2
         y1 = min(bottom if bottom >= 0 else height, height) // 2 * 2
         if x1 - x0 < 2 or y1 - y0 < 2:
-            message = f"crop {self.crop} leaves nothing of a picture of {width}x{height} pixels"
+            message = f"crop {self.crop} leaves nothing of a frame of {width}x{height} pixels"
             raise InputError(Code.FIELD_VALUE, message, field="crop")
         return x0, y0, x1, y1
 
@@ -120,21 +119,21 @@ class FrameReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; reading again opens it again."""
+        """Close the file; reading opens it again."""
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
 
     def check(self) -> None:
-        """Whoever publishes what was made of the frames asks this before. Raises InputError INPUT_CHANGED unless the
-        video has been the one that was probed the whole time."""
+        """Call this before publishing anything made of the frames. Raises InputError INPUT_CHANGED unless the video has
+        been the probed one the whole time."""
         if self._watch is not None:
             self._watch.check()
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         """Yield exactly the frames start, .., stop - 1.
 
-        Raises InputError: INPUT_CHANGED when it is no longer the video that was probed, INPUT_TRUNCATED when the file
+        Raises InputError: INPUT_CHANGED if it is no longer the probed video, INPUT_TRUNCATED when the file
         ends early, INPUT_UNREADABLE when a frame is damaged;
         ValueError when the range is not within 0..n_frames.
         """
@@ -159,7 +158,7 @@ class FrameReader:
                 shown, picture = next(decoded)
                 planes = self._arrange(picture) if shown == number else None
             frame = Frame(start + offset, *planes, self.info.colour)
-            # A frame that is shown again (variable rate) must not share memory with the one given away.
+            # A repeated frame (variable rate) must not share memory with the one already yielded.
             yield frame.copy() if offset + 1 < len(numbers) and numbers[offset + 1] == number else frame
 
     def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
@@ -176,7 +175,7 @@ class FrameReader:
         if not self._fields:
             for number, picture in decoder.read(start, stop):
                 if is_interlaced(picture):
-                    # From here on with neighbours. What came before is the same either way.
+                    # From here on frames need their neighbours; earlier ones are the same either way.
                     start, self._fields = number, True
                     break
                 yield number, picture
@@ -208,7 +207,9 @@ class FrameReader:
         for number in range(start, stop):
             path = self._images[number] if number < len(self._images) else None
             if path is None:
-                raise InputError(Code.INPUT_TRUNCATED, f"folder {self.info.path} lost images since it was probed")
+                raise InputError(
+                    Code.INPUT_TRUNCATED, f"folder {self.info.path} has fewer images than when it was probed"
+                )
             picture = read_image(path, ProbeLimits())
             if (picture.width // 2 * 2, picture.height // 2 * 2) != (self.info.width, self.info.height):
                 size = f"{self.info.width}x{self.info.height}"
@@ -228,14 +229,3 @@ def open_frames(
     """A FrameReader for a probed video; nothing is opened before the first frame is asked for. cache: of identities,
     for a file that looks otherwise here than where it was probed."""
     return FrameReader(info, transform, cache)
-
-
-def count_decoded(path: str) -> int:
-    """How many video frames decoding a whole film that raydub wrote yields. Raises InputError INPUT_UNREADABLE."""
-    try:
-        with contextlib.closing(open_made(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            return sum(1 for _ in container.decode(stream))
-    except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise InputError(Code.INPUT_UNREADABLE, f"{path} cannot be read: {error}") from error

@@ -30,7 +30,7 @@ _STRIP = 64
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 _HLG_A, _HLG_B, _HLG_C = 0.17883277, 0.28466892, 0.55991073
-_HLG_GAMMA = 1.2  # the system gamma of a display of 1000 cd/m2
+_HLG_GAMMA = 1.2  # the system gamma of a display of 1000 cd/m2 (BT.2100, table 5: OOTF)
 _SDR_GAMMA = 2.4
 _D65 = (0.3127, 0.3290)
 # Chromaticities (x, y) of R, G, B by H.273 number of the primaries: BT.709, BT.2020, Display P3.
@@ -53,16 +53,8 @@ def light_to_pq(light: F64) -> F64:
     return np.asarray(((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2)
 
 
-def hlg_to_light(code: F64, luminance: F64) -> F64:
-    """(.., 3) HLG code values 0..1 of R, G, B as cd/m2 on a display of 1000 cd/m2 (BT.2100, table 5: inverse OETF, then
-    OOTF). luminance: (3,) weights of R, G, B in the luminance."""
-    scene = _scene(code)
-    bright = np.maximum(scene @ luminance, 1e-9)[..., None]
-    return np.asarray(PEAK * bright ** (_HLG_GAMMA - 1) * scene)
-
-
 def _scene(code: F64) -> F64:
-    """The inverse OETF of HLG: light of the scene, 0..1."""
+    """HLG code values 0..1 as light of the scene, 0..1 (BT.2100, table 5: inverse OETF)."""
     return np.where(code <= 0.5, code**2 / 3, (np.exp((code - _HLG_C) / _HLG_A) + _HLG_B) / 12)
 
 

@@ -1,4 +1,4 @@
-"""Reading the headers of a container without the media between them, and the words for what does not fit."""
+"""Read container headers without the media between them, and errors for inconsistent ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ AGAIN = "copy or download the file again"
 
 
 class Headers:
-    """Small pieces of a large file. Reads `window` bytes at a time where it is asked: headers that lie close together
-    cost one read, and what lies between headers far apart is not read."""
+    """Small reads from a large file, `window` bytes at a time: adjacent headers cost one read, and media between
+    headers are not read."""
 
     def __init__(self, stream: BinaryIO, window: int = 4096) -> None:
         self._stream = stream
@@ -49,5 +49,5 @@ def cut_off(name: str, missing: int) -> InputError:
 
 
 def damaged(name: str, position: int, wrong: str) -> InputError:
-    """The error for headers that do not fit together at byte `position`."""
+    """The error for inconsistent headers at byte `position`."""
     return InputError(Code.INPUT_UNREADABLE, f"{name} is damaged near byte {position}: {wrong}", hint=AGAIN)

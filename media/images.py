@@ -1,10 +1,10 @@
-"""Still pictures as a source of frames: a folder in natural order, or one file.
+"""Still images as a source of frames: a folder in natural order, or one file.
 
-Pictures are shown upright: each is turned and mirrored as its own orientation tag says, before anything looks at its
-size; the pictures of a folder must agree in size once they are upright.
+Images are turned and mirrored as their own orientation tags say before their size is used; the images of a folder must
+agree in size after that.
 
-Pictures are decoded from memory, never from a path or a named file: to ffmpeg a name like `%d.png` is a pattern, and a
-name that ends in .jpg chooses its pattern reader whatever the file holds.
+Images are decoded from memory, never from a path or a named file: to libav a name like `%d.png` is a pattern, and a
+name that ends in .jpg selects its pattern reader whatever the file contains.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _decoded(path: str, limits: ProbeLimits, what: str) -> tuple[Any, tuple[Rota
             container = av.open(io.BytesIO(data), "r", options=options, metadata_errors="replace")
         except av.error.ArgumentError as error:
             # libavformat answers EINVAL for a format that it knows and that is not on the list.
-            raise InputError(Code.INPUT_FORMAT, f"{what} {path} has a format that is not accepted") from error
+            raise InputError(Code.INPUT_FORMAT, f"{what} {path} has an unsupported format") from error
         with container:
             context = decodable(container.streams.video[0], path, what).codec_context
             _check_pixels(path, what, context.width, context.height, limits)
@@ -99,7 +99,7 @@ def _decoded(path: str, limits: ProbeLimits, what: str) -> tuple[Any, tuple[Rota
                 return frame, turned
     except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise unreadable(path, what, error) from error
-    raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} holds no picture")
+    raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} contains no image")
 
 
 def _check_pixels(path: str, what: str, width: int, height: int, limits: ProbeLimits) -> None:
@@ -112,8 +112,8 @@ def _check_pixels(path: str, what: str, width: int, height: int, limits: ProbeLi
 
 
 def _stated_size(data: bytes) -> tuple[int, int]:
-    """(width, height) in the header of a PNG, JPEG, BMP; (0, 0) for others. For the message only: the decoder has the
-    same limit, but does not say why it refuses."""
+    """(width, height) in the header of a PNG, JPEG or BMP, (0, 0) for others. For the error message only: the decoder
+    has the same limit, but does not name the reason."""
     if data.startswith(_PNG) and len(data) >= 24:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if data.startswith(b"BM") and len(data) >= 26:
@@ -129,8 +129,8 @@ def _stated_size(data: bytes) -> tuple[int, int]:
 
 
 def _without_texts(data: bytes) -> bytes:
-    """A PNG without its texts and colour profile, which nothing here reads and which libav would inflate without bound
-    (a megabyte of them can become gigabytes); any other file as it is."""
+    """A PNG without its text chunks and colour profile, which are not used and which libav would inflate without limit
+    (a megabyte can become gigabytes); any other file unchanged."""
     if not data.startswith(_PNG):
         return data
     kept, position = [_PNG], len(_PNG)
@@ -143,7 +143,7 @@ def _without_texts(data: bytes) -> bytes:
 
 
 def _to_rgb(frame: Any) -> Any:
-    """A picture keeps its own matrix and range (JFIF: BT.601, full) only up to here; then the job's apply."""
+    """Convert with the image's own matrix and range (JFIF: BT.601, full); the output is full-range RGB."""
     if frame.format.is_rgb:
         return frame
     full = frame.format.name.startswith(("yuvj", "gray")) or frame.color_range == _FULL
@@ -151,9 +151,3 @@ def _to_rgb(frame: Any) -> Any:
     return frame.reformat(
         format="rgb24", src_colorspace=matrix, src_color_range=2 if full else 1, dst_color_range=_FULL
     )
-
-
-def image_size(path: str, limits: ProbeLimits) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, upright, by decoding it."""
-    frame = read_image(path, limits)
-    return frame.width, frame.height

@@ -33,9 +33,9 @@ from raydub.store import Store, verified
 _HIDDEN_FRAMES = {"vp8"}
 # Two chunks of an AVI may come as one packet: the fields of a frame.
 _JOINED = {"h264", "hevc", "mpeg1video", "mpeg2video", "vc1"}
-# Packets without a frame that the first one may have before it: no codec and no key frame distance comes near.
+# Packets that may precede the first frame: more than any codec delay or key frame distance.
 _FRUITLESS_PACKETS = 5000
-# An hour at 25 frames a second may come of a single slide.
+# A single slide may be held for an hour at 25 frames a second.
 _FREE_FRAMES = 90_000
 
 
@@ -91,7 +91,7 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least:
     """
     with contextlib.closing(open_input(path, limits)) as container:
         stream = video_stream(container, path)
-        # Eight bytes a frame: lists of numbers would take ten times that, for a day of film a gigabyte.
+        # Eight bytes a frame; lists would take ten times as much, a gigabyte for a day of video.
         times, keys, untimed = array("q"), array("q"), False
         last_duration, packets, last_pts, shown = 0, 0, -(1 << 62), 0
         numbers = PictureNumbers() if stream.codec_context.name in CODECS else None
@@ -113,12 +113,12 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least:
                 if packet.pts > last_pts:
                     last_pts, last_duration = packet.pts, packet.duration or 0
         if stream.frames > packets and "mp4" in container.format.name:
-            raise InputError(Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames and holds {packets}")
+            raise InputError(Code.INPUT_TRUNCATED, f"video {path} lists {stream.frames} frames but contains {packets}")
         if numbers is not None:
             numbers.end()
         joined = "avi" in container.format.name and stream.codec_context.name in _JOINED
         if at_least is not None and packets < at_least and not joined:
-            raise _damaged(path, f"it holds {at_least} frames, of which {packets} can be found")
+            raise _damaged(path, f"it should contain {at_least} frames, {packets} were found")
         time_base, stated = stream.time_base, [stream.average_rate, stream.guessed_rate, stream.base_rate]
         hidden = stream.codec_context.name in _HIDDEN_FRAMES
     pts: I64 = np.sort(np.frombuffer(times, np.int64))
@@ -139,8 +139,8 @@ def build_index(path: str, first_pts: int | None, limits: ProbeLimits, at_least:
 
 
 def _check_first_key(path: str, limits: ProbeLimits) -> None:
-    """Raise InputError INPUT_UNREADABLE when decoding fails with the first key frame: it is damaged, and not one that
-    a recording began before."""
+    """Raise InputError INPUT_UNREADABLE if decoding fails at the first key frame: then it is damaged, not the cut-off
+    beginning of a recording."""
     with contextlib.closing(open_input(path, limits)) as container:
         stream = strictly(video_stream(container, path), limits)
         try:
@@ -153,7 +153,7 @@ def _check_first_key(path: str, limits: ProbeLimits) -> None:
 
 
 def _damaged(path: str, wrong: str) -> InputError:
-    """INPUT_UNREADABLE for a video whose packets do not make up what they should."""
+    """INPUT_UNREADABLE for a damaged video; wrong: what is inconsistent."""
     return InputError(Code.INPUT_UNREADABLE, f"video {path} is damaged: {wrong}", hint=AGAIN)
 
 
@@ -209,15 +209,15 @@ def _finish(
     if held > limits.max_hold_seconds:
         raise InputError(
             Code.INPUT_LIMIT,
-            f"video {path} stands still for {held:.0f} s, more than {limits.max_hold_seconds:.0f}",
-            hint="if that is meant, give it a constant rate first: ffmpeg -i in -fps_mode cfr -r 25 out.mp4",
+            f"video {path} shows one frame for {held:.0f} s, more than {limits.max_hold_seconds:.0f}",
+            hint="if this is intended, convert it to a constant rate first: ffmpeg -i in -fps_mode cfr -r 25 out.mp4",
         )
     spacing = space_frames(pts, time_base, stated, last_duration)
     if spacing.n_frames > _FREE_FRAMES + limits.max_repeats * len(pts):
         raise InputError(
             Code.INPUT_LIMIT,
             f"video {path} has {len(pts)} frames, which at {float(spacing.rate):g} a second become {spacing.n_frames}",
-            hint="if that is meant, give it a constant rate first: ffmpeg -i in -fps_mode cfr -r 25 out.mp4",
+            hint="if this is intended, convert it to a constant rate first: ffmpeg -i in -fps_mode cfr -r 25 out.mp4",
         )
     if spacing.n_frames > limits.max_frames:
         raise InputError(Code.INPUT_LIMIT, f"video {path} has {spacing.n_frames} frames, more than {limits.max_frames}")
@@ -225,7 +225,7 @@ def _finish(
 
 
 def store_index(index: FrameIndex, store: Store, identity: str) -> str:
-    """Keep the index for other processes; returns its path. Raises StageError STORAGE or DISK_FULL."""
+    """Store the index for other processes; returns its path. Raises StageError STORAGE or DISK_FULL."""
     return store.put(f"index/{identity}", index.to_bytes(), ".npz").path
 
 
@@ -240,23 +240,17 @@ def index_of(info: VideoInfo) -> FrameIndex:
 @lru_cache(maxsize=16)
 def _cached(path: str, identity: str, size: int, changed: int, index_path: str | None) -> FrameIndex:
     if index_path is not None:
-        # A damaged copy is no loss: the video itself is the truth, and it is read again below.
+        # A damaged copy is ignored: the index is built from the video again.
         with contextlib.suppress(ValueError, KeyError, OSError, EOFError, StageError):
             return FrameIndex.from_bytes(verified(index_path).read_bytes())
-    return build_index(path, first_frame_pts(path), ProbeLimits())
-
-
-def first_frame_pts(path: str) -> int | None:
-    """Presentation time of the first frame that decoding yields, None when frames carry none. Raises InputError."""
-    pts: int | None = first_frame(path, ProbeLimits()).pts
-    return pts
+    return build_index(path, first_frame(path, ProbeLimits()).pts, ProbeLimits())
 
 
 def first_frame(path: str, limits: ProbeLimits) -> Any:
     """The first av.VideoFrame of the file. Raises InputError VIDEO_NO_FRAMES, VIDEO_NO_STREAM, INPUT_*."""
     with contextlib.closing(open_input(path, limits)) as container:
         stream = video_stream(container, path)
-        # Not `strictly`: what stands before the first whole frame of a recording may be broken.
+        # Not `strictly`: packets before the first complete frame of a recording may be damaged.
         stream.codec_context.options = {"max_pixels": decoder_pixels(limits)}
         try:
             for number, packet in enumerate(packets_of(container, stream)):

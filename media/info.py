@@ -1,4 +1,4 @@
-"""What is known of an input before any frame is used: the records that probing returns."""
+"""Records that probing returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Rotation = Literal[0, 90, 180, 270]
 
 
 class Colour(BaseModel):
-    """How YUV values mean colour. primaries and transfer are the ITU-T H.273 numbers (2 = unspecified)."""
+    """How YUV values are to be read. primaries and transfer are the ITU-T H.273 numbers (2 = unspecified)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +35,7 @@ class Colour(BaseModel):
 
 
 class ProbeLimits(BaseModel):
-    """What an input may cost at most; beyond it the job fails with E_INPUT_LIMIT before any work is done.
+    """Limits for inputs; a job that exceeds them fails with E_INPUT_LIMIT before any work is done.
 
     max_pixels: of a frame; max_seconds, max_frames, max_streams, max_bytes: of a file; max_image_bytes: of a picture's
     file; max_hold_seconds: how long one frame may stay on screen in a film of uneven rate; max_repeats: into how many
@@ -100,8 +100,8 @@ class VideoInfo(BaseModel):
 
 
 class SpeechInfo(BaseModel):
-    """A sound track. seconds: as the container states it, 0.0 when it states none; counted: it counts them for this
-    very track, so that fewer mean damage."""
+    """A sound track. seconds: as the container states it, 0.0 if it states none; counted: the container states it
+    exactly for this track, so that fewer samples mean damage."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,6 +1,7 @@
-"""Do the tables of an ISO film (mp4, mov) agree? They tell size and time of every sample (ISO 14496-12, 8.6 and 8.7).
+"""Check that the sample tables of an ISO file (mp4, mov) agree. They state size and time of every sample (ISO 14496-12,
+8.6 and 8.7).
 
-libav takes as many samples as the tables give it, and reports nothing when one of them was damaged.
+libav reads as many samples as the tables list, and does not report a damaged table.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _MAX_TABLE = 1 << 28
 
 
 def check_tables(path: str, what: str) -> None:
-    """Raise InputError INPUT_UNREADABLE when a track's tables of times (stts, ctts) tell of more samples than its table
-    of sizes (stsz). Fewer are accepted: some writers leave the last ones out."""
+    """Raise InputError INPUT_UNREADABLE if a track's tables of times (stts, ctts) list more samples than its table of
+    sizes (stsz). Fewer are accepted: some writers leave the last ones out."""
     with open(path, "rb", buffering=0) as stream:
         headers = Headers(stream)
         sizes = -1
@@ -37,7 +38,7 @@ def check_tables(path: str, what: str) -> None:
                 continue
             for table_kind, (number, place) in timed.items():
                 if number > sizes > 0:
-                    wrong = f"its table {table_kind.decode()} tells of {number} frames, and there are {sizes}"
+                    wrong = f"its table {table_kind.decode()} lists {number} samples, but there are {sizes}"
                     raise damaged(f"{what} {path}", place, wrong)
 
 

@@ -1,14 +1,13 @@
-"""Transport streams that were joined as bytes (`cat a.ts b.ts`): one film, on one clock.
+"""Transport streams that were joined as bytes (`cat a.ts b.ts`), read as one video on one clock.
 
-At such a seam the tables (PAT, PMT) begin anew, and with them the packets' numbers and mostly the clock. libav then
-takes the last picture before the seam for a broken one, and its times go back. So the file is read through a view
-(media.joined_view) in which numbers go on, and clocks too where they jump: the first picture after a seam follows the
-last one before it by one picture's length. Nothing else is changed, so that seeking, counting and decoding need not
-know.
+At such a seam the tables (PAT, PMT), the packet counters and usually the clock restart. libav then takes the last frame
+before the seam for a damaged one, and its time stamps go back. So the file is read through a view (media.joined_view)
+in which counters continue, and clocks too if they jump: the first frame after a seam follows the last one before it by
+one frame's duration. Nothing else is changed, so seeking, counting and decoding work as for one stream.
 
-A seam is a place where a PAT stands, every stream begins a packet of its own right after it, and either the clock goes
-back by half a second or more, or numbers do not follow and the clock goes on as if nothing were missing, or jumps by
-more than ten seconds. A gap in a recording is none: there the clock goes on, and pictures are missing.
+A seam is a PAT after which every stream begins a new packet, and either the clock goes back by half a second or more,
+or counters do not match and the clock continues as if nothing were missing, or jumps by more than ten seconds. A gap in
+a recording is not a seam: there the clock continues, and frames are missing.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _DEFAULT_STEP = 3600
 @dataclass(frozen=True)
 class Seam:
     """start: byte at which a new stream begins; shift: ticks of 1/90000 s to add to its clock; counters: (8192,) what
-    to add to the number of each identifier's packets; jumped: did the clock begin anew?"""
+    to add to the packet counter of each identifier; jumped: did the clock restart?"""
 
     start: int
     shift: int
@@ -61,10 +60,8 @@ class Joined:
         """A sentence for a warning."""
         places = ", ".join(str(seam.start) for seam in self.seams[:5])
         more = f" and {len(self.seams) - 5} more" if len(self.seams) > 5 else ""
-        clock = "clocks begin anew there and were continued" if any(seam.jumped for seam in self.seams) else "in order"
-        return (
-            f"{len(self.seams) + 1} transport streams, one after the other ({clock}), joined near byte {places}{more}"
-        )
+        clock = "clocks restart there and were continued" if any(seam.jumped for seam in self.seams) else "in order"
+        return f"{len(self.seams) + 1} transport streams in sequence ({clock}), joined near byte {places}{more}"
 
 
 def layout_of(head: bytes) -> tuple[int, int] | None:
@@ -76,9 +73,10 @@ def layout_of(head: bytes) -> tuple[int, int] | None:
 
 
 def joined(path: str) -> Joined | None:
-    """What a file is joined of; None for all that are not joined, or are no transport streams.
+    """The seams of a file; None for files that are not joined transport streams.
 
-    Raises InputError INPUT_UNREADABLE when the streams do not make one film."""
+    Raises InputError INPUT_UNREADABLE if the streams cannot be read as one video.
+    """
     state = os.stat(path)
     return _joined(path, state.st_size, state.st_mtime_ns)
 
@@ -111,7 +109,7 @@ def _joined(path: str, size: int, changed: int) -> Joined | None:
             if jumped:
                 shift -= gap
             elif abs(gap) > step:
-                continue  # the clock goes on and something is missing: a loss, not a seam
+                continue  # the clock continues and frames are missing: a loss, not a seam
             counters = fresh
             seams.append(Seam(start * length, shift % WRAP, counters, jumped))
             begin = start
@@ -123,7 +121,7 @@ def _joined(path: str, size: int, changed: int) -> Joined | None:
 def _apart(path: str, start: int) -> InputError:
     return InputError(
         Code.INPUT_UNREADABLE,
-        f"{path} holds several transport streams, and the one from byte {start} on has no picture where the others do",
+        f"{path} consists of several transport streams, of which the one from byte {start} on has no video",
         hint="convert each to mp4 first and join these: ffmpeg -f concat -i list.txt -c copy out.mp4",
     )
 
@@ -193,7 +191,7 @@ def _seam_at(stream: BinaryIO, length: int, offset: int, place: int, times: I64,
         if not len(after):
             continue
         if rows[after[0], 1] & 0x40 == 0:
-            return None  # it goes on with what had begun before
+            return None  # it continues a packet that began before
         if len(before):
             step = (int(numbers[before[-1]]) + 1 - int(numbers[after[0]])) % 16
             fresh[pid] = (step + int(counters[pid])) % 16

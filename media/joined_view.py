@@ -1,4 +1,4 @@
-"""A joined transport stream (media.joined) as one: numbers and clocks of its packets are changed as they are read."""
+"""A joined transport stream (media.joined) read as one: packet counters and clocks are changed while reading."""
 
 from __future__ import annotations
 

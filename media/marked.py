@@ -1,5 +1,5 @@
-"""Pictures that raydub writes under names of its own choice say so, so that it knows them again: beside a digest of all
-their other bytes, which whoever edits one does not renew."""
+"""Mark images that raydub writes under names of its own choice, so that it recognises them later: a text chunk with a
+digest of all other bytes, which no longer matches once the image is edited."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def marked(picture: bytes) -> bytes:
 
 
 def is_marked(path: str | os.PathLike[str]) -> bool:
-    """Is this a picture that marked() made, and unchanged since? False for one that cannot be read."""
+    """Is this an unchanged image made by marked()? False if it cannot be read."""
     try:
         picture = read_regular(path)
     except OSError:

@@ -1,9 +1,10 @@
-"""Is a Matroska file whole? Its elements must lie end to end, each where it may stand (RFC 8794, RFC 9559).
+"""Check that a Matroska file is complete: its elements must lie end to end, each in an allowed place (RFC 8794, RFC
+9559).
 
-libav skips over damage to the next cluster that it recognises and reports nothing, so that frames are missing. This
-walk reads element headers only, down to the blocks of each cluster, and the whole of clusters that have a checksum
-(CRC-32, which ffmpeg and mkvmerge can write; libav does not look at it). Segments and clusters of unknown size (live
-recordings) end where the next element of a higher level begins, and may be cut off anywhere.
+libav skips damage up to the next cluster that it recognises and reports nothing, so frames are missing. This walk reads
+element headers only, down to the blocks of each cluster, and all bytes of clusters with a checksum (CRC-32, which
+ffmpeg and mkvmerge can write and libav ignores). Segments and clusters of unknown size (live recordings) end where the
+next element of a higher level begins, and may be truncated anywhere.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ _MAX_EMPTY = 1_000_000
 
 
 def check_matroska(path: str, what: str) -> int | None:
-    """How many frames the first picture track has, of all segments together; None where that is not known.
+    """Number of frames of the first video track over all segments; None if it is not known.
 
-    Raises InputError INPUT_TRUNCATED when a segment runs past the file's end, INPUT_UNREADABLE when its elements do
-    not fit together or a cluster's checksum is wrong, INPUT_LIMIT when they are millions of empty ones."""
+    Raises InputError INPUT_TRUNCATED if a segment runs past the end of the file, INPUT_UNREADABLE if its elements are
+    inconsistent or the checksum of a cluster is wrong, INPUT_LIMIT for millions of empty elements.
+    """
     size, name = os.path.getsize(path), f"{what} {path}"
     frames: int | None = None
     with open(path, "rb", buffering=0) as stream:
@@ -88,29 +90,29 @@ def _walk(headers: Headers, position: int, stop: int, live: bool, name: str) -> 
             del ends[1:]
         level = len(ends) - 1
         if identifier not in _ALLOWED[level]:
-            raise damaged(name, position, f"an element {identifier:X} of no known kind, or in the wrong place")
+            raise damaged(name, position, f"element {identifier:X} is unknown or in the wrong place")
         if end == _UNKNOWN:
             if identifier != _CLUSTER:
-                raise damaged(name, position, f"an element {identifier:X} of unknown length")
+                raise damaged(name, position, f"element {identifier:X} has an unknown length")
             live, end = True, stop
         if end > ends[-1]:
             if live and ends[-1] == stop:
                 return frames if picture and not laced else None, stop
-            raise damaged(name, position, "an element is longer than what it lies in")
+            raise damaged(name, position, "an element is longer than its parent")
         if end - inside <= _EMPTY_BYTES:
             empty += 1
             if empty > _MAX_EMPTY:
-                raise InputError(Code.INPUT_LIMIT, f"{name} has more than {_MAX_EMPTY} elements that hold nothing")
+                raise InputError(Code.INPUT_LIMIT, f"{name} has more than {_MAX_EMPTY} empty elements")
         if identifier in _BLOCKS:
             head = headers.at(inside, min(12, end - inside))
             track = _number(head, keep_marker=False)
             if track is None or (tracks and track[0] not in tracks) or len(head) < track[1] + 3:
-                raise damaged(name, position, "a block of no known track")
+                raise damaged(name, position, "a block of an unknown track")
             if track[0] == picture:
                 frames += end - inside > track[1] + 3
                 if head[track[1] + 2] & _LACING:
                     if not tracks[picture][1]:
-                        raise damaged(name, position, "several frames in a block, of a track that has none such")
+                        raise damaged(name, position, "a block with several frames in a track without lacing")
                     laced = True
         elif identifier == _TRACKS:
             tracks |= _tracks(headers, inside, end)

@@ -1,9 +1,10 @@
-"""Is an MPEG stream whole? Program streams (ISO 11172-1, 13818-1) are chains of packets; transport streams count them.
+"""Check that an MPEG stream is complete. Program streams (ISO 11172-1, 13818-1) are chains of packets; transport
+streams have packet counters.
 
-libav looks for the next packet that it recognises when one is broken, and reports nothing, so that frames are missing.
-A program stream lies on disks: a break in its chain is damage, and an error. A transport stream is what an aerial or a
-network delivered: losses are part of such recordings, and joined ones count anew at every joint. So losses are told as
-a sentence, for a warning; what they did to the picture shows when its frames are decoded.
+libav skips to the next packet that it recognises and reports nothing, so frames are missing. Program streams are stored
+files: a break in the chain is damage, and an error. Transport streams are recordings of broadcasts: losses are normal,
+and joined ones restart their counters at every joint. Losses are therefore returned as a sentence for a warning;
+damaged frames are found when they are decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raydub.media.headers import Headers, cut_off, damaged
-from raydub.media.joined import joined, layout_of
+from raydub.media.joined import joined, layout_of, payload_of, pids_of
 from raydub.media.joined_view import View
 
 _WINDOW = 1 << 20
@@ -25,8 +26,8 @@ _NULL_PID = 0x1FFF
 
 
 def check_program_stream(path: str, what: str) -> str:
-    """Walk all packets. A sentence when the file does not begin with one, else "". Raises InputError INPUT_TRUNCATED
-    when the last packet is longer than the file, INPUT_UNREADABLE where no packet follows on another."""
+    """Walk all packets. Returns a sentence if the file does not begin with one, else "". Raises InputError
+    INPUT_TRUNCATED if the last packet is longer than the file, INPUT_UNREADABLE for a break in the chain."""
     size, name = os.path.getsize(path), f"{what} {path}"
     with open(path, "rb", buffering=0) as stream:
         headers = Headers(stream, _WINDOW)
@@ -40,7 +41,7 @@ def check_program_stream(path: str, what: str) -> str:
             position = _after(headers, position, size, name)
         if position > size:
             raise cut_off(name, position - size)
-    return f"it begins in the middle of a packet, with {first} bytes that cannot be used" if first else ""
+    return f"it begins in the middle of a packet; its first {first} bytes are not used" if first else ""
 
 
 def _after(headers: Headers, position: int, size: int, name: str) -> int:
@@ -64,7 +65,7 @@ def _after(headers: Headers, position: int, size: int, name: str) -> int:
         if head[4] >> 6 == 1:
             return position + 14 + (head[13] & 7 if len(head) == 14 else 0)
         if head[4] >> 4 != 2:
-            raise damaged(name, position, "a pack's header of no known kind")
+            raise damaged(name, position, "an unknown pack header")
         return position + 12
     return position + 6 + int.from_bytes(head[4:6], "big") if len(head) >= 6 else position + 6
 
@@ -83,8 +84,8 @@ def _after_zeros(headers: Headers, position: int, size: int) -> int:
 
 
 def check_transport_stream(path: str, what: str, pid: int | None) -> str:
-    """A sentence on what is lost of the packets with identifier `pid` (None: of any), "" when nothing is. Raises
-    InputError INPUT_TRUNCATED when the last packet is not whole."""
+    """A sentence on lost packets with identifier `pid` (None: any), "" if none are lost. Raises InputError
+    INPUT_TRUNCATED if the last packet is incomplete."""
     size = os.path.getsize(path)
     film = joined(path)
     with View(film) if film is not None else open(path, "rb") as stream:
@@ -125,9 +126,9 @@ def _losses(stream: BinaryIO | View, length: int, offset: int, size: int, pid: i
 
 
 def _jumps(packets: npt.NDArray[np.uint8], pid: int | None, counters: npt.NDArray[np.int16]) -> npt.NDArray[Any]:
-    """Places of packets that are marked broken, whose number does not follow, or that begin nothing. `counters` is kept
-    for the next packets."""
-    pids = (packets[:, 1].astype(np.int32) & 0x1F) << 8 | packets[:, 2]
+    """Places of packets that are marked as broken, whose counter does not follow, or that begin no PES packet as
+    announced. Updates `counters` for the next packets."""
+    pids = pids_of(packets)
     chosen = np.flatnonzero(pids == pid if pid is not None else pids != _NULL_PID)
     if not len(chosen):
         return chosen
@@ -152,10 +153,8 @@ def _jumps(packets: npt.NDArray[np.uint8], pid: int | None, counters: npt.NDArra
 
 def _begins(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Does the payload of each packet begin as a PES packet must?"""
-    start = 4 + np.where(rows[:, 3] & 0x20 != 0, 1 + rows[:, 4].astype(np.int64), 0)
-    at = np.minimum(start, 188 - 3)[:, None] + np.arange(3)
-    begins: npt.NDArray[np.bool_] = (np.take_along_axis(rows, at, 1) == np.array([0, 0, 1], np.uint8)).all(1)
-    return begins
+    _, heads = payload_of(rows, 3)
+    return np.asarray((heads == np.array([0, 0, 1], np.uint8)).all(axis=1), np.bool_)
 
 
 def _synchronised(stream: BinaryIO | View, position: int, length: int, offset: int) -> int:

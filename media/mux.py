@@ -1,7 +1,7 @@
-"""From part files to the finished film in one pass: join the pictures without re-encoding, add the speech, check.
+"""Assemble part files into the output in one pass: join the video without re-encoding, add the sound, verify.
 
-A part's own time stamps are not used: packet k of the film gets its time from its frame number, which is exact at every
-rational rate and never goes backwards where parts meet. No program is run: all of it is done by the libraries in PyAV.
+Time stamps of parts are not used: packet k of the output gets its time from its frame number, which is exact at every
+rational rate and never goes backwards between parts. Everything is done by PyAV's libraries; no program is run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from raydub.media.writer import fine_time_base
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 _SOUND_OFF = Fraction(1, 100)
-"""Seconds by which the sound may begin or end beside the picture, where a frame is not shorter. It is exact as written;
-Matroska's clock of milliseconds and its readers take some."""
+"""Seconds by which the sound may begin or end beside the picture, where a frame is not shorter. It is written exactly;
+Matroska's resolution of 1 ms and its readers need the tolerance."""
 
 
 def assemble(
@@ -63,7 +63,7 @@ def assemble(
         options |= {
             "movflags": "+faststart+use_metadata_tags",
             "video_track_timescale": str(fine_time_base(rate).denominator),
-            # In milliseconds, as is usual, the end of the sound would not be exact.
+            # With the usual milliseconds the end of the sound would not be exact.
             "movie_timescale": str(form.rate if form else fine_time_base(rate).denominator),
         }
     with _writing(out, _FORMATS[suffix], options) as film:
@@ -82,25 +82,25 @@ def assemble(
 
 @contextlib.contextmanager
 def _writing(out: str, form: str, options: dict[str, str]) -> Iterator[Any]:
-    """A container that is finished at the end of the block, or closed as it is when the block fails."""
+    """A container that is finished at the end of the block, or closed without that if the block fails."""
     film: Any = None
     try:
         film = av.open(f"file:{out}", "w", format=form, options=options)
         yield film
         film.close()
     except (InputError, StageError):
-        _let_go(film)
+        _close_quietly(film)
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        _let_go(film)
+        _close_quietly(film)
         raise _failure(error, out) from error
     except BaseException:
-        _let_go(film)
+        _close_quietly(film)
         raise
 
 
-def _let_go(film: Any) -> None:
-    # The file is thrown away by whoever asked for it; the first error is the one to tell.
+def _close_quietly(film: Any) -> None:
+    # The caller removes the file; the first error is the one to report.
     with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
         if film is not None:
             film.close()
@@ -136,7 +136,7 @@ def _picture_stream(film: Any, path: str, rate: Fraction, tagged: bool) -> Any:
 
 def _pictures(parts: Sequence[str], orders: Sequence[Any], rate: Fraction, stream: Any) -> Generator[Any]:
     """The packets of all parts in decoding order, with their times in the film."""
-    # Decoding order runs ahead of showing order by this many frames where there are B-frames.
+    # With B-frames, decoding order is ahead of presentation order by this many frames.
     delay = max(int((np.arange(len(ranks)) - ranks).max()) for ranks in orders)
     base = fine_time_base(rate)
     step = int(1 / (rate * base))
@@ -212,7 +212,7 @@ def check_output(path: str, n_frames: int, rate: Fraction) -> None:
         film: Any
         with open_made(path) as film:
             if not film.streams.video or not film.streams.audio:
-                raise StageError(Code.VERIFY_FAILED, f"{path} lacks its picture or its sound")
+                raise StageError(Code.VERIFY_FAILED, f"{path} has no video or no sound")
             picture, sound = film.streams.video[0], film.streams.audio[0]
             tick = max(picture.time_base, Fraction(1, 1_000_000_000))
             shown: list[int] = []

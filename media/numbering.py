@@ -1,8 +1,8 @@
-"""A folder of pictures is in order of its numbers: are any missing, twice there, or of two series?
+"""Find missing, repeated or mixed numbers in the file names of an image folder.
 
-Frames that a program wrote are numbered in even steps, by one or by any other (every fifth frame). A number that is
-missing then is a picture that was lost or not copied, and the film is shorter than it should be. Folders without
-numbers, or whose numbers say nothing (dates, random ones), have no gaps.
+Programs number frames in even steps, by one or any other number (every fifth frame). A missing number then is an image
+that was lost or not copied, and the video is shorter than it should be. Folders without numbers, or whose numbers have
+no usual step (dates, random ones), have no gaps.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from itertools import pairwise
 
 _LAST_NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 _NAMED = 5
-# At least so large a part of the steps must be the usual one: less, and the numbers are no count of frames.
+# The usual step must make up this share of all steps; otherwise the numbers do not count frames.
 _USUAL = 0.5
 _SERIES = 3
 
 
 def doubts(names: Sequence[str]) -> tuple[str, ...]:
-    """Sentences ("W_GAPS: ..") on what the names of a folder's pictures say against its being whole. names: without
-    folder, in the order in which they are shown."""
+    """Warnings ("W_GAPS: ..") about gaps in the names of a folder's images. names: without folder, in the order in
+    which they are shown."""
     found: list[str] = []
     series: dict[str, list[tuple[int, str]]] = {}
     for name in names:
@@ -37,8 +37,8 @@ def doubts(names: Sequence[str]) -> tuple[str, ...]:
     if len(true) > 1 or (true and longest * 2 >= len(names) > longest):
         firsts = [members[0][1] for members in true]
         found.append(
-            f"W_GAPS: the folder holds pictures of several series, {len(names) - longest} beside the longest (series "
-            f"begin with {_listed(firsts)}); they are shown one after the other"
+            f"W_GAPS: the folder contains several series of images, {len(names) - longest} images beside the longest "
+            f"(series begin with {_listed(firsts)}); they are shown in sequence"
         )
     return tuple(found)
 

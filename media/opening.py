@@ -1,7 +1,7 @@
-"""The one place where an input file is opened: local files only, known containers only, and every failure has a code.
+"""Opens all input files: local files only, known containers only, every failure with a code.
 
-A path given to ffmpeg is a small language (protocols, playlists that name other files). So the path must be an existing
-regular file, gets the `file:` prefix, may open no other protocol, and its container must be on the list.
+libav interprets paths (protocols, playlists that name other files). So the path must be an existing regular file, gets
+the `file:` prefix, may open no other protocol, and its container must be on the list.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def check_file(path: str, limits: ProbeLimits, what: str) -> int:
         raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {size} bytes, more than {limits.max_bytes}")
     if _is_playlist(head):
         raise InputError(
-            Code.INPUT_PLAYLIST, f"{what} {path} is a playlist, not media", hint="name the media file itself"
+            Code.INPUT_PLAYLIST, f"{what} {path} is a playlist, not media", hint="give the media file itself"
         )
     return size
 
 
 def _is_playlist(head: bytes) -> bool:
-    """Does a file that starts with `head` look like text that names other files? This gives the better message only:
-    what keeps libav from following such text is the list of containers, whatever the text looks like."""
+    """Does a file that starts with `head` look like a playlist? For a better message only: libav is kept from following
+    playlists by the list of containers."""
     wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = head.decode("utf-16" if wide else "latin-1", "replace").lower()
     lines = text.lstrip("\ufeff\xef\xbb\xbf\0\xa0\xc2 \t\r\n\v\f")
@@ -73,9 +73,9 @@ def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.contai
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": CONTAINERS,
-        # A QuickTime film may keep its frames in another file, named by path: never followed.
+        # A QuickTime file may reference frames in another file by path: never followed.
         "enable_drefs": "0",
-        # libav decodes a little while it opens: not a giant frame, nor a giant cover.
+        # libav decodes some frames while it opens a file: no giant ones, nor giant cover art.
         "max_pixels": decoder_pixels(limits),
     }
     film = joined(path)
@@ -128,13 +128,13 @@ def packets_of(container: av.container.InputContainer, stream: Any) -> Iterator[
 
 
 def unreadable(path: str, what: str, error: BaseException) -> InputError:
-    """INPUT_UNREADABLE with libav's own words."""
+    """INPUT_UNREADABLE with libav's message."""
     reason = getattr(error, "strerror", None) or str(error)
     return InputError(Code.INPUT_UNREADABLE, f"{what} {path} cannot be read: {reason}")
 
 
 def video_stream(container: av.container.InputContainer, path: str) -> Any:
-    """The first true video stream: cover art does not count. Raises InputError VIDEO_NO_STREAM."""
+    """The first video stream that is not cover art. Raises InputError VIDEO_NO_STREAM."""
     for stream in container.streams.video:
         if not stream.disposition & (av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails):
             return decodable(stream, path, "video")
@@ -142,7 +142,7 @@ def video_stream(container: av.container.InputContainer, path: str) -> Any:
 
 
 def decoder_pixels(limits: ProbeLimits) -> str:
-    """libav's option max_pixels: with room for what decoders add at the edges, so that only giants meet it."""
+    """libav's option max_pixels, with room for the padding that decoders add."""
     return str(limits.max_pixels + limits.max_pixels // 4 + (1 << 16))
 
 
@@ -158,7 +158,7 @@ def decodable(stream: Any, path: str, what: str) -> Any:
     if stream.codec_context is None:
         raise InputError(
             Code.INPUT_UNREADABLE,
-            f"{what} {path} is in a codec that is not known here",
+            f"{what} {path} is in an unsupported codec",
             hint="convert it with ffmpeg, to H.264 or AAC for instance; a damaged file can look like this too",
         )
     return stream

@@ -1,7 +1,7 @@
-"""MPEG-1 and MPEG-2 pictures carry a number within their group (ISO 13818-2, 6.3.9): are any missing?
+"""Find missing MPEG-1 and MPEG-2 pictures by the numbers that they have within their group (ISO 13818-2, 6.3.9).
 
-In program and transport streams pictures are found by their start codes. Where damage hits such a code the picture is
-gone, its remains are taken for slices of the one before, and the decoder does not complain.
+In program and transport streams pictures are found by their start codes. If damage hits such a code, the picture is
+lost, its remains are taken for slices of the one before, and the decoder does not complain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HEAD = 1024
 _INTRA = 1
 # A picture may be shown for three times its length (repeat_first_field in a progressive sequence).
 _MAY_REPEAT = 3.5
-# Beyond so many pictures it is the joint of two recordings.
+# A longer jump is a joint between two recordings.
 _JOINT = 250
 
 
@@ -39,7 +39,7 @@ class PictureNumbers:
         if b"\0\0\1\xb8" in head[:at] or (intra and self._seen and number < max(self._seen)):
             self.end()
         elif number in self._seen and max(self._seen) > 1:
-            self.missing += 1  # the next group has begun, and nothing said so
+            self.missing += 1  # a new group without a header
             self.end()
         self._seen.add(number)
 
@@ -47,13 +47,13 @@ class PictureNumbers:
         """The group is complete. Its first numbers may be missing: pictures before a cut."""
         if self._seen:
             span = max(self._seen) - min(self._seen) + 1
-            # Beyond that it is not a gap but another way of counting.
+            # A larger span is another numbering, not a gap.
             self.missing += span - len(self._seen) if span <= 2 * len(self._seen) else 0
         self._seen.clear()
 
 
 def pauses(pts: I64, shown: int, last: int) -> int:
-    """How many pictures the times leave room for. These codecs know no pause: each picture is shown until the next.
+    """Number of missing pictures by the time stamps: in these codecs each picture is shown until the next.
 
     pts: (N > 1,) sorted times; shown: sum of the pictures' stated lengths; last: length of the last one; all in ticks.
     """

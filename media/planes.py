@@ -1,4 +1,4 @@
-"""Pictures as three planes: out of libav frames, and turned, resized and cropped without leaving YUV."""
+"""Frames as three planes: from libav frames, and turned, resized and cropped in YUV."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def to_planes(picture: Any, colour: Colour) -> Planes:
         picture.planes, ((width, height), (width // 2, height // 2), (width // 2, height // 2)), strict=True
     ):
         rows = np.frombuffer(plane, np.uint8)[: plane.line_size * h].reshape(h, plane.line_size)
-        # A copy: the decoder still needs its own picture as a reference for the next ones.
+        # A copy: the decoder needs its own frame as a reference for the next ones.
         planes.append(rows[:, :w].copy())
     return planes[0], planes[1], planes[2]
 

@@ -1,4 +1,4 @@
-"""Look at an input once, cheaply, and say everything that the rest of raydub needs to know of it, or refuse it."""
+"""Probe an input: collect what the rest of raydub needs to know of it, or refuse it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raydub.identity import Cache
 from raydub.media.complete import Condition, check_complete, check_header, looks_truncated
 from raydub.media.fields import is_interlaced
 from raydub.media.hdr import HLG, PQ
-from raydub.media.images import IMAGE_SUFFIXES, image_size, list_images
+from raydub.media.images import IMAGE_SUFFIXES, list_images, read_image
 from raydub.media.index import FrameIndex, build_index, first_frame, store_index
 from raydub.media.info import Colour, Matrix, ProbeLimits, SpeechInfo, VideoInfo
 from raydub.media.numbering import doubts
@@ -75,7 +75,7 @@ def probe_video(
         width, height, aspect = height, width, 1 / aspect if aspect else Fraction(1)
     spacing, colour = index.spacing, _colour(frame)
     hdr = colour if colour.transfer in (PQ, HLG) else None
-    watch.check()  # nothing that was read above may be of another file than the identity
+    watch.check()  # everything above was read from the identified file
     return VideoInfo(
         path=path,
         kind="video",
@@ -114,7 +114,7 @@ def _check_size(path: str, width: int, height: int, limits: ProbeLimits) -> None
 def _start(index: FrameIndex, frame: Any, kind: str) -> float:
     if not index.counted:
         return float(int(index.pts[0]) * index.time_base)
-    # Times that begin anew on the way are of no use for counting; the first one still says where the sound begins.
+    # Restarting time stamps are of no use for counting; the first one still gives the start of the sound.
     return max(0.0, float(frame.pts * frame.time_base)) if kind in _JOINABLE and frame.pts is not None else 0.0
 
 
@@ -122,8 +122,8 @@ def _notes(index: FrameIndex, kind: str) -> tuple[str, ...]:
     if not index.counted or kind not in _JOINABLE:
         return ()
     rate = f"{float(index.spacing.rate):g}"
-    said = "the video's times begin anew on the way, as in files that were joined"
-    return (f"W_JOINED: {said}; its frames are shown one after the other, {rate} a second",)
+    said = "the video's time stamps restart, as in joined files"
+    return (f"W_JOINED: {said}; its frames are shown in sequence at {rate} a second",)
 
 
 def _losses(condition: Condition, index: FrameIndex) -> str:
@@ -149,14 +149,14 @@ def _colour(frame: Any) -> Colour:
 
 def _probe_images(path: str, limits: ProbeLimits, rate: Fraction, cache: Cache | None) -> VideoInfo:
     files = list_images(path, limits)
-    width, height = image_size(files[0], limits)
-    _check_size(path, width, height, limits)
+    first = read_image(files[0], limits)
+    _check_size(path, first.width, first.height, limits)
     seen = identify_source(path, cache)
-    lines = height // 2 * 2
+    lines = first.height // 2 * 2
     return VideoInfo(
         path=path,
         kind="images" if os.path.isdir(path) else "image",
-        width=width // 2 * 2,
+        width=first.width // 2 * 2,
         height=lines,
         rate=rate,
         n_frames=len(files),

@@ -1,10 +1,10 @@
-"""How long is the sound of a file, by its container's own word, and can that word be held against it?
+"""The length of a file's sound as its container states it, and whether fewer samples than that mean damage.
 
-Most containers count: WAV, W64, AIFF, CAF, FLAC by samples, ISO films by a table for each track. Fewer samples than
-that are damage. Matroska states one length for the whole file, that of its longest track, and a film's sound may end
-before its picture or begin after it. There the length of a track is its tag DURATION, which ffmpeg and mkvmerge write,
-or the file's where there is no other track. Where neither says anything nothing is compared: a cut shows in the bytes
-of the file (media.complete). All others estimate.
+Most containers state it exactly: WAV, W64, AIFF, CAF, FLAC by samples, ISO files by a table for each track. Fewer
+samples are damage. Matroska states one length for the whole file, that of its longest track, and the sound may end
+before the video or begin after it. There the length of a track is its tag DURATION, which ffmpeg and mkvmerge write, or
+the file's if there is no other track. Without either nothing is compared: truncation shows in the bytes of the file
+(media.complete). All other containers estimate.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import av
 
 from raydub.errors import Code, InputError
-from raydub.media.complete import check_complete, check_header, looks_truncated
+from raydub.media.complete import open_complete
 from raydub.media.info import ProbeLimits, SpeechInfo
-from raydub.media.opening import check_file, decodable, open_input
+from raydub.media.opening import decodable
 from raydub.media.samples import channel_names
 
 _COUNTING = {"flac", "wav", "w64", "aiff", "caf", "mov"}
@@ -26,12 +26,7 @@ _DURATION = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d+)?)")
 
 def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo:  # noqa: B008 (frozen)
     """Probe a sound file, or the sound of a video file. Raises InputError INPUT_* or SPEECH_NO_STREAM."""
-    check_file(path, limits, "speech")
-    check_header(path, limits, "speech")
-    if looks_truncated(path):
-        check_complete(path, "mov", "speech")
-    with open_input(path, limits, "speech") as container:
-        check_complete(path, container.format.name, "speech")
+    with open_complete(path, limits, "speech") as container:
         if not container.streams.audio:
             raise InputError(Code.SPEECH_NO_STREAM, f"speech {path} has no audio stream")
         stream = decodable(container.streams.audio[0], path, "speech")
@@ -54,7 +49,7 @@ def probe_speech(path: str, limits: ProbeLimits = ProbeLimits()) -> SpeechInfo: 
 
 
 def _length(container: Any, stream: Any) -> tuple[float, bool]:
-    """(seconds, does the container count them for this very stream?); (0.0, False) where it says nothing."""
+    """(seconds, is this exact for this stream?); (0.0, False) if nothing is stated."""
     kind = container.format.name.split(",")[0]
     whole = (container.duration or 0) / av.time_base
     if stream.duration:
@@ -67,7 +62,7 @@ def _length(container: Any, stream: Any) -> tuple[float, bool]:
     found = next((match for match in said if match), None)
     if found is not None:
         ends = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
-        # A tag that was copied from another file may say anything.
+        # A tag copied from another file may be wrong.
         if ends <= whole + 1.0 or not whole:
             return max(0.0, ends - start), True
     return max(0.0, whole - start), whole > 0 and len(container.streams) == 1

@@ -2,7 +2,7 @@
 
 A file is *constant* when frame i stands within half a frame of i/rate: then the constant-rate frames are the file's
 frames, one to one, and rounded or jittery time stamps change nothing. Otherwise it is *variable* and is resampled by
-time stamps: at a rate high enough that every frame of the file keeps a place of its own, frames repeat where the file
+time stamps: at a rate high enough that every frame of the file has a slot of its own; frames repeat where the file
 has gaps. No frame of the file is ever dropped.
 """
 

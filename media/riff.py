@@ -1,8 +1,8 @@
-"""Is a RIFF file (AVI, WAV) whole? Its chunks must lie end to end.
+"""Check that a RIFF file (AVI, WAV) is complete: its chunks must lie end to end.
 
-libav looks for the next chunk that it recognises when one is broken, and reports nothing, so that frames are missing.
-This walk reads chunk headers only. What a header states in frames is not believed: programs that drop frames, or that
-die, leave wrong numbers there. An index that lists more frames than are there is believed: it is written at the end.
+libav skips to the next chunk that it recognises and reports nothing, so frames are missing. This walk reads chunk
+headers only. Frame counts in headers are ignored: programs that drop frames or crash leave wrong ones. An index that
+lists more frames than there are means damage: it is written at the end.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ _NO_FRAME = (b"pc", b"tx")
 
 
 def check_riff(path: str, what: str) -> int | None:
-    """How many frames the chunks of an AVI's first picture stream hold, empty ones not counted; None where that is not
-    known, and for sound. A length of 0 or all ones (a recording whose header was never filled in) ends the checks.
+    """Number of non-empty frames of an AVI's first video stream; None if it is not known, and for sound. A length of 0
+    or all ones (a recording whose header was never filled in) ends the checks.
 
-    Raises InputError INPUT_TRUNCATED when a RIFF promises more than the file has, INPUT_UNREADABLE when the chunks of
-    an AVI do not lie end to end, or are fewer than its index lists."""
+    Raises InputError INPUT_TRUNCATED if a RIFF is longer than the file, INPUT_UNREADABLE if the chunks of an AVI do not
+    lie end to end, or are fewer than its index lists.
+    """
     size, name = os.path.getsize(path), f"{what} {path}"
     with open(path, "rb", buffering=0) as stream:
         headers = Headers(stream)
@@ -58,7 +59,7 @@ def _streamed(length: int) -> bool:
 
 
 def _wave_missing(headers: Headers, position: int, size: int) -> int:
-    """Bytes that the samples' own chunk has less than it says."""
+    """Bytes that are missing at the end of the chunk of samples."""
     for _ in range(_MAX_CHUNKS):
         head = headers.at(position, 8)
         length = int.from_bytes(head[4:8], "little")
@@ -84,7 +85,7 @@ def _check_avi(headers: Headers, start: int, stop: int, streams: list[bytes], na
         elif kind == b"idx1" and end - inside < _MAX_INDEX:
             listed = _listed(headers.at(inside, end - inside), streams)
     if listed > found:
-        raise damaged(name, start, f"its index lists {listed} frames and {found} are there")
+        raise damaged(name, start, f"its index lists {listed} frames, {found} were found")
     return filled
 
 
@@ -101,7 +102,7 @@ def _chunks(headers: Headers, position: int, stop: int, name: str) -> Iterator[t
         length = int.from_bytes(head[4:8], "little")
         end = position + 8 + length
         if end > stop + 1:
-            raise damaged(name, position, "a chunk is longer than what it lies in")
+            raise damaged(name, position, "a chunk is longer than its parent")
         yield head[:4], position + 8, end
         inside = head[:4] == b"LIST" and headers.at(position + 8, 4) == b"rec "
         before = 0 if inside else length
@@ -130,9 +131,11 @@ def _frames(headers: Headers, start: int, stop: int, streams: list[bytes], name:
             filled += kind[2:] not in _NO_FRAME and end > inside
         elif kind[:2].isdigit():
             if streams and int(kind[:2]) >= len(streams):
-                raise damaged(name, inside - 8, f"a chunk of stream {int(kind[:2])}, and there are {len(streams)}")
+                raise damaged(
+                    name, inside - 8, f"a chunk of stream {int(kind[:2])}, but there are {len(streams)} streams"
+                )
         elif kind[:2] != b"ix" and not kind.replace(b" ", b"a").isalpha():
-            raise damaged(name, inside - 8, "a chunk of no known kind")
+            raise damaged(name, inside - 8, "an unknown chunk")
     return count, filled
 
 

@@ -1,16 +1,17 @@
 """From decoded sound to arrays: (n, channels) float32, whatever the format, the layout and the number of channels.
 
-The one place where samples of foreign files are taken out of libav's frames, because PyAV's own ways end the process
-for two kinds of sound. Frames of eight and more planes: `AudioFrame.planes` counts planes up to a null pointer, and
-there is none behind the eighth. Layouts in an order of their own (7.1 in AIFF and CAF, right before left in QuickTime):
-each `AudioLayout` frees a list of channels that the decoder owns too. So the first are packed by libav's filters before
-anybody looks at planes, and the second are replaced, before the decoder opens, by a plain order; the channels' names
-are kept here.
+All samples of foreign files leave libav here, because PyAV's own accessors end the process for two kinds of sound.
+Frames of eight and more planes: `AudioFrame.planes` counts planes up to a null pointer, and there is none behind the
+eighth. Layouts with a channel order of their own (7.1 in AIFF and CAF, right before left in QuickTime): each
+`AudioLayout` frees a list of channels that the decoder owns too. So the first are packed by libav's filters before
+planes are accessed, and the second are replaced by a plain order before the decoder opens; the channels' names are kept
+here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -45,8 +46,8 @@ _FORMATS: dict[str, tuple[str, float, float]] = {
 def channel_names(context: Any) -> tuple[str, ...]:
     """Names of the channels of a stream ("FL", "LFE", .., "" where the container has none), in the file's order.
 
-    To be called once for every stream that is to be decoded, before it is: it also puts the decoder's layout into an
-    order that does not end the process (see the module). context: av.AudioCodecContext that is not open yet.
+    Call this once for every stream before it is decoded: it also sets the decoder's layout to an order that does not
+    end the process (see the module). context: av.AudioCodecContext that is not open yet.
     """
     layout = context.layout
     names = _names(layout)
@@ -125,8 +126,18 @@ def _values(frame: Any) -> F32:
     return wide.astype(np.float32, copy=False)
 
 
+def packed_frame(block: F32, rate: int, layout: str, pts: int | None = None) -> Any:
+    """An av.AudioFrame of packed floats with the samples of `block`, (n, channels). pts: number of its first sample."""
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block, np.float32).reshape(1, -1), "flt", layout)
+    frame.sample_rate = rate
+    if pts is not None:
+        frame.pts, frame.time_base = pts, Fraction(1, rate)
+    return frame
+
+
 def mono(block: F32, names: Sequence[str]) -> F32:
-    """(n, 1): the mean of the channels without the subwoofer's, of a sound field the channel that hears all sides."""
+    """(n, 1): the mean of the channels without the subwoofer; of an ambisonic sound field, its omnidirectional
+    channel."""
     if len(names) == block.shape[1] > 2:
         heard = [at for at, name in enumerate(names) if name not in _LOW]
         if _OMNIDIRECTIONAL in names:
@@ -137,9 +148,9 @@ def mono(block: F32, names: Sequence[str]) -> F32:
 
 
 class Stereo:
-    """Two channels out of three to eight by libav's matrix, where it knows one for the layout.
+    """Stereo from three to eight channels by libav's matrix, if it has one for the layout.
 
-    known: does it? Elsewhere of() must not be called: mono() is what there is.
+    known: does it? If not, use mono() instead of of().
     """
 
     def __init__(self, names: Sequence[str], rate: int) -> None:
@@ -153,9 +164,7 @@ class Stereo:
 
     def of(self, block: F32) -> F32:
         """(n, 2) of (n, channels)."""
-        packed = np.ascontiguousarray(block).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, "flt", self._layout)
-        frame.sample_rate = self._rate
+        frame = packed_frame(block, self._rate, self._layout)
         return np.concatenate([_values(part) for part in self._matrix.resample(frame)])
 
     def _works(self, count: int) -> bool:

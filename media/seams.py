@@ -1,8 +1,8 @@
-"""Files that end where they should not, or where another begins that was joined as bytes (`cat a.mp4 b.mp4`).
+"""Find files that end early, and files that were joined as bytes (`cat a.mp4 b.mp4`).
 
-Containers with one table of contents cannot be joined so: libav reads the first of them, or parts of the second, and
-reports nothing. Nor does it report that WAV, W64, AIFF, CAF, FLV, ASF, IVF or Ogg end early. Transport streams that
-were joined are read as one film (media.joined), as are program streams, Matroska, AVI, and streams without a container.
+Containers with one table of contents cannot be joined like that: libav reads the first file, or parts of the second,
+and reports nothing. Nor does it report that WAV, W64, AIFF, CAF, FLV, ASF, IVF or Ogg end early. Joined transport
+streams are read as one video (media.joined), as are program streams, Matroska, AVI, and streams without a container.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MOST = 50_000_000
 
 
 def check_single(path: str, kind: str, what: str) -> None:
-    """Raise InputError INPUT_UNREADABLE where a second file begins, INPUT_TRUNCATED where the last piece is not whole
-    or the file ends before its own header says. kind: libav's first name of the container."""
+    """Raise InputError INPUT_UNREADABLE if a second file begins, INPUT_TRUNCATED if the last element is incomplete or
+    the file is shorter than its header states. kind: libav's first name of the container."""
     walk = _WALKS.get(kind)
     if walk is None:
         return
@@ -33,7 +33,7 @@ def check_single(path: str, kind: str, what: str) -> None:
     if second:
         raise InputError(
             Code.INPUT_UNREADABLE,
-            f"{name} is several files one after the other: another begins at byte {second}, which cannot be read here",
+            f"{name} consists of several joined files: another begins at byte {second}, which cannot be read",
             hint="join them with ffmpeg -f concat -i list.txt -c copy, or cut the file at that byte",
         )
     if missing > 0:
@@ -41,7 +41,7 @@ def check_single(path: str, kind: str, what: str) -> None:
 
 
 def _iso(headers: Headers, size: int) -> tuple[int, int]:
-    """(byte of the second film or 0, 0): the end of the file is looked at elsewhere."""
+    """(byte of the second file or 0, 0): the end of the file is checked elsewhere."""
     position = films = start = 0
     for _ in range(_MOST):
         head = headers.at(position, 16)
@@ -104,7 +104,7 @@ def _iff(headers: Headers, size: int) -> tuple[int, int]:
     length = int.from_bytes(headers.at(4, 4), "big")
     stop = 8 + length
     places = (stop, stop + (stop & 1))
-    # Lengths that were never filled in: 0, or as large as can be.
+    # Lengths that were never filled in: 0, or the maximum.
     missing = stop - size if 0 < length < 0x7FFFFFFF - 64 else 0
     return next((at for at in places if headers.at(at, 4) == b"FORM"), 0), missing
 

@@ -1,7 +1,7 @@
-"""Sound for listening: streamed out of any file, in its own rate and channels or others, and on the film's clock.
+"""Stream the sound of any file, at its own or another rate and channel count, on the video's clock.
 
-media/audio.py hears speech for the lips: mono, from its first sample. Here a film's own sound keeps its place against
-the picture: streams that begin late or early, and holes between packets, come out sample by sample where they belong.
+media.audio decodes speech for the lips: mono, from its first sample. Here sound keeps its position relative to the
+video: streams that begin late or early, and gaps between packets, are placed exactly to the sample.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 
 from raydub.arrays import F32
 from raydub.errors import Code, InputError
-from raydub.media.complete import check_complete, check_header, looks_truncated
+from raydub.media.complete import open_complete
 from raydub.media.info import ProbeLimits
-from raydub.media.opening import check_file, decodable, open_input, packets_of, unreadable
-from raydub.media.samples import Samples, Stereo, channel_names, mono
+from raydub.media.opening import decodable, packets_of, unreadable
+from raydub.media.samples import Samples, Stereo, channel_names, mono, packed_frame
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames that sound_blocks() gives at once: 1.4 s at 48 kHz, 512 KiB of stereo."""
@@ -30,7 +30,7 @@ _HOLE = Fraction(20, 1000)
 """Seconds by which time stamps may differ from counting samples: containers round them to a millisecond or so."""
 
 _RESTART = 1
-"""Seconds that time stamps may go back before that counts as a clock that started anew, not as an overlap."""
+"""Time stamps that go back by more seconds count as a restarted clock, not as an overlap."""
 
 _SILENCE_FRAMES = 1 << 16
 
@@ -49,7 +49,7 @@ def sound_shape(path: str, limits: ProbeLimits = ProbeLimits()) -> SoundShape | 
     Raises InputError: INPUT_MISSING, INPUT_EMPTY, INPUT_UNREADABLE, INPUT_FORMAT, INPUT_PLAYLIST, INPUT_TRUNCATED,
     INPUT_LIMIT.
     """
-    with contextlib.closing(_opened(path, limits)) as container:
+    with contextlib.closing(open_complete(path, limits, "sound")) as container:
         if not container.streams.audio:
             return None
         context = decodable(container.streams.audio[0], path, "sound").codec_context
@@ -66,8 +66,8 @@ def sound_blocks(
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
     gapless: bool = False,
 ) -> Generator[F32]:
-    """The first audio stream of a file as (n, channels) float32 in blocks of BLOCK_FRAMES (the last one shorter), at
-    flat memory. Nominally in [-1, 1]; lossy codecs and down-mixing go beyond, and nothing is cut off here.
+    """The first audio stream of a file as (n, channels) float32 in blocks of BLOCK_FRAMES (the last one shorter), in
+    constant memory. Nominally in [-1, 1]; lossy codecs and down-mixing go beyond, and nothing is cut off here.
 
     rate: Hz of the blocks; channels: 1 or 2. Mono goes to both sides as it is, stereo is averaged to mono; from more
     channels stereo is made by libav's matrix, or by averaging where libav knows no matrix for the layout.
@@ -75,22 +75,22 @@ def sound_blocks(
     frame: a stream that begins later is preceded by silence, one that begins earlier loses its beginning, both to the
     sample of the file's own rate. None: the stream's first sample is the first.
     Time stamps that leave a hole of more than 20 ms put silence there; those that overlap by as much cut the overlap.
-    gapless: no time stamp counts after the first, the samples follow each other: as media.audio hears speech.
+    gapless: ignore time stamps after the first and let the samples follow each other, as media.audio does.
 
     Raises InputError as sound_shape() does, and SPEECH_NO_STREAM where there is no sound, INPUT_LIMIT where there is
     more than limits.max_seconds of it.
     """
     if channels not in (1, 2):
         raise ValueError(f"{channels} channels: mono and stereo only")
-    with contextlib.closing(_opened(path, limits)) as container:
+    with contextlib.closing(open_complete(path, limits, "sound")) as container:
         if not container.streams.audio:
-            hint = "name a file that has sound, or do without it"
+            hint = "use a file that has sound, or leave it out"
             raise InputError(Code.SPEECH_NO_STREAM, f"{path} has no audio stream", hint=hint)
         stream = decodable(container.streams.audio[0], path, "sound")
         samples = Samples(channel_names(stream.codec_context))
         pieces = _Pieces(path, channels, limits, samples, gapless)
         blocks = regrouped(_resampled(pieces.placed(container, stream, origin), pieces, rate), BLOCK_FRAMES)
-        while (block := _next(blocks, path)) is not None:
+        while (block := next_block(blocks, path, "sound")) is not None:
             yield block
 
 
@@ -123,18 +123,17 @@ def regrouped(blocks: Iterator[F32], frames: int) -> Iterator[F32]:
         yield np.concatenate(held)
 
 
-def _opened(path: str, limits: ProbeLimits) -> Any:
-    check_file(path, limits, "sound")
-    check_header(path, limits, "sound")
-    if looks_truncated(path):
-        check_complete(path, "mov", "sound")
-    container = open_input(path, limits, "sound")
+def next_block(blocks: Iterator[F32], path: str, what: str) -> F32 | None:
+    """The next block of a file's sound, None at its end. Raises InputError INPUT_UNREADABLE for errors of decoding and
+    samples that are not finite."""
+    # Errors of decoding only, not of the code that consumes the blocks.
     try:
-        check_complete(path, container.format.name, "sound")
-    except BaseException:
-        container.close()
-        raise
-    return container
+        block = next(blocks, None)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise unreadable(path, what, error) from error
+    if block is not None and not np.isfinite(block).all():
+        raise InputError(Code.INPUT_UNREADABLE, f"{what} {path} contains samples that are NaN or infinite")
+    return block
 
 
 def _check_shape(path: str, shape: SoundShape, limits: ProbeLimits) -> None:
@@ -146,19 +145,8 @@ def _check_shape(path: str, shape: SoundShape, limits: ProbeLimits) -> None:
         raise InputError(Code.INPUT_LIMIT, message)
 
 
-def _next(blocks: Iterator[F32], path: str) -> F32 | None:
-    # Only decoding is guarded: an error of whoever uses the blocks is none of the file's.
-    try:
-        block = next(blocks, None)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise unreadable(path, "sound", error) from error
-    if block is not None and not np.isfinite(block).all():
-        raise InputError(Code.INPUT_UNREADABLE, f"sound {path} has samples that are not numbers")
-    return block
-
-
 class _Pieces:
-    """Decoded pieces of one stream in the wanted channels, at the stream's own rate, each where its time says."""
+    """Decoded pieces of one stream in the wanted channels, at the stream's own rate, placed by their time stamps."""
 
     def __init__(self, path: str, channels: int, limits: ProbeLimits, samples: Samples, gapless: bool) -> None:
         self.rate = 0
@@ -210,7 +198,7 @@ class _Pieces:
         if self.rate and frame.sample_rate != self.rate:
             raise InputError(
                 Code.INPUT_UNREADABLE,
-                f"sound {self._path} changes its sample rate on the way",
+                f"sound {self._path} changes its sample rate",
                 hint="convert it to one rate first: ffmpeg -i in -ar 48000 out.wav",
             )
         self.rate = frame.sample_rate
@@ -245,10 +233,7 @@ def _converted(blocks: Iterator[F32], from_rate: int, to_rate: int, channels: in
     layout = "mono" if channels == 1 else "stereo"
     resampler = av.AudioResampler(format="flt", layout=layout, rate=to_rate)
     for block in blocks:
-        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
-        frame.sample_rate = from_rate
-        for ready in resampler.resample(frame):
+        for ready in resampler.resample(packed_frame(block, from_rate, layout)):
             yield _packed(ready, channels)
     for ready in resampler.resample(None):
         yield _packed(ready, channels)

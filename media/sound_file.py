@@ -1,4 +1,4 @@
-"""A sound file in another form, by the end of its name."""
+"""Convert a sound file to the format of a suffix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Does the FFmpeg inside PyAV write films as raydub needs them? Tried, not looked up by its number."""
+"""Test that the FFmpeg inside PyAV writes videos as raydub needs them, by writing some instead of comparing
+versions."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ _SIDE = 64
 
 
 def trial() -> str:
-    """Write a film of two parts with sound in every container, and check it as outputs are checked. Returns what is
-    wrong, "" when nothing is. Takes a tenth of a second and a few kilobytes of the temporary folder."""
+    """Write a video of two parts with sound in every container, and check it as outputs are checked. Returns what is
+    wrong, "" if nothing is. Takes a tenth of a second and a few kilobytes of the temporary folder."""
     grey = np.full((_SIDE // 2, _SIDE // 2), 128, np.uint8)
     with tempfile.TemporaryDirectory(prefix="raydub-trial-") as folder:
         parts = [os.path.join(folder, f"{number}.mp4") for number in range(len(_PARTS))]

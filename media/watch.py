@@ -1,8 +1,8 @@
-"""Inputs under watch: a piece of work starts from the very content that its plan was made with, and what it made is
-published only if that content is still there.
+"""Detect changed inputs: work starts from the content that its plan was made with, and its results are published only
+if that content is still there.
 
-A FrameReader watches its video by itself. Whoever reads another input over some time opens a Watch before, and asks
-check() before anything made of it is published.
+FrameReader watches its video itself. Code that reads another input creates a Watch first and calls check() before
+publishing anything made of it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ class Input:
 
 
 class Watch:
-    """Makes sure that inputs are what they were, then remembers how they look.
+    """Checks inputs against their identities, then remembers their metadata.
 
-    Raises InputError INPUT_CHANGED, INPUT_MISSING."""
+    Raises InputError INPUT_CHANGED, INPUT_MISSING.
+    """
 
     def __init__(self, inputs: Iterable[Input], cache: Cache | None = None) -> None:
         self._held: list[tuple[Input, str]] = []
@@ -46,8 +47,8 @@ class Watch:
             self._held.append((one, now))
 
     def check(self) -> None:
-        """Raise InputError INPUT_CHANGED (retryable: the next try sees what is there then) unless all inputs have
-        been the same the whole time."""
+        """Raise InputError INPUT_CHANGED (retryable: the next try uses the new content) unless all inputs have been the
+        same the whole time."""
         for one, before in self._held:
             if before:
                 same = look_of_source(one.path, one.what) == before
@@ -73,7 +74,8 @@ def identify_source(path: str, cache: Cache | None = None, what: str = "video") 
 
 
 def look_of_source(path: str, what: str = "video") -> str:
-    """The look that identify_source() would tell for a source that has come to rest. Raises InputError as it does."""
+    """The look that identify_source() returns for a source that is no longer being written. Raises InputError as it
+    does."""
     try:
         if what != "video" or not os.path.isdir(path):
             return look_of(path)

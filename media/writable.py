@@ -1,4 +1,4 @@
-"""Can a file be written at a path? Asked before the work that is to end there, and answered by trying."""
+"""Check that a file can be written at a path, by trying, before work starts whose result goes there."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WORDS = {
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Can a file be put at `path`, new or in an old one's place? Leaves nothing behind. Raises StageError STORAGE,
+    """Check that a file can be created or replaced at `path`. Leaves nothing behind. Raises StageError STORAGE,
     DISK_FULL."""
     check_folder(os.path.dirname(os.path.abspath(path)))
     check_replaceable(path)
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """Make and remove an empty file in the folder `path`, or, where that is not there yet, in the nearest folder above
-    it that is. Raises StageError STORAGE, DISK_FULL."""
+    """Make and remove an empty file in the folder `path`, or in its nearest existing parent. Raises StageError STORAGE,
+    DISK_FULL."""
     wanted = folder = Path(os.path.abspath(path))
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
@@ -41,8 +41,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Is there no file at `path`, or one that may be replaced? Not a folder, pipe, socket or device, nor a link to one,
-    and not, in a sticky folder (/tmp), the file of somebody else. Raises StageError STORAGE."""
+    """Check that `path` is free or may be replaced: not a folder, pipe, socket or device, nor a link to one, and not
+    another user's file in a sticky folder (/tmp). Raises StageError STORAGE."""
     goal = Path(os.path.abspath(path))
     refuse_special(goal)
     try:

@@ -1,4 +1,4 @@
-"""Writing one part file: video only, exact time stamps, closed groups of pictures, colour and pixel shape tagged.
+"""Write one part file: video only, exact time stamps, closed groups of pictures, tagged colour and pixel aspect.
 
 The same frames and settings give the same bytes: in any process, on any number of cores, on any x86-64 processor, as
 long as the encoder's library and the system's C library are the same.
@@ -15,14 +15,15 @@ import numpy as np
 
 from raydub.errors import Code, StageError
 from raydub.files import storage_error
-from raydub.media.frames import Frame, count_decoded
+from raydub.media.frames import Frame
 from raydub.media.info import Colour
+from raydub.media.opening import open_made
 
-# Closed groups of pictures, and the same bytes on every machine: the number of threads is part of what x264 and x265
-# decide (slices, reach of motion, rows of the look-ahead), so it is fixed and not the machine's number of cores. x264's
-# cpu-independent=1 takes its look-ahead's tree of references from C: the AVX-512 version (core 165) reads beyond the
-# row where the width in macroblocks is no multiple of 8, and all versions round in their own way. info=0 leaves out
-# x265's note, which names the processor.
+# Closed groups of pictures, and the same bytes on every machine: x264 and x265 decide by the number of threads (slices,
+# motion range, rows of the look-ahead), so it is fixed instead of following the number of cores. x264's
+# cpu-independent=1 uses the C code for the look-ahead's reference tree: the AVX-512 version (core 165) reads beyond the
+# row if the width in macroblocks is not a multiple of 8, and all versions round differently. info=0 leaves out x265's
+# note, which names the processor.
 _SETTINGS = {
     "libx264": {"x264-params": "open-gop=0:threads=4:sliced-threads=0:lookahead-threads=1:cpu-independent=1"},
     "libx265": {"x265-params": "open-gop=0:log-level=none:pools=4:frame-threads=2:info=0"},
@@ -30,7 +31,7 @@ _SETTINGS = {
 _MATRIX_NUMBER = {"bt709": 1, "bt601": 6, "bt2020": 9}
 _GOP_SECONDS = 5
 _REORDERED = 2
-"""Frames that decoding may run ahead of showing."""
+"""Frames by which decoding order may be ahead of presentation order."""
 
 
 def fine_time_base(rate: Fraction) -> Fraction:
@@ -123,12 +124,12 @@ class PartWriter:
         self._count += 1
 
     def close(self) -> int:
-        """Finish the file; returns how many frames were written. Closing again is harmless."""
+        """Finish the file; returns how many frames were written. May be called again."""
         if self._container is not None:
             try:
                 last = self._stream.encode(None)
                 if self._count <= _REORDERED:
-                    # x265 takes these from memory that nobody has written. Nothing is reordered in so few frames.
+                    # x265 leaves these uninitialised. So few frames are not reordered.
                     for packet in last:
                         packet.dts = packet.pts
                 self._mux(last)
@@ -150,7 +151,7 @@ class PartWriter:
             try:
                 container.close()
             except (av.error.FFmpegError, OSError):
-                return  # the file is thrown away by whoever asked for it; the first error is the one to tell
+                return  # the caller removes the file; the first error is the one to report
 
     def _failure(self, error: BaseException) -> StageError:
         if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
@@ -159,8 +160,12 @@ class PartWriter:
 
 
 def count_frames(path: str) -> int:
-    """How many frames decoding the file yields. Raises StageError VERIFY_FAILED when it cannot be read."""
+    """Number of frames that decoding a video written by raydub yields. Raises StageError VERIFY_FAILED if it cannot be
+    read."""
     try:
-        return count_decoded(path)
-    except Exception as error:
+        with open_made(path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            return sum(1 for _ in container.decode(stream))
+    except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise StageError(Code.VERIFY_FAILED, f"{path} cannot be read back: {error}", retryable=True) from error

@@ -5,7 +5,7 @@ Two ways with chroma, which has half the resolution both ways:
   converted there and back keeps its chroma;
 - smooth: a sample lies where MPEG-2, MPEG-4, H.264 and HEVC put it unless told otherwise, on the left pixels of its 2x2
   and between their rows. Linear interpolation on the way out, the weights (1 2 1)/4 across and (1 1)/2 down on the way
-  back. For pictures whose pixels are looked at by a network or made by one: no stairs at the edges of colours.
+  back. For pixels that go into a network or come from one: no stairs at the edges of colours.
 """
 
 from __future__ import annotations

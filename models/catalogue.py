@@ -1,8 +1,8 @@
-"""The catalogue: published weight files that raydub knows by digest (catalogue.json), and the consent that some need.
+"""The catalogue of published weight files that raydub knows by digest (catalogue.json), and the consent that some need.
 
-Digests and sizes come from the pointers of the repositories that hold the files; those of the WDN partner, of
-animevideov3 and of the anime network from several public projects that measured them and agree; so do those of the
-voices (Piper's and Kokoro's), each of which is two files: an entry and its companion.
+Digests and sizes are those of the repositories that hold the files; those of the WDN partner, of animevideov3 and of
+the anime network come from several public projects that measured them and agree, as do those of the voices (Piper's and
+Kokoro's), each of which is two files: an entry and its companion.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".model")
 @dataclass(frozen=True)
 class Licence:
     """kind: permissive, non-commercial, mixed or unstated; consent: it must be accepted by name before the file is
-    downloaded or used; terms: in a few words; url: where it stands."""
+    downloaded or used; terms: a short summary; url: its text."""
 
     name: str
     kind: str
@@ -38,9 +38,9 @@ class Licence:
 class Entry:
     """A file of the catalogue, or a custom one that the user imported (no urls, licence "custom").
 
-    name: what users call it; file: its name in the folder of the weights; urls: mirrors, in order of preference; size:
-    bytes; sha256: hex; licence: name of a Licence; companions: files without which it is of no use, and which come and
-    lie with it (the configuration of a voice); their names are their file names.
+    name: what users call it; file: its name in the weights folder; urls: mirrors, in order of preference; size: bytes;
+    sha256: hex; licence: name of a Licence; companions: files that it needs and that are stored with it (the
+    configuration of a voice); their names are their file names.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Entry:
 
     @property
     def custom(self) -> bool:
-        """Is it a file of the user's own?"""
+        """Is it the user's own file?"""
         return self.licence == CUSTOM_LICENCE
 
 
 @dataclass(frozen=True)
 class Published:
-    """What licence_of must know of a digest. consent: the licence must be accepted by name before the file is used."""
+    """A published file of a digest. consent: the licence must be accepted by name before the file is used."""
 
     name: str
     licence: str
@@ -104,7 +104,7 @@ ENTRIES = tuple(_entry(row) for row in _DATA["entries"])
 SETS: dict[str, tuple[str, ...]] = {name: tuple(names) for name, names in _DATA["sets"].items()}
 """What a feature needs: word of `raydub models pull --for` → names of entries."""
 DENIED: dict[str, str] = _DATA["denied"]
-"""sha256 of files that go around under a name of the catalogue and are something else → what they are."""
+"""sha256 of files that circulate under a name of the catalogue but are something else → what they are."""
 PUBLISHED = {
     file.sha256: Published(file.file, file.licence, LICENCES[file.licence].consent)
     for entry in ENTRIES
@@ -139,7 +139,7 @@ def get(name: str) -> Entry:
 
 
 def way_out(name: str) -> str:
-    """The hint for a name that is in no catalogue."""
+    """The hint for an unknown name."""
     near = suggest(name)
     return (f"did you mean {near!r}? " if near else "") + "`raydub models list` shows all names"
 
@@ -152,21 +152,21 @@ def suggest(name: str) -> str | None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Which of the known words was probably meant, whatever the case."""
+    """The known word that is nearest to `word`, ignoring case."""
     words = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(word.strip().casefold(), words, n=1)
     return words[found[0]] if found else None
 
 
 def custom_entries() -> list[Entry]:
-    """Files of their own that users imported on this machine."""
+    """Files that users imported on this machine."""
     from raydub.models.store.state import imported
 
     return [custom_entry(name, path, note) for name, path, note in imported()]
 
 
 def custom_entry(name: str, path: Path, note: dict[str, Any]) -> Entry:
-    """The entry of an imported file; note: what stands beside it (models.store.state)."""
+    """The entry of an imported file; note: its record (models.store.state)."""
     origin = f"from {note['origin']}" if note.get("origin") else ""
     file, size, sha256, with_ = path.name, int(note["bytes"]), str(note["sha256"]), note.get("companion_sha256")
     beside = f"{file}.json"
@@ -185,7 +185,7 @@ def by_digest(sha256: str) -> Entry | None:
 
 
 def refuse_denied(sha256: str, what: str) -> None:
-    """DependencyError WEIGHTS_REFUSED for a file that is known not to be what its name says."""
+    """Raise DependencyError WEIGHTS_REFUSED for a file that is known to be something else than its name says."""
     reason = DENIED.get(sha256.lower())
     if reason is not None:
         raise DependencyError(
@@ -196,8 +196,8 @@ def refuse_denied(sha256: str, what: str) -> None:
 def licence_of(sha256: str, accepted: Collection[str] = ()) -> str:
     """Name of the licence of the file with this digest: "custom" where it is not in the catalogue.
 
-    DependencyError (LICENCE, exit 3) for a file whose licence needs consent and neither stands in `accepted`, nor in
-    the comma-separated environment variable RAYDUB_ACCEPT_LICENSE, nor was accepted for good (`raydub models accept`).
+    DependencyError (LICENCE, exit 3) for a file whose licence needs consent that was not given: neither in `accepted`,
+    nor in the comma-separated environment variable RAYDUB_ACCEPT_LICENSE, nor permanently (`raydub models accept`).
     """
     return licence_and_consent(sha256, accepted)[0]
 
@@ -217,7 +217,7 @@ def licence_and_consent(sha256: str, accepted: Collection[str] = ()) -> tuple[st
             Code.LICENCE,
             f"{known.name} is published under {kind} terms" + (f" ({terms.terms})" if terms else ""),
             hint=f"if you accept them: --accept-license {known.licence}, or {ACCEPT_VARIABLE}={known.licence}, "
-            f"or once for all `raydub models accept {known.licence}`",
+            f"or permanently with `raydub models accept {known.licence}`",
         )
     return known.licence, way
 

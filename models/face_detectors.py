@@ -1,8 +1,8 @@
-"""Where the face models lie, and which face detector a job uses.
+"""Locates the face models, and chooses the face detector of a job.
 
-dlib's files come with the PyPI package `face_recognition_models`; that package cannot be imported where pkg_resources
-is absent, so its folder is found without importing it. YuNet is a small separate file of the catalogue, found in the
-folder RAYDUB_WEIGHTS or in the cache folder. HOG needs no file.
+dlib's files come with the PyPI package `face_recognition_models`, which cannot be imported without pkg_resources, so
+its folder is found without importing it. YuNet is a small separate file of the catalogue, in the folder RAYDUB_WEIGHTS
+or in the cache folder. HOG needs no file.
 
 Licences: dlib's code and detectors are BSL-1.0 / CC0; the 68-point predictor was trained on iBUG 300-W, whose images
 may not be used commercially; YuNet is MIT.
@@ -33,7 +33,7 @@ EMBEDDING_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 
 class DetectorSpec(BaseModel):
-    """A detector, settled: `sha256` is of its weights file ("" for HOG, which is part of the dlib library)."""
+    """A resolved detector: `sha256` is of its weights file ("" for HOG, which is part of the dlib library)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,8 +42,7 @@ class DetectorSpec(BaseModel):
 
 
 def dlib_file(name: str) -> Path:
-    """Path of one of dlib's model files; DependencyError (DEPENDENCY_MISSING) when the package or the file is
-    absent."""
+    """Path of one of dlib's model files; DependencyError (DEPENDENCY_MISSING) if the package or the file is absent."""
     spec = importlib.util.find_spec("face_recognition_models")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "models" / name
@@ -57,8 +56,8 @@ def dlib_file(name: str) -> Path:
 
 
 def yunet_file() -> Path | None:
-    """Path of the YuNet network, or None where it is not present. A file with another digest is refused
-    (DependencyError, WEIGHTS_HASH): a detector that silently differs would make runs differ."""
+    """Path of the YuNet network, None if it is absent. A file with another digest is refused (DependencyError,
+    WEIGHTS_HASH): a different detector would give different results without notice."""
     path = find_file(YUNET_FILE)
     if path is None:
         return None
@@ -79,16 +78,16 @@ def predictor_sha256() -> str:
 
 
 def best_detector() -> DetectorName:
-    """The best detector that is present: YuNet where its file is, else HOG."""
+    """The best available detector: YuNet if its file is present, else HOG."""
     return "yunet" if yunet_file() is not None else "hog"
 
 
 def resolve_detector(name: str = "auto") -> DetectorSpec:
-    """Settle `auto`, hog, mmod or yunet, once, where the run is planned: workers get the spec, never `auto`, so that
+    """Resolve `auto`, hog, mmod or yunet once, where the run is planned: workers get the spec, never `auto`, so that
     machines with different files cannot mix detectors in one video.
 
     Raises DependencyError: WEIGHTS_MISSING (YuNet asked for but absent), WEIGHTS_HASH, DEPENDENCY_MISSING; UsageError
-    (FIELD_VALUE) for a name that does not exist.
+    (FIELD_VALUE) for an unknown name.
     """
     chosen = best_detector() if name == "auto" else name
     if chosen == "hog":
@@ -99,14 +98,12 @@ def resolve_detector(name: str = "auto") -> DetectorSpec:
     if chosen == "yunet":
         require_yunet()
         return DetectorSpec(name="yunet", sha256=YUNET_SHA256)
-    raise UsageError(
-        Code.FIELD_VALUE, f"no face detector is called {name!r}", hint=f"one of auto, {', '.join(DETECTORS)}"
-    )
+    raise UsageError(Code.FIELD_VALUE, f"unknown face detector {name!r}", hint=f"one of auto, {', '.join(DETECTORS)}")
 
 
 def require_yunet() -> Path:
-    """Path of YuNet, or DependencyError (WEIGHTS_MISSING): a worker that lacks the planned detector must not use
-    another."""
+    """Path of YuNet. DependencyError (WEIGHTS_MISSING) if it is absent: workers must not use another detector than
+    planned."""
     path = yunet_file()
     if path is None:
         raise DependencyError(

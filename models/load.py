@@ -1,8 +1,8 @@
-"""Reading weight files from anywhere without running what is in them.
+"""Read weight files from any source without running their content.
 
-Only two formats: safetensors, and torch's own through `torch.load(weights_only=True)`, which unpickles tensors and
-plain containers and nothing that could run code. Web pages and git-lfs pointers saved under a weight file's name
-(mirrors are full of them) are told apart by their first bytes.
+Two formats only: safetensors, and torch's own through `torch.load(weights_only=True)`, which unpickles tensors and
+plain containers and no code. Web pages and git-lfs pointers saved under the name of a weights file (common on mirrors)
+are recognised by their first bytes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from raydub.regular import NotRegularError, read_regular
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Names under which training programs put the network's tensors, in order of preference.
+# Keys under which training programs store the network's tensors, in order of preference.
 _NESTED = ("state_dict", "params_ema", "model", "params")
 
 
 def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Tensors by name, on the CPU, as stored; a leading `module.` (torch's data-parallel wrapper) is taken off.
 
-    Takes a flat dict of tensors or one nested under state_dict, params_ema, model or params; what else the file holds
-    (optimizer state) is dropped. sha256: refuse any other file. Raises DependencyError: WEIGHTS_MISSING,
-    WEIGHTS_REFUSED (a web page, a git-lfs pointer, a cut file, a pickle with code in it), WEIGHTS_HASH,
-    WEIGHTS_LAYOUT (no tensors).
+    Accepts a flat dict of tensors or one nested under state_dict, params_ema, model or params; other content (optimizer
+    state) is dropped. sha256: refuse any other file. Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED (a web
+    page, a git-lfs pointer, a truncated file, a pickle with code in it), WEIGHTS_HASH, WEIGHTS_LAYOUT (no tensors).
     """
     file = check_file(path)
     if sha256 is not None and (found := sha256_of(file)) != sha256.lower():
@@ -54,19 +53,19 @@ def check_file(path: str | Path) -> Path:
         raise DependencyError(
             Code.WEIGHTS_MISSING,
             f"no weights file at {file}",
-            hint="check the path; `raydub doctor` lists what it sees",
+            hint="check the path; `raydub doctor` lists the weights that it finds",
         ) from None
     except NotRegularError as error:
-        hint = "name the weights file itself"
+        hint = "give the path of the weights file itself"
         raise DependencyError(Code.WEIGHTS_MISSING, f"{file} {error.strerror}", hint=hint) from error
     except OSError as error:
         raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} cannot be read: {error.strerror}") from error
     if file.suffix.lower() == ".onnx":
-        hint = "take the .pth or .safetensors of the same network"
-        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is an ONNX graph, not weights by name", hint=hint)
+        hint = "use the .pth or .safetensors file of the same network"
+        raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is an ONNX graph, not a file of named weights", hint=hint)
     reason = no_weights(head)
     if reason is not None:
-        hint = "fetch the file that it points to: git lfs pull" if "pointer" in reason else AGAIN
+        hint = "download the file that it points to: git lfs pull" if "pointer" in reason else AGAIN
         raise DependencyError(Code.WEIGHTS_REFUSED, f"{file} is {reason}", hint=hint)
     return file
 
@@ -86,8 +85,24 @@ def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], w
     parts = [f"missing {some(missing)}"] if missing else []
     parts += [f"unexpected {some(unexpected)}"] if unexpected else []
     return DependencyError(
-        Code.WEIGHTS_LAYOUT, f"{name} does not hold {wanted}", hint="; ".join(parts) or "no tensors in it"
+        Code.WEIGHTS_LAYOUT, f"{name} does not hold {wanted}", hint="; ".join(parts) or "it contains no tensors"
     )
+
+
+def check_layout(
+    name: str, state: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]], wanted: str, optional: str = "\0"
+) -> None:
+    """Raise WEIGHTS_LAYOUT unless the state dict has tensors of exactly these names and shapes. Names that end with
+    `optional` may be missing."""
+    missing = sorted(key for key in shapes.keys() - state.keys() if not key.endswith(optional))
+    unexpected = sorted(state.keys() - shapes.keys())
+    unexpected += [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(shapes[key])}"
+        for key in sorted(shapes.keys() & state.keys())
+        if tuple(state[key].shape) != tuple(shapes[key])
+    ]
+    if missing or unexpected:
+        raise layout_error(name, missing, unexpected, wanted)
 
 
 def is_safetensors(file: Path) -> bool:
@@ -117,9 +132,9 @@ def _pickled(file: Path) -> Any:
         archive = zipfile.is_zipfile(file)
         if archive:
             _check_archive(file)
-        # Zip archives can be mapped: the optimizer's two thirds of a training checkpoint are then never read.
+        # Zip archives can be mapped, so the optimizer's two thirds of a training checkpoint are never read.
         return torch.load(file, map_location="cpu", weights_only=True, mmap=archive or None)
-    # What a damaged file makes torch raise is not a closed set; all of it means the same to the user.
+    # Torch raises many kinds of errors for damaged files; all of them mean the same to the user.
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -140,7 +155,7 @@ def _pickled(file: Path) -> Any:
 
 
 def _check_archive(file: Path) -> None:
-    """torch stores tensors as they are and maps them from the file: a compressed one would be read as garbage, or
+    """torch stores tensors uncompressed and maps them from the file: compressed ones would be read as garbage, or
     inflate to any size. Raises DependencyError WEIGHTS_REFUSED, zipfile.BadZipFile."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -159,7 +174,7 @@ def _nested(file: Path, found: Any) -> dict[str, Tensor]:
 
     if not isinstance(found, Mapping):
         raise layout_error(str(file), [], [type(found).__name__], "a dict of tensors")
-    # Arrays come only out of files that models.store.importing lets hold them.
+    # Arrays are allowed by models.store.importing only.
     arrays = {key: torch.from_numpy(value) for key, value in found.items() if _is_numeric_array(value)}
     tensors = {str(key): value for key, value in {**found, **arrays}.items() if isinstance(value, torch.Tensor)}
     if not tensors:

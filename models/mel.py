@@ -37,7 +37,7 @@ def mel_spectrogram(samples: F32) -> F32:
     """(80, T) float32 in [-4, 4], T = 1 + n // 200; column t is centred on sample 200 t.
 
     samples: (n,) float, mono, 16 kHz, full scale ±1. Digital silence gives -4. Speech shorter than the 401 samples
-    that reflection needs is continued with silence. Raises InputError (INPUT_UNREADABLE) for samples that are not
+    that reflection needs is padded with silence. Raises InputError (INPUT_UNREADABLE) for samples that are not
     finite numbers, ValueError for another shape.
     """
     stream = MelStream()
@@ -45,15 +45,15 @@ def mel_spectrogram(samples: F32) -> F32:
 
 
 class MelStream:
-    """mel_spectrogram() of speech that comes in blocks of any size: the same columns, bit for bit, at flat memory.
+    """mel_spectrogram() for speech in blocks of any size: the same columns, bit for bit, in constant memory.
 
-    Columns are computed in blocks at fixed places: push() returns those that are complete by now, finish() the rest.
+    Columns are computed in blocks at fixed positions: push() returns those that are complete, finish() the rest.
     """
 
     def __init__(self) -> None:
         self._held = np.zeros(0, np.float32)
         self._first = 0  # number of the first sample in _held
-        self._done = 0  # columns given away
+        self._done = 0  # columns returned
 
     def push(self, samples: F32) -> list[F32]:
         """The next samples, (n,) float; returns blocks of columns, (80, 4096) float32 each. Raises what
@@ -63,12 +63,12 @@ class MelStream:
         if not np.isfinite(samples).all():
             raise InputError(
                 Code.INPUT_UNREADABLE,
-                "the speech holds samples that are not finite numbers",
-                hint="write it again as 16-bit WAV",
+                "the speech contains samples that are NaN or infinite",
+                hint="convert it to 16-bit WAV",
             )
         self._held = np.concatenate([self._held, samples]) if len(self._held) else samples
         found = []
-        # A block can be computed when the mirrored end of the speech cannot reach into it any more.
+        # A block is computed once the reflected end of the speech cannot reach into it.
         while self._first + len(self._held) >= (self._done + _BLOCK - 1) * _HOP + _N_FFT // 2:
             found.append(self._take(self._done + _BLOCK))
         return found
@@ -83,20 +83,20 @@ class MelStream:
     def _take(self, stop: int) -> F32:
         block = _columns(self._held, self._first, self._done, stop)
         self._done = stop
-        # The next column reaches back by half a window and its pre-emphasis by one sample more; where the speech ends
-        # right at its centre, what is mirrored there reaches back by yet another one.
+        # The next column needs half a window before its centre, and its pre-emphasis one sample more; if the speech
+        # ends exactly at that centre, reflection needs yet another one.
         first = max(self._first, stop * _HOP - _N_FFT // 2 - 2)
         self._held, self._first = self._held[first - self._first :], first
         return block
 
 
 def mel_windows(mel: F32, frames: npt.NDArray[np.integer], rate: Fraction, offset_frames: int = 0) -> F32:
-    """(N, 80, 16) float32: what the network hears for each of the output frames `frames` ((N,) int) at `rate` a second.
+    """(N, 80, 16) float32: the mel window of each output frame in `frames` ((N,) int), at `rate` frames a second.
 
-    The window of frame i starts at column floor(80 (i + offset_frames) / rate), in exact rationals: 30000/1001 does
-    not drift. Columns before the start and after the end of the speech are silence (-4), so every frame has a window;
-    stock Wav2Lip repeats its last window and ends 107 to 150 ms early instead. offset_frames: training paired a frame
-    with the sound one frame earlier (-1), the published inference uses 0.
+    The window of frame i starts at column floor(80 (i + offset_frames) / rate), in exact rationals: 30000/1001 does not
+    drift. Columns before the start and after the end of the speech are silence (-4), so every frame has a window; stock
+    Wav2Lip repeats its last window and ends 107 to 150 ms early. offset_frames: training paired a frame with the sound
+    one frame earlier (-1), the published inference uses 0.
     """
     if rate <= 0:
         raise ValueError(f"rate {rate} is not positive")

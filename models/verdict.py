@@ -1,9 +1,8 @@
-"""Why can a file not be read as weights? Says what it is, by its bytes; nothing in it is ever run or unpickled.
+"""Why a file cannot be read as weights, from its bytes; nothing in it is run or unpickled.
 
-torch's restricted reader refuses many things with the same few words: a pickle with code, one of a protocol that it
-does not know, torch's own format of before 2017, an archive of something else. Here the words are looked up that tell
-them apart: first bytes, names in archives, and the names that a pickle would call, which `pickletools` lists without
-calling any.
+torch's restricted reader refuses many things with similar messages: a pickle with code, one of an unknown protocol,
+torch's own format of before 2017, an archive of something else. They are told apart here by first bytes, names in
+archives, and the names that a pickle would call, which `pickletools` lists without calling them.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from typing import Any
 
 from raydub.errors import Code, DependencyError
 
-AGAIN = "delete it and download it again, the file itself and not the page about it"
-_ALONE = "save its state_dict alone, or as safetensors"
-_UNPACK = "unpack it and name the weights file inside"
+AGAIN = "delete it and download the file itself again, not the web page about it"
+_ALONE = "save only its state_dict, or convert it to safetensors"
+_UNPACK = "unpack it and give the path of the weights file inside"
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _POINTER = b"version https://git-lfs"
 _OTHERS = {
@@ -57,7 +56,7 @@ _OPCODES = 20_000_000
 
 
 def no_weights(head: bytes) -> str | None:
-    """What a file is, if its first bytes (512 are enough) say that it is no weights file."""
+    """What a file is, if its first bytes (512 are enough) show that it is not a weights file; else None."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not head:
         return "empty"
@@ -69,16 +68,16 @@ def no_weights(head: bytes) -> str | None:
         return None  # safetensors, whose first bytes are a number
     found = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None)
     if found is None and head[4:8] == b"ftyp":
-        found = "a film"
+        found = "a video"
     if found is None and len(head) == 512 and not head.strip(b"\0"):
-        found = "a file of zeros (a download that never got its content)"
+        found = "a file of zeros (an incomplete download)"
     return f"{found}, not weights" if found else None
 
 
 @dataclass(frozen=True)
 class Pickled:
-    """What a file's pickles hold. calls: "module name" of all that they would call or build, in order; protocol: the
-    highest; whole: do they end? count: pickles that end."""
+    """The content of a file's pickles. calls: "module name" of everything that they would call or build, in order;
+    protocol: the highest; whole: do they end? count: number of complete pickles."""
 
     calls: tuple[str, ...]
     protocol: int
@@ -87,7 +86,7 @@ class Pickled:
 
 
 class _Bounded:
-    """The first 256 MiB of a stream: damaged bytes may ask for anything."""
+    """The first 256 MiB of a stream: damaged bytes may state any length."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -107,7 +106,7 @@ class _Bounded:
 
 
 def refused(file: Path, error: Exception) -> DependencyError:
-    """WEIGHTS_REFUSED or WEIGHTS_LAYOUT for a file that torch or safetensors would not read, with the reason."""
+    """WEIGHTS_REFUSED for a file that torch or safetensors cannot read, with the reason."""
     with file.open("rb") as stream:
         head = stream.read(512)
         if head[:2] == b"PK":
@@ -115,11 +114,11 @@ def refused(file: Path, error: Exception) -> DependencyError:
         if is_tar(head):
             return _tar(file)
         if head[8:9] == b"{" or file.suffix == ".safetensors":
-            return _error(file, f"is cut off or no safetensors file: {_first(error)}", AGAIN)
+            return _error(file, f"is truncated or not a safetensors file: {_first(error)}", AGAIN)
         if _is_text(head):
             said = "a JSON text" if head.lstrip()[:1] in (b"{", b"[") and _is_json(file) else "a text"
             if not _pickle_like(head):
-                return _error(file, f"is cut off or no weights file: it is {said}", AGAIN)
+                return _error(file, f"is truncated or not a weights file: it is {said}", AGAIN)
         stream.seek(0)
         found = scan(_Bounded(stream))
     return _pickle(file, found, error)
@@ -160,7 +159,7 @@ def scan(stream: Any) -> Pickled:
                     texts.append(argument)
                 del texts[:-2]
             done += 1
-    # Whatever damaged bytes make of opcodes and their arguments: the pickles end here.
+    # Damaged bytes raise any of these: the pickles end here.
     except (ValueError, EOFError, UnicodeDecodeError, IndexError, OverflowError, MemoryError, AttributeError):
         return Pickled(tuple(calls), protocol, False, done)
     return Pickled(tuple(calls), protocol, True, done)
@@ -172,16 +171,18 @@ def _pickle(file: Path, found: Pickled, error: Exception) -> DependencyError:
         named = ", ".join(dict.fromkeys(call.replace(" ", ".") for call in code[:3]))
         return _error(file, f"holds objects other than tensors ({named}), which could run code", _ALONE)
     if any(_NUMPY.fullmatch(call) for call in found.calls):
-        return _error(file, "is a pickle that holds numpy's arrays or numbers beside tensors", "`raydub models import`")
+        return _error(
+            file, "is a pickle with numpy arrays or numbers beside tensors", "import it with `raydub models import`"
+        )
     if not found.count:
-        return _error(file, f"is cut off or no weights file: {_first(error)}", AGAIN)
+        return _error(file, f"is truncated or not a weights file: {_first(error)}", AGAIN)
     if found.protocol > _NEWEST:
         message = f"is a pickle of protocol {found.protocol}, which the restricted reader does not know"
         return _error(file, message, "save it again with torch.save, which writes protocol 2, or as safetensors")
     if not found.calls and found.count == 1:
         message = f"{file} is a pickle without tensors, and not one of torch's"
         return DependencyError(Code.WEIGHTS_REFUSED, message, hint=_ALONE)
-    return _error(file, f"is cut off or no weights file: {_first(error)}", AGAIN)
+    return _error(file, f"is truncated or not a weights file: {_first(error)}", AGAIN)
 
 
 def _archive(file: Path, error: Exception) -> DependencyError:
@@ -198,7 +199,7 @@ def _archive(file: Path, error: Exception) -> DependencyError:
                     found = scan(_Bounded(stream))
                 return _pickle(file, found, error)
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
-        return _error(file, "is cut off or damaged: the zip archive's index, at its end, is missing or broken", AGAIN)
+        return _error(file, "is truncated or damaged: the zip archive's index, at its end, is missing or broken", AGAIN)
     inside = [name for name in names if name.lower().endswith(_SUFFIXES)]
     if inside:
         return _error(file, f"is a zip archive with {inside[0]} in it, not weights itself", _UNPACK)
@@ -216,10 +217,10 @@ def _tar(file: Path) -> DependencyError:
                 if len(names) > 100:
                     break
     except (tarfile.TarError, OSError, EOFError):
-        return _error(file, "is a tar archive that is cut off or damaged", AGAIN)
+        return _error(file, "is a truncated or damaged tar archive", AGAIN)
     if {"pickle", "storages", "tensors"} <= names:
-        hint = "load it with the program that made it and save its state_dict again, or as safetensors"
-        return _error(file, "is in torch's tar format of before 2017, which cannot be read without running it", hint)
+        hint = "load it with the program that made it and save its state_dict again, or convert it to safetensors"
+        return _error(file, "is in torch's tar format of before 2017, which can only be read by running code", hint)
     return _error(file, "is a tar archive, not weights", _UNPACK)
 
 
@@ -244,8 +245,8 @@ def _pickle_like(head: bytes) -> bool:
 
 def _first(error: Exception) -> str:
     line = (str(error) or type(error).__name__).splitlines()[0]
-    if line.startswith("Weights only load failed"):  # a page of advice follows, some of it unwise
-        return "its bytes are no pickle of tensors"
+    if line.startswith("Weights only load failed"):  # followed by a page of advice, some of it unsafe
+        return "it is not a pickle of tensors"
     return line.split(" In PyTorch 2.6")[0][:160]
 
 

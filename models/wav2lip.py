@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from raydub.models.load import layout_error
+from raydub.models import load
 
 FACE = 96
 """Side of the square face crop in pixels."""
@@ -76,7 +76,7 @@ class Block(nn.Module):
         return torch.relu(y + x if self.residual else y)
 
     def fold(self) -> None:
-        """Multiply the batch norm's running statistics into the convolution: same function, one pass less."""
+        """Fold the batch norm's running statistics into the convolution."""
         if len(self.conv_block) == 2:
             conv, norm = self.conv_block[0], self.conv_block[1]
             transposed = isinstance(conv, nn.ConvTranspose2d)
@@ -129,7 +129,9 @@ class Wav2Lip(nn.Module):
         for encode in self.face_encoder_blocks:
             x = encode(x)
             skips.append(x)
-        x = self.audio_encoder(mel)  # (N, 512, 1, 1): the sound alone goes in; the face comes through the skips
+        x = self.audio_encoder(
+            mel
+        )  # (N, 512, 1, 1): the decoder starts from the sound; the face comes through the skips
         for decode in self.face_decoder_blocks:
             x = torch.cat((decode(x), skips.pop()), dim=1)
         made: Tensor = self.output_block(x)
@@ -149,7 +151,7 @@ def width_of(state: Mapping[str, Tensor], name: str = "the checkpoint") -> float
     first = state.get(_FIRST)
     if first is None or first.ndim != 4 or first.shape[0] == 0 or tuple(first.shape[1:]) != (6, 7, 7):
         expected, found = Wav2Lip(1 / 16).state_dict().keys(), state.keys()
-        raise layout_error(name, sorted(expected - found), sorted(found - expected), "a Wav2Lip generator")
+        raise load.layout_error(name, sorted(expected - found), sorted(found - expected), "a Wav2Lip generator")
     return first.shape[0] / 16
 
 
@@ -159,16 +161,8 @@ def check_layout(state: Mapping[str, Tensor], name: str = "the checkpoint") -> f
     width = width_of(state, name)
     with torch.device("meta"):
         wanted = {key: value.shape for key, value in Wav2Lip(width).state_dict().items()}
-    missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    # Checkpoints that went through a converter may lack the batch counters, which inference never reads.
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    wrong = [
-        f"{key} {tuple(state[key].shape)}"
-        for key in sorted(wanted.keys() & state.keys())
-        if state[key].shape != wanted[key]
-    ]
-    if missing or unexpected or wrong:
-        raise layout_error(name, missing, [*unexpected, *wrong], "a Wav2Lip generator")
+    # Checkpoints that went through a converter may lack the batch counters, which inference does not use.
+    load.check_layout(name, state, wanted, "a Wav2Lip generator", optional="num_batches_tracked")
     return width
 
 

@@ -5,8 +5,8 @@
     mouths = synthesise(clip, tracks, speech)  # (samples,) float32 mono at 16 kHz
     frames = render(clip, mouths)              # (n, h, w, 3) RGB uint8
 
-The same code as in jobs, with the same decisions (detection grid, gates, engines); each step can be replaced by one's
-own. Everything is in memory, so this is for clips of seconds: an hour of film is a job.
+The same code as in jobs, with the same decisions (detection grid, gates, engines); each step can be replaced.
+Everything is in memory, so this is for clips of seconds; use a job for longer videos.
 """
 
 from __future__ import annotations
@@ -55,9 +55,12 @@ class Clip:
     def __post_init__(self) -> None:
         shape = self.frames.shape
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or not len(self.frames):
-            raise _wrong(f"frames {shape} of {self.frames.dtype} are not (n, h, w, 3) uint8", "RGB bytes, n from 1 on")
+            raise _wrong(
+                f"frames {shape} of {self.frames.dtype} are not (n, h, w, 3) uint8",
+                "use RGB bytes, with at least one frame",
+            )
         if (shape[1] | shape[2]) & 1:
-            raise _wrong(f"frames of {shape[2]}x{shape[1]} have an odd side", "cut a row or a column off")
+            raise _wrong(f"frames of {shape[2]}x{shape[1]} have an odd side", "cut off a row or a column")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -68,7 +71,7 @@ class Clip:
         return self.frames.shape[2], self.frames.shape[1]
 
     def frame(self, index: int) -> Frame:
-        """A frame as the stages see it, planes of its own."""
+        """A frame in the form of the stages, with its own planes."""
         return from_bgr(np.ascontiguousarray(self.frames[index][..., ::-1]), _COLOUR, index)
 
 
@@ -82,8 +85,8 @@ class Tracks:
 
 @dataclass(frozen=True)
 class Mouths:
-    """items: the faces that get a new mouth, in order of (frame, face), with their gates; arrays: what the engine made
-    of them, one row each; source: what it learnt of the clip."""
+    """items: the faces that get a new mouth, in order of (frame, face), with their gates; arrays: the engine's result,
+    one row each; source: what the engine prepared from the clip."""
 
     engine: LipEngine
     items: FaceItems
@@ -108,7 +111,7 @@ def read_speech(path: str) -> F32:
 def track(
     clip: Clip, *, face: str = "largest", detector: str = "auto", smooth: bool = True, no_face: str = "keep"
 ) -> Tracks:
-    """Find the faces of a clip and choose, in the words of the manifest's fields. Raises UsageError FIELD_VALUE,
+    """Find the faces of a clip and choose by the values of the manifest's fields. Raises UsageError FIELD_VALUE,
     DependencyError for absent models."""
     choice = FaceChoice.parse(face)
     references: Sequence[F32 | None] = ()
@@ -123,7 +126,7 @@ def track(
 
 
 def speech_of(samples: F32, rate: Fraction, n_frames: int) -> Speech:
-    """What engines hear of (samples,) float32 mono at 16 kHz, for n_frames output frames; silent after its end."""
+    """The Speech of (samples,) float32 mono at 16 kHz, for n_frames output frames; silent after its end."""
     mel = mel_spectrogram(samples)
     wanted = columns_for(n_frames, rate)
     silent = np.full((BANDS, max(0, wanted - mel.shape[1])), SILENCE, np.float32)
@@ -140,7 +143,7 @@ def synthesise(
     pads: tuple[int, int, int, int] = (0, 10, 0, 0),
     device: str = "cpu",
 ) -> Mouths:
-    """New mouths for a clip that is to say `samples`, (n,) float32 mono at 16 kHz from the first frame on. engine: by
+    """New mouths for a clip with the speech `samples`, (n,) float32 mono at 16 kHz from the first frame on. engine: by
     default the embedded one; stages.lipsync.select.make_engine makes others. Raises what the engine raises."""
     chosen = engine or make_engine()
     chosen.load(device)
@@ -197,7 +200,7 @@ class _Source:
         return map(self._clip.frame, range(start, stop))
 
     def check(self) -> None:
-        """Nothing can change."""
+        """Arrays in memory do not change."""
 
 
 class _Sampler:

@@ -1,6 +1,5 @@
-"""Everything that a job needs to know of its new speech, in one pass over it at flat memory: the timeline, the sound
-features of the lip network (mel) and the frames in which somebody speaks (voiced); per voice, where there are
-several."""
+"""Analyse the new speech of a job in one pass, in constant memory: the timeline, the mel spectrogram for the lip
+network, and the frames with speech (voiced); for each voice, if there are several."""
 
 from __future__ import annotations
 
@@ -24,17 +23,17 @@ from raydub.stages.types import Span
 from raydub.store import Artefact, Store
 
 _MARGIN_SECONDS = Fraction(2)
-"""Silent sound features kept after the last frame, for engines that look ahead."""
+"""Silent mel columns kept after the last frame, for engines that look ahead."""
 _SILENT_COLUMNS = 4096
 
 
 def extract_features(
     job: Job, video: VideoInfo, store: Store, key: str, kept: Callable[[], Sequence[Span] | None]
 ) -> tuple[Timeline, dict[str, str]]:
-    """Listen to the job's speech and decide the timeline; keeps mel and voice activity of each voice, and where that is
-    limited, the frames in which its mouth may change, under jobs/<key>/. Returns the blob of each by voice_file().
+    """Analyse the job's speech and decide the timeline; stores mel and voice activity of each voice and, if its mouth
+    may change in some frames only, these frames, under jobs/<key>/. Returns the blob of each by voice_file().
 
-    kept: the source's spans that may be shown, None for all of it; asked for once, when the speech is known to be good.
+    kept: the source's spans that may be shown, None for all of it; called once, after the speech has been checked.
     Raises InputError: INPUT_*, SPEECH_*, and those of stages.source_timeline.plan_timeline; StageError STORAGE or
     DISK_FULL.
     """
@@ -47,7 +46,7 @@ def extract_features(
 
     for number, voice in enumerate(voices):
         with MelFile(store) as file:
-            samples, loudness = _listen(voice.path, file)
+            samples, loudness = _analyse(voice.path, file)
             if timeline is None:
                 length = Fraction(samples, SAMPLE_RATE) if job.speech is None else job.speech.duration
                 timeline = _timeline(job, video, length, kept())
@@ -63,12 +62,12 @@ def extract_features(
 
 
 def columns_for(n_frames: int, rate: Fraction) -> int:
-    """Columns of sound features that n_frames frames need: each has its window, and some room to look ahead."""
+    """Mel columns that n_frames frames need: a window for each, and some room to look ahead."""
     return int((n_frames / rate + _MARGIN_SECONDS) * COLUMNS_PER_SECOND) + WINDOW
 
 
 def frames_within(spans: Sequence[tuple[int, int]], sample_rate: int, rate: Fraction, n_frames: int) -> Bools:
-    """(n_frames,) bool: does the frame lie, at least in part, in one of the spans of samples?"""
+    """(n_frames,) bool: is the frame at least partly in one of the spans of samples?"""
     inside = np.zeros(n_frames, np.bool_)
     for start, stop in spans:
         first, last = (Fraction(at, sample_rate) * rate for at in (start, stop))
@@ -76,8 +75,8 @@ def frames_within(spans: Sequence[tuple[int, int]], sample_rate: int, rate: Frac
     return inside
 
 
-def _listen(path: str, file: MelFile) -> tuple[int, Loudness]:
-    """Samples at SAMPLE_RATE, and what was heard; the mel goes to `file`."""
+def _analyse(path: str, file: MelFile) -> tuple[int, Loudness]:
+    """(number of samples at SAMPLE_RATE, their loudness); the mel is written to `file`."""
     samples, loudness, mel = 0, Loudness(), MelStream()
     for block in speech_blocks(path, SAMPLE_RATE):
         samples += len(block)
@@ -103,9 +102,9 @@ def _timeline(job: Job, video: VideoInfo, length: Fraction, kept: Sequence[Span]
 
 
 class MelFile:
-    """Writes an (80, T) float32 .npy file column by column, T unknown until the end; it is kept whole, by put(), or
-    not at all. Use as a context manager. Columns lie one after the other (Fortran order), so that a chunk of the video
-    reads one small piece of the file.
+    """Writes an (80, T) float32 .npy file column by column, T unknown until the end; put() stores it, complete or not
+    at all. Use as a context manager. Columns are contiguous (Fortran order), so that a chunk reads one small part of
+    the file.
 
     Raises StageError STORAGE or DISK_FULL.
     """
@@ -135,13 +134,13 @@ class MelFile:
         self._columns += columns.shape[1]
 
     def pad(self, columns: int) -> None:
-        """Go on with silence until there are at least `columns` columns."""
+        """Append silence until there are at least `columns` columns."""
         while self._columns < columns:
             missing = min(columns - self._columns, _SILENT_COLUMNS)
             self.write(np.full((BANDS, missing), SILENCE, np.float32))
 
     def put(self, name: str) -> Artefact:
-        """The file is complete: keep it."""
+        """Finish the file and store it."""
         try:
             self._file.seek(0)
             self._header()

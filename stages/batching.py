@@ -1,8 +1,8 @@
-"""Rows through a network in batches of one fixed shape.
+"""Run rows through a network in batches of one fixed shape.
 
-A network's last bits change with the batch size, so every call has the same shape: the last batch is filled up with
-zeros. A row's result then depends on the row alone, wherever chunk borders fall. When memory runs out the batch is
-halved, for good, and the same rows are tried again, down to a single row.
+A network's last bits change with the batch size, so every call has the same shape: the last batch is padded with zeros.
+A row's result then depends on the row alone, wherever chunk borders fall. If memory runs out, the batch size is halved
+permanently, down to one row, and the same rows are tried again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ Network = Callable[..., Rows]
 
 
 class FixedBatches:
-    """Calls `network(*arrays)` with `size` rows at a time. Keeps the size that memory allowed between calls.
+    """Calls `network(*arrays)` with `size` rows at a time. Keeps a reduced size between calls.
 
-    what: the network's name in messages; row: what one row of it is; stage: whose progress its rows are (raydub.beat).
+    what: the network's name in messages; row: what one row of it is; stage: the stage whose progress its rows are
+    (raydub.beat).
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class FixedBatches:
         return np.concatenate(done)
 
     def _call(self, batch: list[Rows]) -> Rows | None:
-        """The network's answer, or None after the batch has been halved."""
+        """The network's result, or None after the batch size has been halved."""
         try:
             return self._network(*batch)
-        except Exception as error:  # runtimes raise classes of their own
+        except Exception as error:  # every runtime has its own exception classes
             if not is_out_of_memory(error):
                 raise
             if self.size == 1:
@@ -91,7 +92,7 @@ class FixedBatches:
                 ) from error
         # Outside the except block, so that the failed call's tensors are free before the next call.
         self.size //= 2
-        _log.warning("out of memory in %s: going on with batches of %d", self._what, self.size)
+        _log.warning("out of memory in %s: continuing with batches of %d", self._what, self.size)
         _free_cuda()
         return None
 
@@ -120,7 +121,7 @@ def _filled(array: Rows, size: int) -> Rows:
 
 
 def _free_cuda() -> None:
-    # A network that is not torch's has left nothing there, and importing torch takes memory and seconds.
+    # Only if torch is loaded already: importing it takes memory and seconds.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,9 +1,9 @@
-"""The track stage: from one chunk's output frames to the faces that get a new mouth, with gates and, where the engine
-asks for them, crops.
+"""The track stage: from one chunk's output frames to the faces that get a new mouth, with gates and, if the engine
+needs them, crops.
 
 Faces, lip states and gates of a frame depend on a fixed number of frames around it (FacePlan.halo, gate.RAMP), all of
-which are looked at here, so a chunk's result does not depend on where its borders fall. Where post-processors look
-beyond the chunk (JobPlan.around) the faces there are found too, as the neighbouring chunk finds them.
+which are read here, so a chunk's result does not depend on its borders. If post-processors look beyond the chunk
+(JobPlan.around), the faces there are found too, as the neighbouring chunk finds them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from raydub.stages.types import Chunk, FaceItems, Span, TrackedChunk
 
 _KEPT_FINDERS = 4
 _SAME_FACE = 0.5
-"""Boxes that overlap by more (intersection over union) are one face."""
+"""Boxes with a larger intersection over union are one face."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class TrackStage:
         return TrackedChunk(chunk, items, int(nobody.sum()), seconds)
 
     def _see(self, plan: JobPlan, reader: FrameReader, sources: I64) -> list[Seen]:
-        """Decided faces over all of `sources`, in as few ranges as that takes: a chunk may show both ends of the
-        source, and what lies between is not looked at."""
+        """Decided faces over all of `sources`, in as few ranges as possible: a chunk may show both ends of the source,
+        and what lies between is not read."""
         finder = self._finder(plan)
         wanted = np.unique(sources)
         apart = np.flatnonzero(np.diff(wanted) > 2 * plan.faces.halo + 1)
@@ -108,8 +108,8 @@ class TrackStage:
 
 
 def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
-    """The faces in the order in which the source frames are shown, and (n,) bool: the picture does not go on from the
-    frame before (a shot cut, or a jump in the source)."""
+    """The faces in the order in which the source frames are shown, and (n,) bool: the picture does not continue from
+    the frame before (a shot cut, or a jump in the source)."""
     n, count = len(sources), max(len(one.tracks) for one in seen)
     faces = [
         _Rows(
@@ -139,7 +139,7 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
 
 def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Rows], breaks: Bools) -> FaceItems:
     """The faces of the output frames `shown` by (frame, face), without crops: those with an open gate, or all of them
-    where a post-processor wants them."""
+    if a post-processor needs them."""
     options = plan.job.options
     gate = np.stack([_gates(plan, wide, number, face, breaks) for number, face in enumerate(faces)], axis=1)
     boxes = np.stack([one.box for one in faces], axis=1)
@@ -179,8 +179,8 @@ def _gates(plan: JobPlan, wide: Span, face: int, rows: _Rows, breaks: Bools) -> 
 
 
 def _one_mouth_each(gate: F32, present: Bools, boxes: F32) -> tuple[F32, Bools]:
-    """Gates and presence (n, faces) where two voices never have the same face in the same frame: `left` and `right`
-    are one face where only one is to be seen, and whoever speaks there has it, or else the first."""
+    """Gates and presence (n, faces) in which two voices never have the same face in the same frame: `left` and `right`
+    are one face if only one is visible; the voice that speaks gets it, or else the first."""
     gate, present = gate.copy(), present.copy()
     for first, second in itertools.combinations(range(gate.shape[1]), 2):
         both = np.flatnonzero(present[:, first] & present[:, second])

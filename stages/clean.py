@@ -1,4 +1,5 @@
-"""Two tools of their own: pictures out of a video, and a video (or pictures) without the frames that show no face."""
+"""Tools beside dubbing: extract images from a video, and remove frames without a face from a video or a folder of
+images."""
 
 from __future__ import annotations
 
@@ -34,19 +35,19 @@ def extract_frames(
     """Write the frames start, start + every, .. (before stop, or to the end) of a video, image or folder of images
     into the folder `output`, as 000123.png or .jpg named by frame number; returns how many.
 
-    Raises UsageError FIELD_VALUE for a form or a range that makes no sense, InputError for the video, StageError
+    Raises UsageError FIELD_VALUE for an unknown format or an invalid range, InputError for the video, StageError
     STORAGE or DISK_FULL.
     """
     info = probe_video(video)
     last = info.n_frames if stop is None else stop
     if form not in PICTURES:
-        raise UsageError(Code.FIELD_VALUE, f"no picture form {form!r}", hint=f"one of {', '.join(PICTURES)}")
+        raise UsageError(Code.FIELD_VALUE, f"unknown image format {form!r}", hint=f"one of {', '.join(PICTURES)}")
     if not 0 <= start < last <= info.n_frames or every < 1:
         message = f"frames {start} to {last}, every {every}, of a video of {info.n_frames} frames"
         raise UsageError(Code.FIELD_VALUE, message, hint="0 <= start < stop <= number of frames, every >= 1")
     found = 0
     with open_frames(info) as reader:
-        # Neighbours are read in one run: seeking for every frame would decode most of them several times.
+        # Adjacent frames are read in one run: a seek for every frame would decode most of them several times.
         for frame in reader.frames(start, last) if every < 50 else reader.frames_at(range(start, last, every)):
             if (frame.index - start) % every == 0:
                 _write_picture(Path(output), frame, form)
@@ -72,12 +73,12 @@ def clean_frames(video: str, output: str, *, detector: str = "auto") -> dict[str
     else:
         kept = _write_video(info, faces, output)
     if not kept:
-        raise InputError(Code.FACE_NONE, f"no frame of {video} shows a face", hint="another detector may see more")
+        raise InputError(Code.FACE_NONE, f"no frame of {video} shows a face", hint="try another detector")
     return {"frames": info.n_frames, "kept": kept, "removed": info.n_frames - kept}
 
 
 def _with_faces(info: VideoInfo, faces: FacePlan) -> Iterator[Frame]:
-    """The frames with a face, in order; a window of them is looked at, then read again."""
+    """The frames with a face, in order; each window of frames is searched first, then read again."""
     finder = FaceFinder(faces)
     with open_frames(info) as looking, open_frames(info) as reading:
         for start in range(0, info.n_frames, _WINDOW):
@@ -102,7 +103,7 @@ def _write_video(info: VideoInfo, faces: FacePlan, output: str) -> int:
             assemble([part], [kept], info.rate, temp, None, {})
             found = count_frames(temp)
             if found != kept:
-                raise StageError(Code.VERIFY_FAILED, f"{output} was to have {kept} frames and has {found}")
+                raise StageError(Code.VERIFY_FAILED, f"{output} should have {kept} frames but has {found}")
             publish(temp, output)
     finally:
         discard(part)

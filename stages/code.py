@@ -1,6 +1,6 @@
-"""What the code is that decides frames: a digest of its files as they are installed, part of the key of whatever they
-make. So nobody has to raise a number when a stage changes, and what an edited stage makes is never mistaken for what it
-made before. Every byte counts, comments too: an edit costs the work again, a missed one would cost its truth.
+"""A digest of the installed code that decides frames, part of the key of everything that it makes: no version number
+has to be raised when a stage changes, and results of edited code are never mistaken for earlier ones. Every byte
+counts, comments too: an edited comment costs the work again, a missed edit would give stale results.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 import raydub
 
 TRACKING = ("media", "models/face_detectors.py", "stages/types.py", "stages/track")
-"""What raw tracks depend on: reading, the face models' wrappers, the tracker."""
+"""The code of raw tracks: reading, the wrappers of face models, the tracker."""
 DECIDING = ("media", "models", "stages")
-"""What plans and parts depend on."""
+"""The code of plans and parts."""
 _APART = ("media/fetch", "models/store", "models/mouth/train")
-"""Below these, but for nothing that decides a frame: how files come here, and how weights were made."""
+"""Excluded, as it decides no frame: downloads, the weights store, training."""
 
 
 def code_digest(places: Iterable[str]) -> str:
@@ -35,7 +35,7 @@ def code_digest(places: Iterable[str]) -> str:
 
 @functools.cache
 def running(places: tuple[str, ...]) -> str:
-    """code_digest() as this process found it when it first asked: what it has imported does not change any more."""
+    """code_digest() at the first call of this process: imported code does not change afterwards."""
     return code_digest(places)
 
 

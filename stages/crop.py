@@ -1,4 +1,4 @@
-"""The face crop that Wav2Lip works on: one rule for cutting it out and for putting the answer back."""
+"""The face crop of Wav2Lip: how it is cut out and pasted back."""
 
 from __future__ import annotations
 

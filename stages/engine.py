@@ -1,14 +1,14 @@
-"""The lip engine interface: what an engine needs of a chunk, and what it returns.
+"""The interface of lip engines: what an engine needs of a chunk, and what it returns.
 
 An engine works in two places. `infer` runs in the lipsync workers (GPU actors, or CPU) and turns speech and faces into
 small arrays, one row per item. `draw` runs in the render workers and turns one row into pixels of one frame. Both are
-pure functions of their arguments and of the weights, so a chunk's result does not depend on where its borders fall.
+pure functions of their arguments and of the weights, so a chunk's result does not depend on its borders.
 
-An engine of another package is an entry point of the group `raydub.engines`: its name (lower-case letters, digits, dots
-and hyphens) is what the manifest's `engine` says, and it stands for a class or function that takes one EngineRequest
-and returns a LipEngine. What decides its frames, beside its inputs, is the name and version of its distribution, its
-options, the file `model`, and the digests that weights() tells: all of it is part of the keys under which results are
-kept, so a release that draws otherwise needs another version. docs/engines.md shows one.
+An engine of another package is an entry point of the group `raydub.engines`. Its name (lower-case letters, digits, dots
+and hyphens) is the value of the manifest's `engine`; its object is a class or function that takes one EngineRequest and
+returns a LipEngine. Name and version of its distribution, its options, the file `model`, and the digests of weights()
+are part of the keys under which results are kept, so a release that draws differently needs another version. See
+docs/engines.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 @dataclass(frozen=True)
 class Speech:
     """The job's whole new speech, computed once. mel: (80, T) float32, 80 columns a second, columns from time 0, in
-    [-4, 4], already padded at the end so that every output frame has its window; rate: output frames a second."""
+    [-4, 4], padded at the end so that every output frame has its window; rate: output frames a second."""
 
     mel: F32
     rate: Fraction
@@ -62,8 +62,8 @@ class DrawItem:
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """Which weights made an output: goes into part keys and the results manifest. consent: how the user accepted a
-    licence that asks for it ("flag", "environment", "remembered"), "" where it asks for nothing."""
+    """The weights that made an output, for part keys and the results manifest. consent: how the user accepted a licence
+    that needs it ("flag", "environment", "remembered"), else ""."""
 
     name: str
     sha256: str
@@ -73,9 +73,9 @@ class WeightsRecord:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What a job asks of the engine of another package. name: of the engine; model: absolute path of a file, or a name
-    in the catalogue of weights; options: the JSON object of the field engine_options; the others are the manifest's
-    fields of these names, for engines that have use for them. Whoever refuses something raises UsageError."""
+    """What a job asks of another package's engine. name: of the engine; model: absolute path of a file, or a name in
+    the catalogue of weights; options: the JSON object of the field engine_options; the others are the manifest's fields
+    of these names, for engines that support them. Engines refuse values with UsageError."""
 
     name: str
     model: str | None = None
@@ -86,7 +86,7 @@ class EngineRequest:
 
 
 def reach_of(before: int, after: int, offset_frames: int, rate: Fraction) -> tuple[int, int]:
-    """A window of so many mel columns around a frame's time, moved by offset_frames, as LipEngine.hears() tells it."""
+    """The result of LipEngine.hears() for a window of mel columns around a frame's time, moved by offset_frames."""
     moved = 80 * offset_frames / rate
     return max(0, before + math.ceil(-moved)), max(0, after + math.ceil(moved))
 
@@ -99,8 +99,8 @@ class LipEngine(Protocol):
     needs_crops: bool
 
     def weights(self) -> tuple[WeightsRecord, ...]:
-        """Weights that this engine will use, hashed; raises DependencyError (WEIGHTS_*) where they are absent or
-        bad."""
+        """Weights that this engine will use, hashed; raises DependencyError (WEIGHTS_*) if they are absent or
+        invalid."""
         ...
 
     def load(self, device: str) -> None:
@@ -108,13 +108,13 @@ class LipEngine(Protocol):
         ...
 
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
-        """Whatever the engine wants to know of the source once per job (kept in the job's folder, given to draw);
-        must cost a bounded number of frames whatever the length of the video. {} when it needs nothing."""
+        """What the engine needs to know of the source, computed once per job (stored with the job, passed to draw);
+        must read a bounded number of frames whatever the length of the video. {} if nothing."""
         ...
 
     def hears(self, rate: Fraction) -> tuple[int, int]:
-        """(before, after): infer's row of a frame depends on these mel columns around that of the frame's time, and on
-        no others, at `rate` frames a second. Both at least 0."""
+        """(before, after): the mel columns around a frame's time on which infer's row depends, at `rate` frames a
+        second. Both at least 0."""
         ...
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:

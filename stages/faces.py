@@ -20,7 +20,7 @@ from raydub.media.frames import Frame, FrameReader
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.cache import TrackCache
-from raydub.stages.track.choose import choose_one
+from raydub.stages.track.choose import choose_one, neighbours
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
 from raydub.stages.track.raw import Shots
@@ -35,7 +35,7 @@ _BOX_HALO = 14
 
 
 class WantedFace(BaseModel):
-    """Whose mouth moves. reference: the (128,) embedding for face=reference, as plain numbers."""
+    """The face whose mouth moves. reference: the (128,) embedding for face=reference, as plain numbers."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,9 +44,9 @@ class WantedFace(BaseModel):
 
 
 class FacePlan(BaseModel):
-    """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None where `box`
-    (x0, y0, x1, y1, pixels of the working frame) is given. work_dir: where tracks are kept, under track_key; both ""
-    where they are not."""
+    """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None if `box` (x0,
+    y0, x1, y1, pixels of the working frame) is given. work_dir: where tracks are cached, under track_key; both ""
+    without a cache."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -75,7 +75,7 @@ class Seen:
 
 def constant_box(options: Options, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
     """options.box (top, bottom, left, right; as in Wav2Lip) as x0 y0 x1 y1 inside the working frame of `size`, None
-    where there is none. A box that lies outside is cut to at least 2 pixels."""
+    without one. A box outside the frame is clipped to at least 2 pixels."""
     if options.box is None:
         return None
     top, bottom, left, right = options.box
@@ -119,8 +119,8 @@ class FaceFinder:
         return Seen(span, tracks, raw.cut[span.start - raw.span.start : span.stop - raw.span.start])
 
     def one(self, frame: Frame, voice: int = 0) -> tuple[F32, F32] | None:
-        """(box (4,), landmarks (68, 2)) of the face that is wanted for a voice, of one frame alone, without tracking;
-        None without one. For sampling: with face=all it is the largest."""
+        """(box (4,), landmarks (68, 2)) of the wanted face of a voice, in one frame, without tracking; None without
+        one. For sampling; with face=all it is the largest."""
         if self.tracker is None:
             assert self.plan.box is not None
             box = np.array(self.plan.box, np.float32)
@@ -160,16 +160,11 @@ class FaceFinder:
 
 def _averaged(points: F32, cut: Bools) -> F32:
     """Mean over ±_SMOOTH frames of the same shot, added in a fixed order."""
-    shots = np.cumsum(cut)
-    n = len(points)
-    total, count = np.zeros(points.shape, np.float64), np.zeros(n)
-    for offset in range(-_SMOOTH, _SMOOTH + 1):
-        to = slice(max(0, -offset), min(n, n - offset))
-        of = slice(max(0, offset), min(n, n + offset))
-        if to.start < to.stop:
-            same = shots[to] == shots[of]
-            total[to] += np.where(same[:, None, None], points[of], 0.0)
-            count[to] += same
+    shots = np.cumsum(cut, dtype=np.int64)
+    total, count = np.zeros(points.shape, np.float64), np.zeros(len(points))
+    for to, of, same in neighbours(shots, _SMOOTH):
+        total[to] += np.where(same[:, None, None], points[of], 0.0)
+        count[to] += same
     return np.asarray(total / count[:, None, None], np.float32)
 
 

@@ -1,9 +1,9 @@
-"""When the new mouth shows: on or off per output frame, and the ramps between.
+"""When the new mouth is shown: on or off per output frame, with ramps between.
 
-Where the gate is 0 the frame's own pixels stay as they are. `dynamic`: on while the new speech sounds, and while the
-source's lips are open (so that they close in a pause); the source's closed lips in a pause stay. `lips-open`: on
-while the source's lips are open, whatever is said (the literal rule of the dynamic-masking papers). `always`: on
-wherever there is a face.
+Where the gate is 0, the frame keeps its own pixels. `dynamic`: on while the new speech is audible, and while the
+source's lips are open (so that they close in a pause); closed lips in a pause keep their pixels. `lips-open`: on while
+the source's lips are open, whatever the speech (the literal rule of the dynamic-masking papers). `always`: on wherever
+there is a face.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def wanted(present: Bools, lips_open: Bools, voiced: Bools, policy: Policy) -> B
         return np.asarray(present & lips_open, np.bool_)
     if policy == "dynamic":
         return np.asarray(present & (lips_open | voiced), np.bool_)
-    raise ValueError(f"no masking policy is called {policy!r}")
+    raise ValueError(f"unknown masking policy {policy!r}")
 
 
 def gates(
@@ -42,10 +42,10 @@ def gates(
 ) -> F32:
     """(n,) float32 in [0, 1], one per consecutive output frame.
 
-    present, lips_open: of the source frame shown; voiced: the new speech sounds during the frame; breaks: the picture
-    does not go on from the frame before (RawTracks.breaks); scope: frames that may need the new mouth, None for all.
-    Frames that need the new mouth get 1; d frames away from such a frame the gate is 1 − d/(ramp + 1). Ramps cross
-    neither breaks nor frames without the face, which get 0. Frame t depends on t − ramp to t + ramp only, so a chunk is
+    present, lips_open: of the source frame shown; voiced: the new speech is audible during the frame; breaks: the
+    picture does not continue from the frame before; scope: frames that may need the new mouth, None for all. Frames
+    that need the new mouth get 1; d frames away from such a frame the gate is 1 − d/(ramp + 1). Ramps cross neither
+    breaks nor frames without the face, which get 0. Frame t depends on t − ramp to t + ramp only, so a chunk is
     computed with that much on both sides.
     """
     on = wanted(present, lips_open, voiced, policy)

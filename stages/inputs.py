@@ -1,4 +1,4 @@
-"""The inputs of a job as files on this node's disks: what is named by a web address is fetched first."""
+"""The inputs of a job as local files: inputs at web addresses are fetched first."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _OWN_FOLDERS = frozenset({"blobs", "fetching", "refs", "runs", "tmp"})
 
 
 def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> tuple[Job, tuple[str, ...]]:
-    """The job with local paths for all its inputs, and warnings (W_REMOTE_UNCHECKED). Costs
-    nothing for a job without web addresses. policy: by default the environment's.
+    """The job with local paths for all its inputs, and warnings (W_REMOTE_UNCHECKED). No cost without web addresses.
+    policy: by default the environment's.
 
-    Raises what media.fetch.fetch raises, and StageError OUTPUT_ESCAPES for an output among raydub's own files."""
+    Raises what media.fetch.fetch raises, and StageError OUTPUT_ESCAPES for an output among raydub's own files.
+    """
     _refuse_own(job.output, work_dir)
     asked = job.inputs()
     remote = [text for text in dict.fromkeys(asked.values()) if is_remote(text)]
@@ -31,7 +32,7 @@ def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> 
 
 
 def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:
-    """The error of a job that ran on local copies, with the addresses that the user wrote in their place."""
+    """The error of a job that ran on local copies, with the addresses of the manifest in their place."""
     places = local.inputs()
     for name, text in job.inputs().items():
         if text != places[name]:
@@ -46,5 +47,7 @@ def _refuse_own(output: str, work_dir: str) -> None:
         return
     if len(inside) > 1 and inside[0] in _OWN_FOLDERS:
         raise StageError(
-            Code.OUTPUT_ESCAPES, f"{output} lies among the files of the work folder", hint="choose another folder"
+            Code.OUTPUT_ESCAPES,
+            f"the output {output} would be among raydub's own files in the work folder",
+            hint="choose another folder",
         )

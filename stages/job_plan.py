@@ -1,4 +1,4 @@
-"""The plan of one job: everything that its chunks need to know, as one record, and the arrays that it names."""
+"""The plan of one job: one record with everything that its chunks need to know, and the arrays that it refers to."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope
 
 
 class JobPlan(BaseModel):
-    """One job, ready to be worked on chunk by chunk.
+    """One job, ready for processing by chunks.
 
     size: (width, height) of the working frame, even, and out_size of the output's; rate: output frames a second;
     sample_aspect: of the output's pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one
     may have fewer); engine: its name; needs_crops: see LipEngine; post_processors: their names, in order; post_halo,
-    post_every_face: what they want to see together (see stages.post_processor); post_seconds: of one core, that they
-    take a frame on a CPU, about; weights: of the engine, then of the post-processors; warnings: "W_WORD: sentence".
-    sound: the file that is heard in the output; voices: the speakers, one (of any name) unless several have a face of
-    their own: face k of an item then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys:
-    see Chunk. key: of the plan; content_key: of all that decides the output, wherever the inputs lie; arrays: the blob
-    of each array, by voice_file(); inputs: what the plan was made from, but the video.
+    post_every_face: their needs together (see stages.post_processor); post_seconds: their estimated core seconds a
+    frame on a CPU; weights: of the engine, then of the post-processors; warnings: "W_WORD: sentence". sound: the sound
+    file of the output; voices: the speakers, one (of any name) unless several have their own face: face k of an item
+    then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys: see Chunk. key: of the plan;
+    content_key: of everything that decides the output, independent of paths; arrays: the blob of each array, by
+    voice_file(); inputs: the inputs of the plan but the video.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,11 +83,11 @@ class JobPlan(BaseModel):
         return -(-self.n_frames // self.chunk_frames)
 
     def voice_of(self, face: int) -> int:
-        """Whose speech moves the mouth of an item's face."""
+        """The voice of an item's face."""
         return face if len(self.voices) > 1 else 0
 
     def around(self, span: Span) -> Span:
-        """The output frames that must be drawn so that those of `span` can be finished."""
+        """The output frames that must be drawn to finish those of `span`."""
         return Span(max(0, span.start - self.post_halo), min(self.n_frames, span.stop + self.post_halo))
 
     def open(self) -> FrameReader:
@@ -118,11 +118,11 @@ def span_of(plan: JobPlan, index: int) -> Span:
 
 
 def voices_of(job: Job) -> tuple[VoiceTrack, ...]:
-    """The voices of a job, in the order of their faces: those that the speak step made, else its sound file's."""
+    """The voices of a job, in the order of their faces: those of the speak step, else its sound file."""
     if job.speech is not None:
         return job.speech.voices
     if job.audio is None:
-        raise StageError(Code.INTERNAL, "a job without speech: its script has not been spoken")
+        raise StageError(Code.INTERNAL, "the job has no speech: its script has not been synthesised")
     return (VoiceTrack(speaker="", path=job.audio, identity=""),)
 
 
@@ -138,17 +138,17 @@ def chunk_length(seconds: float, rate: Fraction) -> int:
 
 
 def job_dir_of(work_dir: str, key: str) -> str:
-    """Where a job's records lie."""
+    """The folder of a job's records."""
     return str(Store(work_dir).root / "refs" / "jobs" / key)
 
 
 def save_plan(plan: JobPlan) -> None:
-    """Keep the plan under the job's key. Raises StageError STORAGE or DISK_FULL."""
+    """Store the plan under the job's key. Raises StageError STORAGE or DISK_FULL."""
     Store(plan.work_dir).put_record(f"jobs/{plan.key}/plan", plan.model_dump(mode="json"), durable=True)
 
 
 def load_plan(job_dir: str) -> JobPlan:
-    """The plan of a job. Raises StageError STORAGE where there is none that proves itself."""
+    """The plan of a job. Raises StageError STORAGE if it is absent or damaged."""
     path = os.path.join(job_dir, "plan.json")
     try:
         state = os.stat(path)
@@ -177,7 +177,7 @@ def load_speech(plan: JobPlan, voice: int = 0) -> Speech:
 
 
 def load_voiced(plan: JobPlan, voice: int = 0) -> Bools:
-    """(n_frames,) bool: the voice sounds during the output frame."""
+    """(n_frames,) bool: the voice is audible during the output frame."""
     found: Bools = _array(plan, voice_file(VOICED_FILE, voice))
     return found
 
@@ -189,7 +189,7 @@ def load_scope(plan: JobPlan, voice: int = 0) -> Bools | None:
 
 
 def load_source(plan: JobPlan, voice: int = 0) -> Arrays:
-    """What the engine's prepare() learnt of the source, for the face of a voice."""
+    """The result of the engine's prepare() for the face of a voice."""
     return read_arrays(_blob(plan, voice_file(SOURCE_FILE, voice)))
 
 
@@ -203,21 +203,21 @@ def read_arrays(path: str | Path) -> Arrays:
 
 
 def put_array(store: Store, name: str, array: npt.NDArray[Any]) -> Artefact:
-    """Keep one array as .npy."""
+    """Store one array as .npy."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     return store.put(name, stream.getvalue(), ".npy")
 
 
 def put_arrays(store: Store, name: str, arrays: Arrays) -> Artefact:
-    """Keep named arrays as .npz."""
+    """Store named arrays as .npz."""
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **{key: np.asarray(array) for key, array in arrays.items()})
     return store.put(name, stream.getvalue(), ".npz")
 
 
 def whole(plan: JobPlan) -> bool:
-    """Are all arrays that the plan names there, and undamaged?"""
+    """Do all arrays of the plan exist undamaged?"""
     try:
         return bool(plan.arrays) and all(verified(path) for path in plan.arrays.values())
     except StageError:
@@ -235,7 +235,7 @@ def _array(plan: JobPlan, name: str) -> Any:
 def _blob(plan: JobPlan, name: str) -> str:
     path = plan.arrays.get(name)
     if path is None:
-        raise _lost(f"{plan.job_dir}: {name}", KeyError("the plan does not name it"))
+        raise _lost(f"{plan.job_dir}: {name}", KeyError("it is not in the plan"))
     return path
 
 
@@ -243,6 +243,6 @@ def _lost(path: str, error: Exception) -> StageError:
     return StageError(
         Code.STORAGE,
         f"{path} cannot be read: {error}",
-        hint="the work folder must be one that every worker reaches; run again to make it anew",
+        hint="use a work folder that every worker can reach; run again to create the file again",
         retryable=True,
     )

@@ -1,9 +1,9 @@
-"""What decides the frames of one chunk, as a hash: the same frames are found again whichever job, language or edit of a
-script asks for them.
+"""The key of one chunk: a hash of everything that decides its frames, so that other jobs, languages and edited scripts
+find the same frames again.
 
-A chunk sees its source frames, and a little of the speech around it: the columns that the lip engine hears for its
-first and last frame, and the frames that ramp its gates. When one line of a script changes, the other chunks keep
-their keys, and so their parts.
+A chunk depends on its source frames and a little of the speech around it: the mel columns that the lip engine uses for
+its first and last frame, and the frames that ramp its gates. If one line of a script changes, the other chunks keep
+their keys and parts.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from raydub.stages.job_plan import (
 from raydub.stages.types import Span
 
 _ROOM = 16
-"""Mel columns added on both sides: convolutions may be computed in tiles, whose last bits depend on neighbours."""
+"""Mel columns added on both sides: convolutions may be tiled, and then last bits depend on neighbours."""
 
 
 def part_keys(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> tuple[str, ...]:
-    """One key for each chunk of a plan whose folder is filled. deciding: everything else that the frames depend on, as
-    JSON values: source, options, faces, weights, post-processors."""
+    """One key for each chunk of a plan with stored arrays. deciding: everything else that the frames depend on, as JSON
+    values: source, options, faces, weights, post-processors."""
     said = json.dumps(deciding, sort_keys=True).encode()
     learnt = [
         Path(plan.arrays[voice_file(SOURCE_FILE, voice)]).stem.encode()  # a blob's name is its content
@@ -61,7 +61,7 @@ def _key(plan: JobPlan, span: Span, said: bytes, learnt: list[bytes], heard: lis
 
 
 class _Heard:
-    """What one voice brings to the frames of a span."""
+    """What the frames of a span depend on of one voice."""
 
     def __init__(self, plan: JobPlan, engine: LipEngine, voice: int) -> None:
         self._mel = load_speech(plan, voice).mel

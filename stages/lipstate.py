@@ -8,10 +8,10 @@ from raydub.arrays import F32, Bools
 
 OPEN, CLOSED = 0.10, 0.055
 """At or above OPEN the lips are open, at or below CLOSED they are closed; in between the last clear state holds. On
-the test clips dlib puts closed lips at 0.02 – 0.05, parted ones at 0.08 – 0.14, vowels above 0.17; it rather
-under-reads open lips, and lips wrongly taken for closed stay open in a pause, so the thresholds are low."""
+the test clips dlib measures 0.02 – 0.05 for closed lips, 0.08 – 0.14 for parted ones, above 0.17 for vowels; it
+underestimates open lips, and lips wrongly taken for closed stay open in a pause, so the thresholds are low."""
 MEMORY = 10
-"""The last clear state is looked for in this many frames before; without one the lips count as closed."""
+"""The last clear state is searched in this many frames before; without one the lips count as closed."""
 
 
 def openness(landmarks: F32) -> F32:

@@ -38,10 +38,9 @@ def mouth_alpha(
     """(h, w) float32 in [0, 1] for the pixels of `region` (x0 y0 x1 y1): how much of the new pixels shows.
 
     landmarks: (68, 2), iBUG order, in frame pixels. "mask": the lower face, from just under the nose to a little above
-    the jaw line, the mouth wholly inside, with an edge as soft as the face is large; exactly 0 outside, the
-    nose and everything above it included. "box": 1 inside the integer box (x0 y0 x1 y1, as Wav2Lip pastes), which must
-    be given.
-    Where `box` is given, "mask" fades to 0 within it too, because there are no new pixels beyond it.
+    the jaw line, with the whole mouth, and an edge as soft as the face is large; exactly 0 outside, the nose and
+    everything above it included. "box": 1 inside the integer box (x0 y0 x1 y1, as Wav2Lip pastes), which must be given.
+    If `box` is given, "mask" fades to 0 within it too, because there are no new pixels beyond it.
     """
     x0, y0, x1, y1 = region
     inside = None if box is None else [round(float(side)) for side in box]
@@ -92,7 +91,7 @@ def soft_shape(points: F32, region: tuple[int, int, int, int], soft: int, inside
     # Two box blurs make a soft edge that ends exactly, unlike a Gaussian's tail.
     size = soft // 2 * 2 + 1
     blurred = cv2.blur(cv2.blur(shape.astype(np.float32) / 255.0, (size, size)), (size, size))
-    # Running sums leave dust near 0 where exact zeros belong.
+    # Running sums leave tiny values instead of exact zeros.
     return np.where(blurred < 1 / 1024, 0.0, np.minimum(blurred, 1.0)).astype(np.float32)
 
 

@@ -1,8 +1,7 @@
-"""Whose is the file at an output's place? raydub replaces what it made itself for the same job, and nothing else unless
-it is told to.
+"""Ownership of outputs: raydub replaces files that it made for the same job, and others only with `overwrite`.
 
-The digests of what a job publishes are noted before it appears, so that whoever is stopped in between still knows its
-own file.
+The digests of a job's outputs are recorded before they are published, so that an interrupted run recognises its own
+file.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ def publish_output(temp: str, job: Job, root: str, store: Store) -> str:
 
 
 def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:
-    """Note that the job is about to publish this content; returns all that it has made. Raises StageError STORAGE or
-    DISK_FULL."""
+    """Record that the job is about to publish this content; returns all digests that it has made. Raises StageError
+    STORAGE or DISK_FULL."""
     said = store.record(_name(job.output))
     before = said["made"] if said is not None and said["job"] == _which(job) else []
     made = (sha256, *before)[:_KEPT]
@@ -38,8 +37,8 @@ def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:
 
 
 def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> bool:
-    """May the job's output be written: is nothing there, or what the same job made, or was it told to? made: digests
-    of what it made, where they are known. Raises OSError."""
+    """May the job's output be written: is the path free, was the file made by the same job, or is overwrite set? made:
+    digests of what it made, if they are known. Raises OSError."""
     if job.options.overwrite or not os.path.lexists(job.output):
         return True
     if made is None:
@@ -49,7 +48,7 @@ def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> 
 
 
 def _which(job: Job) -> list[str]:
-    """What makes two jobs the same here: the same video under the same id. Its speech and options may be edited."""
+    """Two jobs count as the same with the same video and id; speech and options may differ."""
     return [job.id, job.video]
 
 

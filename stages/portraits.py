@@ -1,4 +1,4 @@
-"""Who is in a video: the people of some of its frames, told apart by their faces, each with a portrait."""
+"""The people in a video, by some of its frames, told apart by their faces, each with a portrait."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from raydub.stages.track.tracker import Tracker
 _SIDE = 256
 """Pixels of a portrait's sides."""
 _ROOM = 0.6
-"""Of a face's width, shown on each side of it: whoever looks for the face again needs its surroundings."""
+"""Margin on each side, as a share of the face's width: face detectors need some surroundings."""
 
 
 @dataclass(eq=False)
 class Person:
-    """Somebody who was seen. seen: in how many of the sampled frames; ranks: at which places among a frame's faces, 0
-    the leftmost; widths: of the face in pixels, one per frame; frame: that of the portrait; portrait: (256, 256, 3)
-    uint8, BGR; embedding: the mean of what was seen, (128,)."""
+    """One person. seen: number of sampled frames with the person; ranks: positions among a frame's faces, 0 the
+    leftmost; widths: of the face in pixels, one per frame; frame: that of the portrait; portrait: (256, 256, 3) uint8,
+    BGR; embedding: the mean of what was seen, (128,)."""
 
     embedding: F32
     seen: int = 0
@@ -44,7 +44,7 @@ class Person:
         return float(np.median(self.widths))
 
     def add(self, embedding: F32, rank: int, square: F32, frame: Frame) -> None:
-        """See the person once more."""
+        """Add another sighting."""
         self.embedding = np.asarray((self.embedding * self.seen + embedding) / (self.seen + 1), np.float32)
         self.seen += 1
         self.ranks.add(rank)
@@ -56,7 +56,7 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """sampled: how many frames were looked at; most: faces in one of them, at most; people: by their place in the
+    """sampled: number of frames searched; most: the most faces in one of them; people: by their position in the
     picture, from the left."""
 
     sampled: int
@@ -65,7 +65,7 @@ class People:
 
 
 def find_people(video: str, samples: int = 40, detector: str = "auto") -> People:
-    """Look at `samples` frames, evenly spread, and tell the people in them apart. Raises InputError for a video that
+    """Search `samples` frames, evenly spread, and tell the people in them apart. Raises InputError for a video that
     cannot be read, DependencyError for absent models."""
     info = probe_video(video)
     chosen = sorted({round(at) for at in np.linspace(0, info.n_frames - 1, min(samples, info.n_frames))})
@@ -87,7 +87,7 @@ def find_people(video: str, samples: int = 40, detector: str = "auto") -> People
 
 
 def _recognised(people: list[Person], embeddings: F32) -> list[Person]:
-    """Who each face of a frame is; people who were not known are added. Nobody is in a frame twice."""
+    """The person of each face of a frame; new people are added. Nobody is in a frame twice."""
     who: dict[int, Person] = {}
     near = [
         (float(np.linalg.norm(person.embedding - embedding)), row, person)

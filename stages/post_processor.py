@@ -1,8 +1,7 @@
-"""Post-processors: what happens to drawn frames before they are encoded. Restoring faces and upscaling are
-post-processors.
+"""Post-processors work on drawn frames before they are encoded: restoring of faces, and upscaling.
 
-A post-processor takes the frames of one chunk in order, with the faces in them, and gives back as many, in order. It
-may hold a few of them to run its network in batches, never a number that grows with the chunk.
+A post-processor takes the frames of one chunk in order, with the faces in them, and returns as many, in order. It may
+hold a few of them to run its network in batches, never a number that grows with the chunk.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class ShownFace:
 
 @dataclass(frozen=True)
 class Shown:
-    """One output frame on its way. changed: anything was drawn into it, by the lip engine or by a post-processor."""
+    """One output frame. changed: was anything drawn into it, by the lip engine or by a post-processor?"""
 
     frame: Frame
     faces: tuple[ShownFace, ...] = ()
@@ -38,8 +37,8 @@ class Shown:
 class PostProcessor(Protocol):
     """See the module docstring. Cheap to build and to pickle; `load` does the heavy part, in the worker.
 
-    halo: output frames before and after a chunk that it wants to see as well, so that no decision depends on where the
-    chunk's borders fall; it gives them back like all others. every_face: it wants faces without a new mouth too.
+    halo: output frames before and after a chunk that it needs, so that no decision depends on the chunk's borders; it
+    returns them like all others. every_face: it needs faces without a new mouth too.
     """
 
     name: str

@@ -14,11 +14,11 @@ MMAC_PER_PIXEL: Mapping[str, float] = {"x2": 4.48, "x4": 17.93, "general": 1.21,
 """Millions of multiply-adds per input pixel of the published networks: RRDB with 23 blocks (x2 works on 2x2
 pixels at once), SRVGG with 32 and 16 convolutions of 64 features."""
 _TILED: Mapping[str, float] = {"x2": 2.0, "x4": 2.0, "general": 1.3, "anime": 1.3}
-"""So many times as many pixels are computed as a frame has: tiles overlap, and on a CPU those of RRDB are small."""
+"""Computed pixels over pixels of the frame: tiles overlap, and on a CPU those of RRDB are small."""
 _FACE_SHARE = 1 / 8
-"""Of the frame, what upscale_area=face puts through the network for one face."""
+"""Share of the frame that goes through the network for one face with upscale_area=face."""
 _FACES = 4
-"""So many faces are thought of where face=all."""
+"""Number of faces assumed for face=all."""
 RESTORE_GMAC: Mapping[str, float] = {"gfpgan": 196.3, "codeformer": 404.8}
 """Billions of multiply-adds of the published networks for one face of 512 x 512."""
 _GMAC_PER_CORE = 30.0
@@ -29,7 +29,7 @@ _OWN_SCALE: Mapping[str, float] = {"x2": 2.0, "x4": 4.0, "general": 4.0, "anime"
 
 @dataclass(frozen=True)
 class PostProcessPlan:
-    """What a job's post-processors mean for its frames. See JobPlan for the fields."""
+    """The effect of a job's post-processors on its frames. See JobPlan for the fields."""
 
     post_processors: tuple[str, ...]
     out_size: tuple[int, int]
@@ -78,9 +78,9 @@ def make_post_processors(options: Options, accepted: Iterable[str] = ()) -> tupl
 
 
 def plan_post_processing(post_processors: Iterable[PostProcessor], size: tuple[int, int]) -> PostProcessPlan:
-    """Names, size of the finished frames, and what the post-processors want to see, together. Raises as out_size does.
+    """Names, size of the finished frames, and the needs of all post-processors together. Raises as out_size does.
 
-    Halos add up: what one post-processor looks at beyond the chunk, the one before it must have finished.
+    Halos add up: frames that one post-processor needs beyond the chunk must be finished by the one before it.
     """
     chain = tuple(post_processors)
     out = size
@@ -95,9 +95,9 @@ def plan_post_processing(post_processors: Iterable[PostProcessor], size: tuple[i
 
 
 def post_process_costs(options: Options, size: tuple[int, int]) -> dict[str, float]:
-    """Core seconds a frame of `size` on a CPU, about, by post-processor ("upscale", "restore"); {} for none.
+    """Estimated core seconds a frame of `size` on a CPU, by post-processor ("upscale", "restore"); {} for none.
 
-    From the networks that the options name; a model of the user's own is taken to be of the same kind.
+    By the networks of the options; the user's own model is assumed to be of the same kind.
     """
     faces = _FACES if options.face == "all" else 1
     costs: dict[str, float] = {}

@@ -1,13 +1,13 @@
-"""Once per job: look at the inputs, compute what belongs to the whole job, decide the timeline, write it all down.
+"""Once per job: check the inputs, compute what belongs to the whole job, decide the timeline, store it all.
 
 Everything is kept in the store of the work folder (raydub.store): the plan as `jobs/<job key>/plan`, tracks, frame
-indexes and what engines learnt of a source under keys of their own. The job key is a hash of the content of video,
-speech and reference pictures, of the options, of engine, post-processors and their weights, and of the code
-(stages.code): the same job finds the same plan again and only computes what is missing; two jobs that differ in their
-output's name alone share one. Parts are known by what decides each of them (stages.keys): a job whose speech has
-changed in one place shares all other parts with the former one.
+indexes and results of engines' prepare() under their own keys. The job key is a hash of the content of video, speech
+and reference pictures, of the options, of engine, post-processors and their weights, and of the code (stages.code): the
+same job finds its plan again and computes only what is missing; two jobs that differ only in the name of their output
+share one. Parts are known by what decides each of them (stages.keys): a job whose speech has changed in one place
+shares all other parts with the earlier one.
 
-The inputs are watched from the first look to the last: what is kept was made of the content that its key names.
+The inputs are watched from the first read to the last, so results are made of the content that their key names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raydub.identity import Cache
 from raydub.manifests.job import Job
 from raydub.manifests.options import POST_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
-from raydub.media.frames import Transform
+from raydub.media.frames import Transform, open_frames
 from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
@@ -62,7 +62,7 @@ from raydub.store import Store, key_of
 __all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
 
 _SEARCH_FRAMES = 600
-"""Source frames looked at in one go when a whole source is searched for faces."""
+"""Source frames per window when a whole source is searched for faces."""
 
 
 def prepare_job(
@@ -72,8 +72,8 @@ def prepare_job(
     fetch: FetchPolicy | None = None,
     post_processors: Sequence[PostProcessor] = (),
 ) -> JobPlan:
-    """The plan of a job, with all that it names. Repeating it costs a look at the inputs. Web addresses are fetched
-    first, as `fetch` allows (None: as the environment does); the plan's own job names the local copies.
+    """The plan of a job, with everything that it refers to. Repeating it costs a check of the inputs. Web addresses are
+    fetched first, as `fetch` allows (None: as the environment does); the plan's own job has the local paths.
 
     Raises InputError for inputs that cannot be used or that change (INPUT_*, VIDEO_*, SPEECH_*, FACE_NONE,
     REFERENCE_FACE) or that post-processors refuse (outscale), DependencyError for absent models or weights, StageError
@@ -94,7 +94,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     watch = Watch(inputs, store.identities)
     video = probe_video(job.video, images_rate=options.fps, store=store)
     watch_video = Watch([Input("video", video.path, video.identity, video.look)])
-    transform = Transform(crop=options.crop, rotate=_quarter(options.rotate), resize_height=options.resize_height)
+    transform = Transform(crop=options.crop, rotate=options.rotate, resize_height=options.resize_height)
     size = transform.size(video.width, video.height)
     voices = voices_of(job)
     weights = engine.weights()
@@ -118,7 +118,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     }
     drawn = {**source, "options": _deciding(options, SOUND_FIELDS | _NOT_DRAWN), "finish": finish}
     content = key_of(decided)
-    # Jobs with the same inputs elsewhere share parts, and no plan: one of them may lose or change its files.
+    # Jobs with the same inputs at other paths share parts, but no plan: one of them may lose or change its files.
     key = key_of([content, job.inputs()])
     job_dir = job_dir_of(work_dir, key)
     known = _known(job_dir)
@@ -170,12 +170,12 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
 
 
 _NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})
-"""Options that no pixel depends on but through the source frames that a chunk shows, which its key knows."""
+"""Options that affect pixels only through the source frames of a chunk, which are in its key."""
 
 
 def _inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
-    """What the job reads besides its video: the speech file, or the tracks that the speak step made, and pictures of
-    faces; as they are now."""
+    """The job's inputs besides its video: the speech file, or the tracks of the speak step, and pictures of faces; with
+    their current content."""
     named = {name: path for name, path in job.inputs().items() if name.startswith(("face", "speakers"))}
     if job.speech is None:
         assert job.audio is not None  # voices_of() has seen it
@@ -185,7 +185,7 @@ def _inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
         seen = identify_source(path, cache, what)
         found.append(Input(what, path, seen.sha256, seen.look))
     if job.speech is not None:
-        # As the speak step saw them, the video too: what is drawn and what is heard are of one film.
+        # The inputs of the speak step, with the content that it used, so that video and speech match.
         read = job.inputs()
         found += [Input(what, read[what], identity) for what, identity in job.speech.inputs.items() if what in read]
         found += [Input("speech", voice.path, voice.identity) for voice in job.speech.voices]
@@ -194,7 +194,7 @@ def _inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
 
 
 def _speech_identity(job: Job, inputs: Sequence[Input]) -> Any:
-    """What is heard, by content."""
+    """The speech, by content."""
     if job.speech is None:
         return next(one.identity for one in inputs if one.what == "audio")
     said = job.speech
@@ -209,7 +209,7 @@ def _face_plan(
     size: tuple[int, int],
     store: Store,
 ) -> FacePlan:
-    """asked: whose mouth each voice moves, "" for the job's own choice."""
+    """asked: the face of each voice, "" for the job's own choice."""
     choices = [FaceChoice.parse(face or options.face) for face in asked]
     box = constant_box(options, size)
     if box is not None:
@@ -232,15 +232,13 @@ def _wanted(choice: FaceChoice, cache: Cache) -> WantedFace:
     from raydub.stages.track.embed import reference_embedding
 
     reference = tuple(float(value) for value in reference_embedding(choice.image))
-    # The picture is known by what it shows, not by where it lies.
+    # The picture is identified by its content, not by its path.
     image = identify_source(choice.image, cache, "face").sha256
     return WantedFace(choice=choice.model_copy(update={"image": image}), reference=reference)
 
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:
     """The source's frames in which the chosen face is there. One window in memory at a time; tracks go to the cache."""
-    from raydub.media.frames import open_frames
-
     finder = FaceFinder(faces)
     edges: list[int] = []
     with open_frames(video, transform) as reader:
@@ -271,7 +269,7 @@ def _known(job_dir: str) -> JobPlan | None:
 
 
 def _deciding(options: Options, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The options that the job's frames depend on by value; files among them count by their content, elsewhere."""
+    """The options that the job's frames depend on by value; files are identified by content elsewhere."""
     elsewhere = {"model", "face", "restore_model", "upscale_model", "overwrite"}
     return options.model_dump(mode="json", exclude={*elsewhere, *without})
 
@@ -281,17 +279,15 @@ def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:
     if video.losses:
         found.append(f"W_DAMAGED: the video is a recording with losses: {video.losses}")
     if video.variable_rate:
-        found.append(f"W_VARIABLE_RATE: the video's frames are unevenly spaced; made {float(video.rate):g} a second")
+        found.append(
+            f"W_VARIABLE_RATE: the video's frames are unevenly spaced; converted to {float(video.rate):g} a second"
+        )
     if video.hdr is not None:
-        found.append(f"W_HDR: the video is {'HLG' if video.hdr.transfer == HLG else 'PQ'}; made SDR in BT.709")
+        found.append(f"W_HDR: the video is {'HLG' if video.hdr.transfer == HLG else 'PQ'}; converted to SDR in BT.709")
     if video.interlaced:
         found.append(
-            f"W_INTERLACED: the video is interlaced; made progressive at {float(video.rate):g} frames a second"
+            f"W_INTERLACED: the video is interlaced; converted to progressive at {float(video.rate):g} frames a second"
         )
     if timeline.extend != "none" and video.kind != "image":
-        found.append(f"W_EXTENDED: {timeline.n_shown} frames were continued to {timeline.n_out} ({timeline.extend})")
+        found.append(f"W_EXTENDED: {timeline.n_shown} frames were extended to {timeline.n_out} ({timeline.extend})")
     return tuple(found)
-
-
-def _quarter(degrees: int) -> Any:
-    return degrees

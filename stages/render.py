@@ -1,6 +1,6 @@
-"""The render stage: draw the new mouths into the source's frames, finish the frames (restore, upscale) and encode the
-chunk's part. Flat in memory: one frame at a time (one bounded block where the source is shown backward), and the few
-that post-processors hold."""
+"""The render stage: draw the new mouths into the source's frames, post-process the frames (upscale, restore) and encode
+the chunk's part. Constant memory: one frame at a time (one bounded block where the source is shown backward), and the
+few that post-processors hold."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from raydub.stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
 
 
 class RenderStage:
-    """Draws with one engine, which need not be loaded: drawing uses no network. Then finishes, in the order of
-    `post-processors`; those must be loaded (load)."""
+    """Draws with one engine, which need not be loaded: drawing uses no network. Then runs the post-processors in order;
+    those must be loaded (load)."""
 
     def __init__(self, engine: LipEngine, post_processors: Sequence[PostProcessor] = ()) -> None:
         self._engine = engine
         self._post_processors = tuple(post_processors)
-        self._load_seconds = 0.0  # told with the next chunk
+        self._load_seconds = 0.0  # reported with the next chunk
         self._source: tuple[str, list[Arrays]] = ("", [])
 
     def load(self, device: str) -> None:
@@ -83,7 +83,9 @@ class RenderStage:
             encoded = time.perf_counter()
             found = count_frames(out_path)
             if not len(span) == written == found:
-                message = f"part {out_path} was to have {len(span)} frames, {written} were written, {found} are in it"
+                message = (
+                    f"part {out_path} should have {len(span)} frames, {written} were written, {found} were decoded"
+                )
                 raise StageError(Code.VERIFY_FAILED, message, retryable=True)
         except BaseException:
             discard(out_path)
@@ -126,7 +128,7 @@ class RenderStage:
             reader.check()
 
     def _prepared(self, plan: JobPlan) -> list[Arrays]:
-        """What was learnt of the source, by voice."""
+        """Results of the engine's prepare(), by voice."""
         if self._source[0] != plan.job_dir:
             self._source = (plan.job_dir, [load_source(plan, voice) for voice in range(len(plan.voices))])
         return self._source[1]
@@ -135,8 +137,9 @@ class RenderStage:
 def draw_face(
     engine: LipEngine, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays
 ) -> Patch | None:
-    """Draw one item's new mouth into its frame, as far as its gate is open; what was mixed in, with the alpha that it
-    got, None where nothing was. mouth: the item's row of each array of infer; source: what prepare returned."""
+    """Draw one item's new mouth into its frame, as far as its gate is open. Returns the blended patch with its
+    effective alpha, None if nothing was drawn. mouth: the item's row of each array of infer; source: what prepare
+    returned."""
     item = DrawItem(
         frame=int(items.frame[row]),
         source=int(items.source[row]),
@@ -184,7 +187,9 @@ class _PostProcessing:
             if shown.frame.index not in range(*self._span):
                 continue
             if shown.frame.index != wanted:
-                raise ValueError(f"frame {shown.frame.index} came out of the post-processors where {wanted} was due")
+                raise ValueError(
+                    f"frame {shown.frame.index} was returned by the post-processors instead of frame {wanted}"
+                )
             wanted += 1
             yield shown.frame
         if wanted != self._span.stop:
@@ -206,7 +211,7 @@ class _PostProcessing:
 
 
 class _Clock:
-    """An iterator that knows how long was waited for its items."""
+    """An iterator that measures the time spent waiting for its items."""
 
     def __init__(self, stream: Iterator[Shown]) -> None:
         self._stream = stream

@@ -1,8 +1,8 @@
-"""What a lip engine learns of a source once: looked up by what it depends on, so that many speeches for one video cost
-one look at it.
+"""Results of LipEngine.prepare() for a source, cached by what they depend on, so that many speeches for one video
+analyse it once.
 
-Kept as `sources/<key>`. The key is a hash of the source, the options, the engine and its weights, and of
-the frames that the job shows; not of the speech.
+Stored as `sources/<key>`. The key is a hash of the source, the options, the engine and its weights, and of the frames
+that the job shows; not of the speech.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from raydub.store import Store, key_of
 
 
 def source_profile(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
-    """The blob of what engine.prepare() says of the face of a voice in the job's source; from the cache where it has
-    been asked for the same before.
+    """The blob of engine.prepare() for the face of a voice in the job's source; from the cache if it is there.
 
-    deciding: everything that the engine's answer depends on, apart from which frames are shown, as JSON values.
-    Raises what engine.prepare() raises, StageError STORAGE or DISK_FULL.
+    deciding: everything that the result depends on, apart from which frames are shown, as JSON values. Raises what
+    engine.prepare() raises, StageError STORAGE or DISK_FULL.
     """
     store = Store(plan.work_dir)
     kept = None if plan.timeline.kept is None else [list(span) for span in plan.timeline.kept]

@@ -1,11 +1,10 @@
 """Which source frame is shown at which output frame: length, continuation, removed frames. Pure arithmetic.
 
 `length` decides how many frames the output has: those of the new speech (audio), of the video (video), or of the
-shorter of the two. The manifest's default is `audio` but for scripts with times: in dubbing, the speech is what was
-asked for, and cutting its end off would lose words, while a tail of picture without words serves nobody. A video that
-is too short is continued: `pingpong` plays it backward, then forward again, so that no jump shows; `loop` starts it
-again; `hold` keeps its last frame; `fail` refuses. A single image is held whatever the policy says: it has no other
-frame.
+shorter of the two. The manifest's default is `audio` except for scripts with times: in dubbing, cutting the end of the
+speech would lose words, while a remaining part of video without words is useless. A video that is too short is
+extended: `pingpong` plays it backward, then forward again, so that there is no jump; `loop` starts it again; `hold`
+keeps its last frame; `fail` refuses. A single image is always held.
 """
 
 from __future__ import annotations
@@ -105,11 +104,11 @@ def _extended(frame: int, n: int, extend: Extend) -> int:
     if extend == "pingpong":
         at = frame % (2 * n - 2)
         return at if at < n else 2 * n - 2 - at
-    raise ValueError(f"frame {frame} lies beyond a source of {n} frames that is not continued")
+    raise ValueError(f"frame {frame} lies beyond a source of {n} frames that is not extended")
 
 
 def frames_of(seconds: Fraction, rate: Fraction) -> int:
-    """How many frames at `rate` cover `seconds`: the last one may be begun only."""
+    """Number of frames at `rate` that cover `seconds`; the last one may be covered partly."""
     return math.ceil(seconds * rate)
 
 
@@ -143,7 +142,7 @@ def plan_timeline(
             raise InputError(
                 Code.VIDEO_TOO_SHORT,
                 f"the video shows {shown} frames, the speech needs {wanted} (at {float(rate):g} a second)",
-                hint="extend=pingpong, loop or hold continues the picture; length=video cuts the speech",
+                hint="extend=pingpong, loop or hold extends the video; length=video cuts the speech",
                 field="extend",
             )
         else:

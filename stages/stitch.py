@@ -1,4 +1,4 @@
-"""From a job's parts to its output: join the pictures, add the new speech, check, publish."""
+"""From a job's parts to its output: join the video, add the new sound, verify, publish."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Stitched:
 
 
 def stitch_job(plan: JobPlan, parts: Sequence[Part]) -> Stitched:
-    """Make plan.job.output of all parts of a job, in any order; creates its folder. The output appears whole or not at
-    all, and an older file of that name stays until then; one that the job did not make stays in any case, unless the
-    job says overwrite.
+    """Make plan.job.output of all parts of a job, in any order; creates its folder. The output appears complete or not
+    at all, and an older file of that name is kept until then; one that the job did not make is replaced with overwrite
+    only.
 
-    Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, OUTPUT_EXISTS,
-    STORAGE, DISK_FULL; InputError for the speech. All name the job.
+    Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, OUTPUT_EXISTS, STORAGE,
+    DISK_FULL; InputError for the speech. All name the job.
     """
     try:
         return _stitch(plan, _ordered(plan, parts))
@@ -44,7 +44,7 @@ def stitch_job(plan: JobPlan, parts: Sequence[Part]) -> Stitched:
 
 
 def metadata(plan: JobPlan) -> dict[str, str]:
-    """Tags of the output. `comment` says in plain words that the video is synthetic, unless mark_synthetic is off."""
+    """Tags of the output. `comment` states that the video is synthetic, unless mark_synthetic is off."""
     digests = ",".join(record.sha256[:16] for record in plan.weights) or "none"
     tags = {"encoder_app": f"raydub {__version__}", "raydub_engine": plan.engine, "raydub_weights": digests}
     if plan.job.options.mark_synthetic:
@@ -69,7 +69,7 @@ def _ordered(plan: JobPlan, parts: Sequence[Part]) -> list[Part]:
     ]
     if wrong or len(parts) != len(chunks):
         shown = ", ".join(str(index) for index in wrong[:10]) or "none"
-        message = f"{len(parts)} parts for {len(chunks)} chunks; missing or not as planned: {shown}"
+        message = f"{len(parts)} parts for {len(chunks)} chunks; missing or different from the plan: {shown}"
         raise StageError(Code.STITCH_FAILED, message, hint="run again: finished parts are kept")
     return [by_index[chunk.index] for chunk in chunks]
 
@@ -78,7 +78,6 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
     goal = plan.job.output
     root = plan.job.output_root or os.path.dirname(goal)
     make_folder(goal, root)
-    # The muxing program would only say that it failed.
     check_writable(goal)
     store, temp = Store(plan.work_dir), temp_beside(goal)
     film = Input("video", plan.video.path, plan.video.identity, plan.video.look)

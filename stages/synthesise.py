@@ -20,7 +20,7 @@ class LipsyncStage:
         self._engine = engine
         self._device = device
         self._loaded = False
-        self._load_seconds = 0.0  # told with the next chunk
+        self._load_seconds = 0.0  # reported with the next chunk
 
     def load(self) -> None:
         """Load the network, unless that is done. After a failure the next call tries again. Raises DependencyError
@@ -35,7 +35,7 @@ class LipsyncStage:
         return self._engine.weights()
 
     def run(self, chunk: TrackedChunk) -> SynthesisedChunk:
-        """The chunk with what the engine made of its items; the crops are dropped, they are of no more use.
+        """The chunk with the engine's result for its items, without the crops, which are no longer needed.
 
         Raises DependencyError (WEIGHTS_*) from loading, StageError (OUT_OF_MEMORY) from the network.
         """
@@ -53,7 +53,7 @@ class LipsyncStage:
                 if rows.all():
                     mouths[name] = made
                     continue
-                # Zeros at the places of other voices, and of closed gates.
+                # Zeros in the rows of other voices, and of closed gates.
                 whole = mouths.setdefault(name, np.zeros((len(rows), *made.shape[1:]), made.dtype))
                 whole[rows] = made
         seconds = {"lipsync.load": self._load_seconds, "lipsync.network": time.perf_counter() - start}

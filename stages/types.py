@@ -1,8 +1,8 @@
-"""What travels between the stages: small control records and the arrays of one chunk. Never full frames.
+"""What is passed between the stages: small control records and the arrays of one chunk. Never full frames.
 
 Frame numbers: `frame` counts output frames of the job, `source` counts frames of the constant-rate source
 (`media.VideoInfo.n_frames` of them). Boxes and landmarks are in pixels of the working frame (after resize, rotate,
-crop), x to the right, y down. Colour images are BGR uint8 unless said otherwise.
+crop), x to the right, y down. Colour images are BGR uint8 unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class FaceItems:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One unit of work: output frames `span` of the job whose plan lies in `job_dir` (see stages.prepare.load_plan).
-    post_seconds: see JobPlan. key: a hash of all that decides its frames, "" for a chunk that is known by its job
+    """One unit of work: output frames `span` of the job whose plan is in `job_dir` (see stages.prepare.load_plan).
+    post_seconds: see JobPlan. key: a hash of everything that decides its frames, "" for a chunk known by its job
     alone."""
 
     job_id: str
@@ -113,8 +113,8 @@ class TrackedChunk:
 
 @dataclass(frozen=True)
 class SynthesisedChunk:
-    """A chunk with what the lip engine made: arrays of M rows each, named by the engine (`patches`, `shapes`, ..). Rows
-    of items with a closed gate hold zeros; {} where all are closed."""
+    """A chunk with the lip engine's result: arrays of M rows each, named by the engine (`patches`, `shapes`, ..). Rows
+    of items with a closed gate hold zeros; {} if all are closed."""
 
     chunk: Chunk
     items: FaceItems
@@ -126,7 +126,7 @@ class SynthesisedChunk:
 @dataclass(frozen=True)
 class Part:
     """A published part file: a video-only piece holding exactly the frames of the chunk's span. synthesised: how many
-    of them got a new mouth, whatever post-processors did to them; attempt: which try it was in the run that made it,
+    of them got a new mouth, whatever post-processors did to them; attempt: number of the try in the run that made it,
     from 1. gates: runs (face, start, stop, gate) of output frames in which a face has a new mouth."""
 
     chunk: Chunk
@@ -145,5 +145,5 @@ class Part:
 
 
 def without_crops(items: FaceItems) -> FaceItems:
-    """The same items with the crops dropped: rendering does not need them, and they are the bulk of a row."""
+    """The same items without crops: rendering does not need them, and they are most of a row."""
     return replace(items, crops=np.zeros((0, 96, 96, 3), np.uint8))

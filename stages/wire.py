@@ -1,7 +1,7 @@
-"""Chunks and their relatives as flat rows of arrays, text and numbers, for whoever sends them. No pickled objects.
+"""Convert chunks and their results to flat rows of arrays, text and numbers, for sending. No pickled objects.
 
-A row holds "kind" (the class), "meta" (JSON: everything but the arrays) and one entry per array, named "items.<field>"
-or "mouths.<name>". Arrays keep dtype and shape; nothing is copied.
+A row has "kind" (the class), "meta" (JSON: everything but the arrays) and one entry per array, named "items.<field>" or
+"mouths.<name>". Arrays keep dtype and shape; nothing is copied.
 """
 
 from __future__ import annotations
@@ -26,21 +26,10 @@ _ITEMS, _MOUTHS = "items.", "mouths."
 def to_row(thing: Travels) -> Row:
     """The row of a Chunk, TrackedChunk, SynthesisedChunk or Part."""
     if isinstance(thing, Chunk):
-        return _row("chunk", _chunk(thing))
+        return _row("chunk", asdict(thing))
     if isinstance(thing, Part):
-        meta = {
-            "chunk": _chunk(thing.chunk),
-            "path": thing.path,
-            "frames": thing.frames,
-            "synthesised": thing.synthesised,
-            "faceless": thing.faceless,
-            "seconds": dict(thing.seconds),
-            "reused": thing.reused,
-            "attempt": thing.attempt,
-            "gates": thing.gates,
-        }
-        return _row("part", meta)
-    meta = {"chunk": _chunk(thing.chunk), "faceless": thing.faceless, "seconds": dict(thing.seconds)}
+        return _row("part", asdict(thing))
+    meta = {"chunk": asdict(thing.chunk), "faceless": thing.faceless, "seconds": dict(thing.seconds)}
     arrays = {_ITEMS + item.name: getattr(thing.items, item.name) for item in fields(FaceItems)}
     if isinstance(thing, TrackedChunk):
         return _row("tracked", meta, arrays)
@@ -68,10 +57,6 @@ def from_row(row: Mapping[str, Any]) -> Travels:
 
 def _row(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> Row:
     return {"kind": kind, "meta": json.dumps(meta), **(arrays or {})}
-
-
-def _chunk(chunk: Chunk) -> dict[str, Any]:
-    return asdict(chunk)
 
 
 def _as_chunk(meta: Mapping[str, Any]) -> Chunk:

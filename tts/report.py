@@ -1,4 +1,4 @@
-"""The timing report of a job's speech: what was said when, how it was made to fit, and what the mix came to."""
+"""The timing report of a job's speech: times of all cues, how they were fitted, and the result of the mix."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is asked of the speak step, and where it is kept: what scripts and sound files have in common, and sound files
-that want a bed or a loudness."""
+"""Requests to the speak step and where their results are kept: the base class, and sound files with a bed or a
+loudness."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from raydub.tts.mix.sources import FileSpeech, SpeechSource
 
 
 class Request(ABC):
-    """What both ways have in common. Subclasses say what decides the result, and make it."""
+    """Base class. Subclasses state what decides the result, and make it."""
 
     def __init__(self, job: Job, format: MixFormat, store: Store, run_id: str, inputs: Sequence[Input]) -> None:
         self.job, self.format, self.store, self.run_id = job, format, store, run_id
@@ -46,7 +46,7 @@ class Request(ABC):
         }
 
     def tracks(self) -> SpeechTracks:
-        """The tracks, made unless they are there."""
+        """The tracks, from the store or made."""
         self.key = key_of({**self.asked, **self.deciding()})
         known = self._known()
         if known is not None:
@@ -60,19 +60,19 @@ class Request(ABC):
         return made
 
     def check(self) -> None:
-        """Raise InputError INPUT_CHANGED, retryable, unless all that is read has been the same the whole time."""
+        """Raise InputError INPUT_CHANGED, retryable, unless all inputs have been the same the whole time."""
         self.watch.check()
 
     @abstractmethod
     def deciding(self) -> Mapping[str, Any]:
-        """What else decides the tracks, as JSON values."""
+        """Everything else that decides the tracks, as JSON values."""
 
     @abstractmethod
     def make(self) -> SpeechTracks:
         """Make them, under self.key."""
 
     def mixed(self, voices: Mapping[str, SpeechSource], total: int) -> tuple[MixReport, Artefact, dict[str, Artefact]]:
-        """The mix, what is heard, and the file of each voice alone."""
+        """The report of the mix, its sound, and the file of each voice alone."""
         sound = str(self.store.temp(".flac"))
         heard = {name: str(self.store.temp(".flac")) for name in voices}
         target = self.job.options.loudness
@@ -95,7 +95,7 @@ class Request(ABC):
                 discard(path)
 
     def put_report(self, said: Mapping[str, Any]) -> str:
-        """Keep the timing report; returns its path."""
+        """Store the timing report; returns its path."""
         content = json.dumps(said, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
         return self.store.put(f"speech/{self.key}/timing", content, ".json").path
 
@@ -113,7 +113,7 @@ class Request(ABC):
         return self.store.put_file(f"speech/{self.key}/{name}", path, durable=False)
 
     def _known(self) -> SpeechTracks | None:
-        """What an earlier run made, None where it is not whole."""
+        """The tracks of an earlier run, None if they are incomplete."""
         said = self.store.record(f"speech/{self.key}/tracks")
         try:
             known = SpeechTracks.model_validate(said)
@@ -127,7 +127,7 @@ class Request(ABC):
 
 
 def merged(spans: Sequence[tuple[int, int]], rate: int, hold: float = 0.5) -> tuple[tuple[int, int], ...]:
-    """Spans in order, joined where less than `hold` seconds lie between: there the bed stays down, too."""
+    """Spans in order, joined across gaps of less than `hold` seconds, like those of the ducking."""
     return Duck(spans, rate, Ducking(hold=hold)).merged
 
 
@@ -139,7 +139,7 @@ class FileRequest(Request):
 
     def tracks(self) -> SpeechTracks:
         made = super().tracks()
-        # Made for another job, perhaps, which had the same sound elsewhere; what lies there now nobody knows.
+        # Perhaps made for another job with the same sound at another path, which may have changed since.
         voices = tuple(voice.model_copy(update={"path": self.job.audio}) for voice in made.voices)
         return made.model_copy(update={"voices": voices})
 
@@ -154,7 +154,7 @@ class FileRequest(Request):
         total = self.format.total(self.job.options.length, False, samples * rate // RATE)
         assert total is not None
         inside = [(start, min(stop, total)) for start, stop in spans if start < total]
-        # The lips read the file itself: its level is its own, as it is without a bed.
+        # The lips read the file itself, at its own level, as without a bed.
         report, sound, _ = self.mixed({"speech": FileSpeech(self.job.audio, rate, inside)}, total)
         own = merged(inside, rate) if self.format.own else None
         voice = VoiceTrack(speaker="", path=self.job.audio, identity=self.inputs["audio"], spans=own)

@@ -1,4 +1,4 @@
-"""A job that brings a script: cast, spoken, placed, mixed."""
+"""Speech of a script: cast, synthesise, place, mix."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Said:
 
 
 class ScriptRequest(Request):
-    """See the module docstring. engine: that of the job, which the caller keeps."""
+    """See the module docstring. engine: that of the job, closed by the caller."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class ScriptRequest(Request):
         if script.timed and job.options.no_face == "drop":
             raise InputError(
                 Code.FIELD_CONFLICT,
-                "the script's times are those of the video, from which no_face=drop takes frames away",
-                hint="no_face=keep, or a script without times",
+                "the script's times are those of the video, but no_face=drop removes frames from it",
+                hint="use no_face=keep, or a script without times",
                 field="no_face",
             )
         self.lines = cast_of(script.segments, job.options, engine)
@@ -80,7 +80,7 @@ class ScriptRequest(Request):
         }
 
     def placed(self, segments: Sequence[Segment]) -> tuple[Placement, ...]:
-        """Where the segments are heard. All that takes to know is spoken for it."""
+        """The placements of the segments. Synthesises what is needed to decide them."""
 
         def speak(segment: Segment, speed: float) -> int:
             return len(self._say(self.by_number[segment.number], speed))
@@ -99,7 +99,7 @@ class ScriptRequest(Request):
         places = self.placed(self.script.segments)
         said = [_Said(by_number[place.segment.number], place) for place in places if place.length]
         if not said:
-            raise InputError(Code.SCRIPT_EMPTY, "nothing of the script lies within the video", field="script")
+            raise InputError(Code.SCRIPT_EMPTY, "no cue of the script lies within the video", field="script")
         total = self.format.total(options.length, self.script.timed, max(one.place.stop for one in said))
         assert total is not None
         faces = tuple(dict.fromkeys(one.line.face for one in said))
@@ -130,7 +130,7 @@ class ScriptRequest(Request):
             raise changed("a file of the voices", again=True)
 
     def _voiced(self) -> dict[str, str]:
-        """What decides the sound of the voices, as it is now."""
+        """Digests of what decides the sound of the voices now."""
         names = {line.voice.name if line.named else UNNAMED: None for line in self.lines}
         names |= {line.voice.name: None for line in self.lines}
         try:
@@ -152,8 +152,8 @@ class ScriptRequest(Request):
         return PlacedUtterance(place.start, place.length, load, f"cue {place.segment.number}")
 
     def _voice(self, face: str, made: Artefact, said: Sequence[_Said]) -> VoiceTrack:
-        """A mouth changes everywhere, unless others have a word in the job, or the original voices can be heard: then
-        inside its own cues, and as long as they sound."""
+        """A mouth may change everywhere, unless there are other speakers in the job, or the original voices can be
+        heard: then only inside its own cues, and as long as they last."""
         spans = None
         if self.format.own or self.job.options.speakers is not None:
             own = [(one.place.slot_start, max(one.place.slot_stop, one.place.stop)) for one in said]

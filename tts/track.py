@@ -1,7 +1,8 @@
-"""From a script, or a sound file that wants a bed, to the tracks of a job: what each mouth says, and what is heard.
+"""Speech tracks of a job, from a script, or from a sound file with a bed: one track per mouth, and the final sound.
 
-Everything is kept as `speech/<key>/..`; the key covers all that decides it, so the same request finds it again. Single
-cues are kept beside it (tts.engines.utterances): of a script in which one line has changed, one line is spoken.
+Everything is stored as `speech/<key>/..`; the key covers everything that decides it, so the same request finds it
+again. Single cues are stored separately (tts.engines.utterances): if one line of a script has changed, one line is
+synthesised.
 """
 
 from __future__ import annotations
@@ -22,15 +23,14 @@ from raydub.tts.scripts.read import read_script
 
 
 class SpeechMaker:
-    """Makes the speech of jobs; keeps the engines of its jobs running. Close it at the end. run_id: of the run that it
-    works for."""
+    """Makes the speech of jobs; keeps their engines running until close(). run_id: of the current run."""
 
     def __init__(self, run_id: str = "") -> None:
         self._run = run_id
         self._engines: dict[str, HostedEngine] = {}
 
     def make(self, job: Job, work_dir: str) -> SpeechTracks:
-        """The tracks of a job with local inputs; nothing is done that is there already.
+        """The tracks of a job with local inputs; reuses what is stored.
 
         Raises InputError for script, voices, speakers, video and bed (SCRIPT_*, VOICE_UNKNOWN, SPEAKER_UNKNOWN,
         INPUT_*), UsageError or DependencyError for an engine that is unknown or not installed, StageError TTS_FAILED
@@ -44,7 +44,7 @@ class SpeechMaker:
         return self._spoken(job, format, store, inputs).tracks()
 
     def speak(self, job: Job, format: MixFormat, work_dir: str) -> SpeechTracks:
-        """The tracks of a script for a sound of this format; the job's video is not looked at. Raises what make()
+        """The tracks of a script for a sound of this format, without reading the job's video. Raises what make()
         raises."""
         if job.script is None:
             raise ValueError("a job without a script")
@@ -52,8 +52,8 @@ class SpeechMaker:
         return self._spoken(job, format, store, _inputs(job, store, without=("video",))).tracks()
 
     def prefetch(self, job: Job, work_dir: str, first: int, stop: int) -> None:
-        """Speak the segments first .. stop - 1 of a job's script into the cache, at their own pace and as fast as their
-        times ask for. Raises what make() raises, but for SPEECH_OVERFLOW."""
+        """Synthesise the segments first .. stop - 1 of a job's script into the cache, at their own pace and as fast as
+        their times need. Raises what make() raises, except SPEECH_OVERFLOW."""
         if job.script is None:
             return
         store = Store(work_dir)
@@ -80,12 +80,12 @@ class SpeechMaker:
 
 
 def _inputs(job: Job, store: Store, without: Sequence[str] = ()) -> list[Input]:
-    """What is read for the job's speech, as it is now; pictures of faces are prepare's."""
+    """The current inputs of the job's speech; pictures of faces belong to prepare."""
     found = []
     for what, path in job.inputs().items():
         if what not in without and not what.startswith(("face", "speakers")):
             if what == "script":
-                read_script(path)  # it says better than a look at the file what is wrong with it
+                read_script(path)  # its errors are more specific than those of hashing
             try:
                 seen = identify_source(path, store.identities, what.partition(":")[0])
             except InputError as error:

@@ -1,4 +1,4 @@
-"""What travels through tts: cues of a script, voices, what an engine has spoken.
+"""Types of tts: cues of a script, voices, utterances.
 
 Times in scripts are exact seconds (Fraction) on the output's timeline. Samples are float32 in [-1, 1].
 """
@@ -16,7 +16,7 @@ from raydub.arrays import F32
 class Segment:
     """One cue of a script. number: its place in the file, from 1, by which errors and reports name it; text: plain, on
     one line, never empty; start, end: seconds, end > start, both None in a script without times; speaker, voice,
-    language: "" where the script says nothing."""
+    language: "" if the script does not state them."""
 
     number: int
     text: str
@@ -30,20 +30,20 @@ class Segment:
 @dataclass(frozen=True)
 class Script:
     """A script that can be spoken: at least one segment, in order of (start, number); all of them have times or none
-    has. warnings: "W_SCRIPT: sentence" about cues that were mended or left out, each with the cue's number."""
+    has. warnings: "W_SCRIPT: sentence" about cues that were repaired or left out, each with the cue's number."""
 
     segments: tuple[Segment, ...]
     warnings: tuple[str, ...] = ()
 
     @property
     def timed(self) -> bool:
-        """Do the cues say when they are to be heard?"""
+        """Do the cues have times?"""
         return self.segments[0].start is not None
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that begins `seconds` after the first sample: a word (as written) or a phoneme (IPA)."""
+    """A word (as written) or a phoneme (IPA) that begins `seconds` after the first sample."""
 
     kind: Literal["word", "phoneme"]
     seconds: float
@@ -52,8 +52,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What an engine made of a text. samples: (n,) float32 mono in [-1, 1] at `rate` Hz; marks: in order of time, ()
-    where the engine tells none."""
+    """An engine's sound for a text. samples: (n,) float32 mono in [-1, 1] at `rate` Hz; marks: in order of time, () if
+    the engine returns none."""
 
     samples: F32
     rate: int
@@ -61,7 +61,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
-        """How long it sounds."""
+        """Length of the sound."""
         return len(self.samples) / self.rate
 
 

@@ -1,4 +1,4 @@
-"""What a backend is, and which one a machine gets."""
+"""The backend protocol of the lip network, and the choice of a backend."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def make_backend(
     precision: Precision = "auto",
     threads: int | None = None,
 ) -> Backend:
-    """The network ready to run; `network` is used up (its batch norms are folded in place).
+    """The network ready to run; `network` is modified (its batch norms are folded in place).
 
     device: "cpu" or "cuda[:n]". auto backend: torch on CUDA, on a CPU OpenVINO where it is installed (1.5 times as
     fast as folded torch), else torch. auto precision: fp32 on a CPU, fp16 on CUDA. threads: of a CPU backend; default
     torch's own count, which follows OMP_NUM_THREADS.
 
-    Raises UsageError (FIELD_VALUE) for a word that does not exist or a precision that this device does not have,
+    Raises UsageError (FIELD_VALUE) for an unknown word or a precision that this device does not support,
     DependencyError (DEPENDENCY_MISSING) for an absent backend or device.
     """
     name, kind = resolve(device, backend, precision)
@@ -84,7 +84,7 @@ def resolve(device: str, backend: str = "auto", precision: str = "auto") -> tupl
 
 @functools.cache
 def has_bf16() -> bool:
-    """Has this CPU native bf16 arithmetic? Read from /proc/cpuinfo; False where that does not exist."""
+    """Does this CPU support bf16 natively? Read from /proc/cpuinfo; False where that does not exist."""
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return False

@@ -1,6 +1,6 @@
-"""The network in OpenVINO: its graph written down from the folded torch network, compiled for the CPU at one batch.
+"""The network in OpenVINO: its graph built from the folded torch network, compiled for the CPU at one batch size.
 
-Building the graph here costs a fraction of a second; OpenVINO's own conversion traces the torch network for seconds.
+Building the graph here takes a fraction of a second; OpenVINO's own conversion traces the torch network for seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class OpenVinoBackend:
         self.precision = precision
         self._core = ov.Core()
         self._settings = {
-            # OpenVINO takes bf16 by itself where the CPU has it; precision is the user's choice here.
+            # OpenVINO would use bf16 by default if the CPU has it; here the user chooses the precision.
             "INFERENCE_PRECISION_HINT": _HINT[precision],
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             "NUM_STREAMS": 1,
@@ -45,7 +45,7 @@ class OpenVinoBackend:
         return np.array(made[0], np.float32)
 
     def _compile(self, batch: int) -> None:
-        self._request = None  # the old network's memory goes before the new one's comes
+        self._request = None  # free the old network's memory before the new one is compiled
         self._model.reshape({0: [batch, FACE, FACE, 3], 1: [batch, 80, 16]})
         self._request = self._core.compile_model(self._model, "CPU", self._settings).create_infer_request()
         self._batch = batch
@@ -85,7 +85,7 @@ def _chain(modules: nn.Module, x: Any) -> Any:
             made = _conv(module.conv_block[0], x)
             x = op.relu(op.add(made, x) if module.residual else made)
         else:
-            raise TypeError(f"the network has a layer of an unknown kind: {type(module).__name__}")
+            raise TypeError(f"unsupported layer in the network: {type(module).__name__}")
     return x
 
 
@@ -96,7 +96,7 @@ def _conv(conv: nn.Module, x: Any) -> Any:
 
     if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) or conv.bias is None:
         raise TypeError(f"not a convolution with a bias: {conv}")
-    # Constants by hand: given an array, opset13 walks through its values one by one, a second for this network.
+    # Explicit constants: opset13 converts arrays value by value, which takes a second for this network.
     weight = Constant(np.ascontiguousarray(conv.weight.detach().numpy()))
     bias = Constant(np.ascontiguousarray(conv.bias.detach().numpy().reshape(1, -1, 1, 1)))
     stride, pad, dilation = list(conv.stride), list(conv.padding), [1, 1]

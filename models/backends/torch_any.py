@@ -18,7 +18,7 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self, network: Wav2Lip, device: str, precision: str, threads: int | None = None) -> None:
-        """threads: sets torch's thread count, which is the whole process's."""
+        """threads: sets torch's thread count for the whole process."""
         if threads is not None:
             torch.set_num_threads(threads)
         self.precision = precision

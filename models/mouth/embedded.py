@@ -1,4 +1,4 @@
-"""Where the embedded weights lie, without importing what runs them."""
+"""The path of the embedded weights, without importing torch."""
 
 from __future__ import annotations
 

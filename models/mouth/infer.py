@@ -1,6 +1,6 @@
-"""Speech to mouth shape, for use: load the embedded weights, ask for the shapes of some frames.
+"""Inference of mouth shapes from speech: load the embedded weights, predict the shapes of some frames.
 
-The weights lie beside this file. Nothing else is needed: no download, no GPU, less than 0.1 ms a frame on one core.
+The weights are stored beside this file. No download, no GPU, less than 0.1 ms a frame on one core.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _BLOCK = 400
 
 
 class ShapeStatistics(BaseModel):
-    """Mean and standard deviation over the training people, in units of the outer-eye-corner distance |36-45|: what a
-    z-score of 0 and 1 stand for. spread: standard deviation of the people's own means."""
+    """Mean and standard deviation over the training people, in units of the outer-eye-corner distance |36-45|: z-scores
+    0 and 1. spread: standard deviation of the people's own means."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class ShapeStatistics(BaseModel):
 
 
 class MouthConfig(BaseModel):
-    """What travels in the weights file's metadata (key `config`, JSON).
+    """The metadata of a weights file (key `config`, JSON).
 
     gain: factors that give predicted openness and width the standard deviation that real mouths have (1 in z-scores).
     """
@@ -55,7 +55,7 @@ class MouthConfig(BaseModel):
 
     @property
     def window_columns(self) -> int:
-        """Mel columns on which one row depends (80 a second), centred on the frame's time."""
+        """Mel columns (80 a second) on which one row depends, centred on the frame's time."""
         return 2 * self.network.reach + 2
 
 
@@ -74,7 +74,7 @@ class MouthShapes:
         if not path.is_file():
             raise DependencyError(
                 Code.WEIGHTS_MISSING,
-                f"mouth weights {path} are absent",
+                f"there are no mouth weights at {path}",
                 hint="reinstall raydub, or train your own with raydub train",
             )
         try:
@@ -97,8 +97,8 @@ class MouthShapes:
 
         mel: (80, T) float32 in [-4, 4], 80 columns a second from time 0 (beyond its ends: silence); rate: frames a
         second; frames: (M,) int. Returns (M, 2) float32: z-scored inner-lip openness and mouth width (see MouthConfig
-        for the units), smooth over time. The network runs over blocks of columns at fixed absolute places, so that a
-        row comes out bit-identical whichever other frames are asked for with it.
+        for the units), smooth over time. The network runs over blocks of columns at fixed absolute positions, so a row
+        is bit-identical whichever other frames are requested with it.
         """
         columns = [COLUMNS_PER_SECOND * int(frame) / rate for frame in np.asarray(frames)]
         first = np.array([int(column // 1) for column in columns], np.int64)

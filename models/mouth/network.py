@@ -1,7 +1,7 @@
 """The network as it is trained: mel columns in, mouth shape out. forward.py runs it in use.
 
-Convolutions only, nothing recurrent, nothing padded in time: what it says of one instant depends on a fixed stretch of
-sound around that instant and on nothing else.
+Convolutions only, nothing recurrent, no padding in time: the result at one instant depends on a fixed window of sound
+around it and on nothing else.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Block(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The mean of several networks of one layout: less variance than any of them, for little data much better."""
+    """The mean of several networks of one layout: less variance than any single one, which helps with little data."""
 
     def __init__(self, members: list[MouthNetwork]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """CodeFormer (Zhou et al., "Towards Robust Blind Face Restoration with Codebook Lookup Transformer", NeurIPS 2022): an
-encoder, a transformer that guesses which of a codebook's entries each place of the clean face would have, and a decoder
-that may look at the encoder's features again, as far as fidelity asks. Written from the paper; parameter names and
+encoder, a transformer that predicts the codebook entry of each position of the clean face, and a decoder that uses the
+encoder's features as far as fidelity asks. Written from the paper; parameter names and
 shapes are those of the published checkpoint.
 """
 
@@ -21,7 +21,7 @@ from raydub.models.restore.rows import Rows
 
 WANTED = "a CodeFormer for restoration"
 HEADS = 8
-"""Of the transformer; the one figure that shapes do not tell."""
+"""Of the transformer; the only figure that does not follow from shapes."""
 
 _SLOPE = 0.2
 _STEADY = 1e-5  # added to variances
@@ -30,11 +30,11 @@ _BEYOND_LEVELS = 6  # blocks of an encoder's list that are not three to a level,
 
 @dataclass(frozen=True)
 class Shape:
-    """What the parameters' shapes say. The published network: widths (64, 128, 128, 256, 256, 512), codes 1024 of 256,
-    inner 512, layers 9, hidden 1024, places 256, size 512.
+    """The network's dimensions by its parameters' shapes. The published network: widths (64, 128, 128, 256, 256, 512),
+    codes 1024 of 256, inner 512, layers 9, hidden 1024, places 256, size 512.
 
     widths: channels of the levels, the largest side first; codes: (entries, channels) of the codebook; inner, hidden:
-    channels of the transformer and of its feed-forward part; places: where a code stands, a square number.
+    channels of the transformer and of its feed-forward part; places: positions of codes, a square number.
     """
 
     widths: tuple[int, ...]
@@ -148,7 +148,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def shape_of(state: Mapping[str, Tensor], name: str) -> Shape:
-    """From one tensor of each part; DependencyError (WEIGHTS_LAYOUT) where they do not fit together."""
+    """From one tensor of each part; DependencyError (WEIGHTS_LAYOUT) if they are inconsistent."""
     ranks = {
         "quantize.embedding.weight": 2,
         "feat_emb.weight": 2,

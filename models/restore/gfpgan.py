@@ -24,7 +24,7 @@ WANTED = "a GFPGAN of the clean architecture (v1.3, v1.4)"
 
 @dataclass(frozen=True)
 class Shape:
-    """What the parameters' shapes say.
+    """The network's dimensions by its parameters' shapes.
 
     widths: channels of the decoder's levels, side 4 first; the U-Net has half as many. style: channels of a style. The
     published networks: widths (512, 512, 512, 512, 512, 256, 128, 64), style 512.
@@ -68,7 +68,7 @@ def _steering(channels: int) -> nn.Sequential:
 class GFPGAN(Rows):
     """forward((B, 3, size, size) RGB in [-1, 1]) -> the same shape, about [-1, 1], not clamped.
 
-    The same every time: the noise is the checkpoint's.
+    Deterministic: the noise is stored in the checkpoint.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -98,14 +98,14 @@ class GFPGAN(Rows):
         return self.stylegan_decoder(styles, self._conditions(x, skips))
 
     def _conditions(self, x: Tensor, skips: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Scale and shift of each level, made when the decoder comes to it: memory for one level and not for all."""
+        """Scale and shift of each level, made when the decoder needs them: memory for one level only."""
         for up, scale, shift in zip(self.conv_body_up, self.condition_scale, self.condition_shift, strict=True):
             x = up(x + skips.pop())
             yield scale(x), shift(x)
 
 
 def shape_of(state: Mapping[str, Tensor], name: str) -> Shape:
-    """From the decoder's biases and one modulation; DependencyError (WEIGHTS_LAYOUT) where they do not fit together."""
+    """From the decoder's biases and one modulation; DependencyError (WEIGHTS_LAYOUT) if they are inconsistent."""
     decoder = "stylegan_decoder"
     steps = range(0, max(1, count(state, f"{decoder}.style_convs.")), 2)
     keys = [f"{decoder}.style_conv1.bias", *(f"{decoder}.style_convs.{step}.bias" for step in steps)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _MOST = 64
-"""More of anything is no network of ours, and a name must not make us build one."""
+"""No supported network has more of anything; key names must not make us build a larger one."""
 
 
 def count(keys: Iterable[str], prefix: str) -> int:

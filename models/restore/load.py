@@ -1,4 +1,4 @@
-"""From a state dict to the network that it belongs to, all names and shapes checked."""
+"""Build the restoration network of a state dict, with all names and shapes checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from raydub.models.load import layout_error
+from raydub.models.load import check_layout, layout_error
 from raydub.models.restore import codeformer, gfpgan
 
 _MARKS = {"stylegan_decoder.": "gfpgan", "fuse_convs_dict.": "codeformer", "quantize.": "codeformer"}
@@ -26,11 +26,11 @@ class RestoreSpec:
 def load_restorer(state: Mapping[str, Tensor], name: str = "", fidelity: float = 0.5) -> tuple[nn.Module, RestoreSpec]:
     """The network (fp32, eval mode, CPU, no gradients) and what it is.
 
-    Its forward: (B, 3, size, size) RGB in [-1, 1] -> the same shape, not clamped; deterministic, on a CPU one row after
-    another, so that a row's bits do not depend on its company. fp16, bf16 and channels_last work through
-    network.to(...); inputs are then to be of that dtype. fidelity: CodeFormer's w, 0..1 (0 the cleanest, 1 the closest
-    to the input); GFPGAN has none. name: of the file, for messages. Raises DependencyError (WEIGHTS_LAYOUT) as
-    check_restorer, ValueError for a fidelity outside 0..1.
+    Its forward: (B, 3, size, size) RGB in [-1, 1] -> the same shape, not clamped; deterministic, on a CPU row by row,
+    so that a row's bits do not depend on the other rows. fp16, bf16 and channels_last work through network.to(...);
+    inputs must then be of that dtype. fidelity: CodeFormer's w, 0..1 (0 the cleanest, 1 the closest to the input);
+    GFPGAN has none. name: of the file, for messages. Raises DependencyError (WEIGHTS_LAYOUT) as check_restorer,
+    ValueError for a fidelity outside 0..1.
     """
     if not 0 <= fidelity <= 1:
         raise ValueError(f"fidelity {fidelity} is not in 0..1")
@@ -43,13 +43,13 @@ def load_restorer(state: Mapping[str, Tensor], name: str = "", fidelity: float =
 
 
 def check_restorer(state: Mapping[str, Tensor], name: str = "") -> RestoreSpec:
-    """What the state dict is, from names and shapes alone; no memory is spent on a network. DependencyError
-    (WEIGHTS_LAYOUT) that names the missing, unexpected or misshapen keys where it is neither network."""
+    """The architecture of a state dict, from names and shapes alone, without building the network. DependencyError
+    (WEIGHTS_LAYOUT) that names the missing, unexpected or misshapen keys if it is neither network."""
     return _checked(state, name)[1]
 
 
 def _checked(state: Mapping[str, Tensor], name: str) -> tuple[gfpgan.GFPGAN | codeformer.CodeFormer, RestoreSpec]:
-    """The network without memory (on the meta device), fit for this state dict."""
+    """The network of this state dict, without memory (on the meta device)."""
     name = name or "the checkpoint"
     found = {kind for mark, kind in _MARKS.items() if any(key.startswith(mark) for key in state)}
     network: gfpgan.GFPGAN | codeformer.CodeFormer
@@ -64,12 +64,5 @@ def _checked(state: Mapping[str, Tensor], name: str) -> tuple[gfpgan.GFPGAN | co
             missing = ["stylegan_decoder.* (GFPGAN)", "quantize.* (CodeFormer)"]
             raise layout_error(name, missing, sorted(state), "a network that restores faces")
     shapes = {key: gfpgan.published_shape(key, value.shape) for key, value in network.state_dict().items()}
-    misshapen = [
-        f"{key} {tuple(state[key].shape)}"
-        for key in sorted(shapes.keys() & state.keys())
-        if state[key].shape != shapes[key]
-    ]
-    missing, unexpected = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
-    if missing or unexpected or misshapen:
-        raise layout_error(name, missing, [*unexpected, *misshapen], wanted)
+    check_layout(name, state, shapes, wanted)
     return network, spec

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class Rows(nn.Module, ABC):
-    """A network of pictures: forward runs `restored`, on a CPU with one row at a time.
+    """A network for images: forward runs `restored`, on a CPU one row at a time.
 
-    There, with several threads, torch's linear layers and group norms give a row other last bits in another place of
-    the batch (seen with batches of 3, 5 and 6 on two threads), because threads share the rows out. One picture of 512
-    pixels already keeps all cores busy, and larger batches only leave the cache.
+    With several threads, torch's linear layers and group norms give a row other last bits at another position of the
+    batch (seen with batches of 3, 5 and 6 on two threads). One image of 512 pixels keeps all cores busy, and larger
+    batches exceed the cache.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
-"""Which licences the user has accepted, and how: by a flag, in the environment, or once and for all.
+"""Licences that the user has accepted, and how: by a flag, in the environment, or permanently.
 
-What is remembered stands in licences.json in the folder of the weights, which only `raydub models pull` and `raydub
-models accept` write, each after the licence was named to them. The environment variable holds names, comma-separated;
-a name may carry how it was given ("wav2lip-noncommercial:flag"), so that workers on other machines, to whom consent
-travels that way, still know it.
+Permanent consent is stored in licences.json in the weights folder, which only `raydub models pull` and `raydub models
+accept` write, each after naming the licence. The environment variable holds names, comma-separated; a name may state
+how consent was given ("wav2lip-noncommercial:flag"), for workers on other machines, which receive consent this way.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _WAYS = ("flag", "environment", "remembered")
 
 
 def consent_for(licence: str, accepted: Collection[str] = ()) -> Consent:
-    """How the user accepted this licence; "" where that has not happened. accepted: names given in this call."""
+    """How the user accepted this licence; "" if not. accepted: names given in this call."""
     if licence in accepted:
         return "flag"
     return in_environment().get(licence) or ("remembered" if licence in remembered() else "")
@@ -44,15 +43,15 @@ def in_environment() -> dict[str, Consent]:
 
 
 def words(accepted: Collection[str] = ()) -> str:
-    """Everything that was accepted, as the environment variable would say it: what workers on other machines are
-    told, which have another licences.json or none."""
+    """All accepted licences in the form of the environment variable, for workers on other machines, which have another
+    licences.json or none."""
     ways: dict[str, str] = {name: "remembered" for name in remembered()} | in_environment()
     ways |= dict.fromkeys(accepted, "flag")
     return ",".join(name if way == "environment" else f"{name}:{way}" for name, way in sorted(ways.items()))
 
 
 def remembered() -> dict[str, dict[str, str]]:
-    """Licences that were accepted once and for all: name → {"when": UTC time, "who": user and host}."""
+    """Licences that were accepted permanently: name → {"when": UTC time, "who": user and host}."""
     found: dict[str, dict[str, str]] = {}
     for folder in weights_folders():
         said = read_json(folder / _FILE)
@@ -61,10 +60,11 @@ def remembered() -> dict[str, dict[str, str]]:
 
 
 def remember(licence: str) -> Path:
-    """Note for good that the user accepts this licence; a former note stays as it is. Returns the file: in the first
-    folder of weights where this user may keep one, so that a folder shared by several does not make them one.
+    """Store permanently that the user accepts this licence; an earlier record is kept. Returns the file: in the first
+    weights folder where this user may have one, so that users of a shared folder are kept apart.
 
-    Raises DependencyError STORAGE or DISK_FULL."""
+    Raises DependencyError STORAGE or DISK_FULL.
+    """
     problem: DependencyError | None = None
     for folder in weights_folders():
         try:
@@ -81,7 +81,7 @@ def _note(licence: str, file: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", mode=0o666):
             if file.exists():
-                open_regular(file).close()  # somebody else's is not to be replaced
+                open_regular(file).close()  # another user's file is not replaced
             said = read_json(file)
             if not isinstance(said.get(licence), dict):
                 record = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "who": _who()}

@@ -1,4 +1,4 @@
-"""Where weights lie, and the small notes beside them."""
+"""The folders of weights, and small JSON files in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO = {"", "0", "no", "off", "false"}
 
 
 def weights_folders() -> tuple[Path, ...]:
-    """Folders in which weights are looked for, first match wins. New ones are written to the first."""
+    """Folders that are searched for weights, first match wins. New files are written to the first."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     cache = Path.home() / ".cache" / "raydub" / "weights"
     return (Path(chosen), cache) if chosen else (cache,)
@@ -31,12 +31,12 @@ def find_file(name: str) -> Path | None:
 
 
 def offline() -> bool:
-    """Was it said (RAYDUB_OFFLINE) that nothing may be downloaded?"""
+    """Does RAYDUB_OFFLINE forbid downloads?"""
     return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in _NO
 
 
 def own_folder() -> Path:
-    """The folder that is written to, made where it is absent. Raises DependencyError STORAGE."""
+    """The folder for new files, created if absent. Raises DependencyError STORAGE."""
     folder = weights_folders()[0]
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_json(path: Path, content: Mapping[str, Any], mode: int = 0o666) -> Non
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a small JSON file holds; {} for one that is absent, damaged or not ours to read."""
+    """The content of a small JSON file; {} if it is absent, damaged or not readable."""
     try:
         found = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
-    """OSErrors inside, and what raydub.files makes of them, become DependencyErrors: DISK_FULL, or STORAGE."""
+    """Convert OSErrors and StageErrors of storage into DependencyErrors: DISK_FULL, or STORAGE."""
     hint = f"choose another folder for weights with {FOLDER_VARIABLE}"
     try:
         yield

@@ -1,10 +1,10 @@
-"""Files that users bring: published ones are known by their digest, all others are kept as custom.
+"""Import files of users: published ones are known by their digest, all others are kept as custom.
 
-Old files are pickles, and a pickle can run anything. They are converted once to safetensors, which holds nothing but
-tensors. Reading them is left to torch's own restricted unpickler, which builds tensors and plain containers from a list
-of allowed functions and refuses every other name before it is called; for this one reading the list is longer by
-the few functions of numpy that old training programs left in their checkpoints. A voice of Piper is a graph and a small
-configuration beside it, X.onnx and X.onnx.json: both are kept as they are.
+Old files are pickles, and a pickle can run anything. They are converted once to safetensors, which holds tensors only.
+They are read by torch's restricted unpickler, which builds tensors and plain containers from a list of allowed
+functions and refuses every other name; for imports, the list also has the functions of numpy that old training programs
+left in their checkpoints. A voice of Piper is a graph and a small configuration beside it, X.onnx and X.onnx.json: both
+are kept unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SWELL = 4
-"""Tensors that would need more than so many times the file's bytes (views that repeat a few) are refused."""
+"""Refuse tensors that would need more than this many times the bytes of the file (views that repeat few values)."""
 
 
 def import_file(source: str | Path, *, as_name: str | None = None, to_name: str | None = None) -> tuple[Entry, Path]:
-    """Bring a file into the folder of the weights; returns what it is there, and where.
+    """Import a file into the weights folder; returns its entry and its path.
 
-    as_name: it must be this file of the catalogue. to_name: what a custom file will be called; its own stem otherwise.
-    Raises UsageError FIELD_VALUE, FIELD_CONFLICT (names), OUTPUT_EXISTS (a file of that name was put there by hand),
+    as_name: it must be this file of the catalogue. to_name: the name of a custom file; its own stem otherwise. Raises
+    UsageError FIELD_VALUE, FIELD_CONFLICT (names), OUTPUT_EXISTS (a file of that name exists that was not imported),
     DependencyError WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_HASH (not what as_name says), WEIGHTS_LAYOUT, DISK_FULL,
     STORAGE.
     """
@@ -53,7 +52,7 @@ def import_file(source: str | Path, *, as_name: str | None = None, to_name: str 
         _refuse_other(path, digest, entry, catalogue.get(as_name))
     if entry is not None and to_name is not None:
         raise UsageError(
-            Code.FIELD_CONFLICT, f"{path} is the published {entry.file} and keeps that name", hint="leave --to out"
+            Code.FIELD_CONFLICT, f"{path} is the published {entry.file} and keeps that name", hint="omit --to"
         )
     folder = own_folder()
     if entry is not None:
@@ -75,12 +74,12 @@ def import_file(source: str | Path, *, as_name: str | None = None, to_name: str 
 
 
 def is_voice(path: Path) -> bool:
-    """Is this the graph of a voice, with its configuration beside it?"""
+    """Is this the graph of a voice with a configuration beside it?"""
     return path.suffix.lower() == ".onnx" and path.with_name(f"{path.name}.json").is_file()
 
 
 def _companions(source: Path, entry: Entry, folder: Path) -> None:
-    """Take along what lies beside a published file and goes with it."""
+    """Import the companions beside a published file, too."""
     from filelock import FileLock
 
     for companion in entry.companions:
@@ -129,37 +128,37 @@ def _refuse_other(path: Path, digest: str, entry: Entry | None, wanted: Entry) -
 
 
 def _refuse_itself(source: Path, target: Path) -> None:
-    """A file that lies in the folder already is not replaced by what is made of it."""
+    """Refuse to replace a file of the folder by its own conversion."""
     if same_place(source, target):
         raise UsageError(
             Code.FIELD_CONFLICT,
-            f"{source} lies in the folder of weights already and would be overwritten",
+            f"{source} is in the weights folder already and would be overwritten",
             hint="move it to another folder and import it from there, or choose another name with --to NAME",
         )
 
 
 def _refuse_foreign(path: Path, owner: Path, sha256: str) -> None:
-    """A file that was put into the folder by hand is not replaced by an import, unless it is the very same. owner: the
-    file with whose note it was imported, if it was."""
+    """Refuse to replace a file that was put into the folder by hand, unless it is identical. owner: the file whose note
+    covers it, if it was imported."""
     if not os.path.lexists(path) or custom_note(owner):
         return
     if not path.is_file() or digest_of(path) != sha256:
         raise UsageError(
             Code.OUTPUT_EXISTS,
-            f"{path} is there already, and no import made it",
+            f"{path} already exists and was not imported",
             hint="move it, or choose another name with --to NAME",
         )
 
 
 def _custom_name(name: str, given: bool) -> str:
     if NAME.fullmatch(name) is None:
-        hint = "letters, digits, dots, dashes and underscores" if given else "choose one with --to NAME"
-        raise UsageError(Code.FIELD_VALUE, f"{name[:80]!r} cannot be the name of weights", hint=hint)
+        hint = "use letters, digits, dots, dashes and underscores" if given else "choose one with --to NAME"
+        raise UsageError(Code.FIELD_VALUE, f"{name[:80]!r} is not a valid name for weights", hint=hint)
     known = catalogue.find(name)
     if known is not None and not known.custom:
         raise UsageError(
             Code.FIELD_CONFLICT,
-            f"{name!r} is a name of the catalogue, and this is another file than the published {known.file}",
+            f"{name!r} is a name of the catalogue, but this file is not the published {known.file}",
             hint="choose another name with --to NAME",
         )
     return name
@@ -182,7 +181,7 @@ def _put(source: Path, target: Path, sha256: str, **more: str) -> Path:
 
 def _convert(source: Path, digest: str, target: Path, name: str) -> None:
     if is_safetensors(source):
-        load_state(source)  # a damaged one must not come in
+        load_state(source)  # refuse damaged files
         _put(source, target, digest, licence=CUSTOM, name=name, origin=source.name, source_sha256=digest)
         return
     from safetensors.torch import save_file
@@ -212,20 +211,20 @@ def _publish(write: Callable[[Path], None], target: Path, sha256: str | None, **
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
-    """Tensors by name out of a torch file of any age, with numpy's arrays and numbers among what it may hold.
+    """Tensors by name from a torch file of any age, which may also contain numpy arrays and numbers.
 
-    Nothing in the file is run. Raises DependencyError WEIGHTS_REFUSED, which names what the file wanted to call;
-    WEIGHTS_LAYOUT (no tensors)."""
+    Nothing in the file is run. Raises DependencyError WEIGHTS_REFUSED, which names what the file wants to call;
+    WEIGHTS_LAYOUT (no tensors).
+    """
     import torch
 
-    allowed: Any = getattr(torch.serialization, "safe_globals", None)
-    with allowed(_numpy_names()) if allowed is not None else nullcontext():
+    with torch.serialization.safe_globals(_numpy_names()):
         tensors = load_state(path)
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if needed > _SWELL * path.stat().st_size + 4096:
         raise DependencyError(
             Code.WEIGHTS_REFUSED,
-            f"{path} would swell to {needed / 1e6:.0f} MB",
+            f"{path} would expand to {needed / 1e6:.0f} MB",
             hint="its tensors repeat a few numbers",
         )
     return tensors

@@ -1,4 +1,4 @@
-"""From what a job names, a path or a name of the catalogue, to a file that is what it should be."""
+"""Find the weights file of a path or a name of the catalogue, and check it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from raydub.models.store.state import digest_of
 
 @dataclass(frozen=True)
 class Located:
-    """name: of the file; sha256: of the bytes at `path`, hex; licence: its name, "custom" for files that are in no
-    catalogue; consent: how it was accepted, "flag", "environment" or "remembered", "" where none is needed."""
+    """name: of the file; sha256: of the bytes at `path`, hex; licence: its name, "custom" for files that are not in the
+    catalogue; consent: how it was accepted, "flag", "environment" or "remembered", "" if none is needed."""
 
     path: Path
     name: str
@@ -27,9 +27,8 @@ class Located:
 
 
 def locate(model: str | Path, *, accepted: Collection[str] = ()) -> Located:
-    """The file that `model` means, checked and hashed: a path (anything with a separator, or an existing file), or a
-    name of the catalogue, whose file is downloaded first where it is not here. accepted: licences that the caller knows
-    to be accepted.
+    """The checked and hashed file of `model`: a path (anything with a separator, or an existing file), or a name of the
+    catalogue, whose file is downloaded first if it is absent. accepted: licences that the caller knows to be accepted.
 
     Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_HASH (a cached file that is not the published
     one), LICENCE, and what models.store.pull.pull raises.
@@ -50,7 +49,7 @@ def locate(model: str | Path, *, accepted: Collection[str] = ()) -> Located:
 
 
 def present(entry: Entry) -> Path | None:
-    """The file of an entry if it is here. DependencyError WEIGHTS_HASH if something else lies in its place."""
+    """The file of an entry, None if it is absent. DependencyError WEIGHTS_HASH if another file has its name."""
     path = find_file(entry.file)
     if path is None:
         return None
@@ -66,26 +65,20 @@ def present(entry: Entry) -> Path | None:
 
 
 def known_digest(model: str | Path) -> str:
-    """Hex sha256 of what `model` means, without downloading it: the catalogue's, or of the file at that path. Raises
-    DependencyError WEIGHTS_MISSING or WEIGHTS_REFUSED."""
+    """Hex sha256 of the file of `model`, without downloading it: from the catalogue, or of the file at that path.
+    Raises DependencyError WEIGHTS_MISSING or WEIGHTS_REFUSED."""
     entry = None if is_path(model) else find(str(model))
     return entry.sha256 if entry is not None else sha256_of(check_file(_known_path(model)))
 
 
-def is_catalogue_name(model: str) -> bool:
-    """Is this a name that `locate` looks up in the catalogue, or of a file that was imported here? By its form alone: a
-    file of that name in the current folder makes no difference."""
-    return find(model) is not None
-
-
 def is_path(model: str | Path) -> bool:
-    """Does `locate` take this for a path?"""
+    """Does `locate` treat this as a path?"""
     return isinstance(model, Path) or os.sep in model or "/" in model or Path(model).is_file()
 
 
 def _known_path(model: str | Path) -> Path:
     path = Path(model)
     if isinstance(model, str) and not is_path(model):
-        message = f"no weights file and no name of the catalogue: {model[:80]!r}"
+        message = f"{model[:80]!r} is neither a weights file nor a name of the catalogue"
         raise DependencyError(Code.WEIGHTS_MISSING, message, hint=way_out(model))
     return path

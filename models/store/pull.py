@@ -1,4 +1,4 @@
-"""Downloads into the folder of the weights: once per machine, whole and verified or not at all."""
+"""Download files into the weights folder: once per machine, complete and verified or not at all."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from raydub.trust import trust
 MIRROR_VARIABLE = "RAYDUB_MIRROR"
 CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _SPARE = 64 << 20
-"""Bytes that a download leaves free on the disk."""
+"""Bytes that must stay free on the disk."""
 _log = logging.getLogger(__name__)
 
 
 def pull(
     entry: Entry, *, accepted: Collection[str] = (), progress: Progress | None = None, patience: Patience | None = None
 ) -> Path:
-    """The file of an entry, downloaded if it is not here; a file that is here but is not the published one is replaced
-    once the right one has come. Its companions come before it, so that whoever sees the file sees all of them.
+    """The file of an entry, downloaded if it is absent; an existing file that is not the published one is replaced
+    after the download. Companions are downloaded first, so that the file is never visible without them.
 
     Only one process of a machine downloads a file; the others wait for it. Raises DependencyError: LICENCE,
     WEIGHTS_MISSING (offline, or no mirror answers: retryable), WEIGHTS_HASH, WEIGHTS_REFUSED, DISK_FULL, STORAGE.
@@ -55,7 +55,7 @@ def _pull_one(entry: Entry, accepted: Collection[str], progress: Progress | None
     target = folder / entry.file
     path = folder / f".{entry.file}.{entry.sha256[:12]}.partial"
     with storage_errors(folder), alone(path, folder / f".{entry.file}.lock") as partial:
-        # Whoever held the lock before us has probably done our work.
+        # Another process may have downloaded it while we waited for the lock.
         if target.is_file() and digest_of(target) == entry.sha256:
             return target
         _room_for(entry, folder, partial.length)
@@ -67,7 +67,7 @@ def _pull_one(entry: Entry, accepted: Collection[str], progress: Progress | None
 
 
 def mirrors(entry: Entry) -> tuple[str, ...]:
-    """Where the file is looked for: RAYDUB_MIRROR first, then the catalogue's places in their order."""
+    """The addresses of the file: RAYDUB_MIRROR first, then those of the catalogue in their order."""
     base = os.environ.get(MIRROR_VARIABLE, "").strip()
     return ((f"{base.rstrip('/')}/{entry.file}",) if base else ()) + entry.urls
 
@@ -76,14 +76,14 @@ def _refuse_unreachable(entry: Entry) -> None:
     if offline():
         raise DependencyError(
             Code.WEIGHTS_MISSING,
-            f"{entry.file} is not here, and {OFFLINE_VARIABLE} forbids to download it",
+            f"{entry.file} is not on this machine, and {OFFLINE_VARIABLE} forbids downloading it",
             hint=f"`raydub models import {entry.file}` with a copy, or `raydub models pull {entry.name}` while online",
         )
     if not mirrors(entry):
         raise DependencyError(
             Code.WEIGHTS_MISSING,
-            f"{entry.file} is not here, and no address of it is known",
-            hint=f"`raydub models import` takes a copy of your own; {MIRROR_VARIABLE} names a server that has it",
+            f"{entry.file} is not on this machine, and has no known address",
+            hint=f"import your own copy with `raydub models import`, or set {MIRROR_VARIABLE} to a server that has it",
         )
 
 
@@ -92,8 +92,8 @@ def _room_for(entry: Entry, folder: Path, have: int) -> None:
     if free < entry.size - have + _SPARE:
         raise DependencyError(
             Code.DISK_FULL,
-            f"{entry.file} needs {(entry.size - have) / 1e6:.0f} MB in {folder}, and {free / 1e6:.0f} MB are free",
-            hint="free some, or choose another folder for weights with RAYDUB_WEIGHTS",
+            f"{entry.file} needs {(entry.size - have) / 1e6:.0f} MB in {folder}, but only {free / 1e6:.0f} MB are free",
+            hint="free space, or choose another weights folder with RAYDUB_WEIGHTS",
         )
 
 
@@ -117,7 +117,7 @@ def _from_mirrors(entry: Entry, partial: Partial, progress: Progress | None, pat
     raise DependencyError(
         code,
         f"{entry.file} could not be downloaded: {'; '.join(said)}",
-        hint=f"try again later, name another server in {MIRROR_VARIABLE}, or `raydub models import` a copy",
+        hint=f"try again later, set {MIRROR_VARIABLE} to another server, or import a copy with `raydub models import`",
         retryable=not codes,
     )
 
@@ -127,14 +127,14 @@ def _is_no_file(head: bytes, kind: str) -> str:
 
 
 class _OpenDoor:
-    """See raydub.download.Door. To anywhere, by the proxies of the environment: the addresses are the catalogue's or
-    the user's own, and digests prove what comes."""
+    """See raydub.download.Door. Connects to any address, through the proxies of the environment: the addresses are
+    those of the catalogue or the user, and digests verify the content."""
 
     def __init__(self, patience: Patience) -> None:
         self._timeout = urllib3.Timeout(connect=patience.connect_seconds, read=patience.idle_seconds)
 
     def follow(self, place: str, location: str) -> str:
-        """Anywhere, but not from https to http."""
+        """Any redirect but from https to http."""
         further = urljoin(place, location)
         if urlsplit(place).scheme == "https" and urlsplit(further).scheme != "https":
             raise Absent(f"it redirects from https to {urlsplit(further).scheme or 'nothing'}")
@@ -156,13 +156,13 @@ class _OpenDoor:
                 finally:
                     response.close()
         except urllib3.exceptions.SSLError as error:
-            raise Absent(f"its certificate is not to be trusted: {str(error)[:200]}") from error
+            raise Absent(f"its certificate is not trusted: {str(error)[:200]}") from error
         except urllib3.exceptions.LocationValueError as error:
-            raise Absent(f"it cannot be asked: {str(error)[:200]}") from error
+            raise Absent(f"it is not a valid address: {str(error)[:200]}") from error
 
 
 def _pool_for(url: str) -> urllib3.PoolManager:
-    """Direct, or by the proxy that the environment (or the system) names for this address."""
+    """Direct, or through the proxy of the environment (or the system) for this address."""
     trusted = trust(next((os.environ[name] for name in CERTIFICATE_VARIABLES if os.environ.get(name)), ""))
     parts, proxies = urlsplit(url), getproxies()
     proxy = "" if proxy_bypass(parts.netloc.rpartition("@")[2]) else proxies.get(parts.scheme) or proxies.get("all", "")

@@ -1,4 +1,4 @@
-"""What can be said of a file of the catalogue at a glance, without hashing it."""
+"""The state of a file of the catalogue without hashing it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ _USABLE = ("here", "unverified", "custom")
 
 
 def look(entry: Entry) -> str:
-    """here (its digest was found right, or it is a custom file as it was imported), unverified (right size, not hashed
-    yet), wrong (another size or digest), incomplete (a companion of it is absent or wrong), "43% here" (a download that
-    stopped), absent."""
+    """here (verified by digest, or an unchanged custom file), unverified (right size, not hashed yet), wrong (another
+    size or digest), incomplete (a companion is absent or wrong), "43% here" (an interrupted download), absent."""
     state = _look(entry)
     if state in _USABLE and any(_look(companion) not in _USABLE for companion in entry.companions):
         return "incomplete"

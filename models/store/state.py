@@ -1,7 +1,7 @@
-"""What is known of a file in the folder of the weights, so that 349 MB are not hashed at every start.
+"""Records of files in the weights folder, so that 349 MB are not hashed at every start.
 
-Beside `x.pth` lies `.x.pth.json`: digest, size and look (raydub.identity) when it was hashed, and, for files that the
-user brought, where they came from. A note counts as long as the file looks the same.
+Beside `x.pth` lies `.x.pth.json`: digest, size and metadata (look, see raydub.identity) when it was hashed, and, for
+imported files, their origin. A record is valid as long as the file's metadata are the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MEASURED = ("sha256", "bytes", "look")
 
 
 def note_of(path: Path) -> dict[str, Any]:
-    """What the note beside a file says, if it still means this file; else {}."""
+    """The record of a file if it is valid, else {}."""
     said = read_json(_note_path(path))
     try:
         look = look_of(path)
@@ -33,23 +33,22 @@ def note_of(path: Path) -> dict[str, Any]:
 
 
 def write_note(path: Path, sha256: str, **more: str) -> None:
-    """Note the digest of a file of ours that has just been hashed: written whole, and not touched since. Raises
-    OSError, StageError STORAGE or DISK_FULL."""
+    """Record the digest of a file that was just written and hashed. Raises OSError, StageError STORAGE or DISK_FULL."""
     backdate(path)
     _write(path, Seen(sha256, look_of(path)), **more)
 
 
 def digest_of(path: Path, *, anew: bool = False) -> str:
-    """Hex sha256 of a file in the folder of the weights, from its note where that is true; anew: hashed in any case."""
+    """Hex sha256 of a file in the weights folder, from its record if that is valid; anew: always hash."""
     said = note_of(path)
     if not anew and isinstance(said.get("sha256"), str):
         return str(said["sha256"])
     seen = identify(path, what="weights", anew=anew)
     origin = custom_note(path)
-    # The note of a custom file is all that says what it should be: it outlives a file that has changed.
+    # The record of a custom file is the only one that says what it should be, so it is kept when the file changes.
     if seen.look and (not origin or origin.get("sha256") == seen.sha256):
         more = {key: value for key, value in origin.items() if key not in _MEASURED}
-        # A folder that cannot be written to is no worse than before: the file is hashed again next time.
+        # If the folder is not writable, the file is hashed again next time.
         with contextlib.suppress(OSError, StageError):
             _write(path, seen, **more)
     return seen.sha256
@@ -60,13 +59,13 @@ def _write(path: Path, seen: Seen, **more: str) -> None:
 
 
 def custom_note(path: Path) -> dict[str, Any]:
-    """What was noted when the user imported this file, whether or not it has changed since; {} for other files."""
+    """The record of an imported file, whether or not it has changed since; {} for other files."""
     said = read_json(_note_path(path))
     return said if said.get("licence") == CUSTOM and isinstance(said.get("name"), str) else {}
 
 
 def imported() -> Iterator[tuple[str, Path, dict[str, Any]]]:
-    """(name, file, note) of every custom file that was brought in with `raydub models import`."""
+    """(name, file, record) of every file imported with `raydub models import`."""
     seen = set()
     for folder in weights_folders():
         for note in sorted(folder.glob(".*.json")) if folder.is_dir() else ():

@@ -1,4 +1,4 @@
-"""From published upscaling weights to a network: which one it is and how large, read off the shapes alone."""
+"""Build the upscaling network of published weights; architecture and size follow from the shapes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from raydub.models.load import layout_error
+from raydub.models.load import check_layout, layout_error
 from raydub.models.upscale.rrdb import RRDBNet, RrdbSize, rrdb_size, todays_names
 from raydub.models.upscale.srvgg import SRVGGNetCompact, SrvggSize, srvgg_size
 
-# Pixels of the body's resolution. The compact networks get their whole reach (34 and 18 pixels), which makes tiles
-# exact whatever is in the picture; with 24, stripes at the limit of resolution differed by 2/255 (bench/NOTES.md).
-# RRDBNet reaches 350 pixels on paper, but its residuals weigh a fifth, and random weights need 8. Its published ones
-# could not be had to measure.
+# Pixels of the body's resolution. The compact networks get their whole receptive field (34 and 18 pixels), which makes
+# tiles exact; with 24, stripes at the limit of resolution differed by 2/255 (bench/NOTES.md). RRDBNet's is 350 pixels
+# on paper, but its residuals have a weight of 0.2, and random weights need 8. The published weights were not available
+# for measuring.
 _RRDB_OVERLAP = 24
 _WANTED = "an upscaling network (RRDBNet or SRVGGNetCompact)"
 
 
 @dataclass(frozen=True)
 class UpscaleSpec:
-    """What a caller must know of a network.
+    """A network's properties.
 
-    architecture: "rrdb" or "srvgg"; scale: output pixels per input pixel and axis; multiple: the sides of the input
-    are multiples of it; overlap: input pixels that a tile looks beyond itself so that tiled equals untiled within
-    1/255, a multiple of `multiple`.
+    architecture: "rrdb" or "srvgg"; scale: output pixels per input pixel and axis; multiple: the sides of the input are
+    multiples of it; overlap: input pixels around a tile so that tiled equals untiled within 1/255, a multiple of
+    `multiple`.
     """
 
     architecture: str
@@ -36,10 +36,10 @@ class UpscaleSpec:
 
 
 def check_upscaler(state: Mapping[str, Tensor], name: str = "") -> UpscaleSpec:
-    """What a state dict is, if all its names and shapes are right. Reads shapes only and builds nothing.
+    """The network of a state dict, with all names and shapes checked. Reads shapes only and builds nothing.
 
-    name: of the file, for the message. Raises DependencyError (WEIGHTS_LAYOUT) that names the missing, the unexpected
-    or the misshapen keys.
+    name: of the file, for the message. Raises DependencyError (WEIGHTS_LAYOUT) that names the missing, unexpected or
+    misshapen keys.
     """
     return _spec(_size(todays_names(state), name))
 
@@ -51,11 +51,11 @@ def load_upscaler(
 
     Its forward takes (B, 3, H, W) float RGB in [0, 1] and returns (B, 3, scale * H, scale * W), not clamped.
 
-    partner: weights of the same layout that are mixed in, strength * state + (1 - strength) * partner: between two
-    networks of which one was trained on from the other lies a row of working ones (Wang et al., "Deep Network
-    Interpolation", 2018). general-x4v3 removes noise, its WDN partner keeps it. Raises DependencyError
-    (WEIGHTS_LAYOUT) as check_upscaler does, also where the two layouts differ; ValueError for a strength outside
-    0..1 or one below 1 without a partner.
+    partner: weights of the same layout that are mixed in, strength * state + (1 - strength) * partner: interpolating
+    between a network and one fine-tuned from it gives working networks (Wang et al., "Deep Network Interpolation",
+    2018). general-x4v3 removes noise, its WDN partner keeps it. Raises DependencyError (WEIGHTS_LAYOUT) as
+    check_upscaler does, also if the two layouts differ; ValueError for a strength outside 0..1 or one below 1 without a
+    partner.
     """
     if not 0 <= strength <= 1 or (strength < 1 and partner is None):
         raise ValueError(f"strength {strength} with{'out' if partner is None else ''} a partner")
@@ -73,7 +73,7 @@ def load_upscaler(
 
 
 def _mixed(ours: Tensor, partner: Tensor, strength: float) -> Tensor:
-    # Both ends exactly, to the last bit: 1 * a + 0 * b would lose them where b is not finite.
+    # Both ends are exact: 1 * a + 0 * b is not a if b is not finite.
     if strength in (0.0, 1.0):
         return ours if strength else partner
     return strength * ours + (1 - strength) * partner
@@ -92,16 +92,8 @@ def _size(state: Mapping[str, Tensor], name: str) -> RrdbSize | SrvggSize:
 
 
 def _compare(size: RrdbSize | SrvggSize, state: Mapping[str, Tensor], name: str) -> None:
-    wanted = size.shapes()
-    missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    wrong = [
-        f"{key} {tuple(state[key].shape)} instead of {wanted[key]}"
-        for key in sorted(wanted.keys() & state.keys())
-        if tuple(state[key].shape) != wanted[key]
-    ]
-    if missing or unexpected or wrong:
-        kind = "an RRDBNet" if isinstance(size, RrdbSize) else "an SRVGGNetCompact"
-        raise layout_error(name, missing, [*unexpected, *wrong], f"{kind} of {_words(size)}")
+    kind = "an RRDBNet" if isinstance(size, RrdbSize) else "an SRVGGNetCompact"
+    check_layout(name, state, size.shapes(), f"{kind} of {_words(size)}")
 
 
 def _words(size: RrdbSize | SrvggSize) -> str:

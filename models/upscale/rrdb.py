@@ -66,7 +66,7 @@ def _conv(inner: int, outer: int) -> nn.Conv2d:
 
 
 def _leaky(x: Tensor) -> Tensor:
-    # In place: what a convolution has just made is nobody else's, and these maps are what memory goes to.
+    # In place: the input is a fresh feature map, and feature maps dominate memory.
     return F.leaky_relu(x, _SLOPE, inplace=True)
 
 
@@ -132,7 +132,7 @@ class RRDBNet(nn.Module):
 
 
 def rrdb_size(state: Mapping[str, Tensor], name: str) -> RrdbSize:
-    """What a state dict (of today's names) says of its size; layout_error where it is no RRDBNet at all."""
+    """The size of the network of a state dict (with current names); layout_error if it is no RRDBNet."""
     first, grown = state.get("conv_first.weight"), state.get("body.0.rdb1.conv1.weight")
     blocks = sum(bool(re.fullmatch(r"body\.\d+\.rdb1\.conv1\.weight", key)) for key in state)
     if first is None or grown is None or first.ndim != 4 or grown.ndim != 4:
@@ -145,7 +145,7 @@ def rrdb_size(state: Mapping[str, Tensor], name: str) -> RrdbSize:
 
 
 def todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under the names of Real-ESRGAN's files, wherever they bear one of ESRGAN's own older names."""
+    """The same tensors under the names of Real-ESRGAN's files, translated from ESRGAN's older names."""
     blocks = [int(hit[1]) for key in state if (hit := re.match(r"model\.1\.sub\.(\d{1,6})\.RDB1\.", key))]
     after = max(blocks, default=-1) + 1
 

@@ -1,6 +1,6 @@
 """SRVGGNetCompact, the small upscaling network of Real-ESRGAN (Wang et al., "Real-ESRGAN", 2021; its general-x4v3 and
 animevideov3 weights): a chain of 3x3 convolutions at the input's resolution, one pixel shuffle at the end, and the
-nearest-neighbour enlargement of the input added, so that the network only draws what that lacks.
+nearest-neighbour enlargement of the input added, so that the network only predicts the difference.
 
 Parameter names and shapes are those of the published files: `body.0` convolution, `body.1` PReLU with one slope a
 channel, and so on by turns; the last one makes 3 * scale² channels.
@@ -68,9 +68,9 @@ class SRVGGNetCompact(nn.Module):
 
 
 def srvgg_size(state: Mapping[str, Tensor], name: str) -> SrvggSize:
-    """What a state dict says of its size; layout_error where it contradicts itself before shapes can be compared."""
+    """The size of the network of a state dict; layout_error if it is inconsistent before shapes can be compared."""
     indices = sorted({int(hit[1]) for key in state if (hit := _BODY.fullmatch(key))})
-    # a file of this kind has these two at least, and they say all but the depth
+    # every such file has these two, which give all but the depth
     ends = ("body.0.weight", f"body.{max([2, *indices])}.weight")
     missing = [key for key in ends if key not in state]
     if missing or any(state[key].ndim != 4 for key in ends):

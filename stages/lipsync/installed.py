@@ -1,5 +1,5 @@
-"""Lip engines of other packages: found by their entry points, and guarded, so that whatever is wrong with one is an
-error that names it."""
+"""Lip engines of other packages, found by their entry points; whatever is wrong with one becomes an error that names
+it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _METHODS = ("weights", "load", "prepare", "hears", "infer", "draw")
 
 
 def release_of(name: str) -> str:
-    """Which release of another package's engine would draw: name and version of its distribution. Imports nothing of
-    it. Raises UsageError FIELD_VALUE for an unknown name, DependencyError DEPENDENCY_MISSING for one whose package is
-    absent or that two packages claim."""
+    """Name and version of the distribution of another package's engine, without importing it. Raises UsageError
+    FIELD_VALUE for an unknown name, DependencyError DEPENDENCY_MISSING if its package is absent or two packages claim
+    the name."""
     point = LIP_ENGINES.point(name, LIP_ENGINES_BUILT_IN)
     LIP_ENGINES.check(point)
     return release(point)
@@ -34,8 +34,8 @@ class InstalledEngine:
     """LipEngine (see stages.engine) of another package. release: what decides its frames beside options and weights.
 
     Raises what release_of() raises, and DependencyError DEPENDENCY_MISSING for an entry point that cannot be imported
-    or makes no engine. Every method raises StageError INTERNAL where the engine's own raises a surprise or returns what
-    it must not; RaydubErrors, and errors of memory and of the file system, pass."""
+    or makes no engine. Every method raises StageError INTERNAL if the engine's own raises an unexpected exception or
+    returns an invalid value; RaydubErrors, and errors of memory and of the file system, pass."""
 
     def __init__(self, request: EngineRequest) -> None:
         self.name = request.name
@@ -46,14 +46,14 @@ class InstalledEngine:
         absent = [method for method in _METHODS if not callable(getattr(self._engine, method, None))]
         absent += [] if isinstance(getattr(self._engine, "needs_crops", None), bool) else ["needs_crops"]
         if absent:
-            raise LIP_ENGINES.broken(point, f"what it makes is no engine: it lacks {', '.join(absent)}")
+            raise LIP_ENGINES.broken(point, f"its object is not an engine: it lacks {', '.join(absent)}")
         self.needs_crops = bool(self._engine.needs_crops)
 
     def weights(self) -> tuple[WeightsRecord, ...]:
         """See LipEngine."""
         records = tuple(self._call("weights"))
         if not all(isinstance(record, WeightsRecord) for record in records):
-            raise self._wrong("weights", "it tells of weights in something else than WeightsRecord")
+            raise self._wrong("weights", "it returned something else than WeightsRecord")
         return records
 
     def load(self, device: str) -> None:
@@ -92,10 +92,10 @@ class InstalledEngine:
             x0, y0, x1, y1 = (int(side) for side in patch.box)
             kinds = [(patch.bgr.shape, patch.bgr.dtype), (patch.alpha.shape, patch.alpha.dtype)]
         except (AttributeError, TypeError, ValueError) as error:
-            raise self._wrong("draw", f"{type(patch).__name__} is no Patch: {error}") from error
+            raise self._wrong("draw", f"{type(patch).__name__} is not a Patch: {error}") from error
         width, height = frame.size
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height) or (x0 | y0 | x1 | y1) & 1:
-            raise self._wrong("draw", f"box {patch.box} is not even, or not inside the frame of {width}x{height}")
+            raise self._wrong("draw", f"box {patch.box} is not even or not inside the frame of {width}x{height}")
         if kinds != [((y1 - y0, x1 - x0, 3), np.uint8), ((y1 - y0, x1 - x0), np.float32)]:
             said = ", ".join(f"{shape} {dtype}" for shape, dtype in kinds)
             raise self._wrong("draw", f"box {patch.box} with pixels and alpha {said}")
@@ -113,12 +113,12 @@ class InstalledEngine:
 
     def _arrays(self, method: str, made: Any) -> dict[str, npt.NDArray[np.generic]]:
         if not isinstance(made, Mapping):
-            raise self._wrong(method, f"a {type(made).__name__} is no mapping of names to arrays")
+            raise self._wrong(method, f"a {type(made).__name__} is not a mapping of names to arrays")
         for name, array in made.items():
             if not isinstance(name, str) or not isinstance(array, np.ndarray) or array.dtype.hasobject:
-                raise self._wrong(method, f"{name!r} is no array of numbers")
+                raise self._wrong(method, f"{name!r} is not an array of numbers")
         return dict(made)
 
     def _wrong(self, method: str, reason: str) -> StageError:
         message = f"the lip engine {self.name!r} of {self.release} failed in {method}: {reason[:500]}"
-        return StageError(Code.INTERNAL, message, hint=f"this is a bug in {self._package}: tell its author")
+        return StageError(Code.INTERNAL, message, hint=f"this is a bug in {self._package}: report it to its author")

@@ -23,13 +23,12 @@ def make_engine(
     accepted: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> LipEngine:
-    """The engine called `name`, not loaded yet. auto: wav2lip when a model is given, else warp, the embedded one; other
-    names are those of installed packages (stages.engine), which alone are given `options`.
+    """The engine called `name`, not loaded yet. auto: wav2lip if a model is given, else warp, the embedded one; other
+    names are those of installed packages (stages.engine), which alone get `options`.
 
     model: a Wav2Lip checkpoint for wav2lip, by its path or its name in the catalogue; a mouth-shape file for warp
-    (None: the embedded one). The other options are Wav2Lip's, see Wav2LipOptions; the warp takes model and
-    mel_offset_frames and has no use for the rest: it draws its own mask, runs in fp32 on the CPU and has a licence that
-    asks for nothing.
+    (None: the embedded one). The other options are Wav2Lip's, see Wav2LipOptions; warp uses model and mel_offset_frames
+    only: it draws its own mask, runs in fp32 on the CPU and needs no consent.
 
     Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model; DependencyError
     DEPENDENCY_MISSING for another package's engine that cannot be used.
@@ -52,7 +51,7 @@ def make_engine(
             Code.FIELD_CONFLICT,
             "engine wav2lip needs a checkpoint",
             field="model",
-            hint="--model PATH, or engine warp, which brings its own weights",
+            hint="pass --model PATH, or use engine warp, which has its own weights",
         )
     from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
 

@@ -1,8 +1,9 @@
-"""The embedded lip engine: a tiny network turns speech into mouth shapes, a warp gives the frame's own face that shape.
+"""The embedded lip engine: a small network turns speech into mouth shapes, a warp gives the frame's own face that
+shape.
 
 Lips, jaw and chin are moved at full resolution, so skin, beard and lips stay as sharp as the source and the identity
-cannot change; what shows between the lips is taken from the person's own most open mouth in the clip, or drawn where
-none was seen. Nothing above the base of the nose changes.
+cannot change; the inside of the mouth is taken from the person's own most open mouth in the clip, or drawn if none was
+seen. Nothing above the base of the nose changes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SAMPLES = 24  # frames of the source looked at in prepare
 CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
 INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
 SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
-KEPT_WIDTH = 0.75  # share of a mouth's difference from the ordinary width that is taken to be its owner's
+KEPT_WIDTH = 0.75  # share of a mouth's difference from the ordinary width that counts as personal
 WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landmarks overstate it on warped corners
 
 
@@ -62,7 +63,7 @@ class WarpEngine:
         return (WeightsRecord((EMBEDDED.name if self.model is None else self.model), shapes.sha256, licence),)
 
     def load(self, device: str) -> None:
-        """Load the network. It is so small that it runs on the CPU whatever `device` says."""
+        """Load the network; it is small and always runs on the CPU."""
         self._load()
 
     def _load(self) -> MouthShapes:
@@ -75,15 +76,15 @@ class WarpEngine:
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
         """Learn the person from SAMPLES frames.
 
-        mouth_person (2,) float32: the mouth's usual width in face units, and how far this mouth opens against an
-        ordinary one; inside_*: the straightened inside of the best open mouth, or a drawn one when there was none (see
-        warp_inside). {} where no face was seen.
+        mouth_person (2,) float32: the mouth's usual width in face units, and how far this mouth opens compared with an
+        ordinary one; inside_*: the straightened inside of the best open mouth, or a drawn one without any (see
+        warp_inside). {} if no face was seen.
         """
         samples = [(frame, marks) for frame, _, marks in video.sample(SAMPLES) if axes_of(marks) is not None]
         if not samples:
             return {}
         seen, ordinary = float(np.median([width_of(marks) for _, marks in samples])), self._load().config.width.mean
-        # part of an unusual width is expression: a smile gives way when its owner speaks, and opens no wider for it
+        # part of an unusual width is expression: a smile narrows while speaking, and does not open wider for it
         usual = ordinary + KEPT_WIDTH * (seen - ordinary)
         size = float(np.clip(1 + 0.5 * (usual / ordinary - 1), 0.85, 1.05))
         out: dict[str, npt.NDArray[np.generic]] = {"mouth_person": np.array((usual, size), np.float32)}
@@ -100,7 +101,7 @@ class WarpEngine:
         return reach_of(half, half, self.mel_offset_frames, rate)
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
-        """shapes (M, 2) float32 for the mouth that says the speech at each item's frame: opening in face units of an
+        """shapes (M, 2) float32 for the speech at each item's frame: opening in face units of an
         ordinary face, and width as a share of the person's usual width."""
         model = self._load()
         z = model.predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames)
@@ -109,10 +110,10 @@ class WarpEngine:
         return {"shapes": np.stack((opening, width), axis=-1).astype(np.float32)}
 
     def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | None:
-        """The lower face with the wanted mouth; None where the landmarks make no face that can be moved."""
+        """The lower face with the new mouth; None if the landmarks are not usable."""
         shape = np.asarray(mouth["shapes"], np.float32)
         if shape.shape != (2,) or not np.isfinite(shape).all():
-            raise StageError(Code.INTERNAL, f"mouth shape of frame {item.frame} is {shape!r}, not two numbers")
+            raise StageError(Code.INTERNAL, f"mouth shape of frame {item.frame} is {shape!r}, not two finite numbers")
         person = np.asarray(source.get("mouth_person", (width_of(item.landmarks), 1.0)), np.float32)
         opening, width = float(shape[0] * person[1]), float(shape[1] * person[0])
         return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source))

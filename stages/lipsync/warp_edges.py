@@ -1,10 +1,10 @@
-"""Where the lips really end.
+"""Corrects the inner lip edges by the pixels.
 
 The landmark predictor draws the inside of a wide open mouth too small, by up to a twentieth of the face unit, which
-leaves teeth and dark standing on the lips; moved with a lip they look like a second lip. And it sees narrow openings
-in closed mouths, or the line between the lips a little off. Here the inner edges are moved to where the pixels say:
-into the lips as far as they do not look like lip, together where a narrow opening looks like lip, onto the darkest line
-where the lips are closed. All measures are soft counts and means, no searches, so they vary as smoothly as the picture.
+leaves teeth and dark on the lips; moved with a lip they look like a second lip. It also sees narrow openings in closed
+mouths, or the line between the lips a little off. Here the inner edges are moved according to the pixels: into the lips
+as far as they do not look like lip, together if a narrow opening looks like lip, onto the darkest line if the lips are
+closed. All measures are soft counts and means, no searches, so they vary as smoothly as the picture.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Floats = npt.NDArray[np.floating]
 _COLS, _ROWS = 56, 20  # of a straightened lip
 _PLACES = (np.arange(_ROWS, dtype=np.float32) + 0.5) / _ROWS
 _CENTRED = 2 * _PLACES - 1
-_NARROW, _WIDE = 0.07, 0.11  # face units of opening up to which the predictor's opening is doubted, and not any more
+_NARROW, _WIDE = 0.07, 0.11  # face units of opening between which the predicted opening is trusted increasingly
 _SEAM_SEARCH = 0.02  # face units around it where the line between closed lips may lie
-_REACH = 0.75  # share of a lip's height that may turn out not to be lip
-_MOST = 0.07  # face units: further the predictor is not off
+_REACH = 0.75  # share of a lip's height that may be corrected
+_MOST = 0.07  # face units: the largest correction
 _OPEN_FROM, _OPEN_FULL = 0.02, 0.05  # face units of opening between which the correction comes in
 _HUE, _LIGHTER, _DARKER = 9.0, 26.0, 34.0  # differences in 8-bit Lab that count as one, at ordinary brightness
 
@@ -91,11 +91,7 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
 def _strip(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, start: Floats, stop: Floats) -> F32:
     """(_ROWS, _COLS, 3) float32 8-bit Lab of the band between two edges, row 0 at `start`."""
     y = start[None] + (stop - start)[None] * _PLACES[:, None]
-    px = axes.origin[0] + x[None] * axes.right[0] + y * axes.down[0] - offset[0]
-    py = axes.origin[1] + x[None] * axes.right[1] + y * axes.down[1] - offset[1]
-    band = cv2.remap(
-        bgr, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    band = straighten(bgr, offset, axes, x, y, cv2.INTER_LINEAR)
     return np.asarray(cv2.cvtColor(cv2.blur(band, (3, 1)), cv2.COLOR_BGR2LAB), np.float32)
 
 

@@ -82,7 +82,7 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
         y0 + (np.arange(coarse_h, dtype=np.float32) + 0.5) * step - 0.5,
     )
     half = HALF_WIDTH * u
-    # where the frame ends before the throat does, the movement ends with it: there is nothing to move in from below
+    # at the bottom of the frame the movement ends: there are no pixels below to move in
     end = (frame_height - 1 - axes.origin[1] - x * axes.right[1]) / max(float(axes.down[1]), 0.3)
     bottom = np.asarray(np.minimum(_bottom(axes, curves), end), np.float32)
     shift_x = _widening(x, curves, move.widen, u) * _mouth_rows(y, curves.nose, u)
@@ -97,13 +97,13 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
     shifts = (move.outer_upper, move.inner_upper + trim, move.inner_lower - trim, move.outer_lower, move.jaw)
     e1, e2, e3, e4, e5, d1, d2, d3, d4, d5 = _columns((*edges, *shifts), _column(x - shift_x, half, curves))
 
-    above = _lerp(d1 * _smooth((y - curves.nose) / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(y, e1, e2))
+    above = _lerp(d1 * smooth((y - curves.nose) / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(y, e1, e2))
     below = _lerp(d3, d4, _ramp(y, e3, e4))
-    below = _lerp(below, d5, _smooth((y - e4) / np.maximum(e5 - e4, 1.0)))
+    below = _lerp(below, d5, smooth((y - e4) / np.maximum(e5 - e4, 1.0)))
     still = np.minimum(e5, bottom - 0.8 * BELOW_JAW * u)
-    below *= 1 - _smooth((y - still) / np.maximum(bottom - still, 1.0))
-    alpha = _smooth((y - curves.nose) / (0.10 * u)) * _smooth((_bottom(axes, curves) - y) / (0.2 * u))
-    alpha *= _smooth((half - np.abs(x)) / (SIDE_FADE * u))
+    below *= 1 - smooth((y - still) / np.maximum(bottom - still, 1.0))
+    alpha = smooth((y - curves.nose) / (0.10 * u)) * smooth((_bottom(axes, curves) - y) / (0.2 * u))
+    alpha *= smooth((half - np.abs(x)) / (SIDE_FADE * u))
 
     slow = np.stack((shift_x, above, below, y - (e2 + e3) / 2), axis=-1)
     fine = np.asarray(cv2.resize(slow, (coarse_w * step, coarse_h * step)), np.float32)[:h, :w]
@@ -172,12 +172,12 @@ def _widening(x: F32, curves: LipCurves, widen: float, u: float) -> F32:
     """Horizontal displacement at the height of the mouth: outwards in proportion inside it, dying out beside it."""
     reach = (curves.right - curves.left) / 2 + widen
     inside = np.clip(x / reach, -1, 1)
-    return np.asarray(widen * inside * (1 - _smooth((np.abs(x) - reach) / (WIDEN_FADE * u))), np.float32)
+    return np.asarray(widen * inside * (1 - smooth((np.abs(x) - reach) / (WIDEN_FADE * u))), np.float32)
 
 
 def _mouth_rows(y: F32, nose: float, u: float) -> F32:
     """How much of the widening is felt at a height: all at the mouth, nothing at the nose and the chin."""
-    return _smooth((y - nose) / max(-nose, 1.0)) * (1 - _smooth((y - 0.12 * u) / (0.5 * u)))
+    return smooth((y - nose) / max(-nose, 1.0)) * (1 - smooth((y - 0.12 * u) / (0.5 * u)))
 
 
 def _columns(tables: tuple[F32, ...], column: F32) -> tuple[F32, ...]:
@@ -196,7 +196,7 @@ def _ramp(y: F32, start: F32, stop: F32) -> F32:
     return np.asarray(np.clip((y - start) / np.maximum(stop - start, 0.5), 0, 1), np.float32)
 
 
-def _smooth(t: npt.NDArray[np.floating]) -> F32:
+def smooth(t: npt.NDArray[np.floating]) -> F32:
     """Smoothstep, clipped to [0, 1]."""
     t = np.clip(t, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

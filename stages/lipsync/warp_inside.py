@@ -1,9 +1,9 @@
-"""What is seen between the lips: teeth and dark, from the person's own open mouth or, failing that, drawn.
+"""The inside of the mouth: teeth and dark, from the person's own open mouth or, without one, drawn.
 
-An inside is kept straightened: rows count pixels from one lip's inner edge (SCALE pixels a face unit), columns run from
-the left inner corner to the right one. Teeth belong to a jaw: upper teeth stay under the upper lip while the lower lip
-comes down and shows more of them, lower teeth go down with the lower lip. So the inside hangs from the upper lip, or
-stands on the lower one, whichever side its teeth are on, and is hardly stretched: beyond it the dark goes on.
+An inside is stored straightened: rows count pixels from one lip's inner edge (SCALE pixels a face unit), columns run
+from the left inner corner to the right one. Teeth belong to a jaw: upper teeth stay under the upper lip while the lower
+lip comes down and shows more of them, lower teeth go down with the lower lip. So the inside is attached to the lip on
+whose side its teeth are, and is hardly stretched: beyond it is dark.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from raydub.arrays import F32, U8
 from raydub.stages.engine import Arrays
-from raydub.stages.lipsync.warp_edges import Floats, refine, straighten
-from raydub.stages.lipsync.warp_field import Opening
+from raydub.stages.lipsync.warp_edges import refine, straighten
+from raydub.stages.lipsync.warp_field import Opening, smooth
 from raydub.stages.lipsync.warp_shape import axes_of, curves_of, openness_of
 
 ROWS, COLS = 96, 160  # of a straightened inside
@@ -40,7 +40,7 @@ class Inside:
     seen: bool = False
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """As prepare keeps it."""
+        """In the form that prepare returns."""
         return {
             "inside_pixels": self.pixels,
             "inside_light": self.light,
@@ -51,7 +51,7 @@ class Inside:
 
     @staticmethod
     def of(arrays: Arrays) -> Inside | None:
-        """The inside kept by prepare, or None."""
+        """The inverse of arrays(); None without an inside."""
         if "inside_pixels" not in arrays:
             return None
         return Inside(
@@ -74,8 +74,8 @@ def light_of(bgr: U8, offset: tuple[int, int], landmarks: F32) -> F32:
 
 
 def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | None:
-    """Straighten the inside of an open mouth, and go on below what was seen of it with the dark that would be there;
-    None where the face cannot be used."""
+    """Straighten the inside of an open mouth, and continue it in the dark below what was visible; None if the face
+    cannot be used."""
     axes = axes_of(landmarks)
     curves = curves_of(landmarks, axes) if axes else None
     if axes is None or curves is None:
@@ -93,7 +93,7 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     if not seen.any():
         return None
-    # the dark that goes on is this mouth's own, where it showed any
+    # the dark is taken from this mouth, if it showed any
     dark = pixels[seen & (grey <= np.percentile(grey[seen], 25))].mean(axis=0)
     if dark.mean() > 0.6 * light.mean():
         dark = _throat(float(light.mean()))
@@ -106,7 +106,7 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
         maps = x_index.copy(), rows.astype(np.float32)
         upturned = cv2.remap(pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         pixels = np.asarray(upturned, np.uint8)
-    known = _step((gap[None] - depth) / (0.03 * axes.u) + 0.5)[..., None]
+    known = smooth((gap[None] - depth) / (0.03 * axes.u) + 0.5)[..., None]
     mixed = dark + (pixels.astype(np.float32) - dark) * known
     return Inside(
         np.clip(mixed + 0.5, 0, 255).astype(np.uint8), light, np.asarray(gap / axes.u, np.float32), standing, True
@@ -142,7 +142,7 @@ def draw_inside(skin: F32) -> Inside:
     tooth = np.arcsin(np.clip(s * 0.97, -1, 1)) * (8 / np.pi)
     within = np.abs(tooth - np.round(tooth - 0.5) - 0.5) * 2
     edge = 0.088 - 0.035 * s**2 - 0.010 * within**3
-    row = _step((edge - r) / 0.014 + 0.5) * _step((0.86 - np.abs(s)) / 0.25)
+    row = smooth((edge - r) / 0.014 + 0.5) * smooth((0.86 - np.abs(s)) / 0.25)
     row = row * (1 - 0.16 * within**6) * (1 - 0.5 * np.abs(s) ** 1.5)
     colour = throat + (enamel - throat) * row[..., None]
     grain = np.random.default_rng(0).normal(0, 1.5, (ROWS, COLS, 1)).astype(np.float32)
@@ -157,7 +157,7 @@ def _throat(bright: float) -> F32:
     r = (np.arange(ROWS, dtype=np.float32) / SCALE)[:, None]
     dark = np.array((0.13, 0.11, 0.22), np.float32) * bright
     tongue = np.array((0.27, 0.24, 0.47), np.float32) * bright
-    low = _step((r - 0.085) / 0.12) * _step((0.85 - np.abs(s)) / 0.5)
+    low = smooth((r - 0.085) / 0.12) * smooth((0.85 - np.abs(s)) / 0.5)
     return np.asarray(dark + (tongue - dark) * low[..., None], np.float32)
 
 
@@ -183,11 +183,6 @@ def _even(edge: F32) -> F32:
     """The edge as a cubic in its place between the corners: teeth copied along a ragged edge would come out ragged."""
     s = np.linspace(-1, 1, len(edge))
     return np.polynomial.polynomial.polyval(s, np.polynomial.polynomial.polyfit(s, edge, 3)).astype(np.float32)
-
-
-def _step(t: Floats) -> F32:
-    t = np.clip(t, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def sharpness(bgr: U8) -> float:

@@ -1,9 +1,9 @@
-"""Where the parts of the lower face are, and where a wanted mouth shape puts them.
+"""The lower face as curves, and how a wanted mouth shape moves them.
 
-Everything here is in the *face axes*: origin between the mouth corners, x along the line of the outer eye corners, y
-towards the chin, unit = one pixel of the frame. The face unit `u` is the distance of the outer eye corners (landmarks
-36-45). A lip edge is a curve y(x), kept as a table over evenly spaced x, so that a shape is a handful of short vectors
-and moving the lips is adding vectors.
+All coordinates are *face axes*: origin between the mouth corners, x along the line of the outer eye corners, y towards
+the chin, unit = one pixel of the frame. The face unit `u` is the distance of the outer eye corners (landmarks 36-45). A
+lip edge is a curve y(x), stored as a table over evenly spaced x, so that a shape is a few short vectors and moving the
+lips is adding vectors.
 
 Landmark numbers are 0-based iBUG: outer upper lip 48..54, outer lower lip 54..59 and 48, inner upper lip 60..64, inner
 lower lip 64..67 and 60, jaw 0..16, base of the nose 31..35.
@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicHermiteSpline
+from scipy.ndimage import gaussian_filter1d
 
 from raydub.arrays import F32
 
@@ -23,7 +25,7 @@ UPPER_SHARE = 0.24  # of a change of opening, what the upper lip does; the lower
 CHIN_SHARE = 0.62  # of a change of opening, how far the chin goes
 JAW_SPREAD = 0.50  # face units: how far to the sides the chin's movement is felt
 LIP_STIFFNESS = 0.06  # face units over which a lip's outer edge evens out what its inner edge does
-MAX_OPENING = 0.40  # face units: more than this no speaking mouth does
+MAX_OPENING = 0.40  # face units: speaking mouths open no wider
 
 _OUTER_UPPER = (48, 49, 50, 51, 52, 53, 54)
 _OUTER_LOWER = (48, 59, 58, 57, 56, 55, 54)
@@ -173,9 +175,7 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
 def _softened(shift: F32, width: float) -> F32:
     """The shift, Gaussian-smoothed over x with a standard deviation of `width` face units."""
     sigma = width * COLUMNS / (2 * HALF_WIDTH)
-    reach = int(3 * sigma)
-    weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.convolve(shift, weight / weight.sum(), mode="same").astype(np.float32)
+    return np.asarray(gaussian_filter1d(shift, sigma, mode="constant", truncate=3.0), np.float32)
 
 
 def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
@@ -183,20 +183,6 @@ def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
     px, py = points[list(chain), 0].astype(np.float64), points[list(chain), 1].astype(np.float64)
     step = 0.02 * max(float(px[-1] - px[0]), 1.0) * np.arange(len(px))
     px = np.maximum.accumulate(px - step) + step  # a turned head may fold the chain back: keep x growing
-    return _hermite(px, py, np.clip(x, px[0], px[-1]))
-
-
-def _hermite(px: np.ndarray, py: np.ndarray, x: np.ndarray) -> F32:
-    """Cubic Hermite interpolation with three-point slopes (finite differences), as in de Boor, A Practical Guide to
-    Splines, chapter IV: smooth, local, and exact at the points."""
-    h = np.diff(px)
-    d = np.diff(py) / h
-    m = np.empty_like(py)
-    m[1:-1] = (d[:-1] * h[1:] + d[1:] * h[:-1]) / (h[:-1] + h[1:])
-    m[0], m[-1] = d[0], d[-1]
-    i = np.clip(np.searchsorted(px, x, side="right") - 1, 0, len(h) - 1)
-    t = (x - px[i]) / h[i]
-    t2, t3 = t * t, t * t * t
-    y = (2 * t3 - 3 * t2 + 1) * py[i] + (t3 - 2 * t2 + t) * h[i] * m[i]
-    y += (3 * t2 - 2 * t3) * py[i + 1] + (t3 - t2) * h[i] * m[i + 1]
-    return np.asarray(y, np.float32)
+    # Three-point slopes (finite differences), as in de Boor, A Practical Guide to Splines, chapter IV.
+    curve = CubicHermiteSpline(px, py, np.gradient(py, px))
+    return np.asarray(curve(np.clip(x, px[0], px[-1])), np.float32)

@@ -1,4 +1,4 @@
-"""The Wav2Lip engine: a checkpoint's network makes the face, which is pasted over the frame's own."""
+"""The Wav2Lip engine: the network generates the face, which is pasted over the frame's own."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from raydub.models.store.locate import Located
     from raydub.stages.batching import FixedBatches
 
-# Measured with bench/network.py: larger batches gain nothing on a CPU and fill the last batch of a chunk with more
-# nothing; a GPU needs more rows to be busy.
+# Measured with bench/network.py: larger batches are not faster on a CPU and add padding to the last batch of a chunk; a
+# GPU needs more rows.
 BATCH_CPU = 4
 BATCH_CUDA = 64
 
@@ -48,7 +48,7 @@ class Wav2LipOptions:
 
 
 class Wav2LipEngine:
-    """LipEngine (see stages.engine) for any Wav2Lip checkpoint. Pickles as its options; the network stays behind."""
+    """LipEngine (see stages.engine) for any Wav2Lip checkpoint. Pickles as its options, without the network."""
 
     name = "wav2lip"
     needs_crops = True
@@ -64,9 +64,9 @@ class Wav2LipEngine:
         return {"options": self.options, "_batches": None, "_device": None}
 
     def weights(self) -> tuple[WeightsRecord, ...]:
-        """The checkpoint's record. Reads it once per process; a file of the catalogue that is not here is fetched
-        first. Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_LAYOUT, LICENCE for a non-commercial
-        file whose licence was not accepted, and what fetching raises (see models.store.locate)."""
+        """The checkpoint's record. Reads it once per process; an absent file of the catalogue is downloaded first.
+        Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_LAYOUT, LICENCE for a non-commercial file
+        whose licence was not accepted, and what downloading raises (see models.store.locate)."""
         found = self._located()
         _check_network(str(found.path), found.sha256)
         return (WeightsRecord(found.name, found.sha256, found.licence, found.consent),)
@@ -92,13 +92,13 @@ class Wav2LipEngine:
         size = self.options.batch_size or (BATCH_CUDA if device.startswith("cuda") else BATCH_CPU)
 
         def run(crops: U8, sounds: F32) -> U8:
-            # Cut off, not rounded, as the published code does.
+            # Truncated, not rounded, as in the published code.
             return (backend.run(crops, sounds) * np.float32(255.0)).astype(np.uint8)
 
         self._batches, self._device = FixedBatches(run, size, stage="lipsync"), device
 
     def prepare(self, video: SourceSampler) -> dict[str, npt.NDArray[np.generic]]:
-        """Nothing: the crops say it all."""
+        """Nothing: the crops are enough."""
         return {}
 
     def hears(self, rate: Fraction) -> tuple[int, int]:
@@ -138,7 +138,7 @@ class Wav2LipEngine:
 
 @functools.lru_cache(maxsize=8)
 def _check_network(path: str, digest: str) -> float:
-    """Width of the network in the file; raises where it is none. Once per process and content."""
+    """Width of the network in the file; raises if it is another network. Once per process and content."""
     from raydub.models.load import load_state
     from raydub.models.wav2lip import check_layout
 

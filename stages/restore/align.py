@@ -1,8 +1,8 @@
-"""Where a face's square lies in the frame: five points of the landmarks onto the template of the restorers' training.
+"""Alignment of a face: a square in the frame, by five points of the landmarks and the template of the restorers'
+training.
 
-The square is the FFHQ crop: the transform is the similarity that brings five points of the face closest to the five
-of the template (least squares, no reflection). Landmarks come smoothed from the track, so it moves as steadily as they
-do.
+The square is the FFHQ crop: the transform is the similarity that brings five points of the face closest to the five of
+the template (least squares, no reflection). Landmarks are smoothed by the tracker, so the square moves as steadily.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEMPLATE: F64 = np.array(
 FFHQ crops as facexlib publishes it (facexlib.utils.face_restoration_helper), which GFPGAN and CodeFormer expect."""
 
 _SMALLEST = 8.0
-"""A square with a shorter side in frame pixels holds no face that could be restored."""
+"""A square with a shorter side in frame pixels is too small to restore."""
 
 
 @dataclass(frozen=True)

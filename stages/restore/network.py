@@ -1,4 +1,4 @@
-"""A restoration network in torch, fed with bytes: conversions happen on the device, batches have one fixed shape."""
+"""A restoration network in torch, from bytes to bytes: conversions run on the device, batches have one fixed shape."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TorchRestorer:
     def __call__(self, squares: U8) -> U8:
         """(B, S, S, 3) uint8 BGR -> restored, same shape. Repeatable: cuDNN keeps to deterministic kernels, no TF32.
 
-        A pixel for which the network has no finite answer (16-bit overflow) stays as it was, with one warning.
+        A pixel with a result that is not finite (16-bit overflow) is left unchanged, with one warning.
         """
         import torch
 
@@ -47,7 +47,7 @@ class TorchRestorer:
             finite = made.isfinite()
             if not self._warned and not bool(finite.all()):
                 self._warned = True
-                _log.warning("the restoration network overflows in %s: those pixels stay as they were", self._type)
+                _log.warning("the restoration network overflows in %s: those pixels are left unchanged", self._type)
             made = torch.where(finite, made, given.float()).round().clamp(0, 255).byte()
             return np.ascontiguousarray(made.permute(0, 2, 3, 1).flip(-1).cpu().numpy())
 

@@ -1,4 +1,4 @@
-"""What the restorer can be told."""
+"""Options of the restorer."""
 
 from __future__ import annotations
 

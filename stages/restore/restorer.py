@@ -1,7 +1,7 @@
-"""The restorer: faces through a restoration network, and back into the frame what the network changed.
+"""The restorer: run faces through a restoration network, and paste what the network changed into the frame.
 
 Only the difference between the square before and after the network is pasted, so a network that changes nothing changes
-nothing, and detail finer than the square's grid survives.
+nothing, and detail finer than the square's grid is kept.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class _Held:
 
 
 _Row = tuple[int, list[_Face]]
-"""A frame's number and its restored faces, the frame itself gone."""
+"""A frame's number and its restored faces, without the frame."""
 
 
 class Restorer:
-    """PostProcessor (see stages.post_processor) for GFPGAN and CodeFormer. Pickles as its options; the network stays
-    behind."""
+    """PostProcessor (see stages.post_processor) for GFPGAN and CodeFormer. Pickles as its options, without the
+    network."""
 
     name = "restore"
 
@@ -123,7 +123,7 @@ class Restorer:
         return found
 
     def _run(self, waiting: deque[_Held], whole: bool) -> None:
-        """The network over the squares that wait, in whole batches; over all of them when `whole`."""
+        """Run the network over waiting squares, in whole batches; over all of them if `whole`."""
         assert self._batches is not None
         rows = [face for held in waiting for face in held.faces if face.made is None]
         if not whole:
@@ -134,7 +134,7 @@ class Restorer:
                 face.made = np.asarray(pixels, np.uint8)
 
     def _ready(self, waiting: deque[_Held], past: deque[_Row], more: bool) -> Iterator[Shown]:
-        """Frames from the front that need nothing of what has not come yet."""
+        """Frames from the front that depend on no later frame."""
         while waiting:
             held, ahead = waiting[0], list(waiting)[1 : 1 + self.halo]
             if held.faces:

@@ -1,13 +1,13 @@
 """Temporal steadiness: a restored face is mixed with the same face restored in the frames around it.
 
-Mixing happens in the aligned square, where a still head is still. Restorers make up detail anew for every frame; on
-skin that rests, the mean over five frames shimmers less. Where the picture moves (a mouth that speaks, an eye that
-blinks) neighbours count for nothing, so nothing is smeared.
+Mixing happens in the aligned square, where a still head is still. Restorers generate detail independently in every
+frame; on resting skin, the mean over five frames shimmers less. Where the picture moves (a speaking mouth, a blinking
+eye) neighbours have no weight, so nothing is smeared.
 
-A neighbour stands in for this frame with its restored detail and this frame's broad light: what changed between the two
-at the scale of BROAD pixels is put right first. Mixing plain differences (restored less original) instead would paste
-the neighbours' grain with the sign turned, and bring this frame's back, which the network had taken out: with a
-network that only smooths, the picture would flicker more than without steadiness.
+A neighbour contributes its restored detail with this frame's low-frequency light: the difference between the two at the
+scale of BROAD pixels is corrected first. Mixing plain differences (restored less original) instead would paste the
+neighbours' grain with the opposite sign, and restore this frame's grain, which the network had removed: with a network
+that only smooths, the picture would flicker more than without steadiness.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Look:
 
 
 def linked(before: F32, after: F32) -> bool:
-    """Can the landmarks of two frames that follow each other be one face that nobody cut away from?"""
+    """Can the landmarks of two consecutive frames be one face without a cut?"""
     old, new = five_points(before), five_points(after)
     size = float(np.hypot(*(old[3:].mean(axis=0) - old[:2].mean(axis=0))))
     moved = float(np.hypot(*(new - old).T).max())

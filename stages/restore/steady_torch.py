@@ -1,4 +1,4 @@
-"""stages.restore.steady with torch, for squares that are mixed on a GPU: 40 core-ms a face would hold it up."""
+"""stages.restore.steady with torch on a GPU, which would otherwise wait 40 ms of a core per face."""
 
 from __future__ import annotations
 

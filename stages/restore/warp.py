@@ -1,7 +1,7 @@
-"""Pixels between the frame and a face's square, with OpenCV on the CPU or with torch on any device.
+"""Resample pixels between the frame and a face's square, with OpenCV on the CPU or with torch on any device.
 
-Bilinear both ways. Where the target is coarser than the source, the target is sampled k times as densely and averaged,
-so that nothing aliases: a face larger than the square on its way in, a smaller one on its way back.
+Bilinear both ways. If the target is coarser than the source, it is sampled k times as densely and averaged, so that
+nothing aliases: a face larger than the square on its way in, a smaller one on its way back.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def denser(matrix: F64, k: int) -> F64:
 def _density(matrix: F64, size: tuple[int, int]) -> int:
     """How many samples a pixel of a target of `size` needs in each direction. matrix: target -> source."""
     pixels = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    # a hair above a whole number is that number: the same face must not flip between two densities for nothing
+    # slightly above a whole number counts as that number, so that a face does not alternate between two densities
     return min(max(1, _LARGEST // max(size)), max(1, math.ceil(pixels - 0.05)))
 
 

@@ -1,8 +1,8 @@
 """The track cache: one small Parquet table per block of BLOCK absolute source frames.
 
-A block's table holds one row per face, and one row with slot −1 per frame that carries the shot score and the cut, so
-that a frame without a face and a frame that is missing are different things. A table that
-is damaged, or does not hold exactly its block, counts as absent and is computed again.
+A block's table holds one row per face, and one row with slot −1 per frame with the shot score and the cut, so that a
+frame without a face differs from a missing frame. A table that is damaged, or does not hold exactly its block, counts
+as absent and is computed again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,10 @@ from raydub.stages.types import Span
 from raydub.store import Store
 
 BLOCK = 60
-"""Frames in a block; which `TrackConfig.every` must divide."""
+"""Frames in a block, a multiple of `TrackConfig.every`."""
 
+_OF_FACES = ("frame", "slot", "level", "score", "box", "landmarks", "embedding")
+_OF_FRAMES = ("shot", "cut")
 _log = logging.getLogger(__name__)
 
 
@@ -86,37 +89,20 @@ def _to_parquet(raw: RawTracks) -> bytes:
 
 def join(parts: list[RawTracks]) -> RawTracks:
     """Consecutive raw tracks as one."""
-    return RawTracks(
-        span=Span(parts[0].span.start, parts[-1].span.stop),
-        frame=np.concatenate([part.frame for part in parts]),
-        slot=np.concatenate([part.slot for part in parts]),
-        level=np.concatenate([part.level for part in parts]),
-        score=np.concatenate([part.score for part in parts]),
-        box=np.concatenate([part.box for part in parts]),
-        landmarks=np.concatenate([part.landmarks for part in parts]),
-        embedding=np.concatenate([part.embedding for part in parts]),
-        shot=np.concatenate([part.shot for part in parts]),
-        cut=np.concatenate([part.cut for part in parts]),
-        detected=sum(part.detected for part in parts),
-    )
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_OF_FACES, *_OF_FRAMES)
+    }
+    span = Span(parts[0].span.start, parts[-1].span.stop)
+    return RawTracks(span=span, **arrays, detected=sum(part.detected for part in parts))
 
 
 def cut_out(raw: RawTracks, span: Span) -> RawTracks:
     """The rows of `span`, which must lie inside raw.span."""
     rows = slice(int(np.searchsorted(raw.frame, span.start)), int(np.searchsorted(raw.frame, span.stop)))
-    return RawTracks(
-        span=span,
-        frame=raw.frame[rows],
-        slot=raw.slot[rows],
-        level=raw.level[rows],
-        score=raw.score[rows],
-        box=raw.box[rows],
-        landmarks=raw.landmarks[rows],
-        embedding=raw.embedding[rows],
-        shot=raw.shot[span.start - raw.span.start : span.stop - raw.span.start],
-        cut=raw.cut[span.start - raw.span.start : span.stop - raw.span.start],
-        detected=raw.detected,
-    )
+    frames = slice(span.start - raw.span.start, span.stop - raw.span.start)
+    arrays: dict[str, Any] = {name: getattr(raw, name)[rows] for name in _OF_FACES}
+    arrays |= {name: getattr(raw, name)[frames] for name in _OF_FRAMES}
+    return RawTracks(span=span, **arrays, detected=raw.detected)
 
 
 def _vectors(rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> pa.FixedSizeListArray:

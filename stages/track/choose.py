@@ -1,12 +1,14 @@
-"""Whose face is dubbed at every frame. A windowed vote, so that it neither flickers nor depends on chunk borders.
+"""The face that is dubbed in every frame, by a windowed vote: it does not flicker, and does not depend on chunk
+borders.
 
-At frame t the faces compared are those seen in at least half of the frames within ±VOTE of the same shot (or, where
-there is none, those seen at t). The winner of most frames within ±DWELL is taken. If the winner itself is not seen at
-t, the frame is faceless: the mouth of somebody else is not moved instead.
+At frame t the candidates are the faces seen in at least half of the frames within ±VOTE of the same shot (or, without
+any, those seen at t). The face that wins most frames within ±DWELL is taken. If it is not seen at t, the frame is
+faceless: no other person's mouth is moved instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +65,7 @@ def choose_one(raw: RawTracks, choice: FaceChoice, reference: F32 | None) -> int
 
 
 class _Wanted(NamedTuple):
-    """What a choice goes by. value: (K, n), the smallest is taken first; eligible: (K, n), may the face be taken at
+    """The criterion of a choice. value: (K, n), the smallest is taken first; eligible: (K, n), may the face be taken at
     all? rank: which of them in that order."""
 
     value: F64
@@ -95,14 +97,20 @@ def dense(chains: list[Chain], span: Span, values: list[F64]) -> F64:
 
 def _window(rows: F64, shots: I64) -> F64:
     """Sums over ±VOTE frames of the same shot, added in a fixed order: the same bits wherever the array begins."""
-    n = rows.shape[1]
     total = np.zeros_like(rows)
-    for offset in range(-VOTE, VOTE + 1):
-        to = slice(max(0, -offset), min(n, n - offset))
-        of = slice(max(0, offset), min(n, n + offset))
-        if to.start < to.stop:
-            total[:, to] += np.where(shots[to] == shots[of], rows[:, of], 0.0)
+    for to, of, same in neighbours(shots, VOTE):
+        total[:, to] += np.where(same, rows[:, of], 0.0)
     return total
+
+
+def neighbours(shots: I64, reach: int) -> Iterator[tuple[slice, slice, Bools]]:
+    """For each offset of -reach .. reach, in this order: (frames, the frames at that offset, are both in one shot?).
+    shots: (n,) number of each frame's shot."""
+    n = len(shots)
+    for offset in range(-reach, reach + 1):
+        to, of = slice(max(0, -offset), min(n, n - offset)), slice(max(0, offset), min(n, n + offset))
+        if to.start < to.stop:
+            yield to, of, shots[to] == shots[of]
 
 
 def _distances(chains: list[Chain], span: Span, shots: I64, reference: F32) -> F64:
@@ -124,14 +132,8 @@ def _ranked(wanted: _Wanted, centre: F64, candidates: Bools) -> I32:
 
 def _majority(first: I32, shots: I64) -> I32:
     """The most frequent winner within ±DWELL frames of the shot; the frame's own winner where it ties."""
-    n = len(first)
     names = np.unique(first)
-    votes = np.zeros((len(names), n))
-    for row, name in enumerate(names):
-        votes[row] = np.where(first == name, 0.5, 0.0)
-        for offset in range(-DWELL, DWELL + 1):
-            to = slice(max(0, -offset), min(n, n - offset))
-            of = slice(max(0, offset), min(n, n + offset))
-            if to.start < to.stop:
-                votes[row, to] += (first[of] == name) & (shots[to] == shots[of])
+    votes = np.where(first == names[:, None], 0.5, 0.0)
+    for to, of, same in neighbours(shots, DWELL):
+        votes[:, to] += (first[of] == names[:, None]) & same
     return np.asarray(names[votes.argmax(axis=0)], np.int32)

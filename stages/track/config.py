@@ -1,4 +1,4 @@
-"""What decides a raw track (TrackConfig, part of the cache's key) and which face is dubbed (FaceChoice)."""
+"""Settings of raw tracks (TrackConfig, part of the cache's key) and of the choice of a face (FaceChoice)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ FaceKind = Literal["largest", "left", "right", "index", "reference", "all"]
 
 
 class FaceChoice(BaseModel):
-    """Whose mouth follows the speech. `index` counts from the left, from 0; `image` is the reference picture's path."""
+    """The face whose mouth follows the speech. `index`: from the left, from 0; `image`: path of the reference
+    picture."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,7 +36,7 @@ class FaceChoice(BaseModel):
             return cls(kind="reference", image=rest)
         raise UsageError(
             Code.FIELD_VALUE,
-            f"face={text!r} names no face",
+            f"face={text!r} is not valid",
             hint="one of largest, left, right, all, index:N (from the left, from 0), reference:IMAGE",
             field="face",
         )
@@ -65,7 +66,7 @@ class TrackConfig(BaseModel):
 
     @classmethod
     def plan(cls, wanted: FaceChoice | Sequence[FaceChoice], detector: str = "auto", every: int = 5) -> TrackConfig:
-        """The config for one job and all faces that it wants; settles the detector (see
+        """The config for one job and all faces that it wants; resolves the detector (see
         models.face_detectors.resolve_detector for the errors)."""
         faces = [wanted] if isinstance(wanted, FaceChoice) else wanted
         return cls(
@@ -77,6 +78,6 @@ class TrackConfig(BaseModel):
         )
 
     def key(self, identity: str) -> str:
-        """Under which tracks are kept: `identity` says which frames, and how they are read and tracked (the source's
-        identity, its transform, the code)."""
+        """The key of cached tracks. identity: which frames, and how they are read and tracked (the source's identity,
+        its transform, the code)."""
         return key_of([identity, self.model_dump(mode="json")])

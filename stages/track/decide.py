@@ -2,7 +2,7 @@
 
 The decision at frame t reads raw frames within ±HALO of t and nothing else: 12 for links (chains.GAP + 2), 11 for
 support and lip state, 5 for smoothing, then 12 + 4 for the choice. With no_face=hold another HOLD frames before t.
-`halo(no_face)` says how much raw track a caller must supply on both sides; less is right only at the ends of the
+`halo(no_face)` says how much raw track a caller must supply on both sides; less is valid only at the ends of the
 source.
 """
 
@@ -25,7 +25,7 @@ HALO = (GAP + 2) + (SUPPORT + 1) + VOTE + DWELL
 """Frames before and after t that decide t's faces."""
 HOLD = 24
 """no_face=hold carries the last box for at most this many frames, and never across a shot cut; after that the frame is
-faceless. A longer hold would draw a mouth on whatever has come in the meantime."""
+faceless. A longer hold would draw a mouth on something else."""
 
 
 def halo(no_face: str = "keep") -> int:

@@ -30,8 +30,8 @@ MAX_FACES = 8
 """Faces kept per detection, the largest first: bounds the time spent on crowds."""
 
 REFIT, WEAK, STRONG, SURE = 0, 1, 2, 3
-"""How sure a row is: carried by landmarks; a weak, a clear, a certain detection. decide.py asks for support: a weak
-detection alone makes no face, it only keeps a clear one alive."""
+"""Confidence of a row: carried by landmarks; a weak, a clear, a certain detection. A weak detection alone makes no
+face; it only supports a clear one (decide.py)."""
 
 _COARSE, _FINE = 640 * 360, 1280 * 720
 
@@ -55,7 +55,7 @@ class Detector(Protocol):
 
 
 def make_detector(config: TrackConfig) -> Detector:
-    """The detector that the plan settled on; DependencyError where its file is absent or differs."""
+    """The detector of the plan; DependencyError if its file is absent or differs."""
     kinds: dict[str, type[HogDetector] | type[MmodDetector] | type[YunetDetector]] = {
         "hog": HogDetector,
         "mmod": MmodDetector,

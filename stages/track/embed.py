@@ -1,4 +1,4 @@
-"""dlib's 128-d face embedding: is this the face of the reference picture?
+"""dlib's 128-d face embedding, for comparing faces with a reference picture.
 
 Distances are Euclidean; below 0.6 two pictures show the same person (dlib's own threshold, 99.4 % on LFW). About 20
 ms a face on a CPU, so only detected faces get one.
@@ -65,7 +65,7 @@ def reference_embedding(path: str) -> F32:
         raise InputError(
             Code.REFERENCE_FACE,
             f"no face was found in the reference picture {path}",
-            hint="use a sharp, frontal picture of that person",
+            hint="use a sharp picture of the person from the front",
             field="face",
         )
     largest = max(boxes, key=lambda box: int(box.width()))

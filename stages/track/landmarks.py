@@ -17,8 +17,8 @@ STABLE = slice(17, 48)
 
 KEEP_CORRELATION = 0.45
 """A carried face must still look like the detected one: normalised correlation of the upper face's pixels. Measured:
-below 0.3 for landmarks fitted on anything that is no face; 0.9 in the median and above 0.65 in 99 % of frames for
-faces that look at the camera; 0.35 for heads that are turning away, which are thereby let go."""
+below 0.3 for landmarks fitted on something else than a face; 0.9 in the median and above 0.65 in 99 % of frames for
+faces that look at the camera; 0.35 for heads that are turning away, which are dropped."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -36,7 +36,7 @@ def fit(luma: U8, box: F32) -> F32:
 
 
 UNSURE, NO_FACE = 0.045, 0.07
-"""Above UNSURE a detection founds no face, it only keeps one alive; above NO_FACE it is dropped (see unsettled)."""
+"""Above UNSURE a detection starts no face, it only continues one; above NO_FACE it is dropped (see unsettled)."""
 
 APART = 0.15
 """A detection whose own five points lie further than this from the landmarks is dropped (see disagreement)."""
@@ -53,8 +53,8 @@ def disagreement(landmarks: F32, points: F32) -> float:
 
 def unsettled(luma: U8, landmarks: F32) -> float:
     """How much the landmarks depend on where the fit begins: the mean distance to a fit from a square shifted by 10 %
-    to the right, over the square's side. On a face the predictor always arrives at the same points, on anything else
-    it does not. Measured: below 0.04 for 95 % of faces on 10 clips, 0.03 – 0.12 on profiles, 0.075 – 0.11 on wrong HOG
+    to the right, over the square's side. On a face the predictor always finds the same points, elsewhere it does
+    not. Measured: below 0.04 for 95 % of faces on 10 clips, 0.03 – 0.12 on profiles, 0.075 – 0.11 on wrong HOG
     detections."""
     square = square_of(landmarks)
     side = max(float(square[2] - square[0]), 1.0)

@@ -1,9 +1,9 @@
-"""Raw tracks: what is seen in every source frame, before any decision. Computed once per source, cached as Parquet.
+"""Raw tracks: the faces of every source frame, before any decision. Computed once per source, cached as Parquet.
 
 The detector runs on frames i with i mod every = 0 and on the first frame after a shot cut; in between every face is
 carried by refitting its landmarks. A face that the detector misses is carried for at most `carry` more intervals, and
-ends as soon as its pixels no longer look like the detected face. So frame i depends only on frames from
-(i // every − carry)·every to i, and on i−1 for the cut: blocks computed apart, in any order, on any machine, are equal.
+ends as soon as its pixels no longer look like the detected face. So frame i depends only on frames from (i // every −
+carry)·every to i, and on i−1 for the cut: blocks computed separately, in any order, on any machine, are equal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
-import dlib
 import numpy as np
 
 from raydub.arrays import F32, I32, U8, Bools
@@ -62,18 +61,10 @@ class RawTracks:
     cut: Bools
     detected: int = 0
 
-    def breaks(self, sources: I32) -> Bools:
-        """(n,) bool for a run of source frames in the order in which they are shown: True where the picture does not
-        go on from the one before (a shot cut, or a jump in the order). All sources must lie in the span."""
-        before = np.concatenate([sources[:1], sources[:-1]])
-        step = np.abs(sources - before)
-        crossed = self.cut[np.maximum(sources, before) - self.span.start] & (step == 1)
-        return np.asarray(crossed | (step > 1), np.bool_)
-
 
 @dataclass
 class _Face:
-    """A face under way. `born` is the interval of its detection, `patch` how it looked then."""
+    """A tracked face. `born` is the interval of its detection, `patch` its pixels then."""
 
     points: F32
     box: F32
@@ -86,7 +77,7 @@ class _Face:
 
 @dataclass(frozen=True)
 class SeenFrame:
-    """One frame's outcome: shot score, faces from left to right, and whether the detector ran."""
+    """One frame's result: shot score, faces from left to right, and whether the detector ran."""
 
     index: int
     shot: float
@@ -150,8 +141,8 @@ def see(source: FrameSource, detector: Detector, config: TrackConfig, start: int
             fine = interval % 2 == 0 or cut
             found, refused = _detect(frame, luma, detector.find(frame, fine), config, interval)
         news = [*refused, *(lm.square_of(face.points) for face in found)]
-        going_on = [] if cut else [face for face in faces if not _covered(face, news)]
-        faces = _merge(found, _carry(going_on, luma, interval - config.carry))
+        continued = [] if cut else [face for face in faces if not _covered(face, news)]
+        faces = _merge(found, _carry(continued, luma, interval - config.carry))
         if frame.index >= start:
             ordered = tuple(
                 sorted(faces, key=lambda face: (float(face.points[:, 0].mean()), float(face.points[:, 1].mean())))
@@ -160,8 +151,8 @@ def see(source: FrameSource, detector: Detector, config: TrackConfig, start: int
 
 
 def _ahead(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
-    """Read one interval ahead: fits that follow each other without decoding in between find the predictor's 100 MB
-    warm in the processor's cache and take half the time."""
+    """Read one interval ahead: consecutive fits without decoding in between find the predictor's 100 MB in the
+    processor's cache and take half the time."""
     while batch := list(itertools.islice(frames, count)):
         yield from batch
 
@@ -190,8 +181,7 @@ def _detect(
 
 
 def _covered(face: _Face, boxes: list[F32]) -> bool:
-    """Has this face just been detected anew, or been seen to have no usable landmarks any more? Then it is not
-    carried."""
+    """Was this face detected again, or found to have no usable landmarks any more? Then it is not carried."""
     square = lm.square_of(face.points)
     return any(lm.overlap(square, box) >= 0.4 for box in boxes)
 
@@ -214,8 +204,8 @@ def _carry(faces: list[_Face], luma: U8, oldest: int) -> list[_Face]:
 
 
 def _merge(new: list[_Face], carried: list[_Face]) -> list[_Face]:
-    """Detections replace what was carried; of two rows on one face the younger, then the surer stays. An older face
-    never displaces a younger one: that is what keeps the past from reaching further than `carry` intervals."""
+    """Detections replace carried faces; of two rows on one face the younger, then the surer is kept. An older face
+    never displaces a younger one, so the past reaches back by at most `carry` intervals."""
     order = sorted([*new, *carried], key=lambda face: (-face.born, -face.level, -face.score, float(face.box[0])))
     kept: list[_Face] = []
     for face in order:
@@ -246,8 +236,3 @@ def pack(seen: list[SeenFrame], embed: bool) -> RawTracks:
         cut=np.array([one.cut for one in seen], np.bool_),
         detected=sum(one.detected for one in seen),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that a raw track depends on, for the cache's records."""
-    return {"dlib": str(dlib.__version__), "cv2": str(cv2.__version__)}

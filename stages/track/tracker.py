@@ -1,4 +1,4 @@
-"""Tracker: raw tracks of any span of a source, from the cache where it has them, else from the pixels."""
+"""Tracker: raw tracks of any span of a source, from the cache or computed."""
 
 from __future__ import annotations
 
@@ -96,4 +96,4 @@ class _OneFrame:
         yield self._frame
 
     def check(self) -> None:
-        """Nothing can change."""
+        """A frame in memory does not change."""

@@ -1,5 +1,5 @@
-"""Pixels around the network: resizing and mixing what it made; where a face is enlarged on its own, what of the frame
-it gets, where that goes, and how it fades out."""
+"""Resize and mix the network's output; for faces that are enlarged on their own: the region that goes in, where the
+result is placed, and its soft edge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raydub.stages.mask import face_outline, feather, soft_shape
 _FEATHER = 0.05
 """Half width of the soft edge, in face heights (nose bridge to chin)."""
 _CONTEXT = 16
-"""Pixels around the shape that the network sees as well."""
+"""Pixels around the shape that go into the network, too."""
 _GRID = 16
 """The network's input begins and ends on multiples of it: few shapes, and a grid of pixels that stands still."""
 
@@ -29,7 +29,7 @@ def face_box(landmarks: F32, size: tuple[int, int]) -> Box | None:
 
 
 def region_of(landmarks: F32, size: tuple[int, int]) -> Box | None:
-    """The same with room for the network to look around, on the grid (or at the frame's border)."""
+    """The same with context for the network, on the grid (or at the frame's border)."""
     box = face_box(landmarks, size)
     if box is None:
         return None
@@ -45,8 +45,8 @@ def face_alpha(landmarks: F32, box: Box) -> F32:
 def placed(pixels: U8, region: Box, box: Box, scale: tuple[float, float]) -> U8:
     """What the network made of `region` of the source, as pixels of `box` of an output `scale` times as large.
 
-    pixels: (h, w, 3); the region covers the box. Exact to a fraction of a pixel: a face must not tremble against what
-    is around it.
+    pixels: (h, w, 3); the region covers the box. Exact to a fraction of a pixel: a face must not jitter against its
+    surroundings.
     """
     x0, y0, x1, y1 = region
     wide, high = (max(1, round((b - a) * s)) for a, b, s in ((x0, x1, scale[0]), (y0, y1, scale[1])))

@@ -1,4 +1,5 @@
-"""An upscaling network on a device: bytes to floats and back there, tiles in batches, smaller ones when memory ends."""
+"""An upscaling network on a device: converts bytes to floats and back, runs tiles in batches, smaller ones if memory
+runs out."""
 
 from __future__ import annotations
 
@@ -25,11 +26,11 @@ _log = logging.getLogger(__name__)
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Measured with bench/upscale.py: feature maps beyond 32 MB come fresh from the kernel each time, page by page, at half
-# the speed; below that larger tiles have less overlap. More rows at once gain nothing.
+# Measured with bench/upscale.py: feature maps beyond 32 MB are allocated by the kernel each time, page by page, at half
+# the speed; below that, larger tiles have less overlap. Batches of several rows are not faster.
 CORE_CPU = {"srvgg": 256, "rrdb": 144}
-# Two networks may share a GPU, and what other programs hold at the moment must not decide on shapes (law 2): a quarter
-# of all its memory. Where even that is not free, tiles are halved.
+# Two networks may share a GPU, and memory that other programs use at the moment must not change shapes (law 2): a
+# quarter of all its memory. If less is free, tiles are halved.
 _SHARE_CUDA = 0.25
 _PIXELS_CUDA = 4 << 20
 MOST = 8
@@ -40,10 +41,10 @@ _BYTES = {"srvgg": 1024.0, "rrdb": 5120.0}
 
 
 class UpscaleNetwork:
-    """BGR bytes in, BGR bytes out, `spec.scale` times as large. Keeps the tile that memory allowed between calls.
+    """BGR bytes in, BGR bytes out, `spec.scale` times as large. Keeps a reduced tile size between calls.
 
     network: as models.upscale.load makes it, is moved to the device; precision: fp32, bf16 or fp16; core: see
-    UpscaleOptions.tile, 0 for what suits the device; pixels: of the input that go through it at a time where one tile
+    UpscaleOptions.tile, 0 for what suits the device; pixels: of the input per call if one tile
     is smaller, 0 for what suits the device.
     """
 
@@ -103,11 +104,11 @@ class UpscaleNetwork:
                 smaller = _halved(plan, self.spec.overlap)
                 if smaller is None:
                     raise
-            # Outside the except block, so that what the failed call held is free.
+            # Outside the except block, so that memory of the failed call is freed.
             self.core, self._most = smaller, 1
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-            _log.warning("out of memory in upscaling: going on with tiles of %d pixels", smaller)
+            _log.warning("out of memory in upscaling: continuing with tiles of %d pixels", smaller)
 
     def _run(self, pictures: Sequence[U8], plan: Tiling, stream: bool) -> list[U8]:
         height, width = pictures[0].shape[:2]

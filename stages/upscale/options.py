@@ -1,4 +1,4 @@
-"""What a job wants of upscaling."""
+"""Options of upscaling."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def enlarged(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 def conflict(message: str) -> UsageError:
     """FIELD_CONFLICT about the denoise strength."""
-    hint = "say upscale=general, or leave 'upscale_denoise' out"
+    hint = "set upscale=general, or omit 'upscale_denoise'"
     return UsageError(Code.FIELD_CONFLICT, message, field="upscale_denoise", hint=hint)
 
 

@@ -1,8 +1,8 @@
-"""How a picture is cut into tiles: all of one shape, all wholly inside it, each knowing which pixels are its own.
+"""Cut a picture into tiles: all of one shape, all inside it, each with the pixels that it contributes.
 
-A network pads the borders of what it sees with zeros. Between tiles that would show, so there each looks `overlap`
-pixels beyond its own ones, and what it makes of them is dropped. At the picture's borders a tile ends where the picture
-ends, and the padding is the same as for the whole picture.
+A network pads the borders of its input with zeros, which would show between tiles. So each tile includes `overlap`
+pixels beyond its own ones, whose results are dropped. At the picture's borders a tile ends with the picture, and the
+padding is the same as for the whole picture.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The upscaler: a post-processor that makes frames larger, or the faces in them sharper, with a published network."""
+"""The upscaler: a post-processor that enlarges frames, or sharpens the faces in them, with a published network."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from raydub.stages.upscale.network import UpscaleNetwork
 
 SIDES = (64, 8192)
-"""Least and greatest side of what may be made, in pixels: H.264 ends at the greatest."""
+"""Smallest and largest side of the output, in pixels; the largest is the limit of H.264."""
 
 
 class Upscaler:
-    """PostProcessor (see stages.post_processor). Pickles as its options; the network stays behind.
+    """PostProcessor (see stages.post_processor). Pickles as its options, without the network.
 
     area=frame: every frame goes through the network and is resized to outscale times its size. area=face: frames are
     resized without a network, and faces are drawn in by it, with a soft edge. Where the frames keep their size, only
@@ -88,7 +88,7 @@ class Upscaler:
         width, height = enlarged(size, scale)
         if min(width, height) < SIDES[0] or max(width, height) > SIDES[1]:
             message = f"outscale={scale:g} makes {width}x{height} pixels of {size[0]}x{size[1]}"
-            hint = f"sides of {SIDES[0]} to {SIDES[1]} pixels can be made: choose another outscale"
+            hint = f"sides of {SIDES[0]} to {SIDES[1]} pixels are possible: choose another outscale"
             raise InputError(Code.FIELD_VALUE, message, field="outscale", hint=hint)
         return width, height
 
@@ -115,7 +115,7 @@ class Upscaler:
         size = self.out_size(held[0].frame.size)
         sources = [to_bgr(one.frame, smooth=True) for one in held]
         made = network.enlarge(sources, stream=True)
-        while made:  # let go of each picture as it goes out: they are large
+        while made:  # free each picture as it is returned: they are large
             pixels, one = resized(made.pop(0), size), held.pop(0)
             pixels = mixed(pixels, sources.pop(0), self.options.strength)
             yield _grown(one, from_bgr(pixels, one.frame.colour, one.frame.index))
@@ -163,7 +163,7 @@ class Upscaler:
         return [locate(name, accepted=self.options.accepted) for name in names]
 
     def _own_scale(self) -> int:
-        # Asked for every batch: a network that is loaded knows, without a look at its file.
+        # Needed for every batch: a loaded network knows it without its file.
         return self._network.spec.scale if self._network is not None else self._spec(self._files()[0]).scale
 
     def _spec(self, model: Located) -> UpscaleSpec:
@@ -175,7 +175,7 @@ class Upscaler:
 
 @functools.lru_cache(maxsize=8)
 def _checked(path: str, name: str, sha256: str) -> UpscaleSpec:
-    """What network is in the file; raises where it is none. Once per process and content."""
+    """What network is in the file; raises if it is another network. Once per process and content."""
     from raydub.models.load import load_state
     from raydub.models.upscale.load import check_upscaler
 

@@ -346,7 +346,7 @@ def test_weights_in_their_own_folder_are_not_imported_over_themselves(
     before = contents(tmp_path)
     result = CliRunner().invoke(app, ["models", "import", str(tmp_path / "own.onnx")])
     assert result.exit_code == 2
-    assert "lies in the folder of weights already" in result.stderr
+    assert "is in the weights folder already" in result.stderr
     assert {name: digest for name, digest in contents(tmp_path).items() if name in before} == before
 
 

@@ -139,7 +139,7 @@ def test_avi_index_and_frames_agree(tmp_path: Path) -> None:
     assert check_riff(str(path), "video") == 60
     at = avi_chunks(data)[30]
     lost = edited(path, lambda data: data.__setitem__(slice(at, at + 4), b"00pc"))
-    assert "lists 60 frames and 59 are there" in str(refusal(lost))
+    assert "lists 60 frames, 59 were found" in str(refusal(lost))
     entry = data.rindex(b"idx1") + 8 + 16 * 40
     # An entry that stands twice, for a frame that is shown twice, is no damage.
     twice = edited(path, lambda data: data.__setitem__(slice(entry, entry + 16), data[entry - 16 : entry]))
@@ -174,7 +174,7 @@ def test_matroska_says_where(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "byte", "wrong"),
-    [(0, 0xA2, "no known kind"), (2, 0x85, "no known track"), (5, 0x84, "several frames")],
+    [(0, 0xA2, "is unknown"), (2, 0x85, "an unknown track"), (5, 0x84, "several frames")],
 )
 def test_matroska_blocks(tmp_path: Path, offset: int, byte: int, wrong: str) -> None:
     """WebM files of ffmpeg have no checksums: an element that is not a block, a track that is not there, lacing."""

@@ -283,7 +283,7 @@ def test_the_next_address_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("error", "tries", "words"),
-    [(socket.EAI_NONAME, 1, "does not resolve"), (socket.EAI_AGAIN, OPEN.tries, "does not resolve now")],
+    [(socket.EAI_NONAME, 1, "does not resolve"), (socket.EAI_AGAIN, OPEN.tries, "does not resolve at the moment")],
 )
 def test_names_that_do_not_resolve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, tries: int, words: str

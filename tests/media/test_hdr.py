@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from raydub.media.frames import open_frames
-from raydub.media.hdr import HLG, PQ, compressed, hlg_to_light, light_to_pq, pq_to_light
+from raydub.media.hdr import HLG, PQ, compressed, light_to_pq, pq_to_light
 from raydub.media.info import Colour
 from raydub.media.probe import probe_video
 from raydub.media.yuv import to_bgr
@@ -17,6 +17,12 @@ from raydub.media.yuv import to_bgr
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593])
 # ITU-R BT.2407, equation 5 of section 2 (BT.2020 to BT.709, linear), inverted here.
 TO_2020 = np.linalg.inv(np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]))
+
+
+def hlg_to_light(code: np.ndarray, luminance: np.ndarray) -> np.ndarray:
+    """(.., 3) HLG code values 0..1 as cd/m2 on a display of 1000 cd/m2 (BT.2100, table 5: inverse OETF, then OOTF)."""
+    scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+    return 1000 * np.maximum(scene @ luminance, 1e-9)[..., None] ** 0.2 * scene
 
 
 def to_sdr(code: np.ndarray, transfer: int) -> np.ndarray:

@@ -129,7 +129,7 @@ def test_check_output_sees_what_is_wrong(tmp_path: Path) -> None:
         check_output(out, 20, rate)
     with pytest.raises(StageError, match="off its time"):
         check_output(out, 30, Fraction(24))
-    with pytest.raises(StageError, match="lacks its picture or its sound"):
+    with pytest.raises(StageError, match="has no video or no sound"):
         check_output(joined, 30, rate)
 
 

@@ -143,7 +143,7 @@ def test_a_voice_is_not_imported_over_files_put_there_by_hand(folder: Path, tmp_
     source.with_name("cust.onnx.json").write_bytes(CONFIG)
     folder.mkdir(exist_ok=True)
     (folder / name).write_text("mine")
-    with pytest.raises(UsageError, match=f"{name} is there already") as refused:
+    with pytest.raises(UsageError, match=f"{name} already exists") as refused:
         import_file(source, to_name="vo")
     assert refused.value.code is Code.OUTPUT_EXISTS
     assert (folder / name).read_text() == "mine"

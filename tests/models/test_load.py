@@ -55,9 +55,9 @@ def test_safetensors_whatever_the_name(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf \n <HTML><body>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 435801865\n", "git-lfs pointer"),
         (b"", "empty"),
-        (b"PK\x03\x04 not a zip at all", "cut off"),
-        (b"just some text", "cut off"),
-        (bytes((37 * n * n + 11 * n) % 251 for n in range(4096)), "cut off"),
+        (b"PK\x03\x04 not a zip at all", "truncated"),
+        (b"just some text", "truncated"),
+        (bytes((37 * n * n + 11 * n) % 251 for n in range(4096)), "truncated"),
     ],
 )
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])

@@ -403,7 +403,7 @@ def test_a_folder_without_faces_teaches_nothing(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     write_clip(tmp_path / "clips" / "grey.mp4", voice(1.0)[0])
     write_clip(tmp_path / "clips" / "mute.mp4", None)
-    with pytest.raises(InputError, match="can teach"):
+    with pytest.raises(InputError, match="can be used for training"):
         train(TrainConfig(clips=tmp_path / "clips", output=tmp_path / "o.safetensors", cache=tmp_path / "cache"))
     assert not (tmp_path / "o.safetensors").exists()
 

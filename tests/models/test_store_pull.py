@@ -295,7 +295,7 @@ def test_offline(shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_address(folder: Path) -> None:
-    assert "no address" in refused(entry_for(CONTENT), Code.WEIGHTS_MISSING).message
+    assert "no known address" in refused(entry_for(CONTENT), Code.WEIGHTS_MISSING).message
 
 
 def test_no_space(shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_refusals() -> None:
     with pytest.raises(InputError) as nobody:
         plan_timeline(Fraction(4), Fraction(25), 50, length="audio", extend="loop", kept=[])
     assert nobody.value.code == Code.FACE_NONE
-    with pytest.raises(ValueError, match="not continued"):
+    with pytest.raises(ValueError, match="not extended"):
         Timeline(n_out=3, n_src=2).source(2)
 
 

@@ -97,21 +97,21 @@ def test_a_speaker_who_says_nothing_is_named_with_the_nearest(field: str) -> Non
     value = {"speakers": "left", "voice": "lola", "language": "es"}[field]
     error = refused("Anna", "Ben", **{field: f"Ana={value}; *={value}"})
     assert (error.code, error.field) == (Code.SPEAKER_UNKNOWN, field)
-    assert f"{field} names 'Ana', who says nothing" in error.message
-    assert "it has Anna, Ben" in error.message
+    assert f"{field} names 'Ana', who has no line" in error.message
+    assert "its speakers are Anna, Ben" in error.message
     assert "did you mean 'Anna'?" in error.hint
 
 
 def test_a_speaker_of_a_script_that_names_nobody() -> None:
     error = refused("", "", speakers="Ana=left; *=none")
-    assert "it has nobody by name" in error.message
+    assert "its speakers are not named" in error.message
     assert "did you mean" not in error.hint
 
 
 def test_speakers_without_a_face_are_named() -> None:
     error = refused("Ana", "Zoe", "ben", "", speakers="ana=left")
     assert (error.code, error.field) == (Code.SPEAKER_UNKNOWN, "speakers")
-    assert "the script has Zoe, ben, somebody without a name" in error.message
+    assert "the script has Zoe, a speaker without a name, ben" in error.message
     assert "*=none" in error.hint
     assert "*=largest" in error.hint
 

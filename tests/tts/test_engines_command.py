@@ -119,7 +119,7 @@ def test_values_are_filled_in_once(engine: HostedEngine, program: Path) -> None:
         ("fail", "ended with exit code 3: warned about fail"),
         ("crash", "crashed (signal 11): warned about crash"),
         ("nothing", "wrote no sound file: warned about nothing"),
-        ("garbage", "no sound"),
+        ("garbage", "not an audio file"),
         ("folder", "wrote no sound file"),
         ("endless", "s of sound for 7 characters"),
     ],
@@ -134,7 +134,7 @@ def test_programs_that_fail(engine: HostedEngine, text: str, words: str) -> None
 
 def test_a_program_that_hangs_ends(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "time_limit", lambda text: 1.5)
-    with pytest.raises(StageError, match="was ended"):
+    with pytest.raises(StageError, match="was killed"):
         Command().synthesise("hang", Voice("ana", ()), "es", 1.0)
     assert not is_running(int((program.parent / "said.json.pid").read_text()))
 
@@ -167,7 +167,7 @@ def test_a_program_ends_with_its_engine(engine: HostedEngine, program: Path) -> 
     [
         ("my-tts {out_wav}", "lacks {text_file}"),
         ("my-tts {text_file}", "lacks {out_wav}"),
-        ("my-tts {text_file} {out_wav} {speaker}", "has {speaker}"),
+        ("my-tts {text_file} {out_wav} {speaker}", "placeholder {speaker}"),
         ("{voice} {text_file} {out_wav}", "name of a program"),
         ("my-tts '{text_file} {out_wav}", "cannot be split"),
     ],

@@ -122,7 +122,7 @@ def test_nothing_to_say(engine: HostedEngine, text: str) -> None:
     with pytest.raises(StageError) as caught:
         speak(engine, text, "es")
     assert caught.value.code == Code.TTS_FAILED
-    assert "nothing to say" in caught.value.message
+    assert "no sound" in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -80,5 +80,5 @@ def test_wrong_use_is_refused() -> None:
     with pytest.raises(ValueError, match="without peak"):
         _ = meter.true_peak
     assert meter.integrated is None
-    with pytest.raises(ValueError, match="has been read"):
+    with pytest.raises(ValueError, match="after reading"):
         meter.push(np.zeros((100, 2), np.float32))

@@ -199,7 +199,7 @@ def test_a_word_that_might_be_no_name_is_told(tmp_path: Path) -> None:
 def test_a_line_with_nothing_to_say_is_told(tmp_path: Path) -> None:
     found = plain(tmp_path, "This is the first line.\n[applause]\nThis is the last line.")
     assert [segment.number for segment in found.segments] == [1, 3]
-    assert found.warnings == ("W_SCRIPT: cue 2: nothing to say, left out",)
+    assert found.warnings == ("W_SCRIPT: cue 2: no text to speak, left out",)
 
 
 def test_long_sentences_are_cut_at_commas_then_at_spaces(tmp_path: Path) -> None:

@@ -145,23 +145,23 @@ OK = {"start": 0, "end": 1, "text": "a"}
         ({"start": 1, "text": "b"}, "'end' is missing"),
         ({"end": 1, "text": "b"}, "'start' is missing"),
         ({"text": "b"}, "it has no times"),
-        ({"start": "soon", "end": 2, "text": "b"}, "'soon' is no time"),
-        ({"start": True, "end": 2, "text": "b"}, "no time"),
-        ({"start": [1], "end": 2, "text": "b"}, "no time"),
-        ({"start": "NaN", "end": 2, "text": "b"}, "no time"),
-        ({"start": 1, "end": "Infinity", "text": "b"}, "no time"),
-        ({"start": 1, "end": "1e999999", "text": "b"}, "no time"),
-        ({"start": "1e-999999", "end": 2, "text": "b"}, "no time"),
+        ({"start": "soon", "end": 2, "text": "b"}, "'soon' is not a time"),
+        ({"start": True, "end": 2, "text": "b"}, "not a time"),
+        ({"start": [1], "end": 2, "text": "b"}, "not a time"),
+        ({"start": "NaN", "end": 2, "text": "b"}, "not a time"),
+        ({"start": 1, "end": "Infinity", "text": "b"}, "not a time"),
+        ({"start": 1, "end": "1e999999", "text": "b"}, "not a time"),
+        ({"start": "1e-999999", "end": 2, "text": "b"}, "not a time"),
         ({"start": -1, "end": 2, "text": "b"}, "before 0"),
         ({"start": 1, "duration": 0, "text": "b"}, "no length"),
         ({"start": 1, "duration": -1, "text": "b"}, "ends before"),
         ({"start": 1, "end": 90000, "text": "b"}, "24 hours"),
-        ({"start": 1, "end": 2, "text": 5}, "no text"),
-        ({"start": 1, "end": 2, "text": "b", "voice": ["x"]}, "no text"),
+        ({"start": 1, "end": 2, "text": 5}, "not text"),
+        ({"start": 1, "end": 2, "text": "b", "voice": ["x"]}, "not text"),
         ({"start": 1, "end": 2, "text": "b", "speaker": "x" * 101}, "101 characters"),
-        ("words", "no object"),
-        (None, "no object"),
-        ([], "no object"),
+        ("words", "not an object"),
+        (None, "not an object"),
+        ([], "not an object"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
@@ -174,7 +174,7 @@ def test_a_bad_segment_is_refused_by_number(row: Any, said: str, suffix: str, tm
 
 
 def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
-    assert "'text' is there twice" in refused(tmp_path, '[{"text": "a", "text": "b"}]', "json").message
+    assert "'text' occurs twice" in refused(tmp_path, '[{"text": "a", "text": "b"}]', "json").message
     assert len(script(tmp_path, '[{"text": "a", "id": 1, "id": 2}]', "json").segments) == 1
 
 

@@ -242,7 +242,7 @@ def test_empty_cues_are_left_out_by_number_even_with_bad_times(write: Write) -> 
     zero = ("00:00:03,000", "00:00:03,000", "<i></i>")
     script = read_script(write("a.srt", srt(("00:00:01,000", "00:00:02,000", "hi"), zero)))
     assert [segment.number for segment in script.segments] == [1]
-    assert script.warnings == ("W_SCRIPT: cue 2: nothing to say, left out",)
+    assert script.warnings == ("W_SCRIPT: cue 2: no text to speak, left out",)
 
 
 def test_many_warnings_end_in_a_sum(write: Write) -> None:

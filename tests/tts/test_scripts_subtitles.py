@@ -139,7 +139,7 @@ def test_a_blank_line_between_number_and_times(tmp_path: Path) -> None:
 def test_an_empty_cue_is_told(tmp_path: Path) -> None:
     found = script(tmp_path, f"{ONE}\n2\n00:00:03,000 --> 00:00:04,000\n\n{THREE}")
     assert [segment.number for segment in found.segments] == [1, 3]
-    assert found.warnings == ("W_SCRIPT: cue 2: nothing to say, left out",)
+    assert found.warnings == ("W_SCRIPT: cue 2: no text to speak, left out",)
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,11 @@ def refused(maker: SpeechMaker, folder: Path, clip: str, **said: Any) -> RaydubE
         ("leave", "crashed (exit code 7)"),
         ("raise", "KeyError: 'nobody knows'"),
         ("silent", "silence"),
-        ("nan", "no numbers"),
+        ("nan", "NaN or infinite"),
         ("long", "samples"),
         ("short", "6 ms of sound"),
         ("loud", "beyond full scale"),
-        ("empty", "nothing to say"),
+        ("empty", "no sound"),
         ("stereo", "shape (2, 8000)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a speech engine is: a small protocol that third parties can implement without importing raydub."""
+"""The protocol of speech engines, which other packages can implement without importing raydub."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A speech engine. The class that an entry point of group "tts" names is called without arguments and gives
-    one.
+    """A speech engine. The class of an entry point of group "tts" is called without arguments and returns one.
 
-    raydub runs it in a child process of its own (tts.engines.host), so it may crash, print and load what it likes; the
-    calls below come one at a time. RaydubErrors that it raises arrive as they are, any other exception as StageError
+    raydub runs it in a child process of its own (tts.engines.host), so it may crash, print and load anything; the calls
+    below come one at a time. RaydubErrors that it raises are passed on, any other exception becomes StageError
     TTS_FAILED.
     """
 
@@ -24,7 +23,7 @@ class Engine(Protocol):
 
     @property
     def max_speed(self) -> float:
-        """How much faster than normal it can speak and still sound natural; 1.0 if it cannot change its speed."""
+        """The fastest speed that sounds natural, relative to normal; 1.0 if it cannot change its speed."""
         ...
 
     def voices(self) -> tuple[Voice, ...]:
@@ -32,13 +31,13 @@ class Engine(Protocol):
         ...
 
     def named(self, name: str) -> Voice | None:
-        """A voice that voices() does not list: a variant, a file, anything at all for an engine whose voices nobody
-        knows (its Voice then has no languages, which means any). None where there is none of that name."""
+        """A voice that voices() does not list: a variant, a file, or any name for an engine that does not know its
+        voices (its Voice then has no languages, which means any). None if there is none of that name."""
         ...
 
     def identity(self, voice: Voice) -> str:
         """Everything but text, language and speed that decides how `voice` sounds: versions of engine and library,
-        digests of model files. Goes into cache keys, so it is cheap and the same on every machine."""
+        digests of model files. Part of cache keys, so it must be fast and the same on every machine."""
         ...
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
@@ -49,12 +48,12 @@ class Engine(Protocol):
 
 
 def time_limit(text: str) -> float:
-    """Seconds that speaking this text may take before it counts as a hang: on a slow CPU a neural voice needs a few
+    """Seconds that synthesis of this text may take before it counts as a hang: on a slow CPU a neural voice needs a few
     times the length of its sound, which is about 0.07 s a character."""
     return 30.0 + 0.75 * len(text)
 
 
 def longest(text: str, speed: float = 1.0) -> float:
-    """Seconds of sound beyond which something has gone wrong: an order of magnitude more than anybody needs, since
-    digits and abbreviations are read out."""
+    """The longest plausible sound in seconds: an order of magnitude more than needed, since digits and abbreviations
+    are read out."""
     return (5.0 + 1.5 * len(text)) / min(1.0, max(speed, 0.1))

@@ -1,7 +1,7 @@
-"""The process in which an engine lives, see tts.engines.process.
+"""The child process of a speech engine, see tts.engines.process.
 
 Requests and answers are JSON messages over the socket of raydub.child; the samples that an answer announces (float32,
-little-endian) follow it. What a library prints goes where the parent keeps it, not into an answer.
+little-endian) follow it. Output of libraries goes to the parent's file, not into an answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Answer until the other end is closed."""
+    """Answer requests until the parent closes the connection."""
     os.set_inheritable(int(sys.argv[1]), False)
     line = Connection(int(sys.argv[1]))
     hello = json.loads(line.recv_bytes())
@@ -41,7 +41,7 @@ def main() -> None:
             request = json.loads(line.recv_bytes())
             try:
                 answer, samples = _answer(engine, request)
-            # SystemExit and the like too: whatever the engine raises is an answer, not the end of the conversation.
+            # SystemExit too: any exception of the engine is an answer and does not end the process.
             except BaseException as error:
                 answer, samples = _told(name, error), b""
             _send(line, answer, samples)
@@ -75,8 +75,8 @@ def _utterance(utterance: Any) -> tuple[dict[str, Any], bytes]:
 
     samples = np.asarray(utterance.samples)
     if samples.ndim != 1 or samples.dtype.kind != "f":
-        # Whole numbers would be full scale times too loud, and two channels one after the other.
-        raise TypeError(f"samples of shape {samples.shape} and type {samples.dtype}, not one row of floats")
+        # Integers would be too loud by full scale, and channels would follow each other.
+        raise TypeError(f"samples of shape {samples.shape} and type {samples.dtype}, expected one row of floats")
     marks = [[str(mark.kind), float(mark.seconds), str(mark.text)] for mark in utterance.marks]
     body = np.ascontiguousarray(samples, dtype="<f4").tobytes()
     return {"samples": len(samples), "rate": int(utterance.rate), "marks": marks}, body

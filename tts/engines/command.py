@@ -2,10 +2,10 @@
 
     RAYDUB_TTS_COMMAND='my-tts --text {text_file} --out {out_wav} --lang {language} --voice {voice} --speed {speed}'
 
-The command line comes from the environment of whoever runs raydub and from nowhere else. A manifest may come from a
-stranger and cannot set it; what a manifest does say (text, voice, language) reaches the program as the content of a
-file or as part of one word: the line is split before it is filled in, no shell sees it, and a voice that looks like an
-option is refused. Whether the program gives the same sound for the same text is its own affair.
+The command line comes only from the environment of the user who runs raydub. A manifest may be untrusted and cannot set
+it; its values (text, voice, language) reach the program as the content of a file or as part of one word: the line is
+split before it is filled in, no shell is involved, and a voice that looks like an option is refused. raydub does not
+require the program to be deterministic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from raydub.files import sweep, writer_tag
 from raydub.models.load import sha256_of
 from raydub.tts.engines.base import longest, time_limit
 from raydub.tts.engines.deciding import command_files
-from raydub.tts.engines.find import COMMAND_VARIABLE
+from raydub.tts.engines.find import COMMAND_VARIABLE, missing_command
 from raydub.tts.types import Utterance, Voice
 
 _PLACES = ("text_file", "out_wav", "language", "voice", "speed")
@@ -38,7 +38,7 @@ _TAIL = 800
 
 class Command:
     """The engine. Raises DependencyError DEPENDENCY_MISSING (no command line, no such program), UsageError FIELD_VALUE
-    (a command line without {text_file} or {out_wav}, or with a place that does not exist)."""
+    (a command line without {text_file} or {out_wav}, or with an unknown placeholder)."""
 
     name = "command"
 
@@ -48,25 +48,25 @@ class Command:
         if program is None:
             raise DependencyError(
                 Code.DEPENDENCY_MISSING,
-                f"{COMMAND_VARIABLE} names the program {self._template[0]!r}, which is not here",
+                f"{COMMAND_VARIABLE} names the program {self._template[0]!r}, which was not found",
                 hint="install it, or give its full path",
             )
         self._template[0] = program
-        sweep(tempfile.gettempdir())  # what an engine left that was ended in the middle
+        sweep(tempfile.gettempdir())  # left by engines that were killed
 
     @property
     def max_speed(self) -> float:
-        """1.25 where the command line has a place for the speed."""
+        """1.25 if the command line has the placeholder {speed}."""
         return 1.25 if any("{speed}" in word for word in self._template) else 1.0
 
     def voices(self) -> tuple[Voice, ...]:
-        """Nobody knows them."""
+        """None: the program's voices are not known."""
         return ()
 
     def named(self, name: str) -> Voice:
         """Any. InputError VOICE_UNKNOWN for a name with control characters, or one that looks like an option."""
         if name and _NAME.fullmatch(name) is None:
-            raise InputError(Code.VOICE_UNKNOWN, f"{name[:80]!r} cannot be the name of a voice", field="voice")
+            raise InputError(Code.VOICE_UNKNOWN, f"{name[:80]!r} is not a valid name for a voice", field="voice")
         return Voice(name, ())
 
     def identity(self, voice: Voice) -> str:
@@ -75,9 +75,9 @@ class Command:
         return "command " + " ".join([shlex.join(self._template), repr(voice.name), *digests])
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
-        """Runs the program in a process group of its own, under a limit that grows with the text. The sound file may
-        have any rate that libsndfile reads; channels are averaged. StageError TTS_FAILED for an exit code other than
-        0, no file, one that is no sound, and a program that does not end."""
+        """Runs the program in its own process group, under a limit that grows with the text. The sound file may have
+        any rate that libsndfile reads; channels are averaged. StageError TTS_FAILED for an exit code other than 0, no
+        file, a file that is not audio, and a program that does not end."""
         self.named(voice.name)
         with tempfile.TemporaryDirectory(prefix="raydub-tts", suffix=writer_tag()) as folder:
             told, spoken = Path(folder, "text.txt"), Path(folder, "speech.wav")
@@ -97,16 +97,14 @@ def _parse(line: str) -> list[str]:
     except ValueError as error:
         raise _misspelt(f"cannot be split into words: {error}") from error
     if not words:
-        raise DependencyError(
-            Code.DEPENDENCY_MISSING,
-            "the speech engine command needs a command line, and none is set",
-            hint=f"{COMMAND_VARIABLE}='my-tts --text {{text_file}} --out {{out_wav}}'",
-        )
+        raise missing_command()
     places = {place for word in words for place in _PLACE.findall(word)}
     if _PLACE.search(words[0]):
-        raise _misspelt("must begin with the name of a program")
+        raise _misspelt("must start with the name of a program")
     if unknown := places - set(_PLACES):
-        raise _misspelt(f"has {{{min(unknown)}}}, and there are {', '.join(f'{{{place}}}' for place in _PLACES)}")
+        raise _misspelt(
+            f"has the unknown placeholder {{{min(unknown)}}}; known: {', '.join(f'{{{place}}}' for place in _PLACES)}"
+        )
     for needed in ("text_file", "out_wav"):
         if needed not in places:
             raise _misspelt(f"lacks {{{needed}}}")
@@ -122,7 +120,7 @@ def _misspelt(reason: str) -> UsageError:
 
 
 def _run(words: list[str], limit: float) -> str:
-    """The end of what the program wrote to stderr."""
+    """The last part of the program's stderr."""
     with tempfile.TemporaryFile() as noise:
         process = subprocess.Popen(
             bound(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=noise, start_new_session=True
@@ -130,9 +128,9 @@ def _run(words: list[str], limit: float) -> str:
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired as error:
-            raise _failed(f"was still running after {limit:.0f} s and was ended", _end_of(noise)) from error
+            raise _failed(f"was still running after {limit:.0f} s and was killed", _end_of(noise)) from error
         finally:
-            # The whole group: what it has started is not left behind either.
+            # The whole group, with everything that it has started.
             kill_group(process.pid)
             process.wait()
         said = _end_of(noise)
@@ -156,15 +154,15 @@ def _read(path: Path, limit: float, said: str) -> Utterance:
     try:
         with soundfile.SoundFile(path) as file:
             rate = int(file.samplerate)
-            # One sample more than may be: whoever checks the answer says that it is too long.
+            # One sample more than allowed: the check of the answer reports that it is too long.
             samples = file.read(int(limit * rate) + 1, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        raise _failed("wrote a file that is no sound", str(error) or said) from error
+        raise _failed("wrote a file that is not an audio file", str(error) or said) from error
     return Utterance(samples.mean(axis=1, dtype=np.float32), rate)
 
 
 def _failed(how: str, said: str) -> StageError:
-    words = f": {said}" if said else ", without a word on stderr"
+    words = f": {said}" if said else ", with no output on stderr"
     return StageError(
-        Code.TTS_FAILED, f"the program of {COMMAND_VARIABLE} {how}{words}", hint="try its command line by hand"
+        Code.TTS_FAILED, f"the program of {COMMAND_VARIABLE} {how}{words}", hint="run its command line by hand"
     )

@@ -1,6 +1,7 @@
-"""What decides how a voice sounds, told without its engine: for whoever asks whether it would sound the same again.
+"""Identifies what decides how a voice sounds without starting its engine, to tell whether it would sound the same
+again.
 
-Engine.identity, which goes into the keys of what is spoken, is made of the same things; but it takes a process.
+Engine.identity, which is part of the keys of utterances, covers the same things, but needs a process.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from raydub.store import key_of
 from raydub.tts.engines.find import COMMAND_VARIABLE, release
 
 UNNAMED = ""
-"""In the place of a voice's name: what decides which voice a language means."""
+"""Instead of a voice's name: what decides which voice is chosen by language."""
 
 
 def decided_by(engine: str, voice: str, cache: Cache | None = None) -> str:
-    """The engine's release and the digests of all files by which `voice` speaks; of engines that raydub does not bring
-    the release alone. voice: its name, or UNNAMED. Loads no package of an engine.
+    """A digest of the engine's release and of all files by which `voice` speaks; for engines of other packages of the
+    release alone. voice: its name, or UNNAMED. Loads no package of an engine.
 
-    Raises what find.release raises, DependencyError WEIGHTS_MISSING, InputError INPUT_CHANGED, and OSError for files
-    that are not there."""
+    Raises what find.release raises, DependencyError WEIGHTS_MISSING, InputError INPUT_CHANGED, and OSError for absent
+    files.
+    """
     from raydub.models.catalogue import custom_entries
     from raydub.tts.engines.files import is_piper, known_digest, weights_of
 
@@ -35,15 +37,16 @@ def decided_by(engine: str, voice: str, cache: Cache | None = None) -> str:
     if entry is not None:
         return key_of([*said, known_digest(entry)])
     files = own_files(engine, voice)
-    # By their real paths, as models.load.sha256_of knows them: who speaks afterwards reads nothing twice.
+    # By their real paths, as in models.load.sha256_of, so that they are hashed once.
     return key_of([*said, *(identify(os.path.realpath(path), cache, what="voice").sha256 for path in files)])
 
 
 def own_files(engine: str, voice: str) -> tuple[str, ...]:
-    """Paths of the files by which a voice speaks that is in no catalogue, whether or not they exist; () for voices
-    without files. Raises DependencyError WEIGHTS_MISSING."""
+    """Paths of the files of a voice that is not in the catalogue, whether or not they exist; () for voices without
+    files. Raises DependencyError WEIGHTS_MISSING."""
     if engine == "piper":
-        return piper_files(voice)
+        model, _ = split_voice(voice)
+        return (model, f"{model}.json")
     if engine == "kokoro":
         from raydub.tts.engines.files import own_kokoro
 
@@ -54,14 +57,8 @@ def own_files(engine: str, voice: str) -> tuple[str, ...]:
     return ()
 
 
-def piper_files(voice: str) -> tuple[str, ...]:
-    """The two files of a voice that is named by path: the graph, and the configuration beside it."""
-    model, _ = split_voice(voice)
-    return (model, f"{model}.json")
-
-
 def command_files(words: Sequence[str], voice: str) -> tuple[str, ...]:
-    """The files that a command line names, its program first: as words, behind a "=", and as the voice."""
+    """The files in a command line, its program first: as words, after "=", and as the voice."""
     file = voice_file(voice)
     named = [word.replace("{voice}", voice if file is None else file[0]) for word in words]
     paths = (path for word in named for path in (word, word.partition("=")[2]))

@@ -1,8 +1,8 @@
 """espeak-ng: over a hundred languages, offline, with the moment of every word and phoneme.
 
-Through ctypes, from the library and data that the package espeakng-loader carries; functions, structures and numbers
-are those of its public header (speak_lib.h of espeak-ng 1.52). The library is under the GPL and is loaded nowhere but
-in the process of this engine.
+Uses ctypes, with the library and data of the package espeakng-loader; functions, structures and numbers are those of
+its public header (speak_lib.h of espeak-ng 1.52). The library is under the GPL and is loaded only in the process of
+this engine.
 
 Repeatable to the bit: espeak-ng keeps state from one utterance to the next and draws random numbers (breath, whisper),
 so each text is spoken by a fork of a process that has spoken nothing yet, with fixed seeds.
@@ -73,8 +73,8 @@ _Happening = tuple[int, int, int, int, bytes]
 
 
 class Espeak:
-    """The engine. Voices are called by their language tag ("es", "en-us", "cmn"); "es+f3" is the voice es spoken by
-    the variant f3. DependencyError DEPENDENCY_MISSING where library or data cannot be loaded."""
+    """The engine. Voices are named by their language tag ("es", "en-us", "cmn"); "es+f3" is the voice es spoken by
+    the variant f3. DependencyError DEPENDENCY_MISSING if library or data cannot be loaded."""
 
     name = "espeak"
     max_speed = 1.25
@@ -113,7 +113,8 @@ class Espeak:
                 Code.VOICE_UNKNOWN,
                 f"the engine espeak has no variant {variant[:40]!r} of the voice {voice.name!r}",
                 field="voice",
-                hint=(f"did you mean '{voice.name}+{near[0]}'? " if near else "") + "f1 to f5 and m1 to m8 are some",
+                hint=(f"did you mean '{voice.name}+{near[0]}'? " if near else "")
+                + "variants include f1 to f5 and m1 to m8",
             )
         return Voice(f"{voice.name}+{variant}", voice.languages, self._variants[variant], f"{voice.note}, {variant}")
 
@@ -122,19 +123,19 @@ class Espeak:
         return self._identity
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
-        """Words and phonemes are told to the millisecond; 175 words a minute at speed 1.0."""
+        """Marks of words and phonemes have a resolution of 1 ms; 175 words a minute at speed 1.0."""
         base, plus, variant = voice.name.partition("+")
         if base not in self._listed or (plus and variant not in self._variants):
             raise InputError(Code.VOICE_UNKNOWN, f"the engine espeak has no voice {voice.name!r}", field="voice")
         called = self._listed[base][1] + (plus + variant)
         pace = round(WORDS_A_MINUTE * speed)
-        # A C string ends at its first NUL, and nobody pronounces one.
+        # A C string ends at its first NUL.
         samples, happenings = self._in_a_fork(called, text.replace("\0", " "), pace)
         return Utterance(samples, self._rate, _marks(text, happenings))
 
     @cached_property
     def _listed(self) -> dict[str, tuple[Voice, str]]:
-        """Name → voice, and what espeak calls it."""
+        """Name → voice, and espeak's own name for it."""
         found: dict[str, tuple[Voice, str]] = {}
         for entry in self._list(None):
             identifier = entry.identifier.decode()
@@ -182,7 +183,7 @@ class Espeak:
         return (np.frombuffer(data, np.int16) / np.float32(32768)).astype(np.float32), told
 
     def _speak_and_exit(self, parent: int, write: int, called: str, text: str, pace: int) -> NoReturn:
-        # Nothing of the parent's may run here a second time, so the process ends by _exit whatever happens.
+        # No exit handler of the parent may run here, so the process always ends by _exit.
         code = 1
         try:
             end_with_parent(parent)
@@ -247,13 +248,13 @@ def _languages(address: int) -> tuple[str, ...]:
         tag = ctypes.string_at(address + 1)
         found.append((priority, tag.decode().lower()))
         address += len(tag) + 2
-    # The first one is what the voice is; only the others have an order.
+    # The first one is the voice's own; only the others are ordered.
     return (*(tag for _, tag in found[:1]), *(tag for _, tag in sorted(found[1:], key=lambda entry: entry[0])))
 
 
 def _marks(text: str, happenings: list[_Happening]) -> tuple[Mark, ...]:
     """Words as they stand in the text, and phonemes. A word that is spoken in parts (a number, an unknown script) is
-    marked where it begins; pauses and changes of language are no phonemes."""
+    marked where it begins; pauses and changes of language are not phonemes."""
     marks: list[Mark] = []
     end = 0
     for kind, position, length, milliseconds, phoneme in happenings:

@@ -1,4 +1,4 @@
-"""The files of neural voices: a graph (.onnx) and what goes with it, by path or by name of the weights catalogue.
+"""Files of neural voices: a graph (.onnx) and a companion, by path or by name of the weights catalogue.
 
 A voice of Piper is X.onnx and X.onnx.json; Kokoro is one graph and one file with all its voices. In the catalogue the
 second file is the companion of the first.
@@ -32,8 +32,8 @@ VOICES_VARIABLE = "RAYDUB_KOKORO_VOICES"
 
 @dataclass(frozen=True)
 class VoiceFiles:
-    """model: the graph; companion: what goes with it; digest: hex sha256 of both, joined by "+"; licence: of the graph,
-    "custom" where it is in no catalogue."""
+    """model: the graph; companion: its second file; digest: hex sha256 of both, joined by "+"; licence: of the graph,
+    "custom" if it is not in the catalogue."""
 
     model: Path
     companion: Path
@@ -42,9 +42,9 @@ class VoiceFiles:
 
 
 def weights_of(engine: str, voice: str) -> Entry | None:
-    """The entry of the catalogue whose files this voice of our own engine needs; None for voices that need none, or
-    whose files are named by path. For fetching them with progress shown before anything starts: models.store.pull.pull
-    takes companions along."""
+    """The catalogue entry of the files of a voice of raydub's own engines; None for voices without files, or with files
+    given by path. For downloading them with progress before a run starts: models.store.pull.pull includes
+    companions."""
     if engine == "piper":
         model, _ = split_voice(voice)
         return None if is_path(model) else piper_entry(model)
@@ -54,7 +54,7 @@ def weights_of(engine: str, voice: str) -> Entry | None:
 
 
 def piper_entry(name: str) -> Entry | None:
-    """The entry of that name, if it is a voice of Piper: published, or imported with its configuration."""
+    """The entry of that name if it is a voice of Piper, published or imported with its configuration."""
     entry = find(name)
     return entry if entry is not None and is_piper(entry) else None
 
@@ -66,18 +66,20 @@ def is_piper(entry: Entry) -> bool:
 
 
 def from_catalogue(entry: Entry) -> VoiceFiles:
-    """Both files, downloaded where they are not here. Raises what models.store.locate.locate raises."""
+    """Both files, downloaded if absent. Raises what models.store.locate.locate raises."""
     found = locate(entry.name)
     beside = present(entry.companions[0])
     if beside is None:
         raise DependencyError(
-            Code.WEIGHTS_MISSING, f"{entry.companions[0].file} is not here", hint=f"`raydub models pull {entry.name}`"
+            Code.WEIGHTS_MISSING,
+            f"{entry.companions[0].file} is not on this machine",
+            hint=f"run `raydub models pull {entry.name}`",
         )
     return VoiceFiles(found.path, beside, known_digest(entry), found.licence)
 
 
 def known_digest(entry: Entry) -> str:
-    """The digest of VoiceFiles, without a look at the files."""
+    """The digest of VoiceFiles, without reading the files."""
     return f"{entry.sha256}+{entry.companions[0].sha256}"
 
 
@@ -87,7 +89,7 @@ def by_path(model: str | Path, companion: str | Path) -> VoiceFiles:
     paths = (Path(model), Path(companion))
     absent = [path for path in paths if not path.is_file()]
     if absent:
-        raise InputError(Code.VOICE_UNKNOWN, f"there is no file {absent[0]}", field="voice", hint="check the path")
+        raise InputError(Code.VOICE_UNKNOWN, f"{absent[0]} does not exist", field="voice", hint="check the path")
     for path in paths:
         try:
             with path.open("rb") as stream:
@@ -121,7 +123,7 @@ def kokoro_digest() -> str:
 
 
 def kokoro_voices_file() -> Path | None:
-    """The file of Kokoro's voices, if it is here and what it should be."""
+    """The file of Kokoro's voices, None if it is absent or not the published one."""
     if os.environ.get(MODEL_VARIABLE, "").strip():
         return kokoro_files().companion
     entry = find(KOKORO_MODEL)
@@ -130,16 +132,16 @@ def kokoro_voices_file() -> Path | None:
 
 
 def own_kokoro() -> tuple[str, str] | None:
-    """The two files that the environment names, None where it names none. DependencyError WEIGHTS_MISSING for one of
-    the two only."""
+    """The two files of the environment variables, None without. DependencyError WEIGHTS_MISSING if only the first is
+    set."""
     model, voices = (os.environ.get(name, "").strip() for name in (MODEL_VARIABLE, VOICES_VARIABLE))
     if not model:
         return None
     if not voices:
         raise DependencyError(
             Code.WEIGHTS_MISSING,
-            f"{MODEL_VARIABLE} is set and {VOICES_VARIABLE} is not",
-            hint=f"{VOICES_VARIABLE}=/path/to/voices-v1.0.bin",
+            f"{MODEL_VARIABLE} is set, but {VOICES_VARIABLE} is not",
+            hint=f"set {VOICES_VARIABLE}=/path/to/voices-v1.0.bin",
         )
     return model, voices
 

@@ -1,4 +1,4 @@
-"""Engines by name: entry points of the group "tts", raydub's own and those of any package that is installed."""
+"""Find speech engines by name: entry points of the group "tts", of raydub and of other packages."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _NEEDS = {
     "piper": ("piper", "onnxruntime"),
     "kokoro": ("kokoro_onnx", "onnxruntime"),
 }
-"""Packages that our own engines need, as they are imported."""
+"""Modules that raydub's own engines import."""
 _DISTRIBUTIONS = {
     "espeak": ("espeakng-loader",),
     "piper": ("piper-tts", "onnxruntime"),
     "kokoro": ("kokoro-onnx", "espeakng-loader", "onnxruntime"),
 }
-"""What decides how they sound, as it is installed."""
+"""Distributions that decide how they sound."""
 _METHODS = ("voices", "named", "identity", "synthesise")
 
 
 def engine_names() -> tuple[str, ...]:
-    """Names of all engines for which there is an entry point, whether or not what they need is installed."""
+    """Names of all engines with an entry point, whether or not their packages are installed."""
     return tuple(sorted(SPEECH_ENGINES.points()))
 
 
 def check_engine(name: str) -> None:
-    """Can this engine be had? Looks for packages only and imports none of them, so it is for admission. Raises
-    UsageError FIELD_VALUE for a name that is unknown; DependencyError DEPENDENCY_MISSING for an engine whose packages
-    are not installed, of which two packages claim the name, or (command) whose command line is not set."""
+    """Check that this engine is available. Finds packages without importing them, for admission. Raises UsageError
+    FIELD_VALUE for an unknown name; DependencyError DEPENDENCY_MISSING for an engine whose packages are not installed,
+    whose name two packages claim, or (command) without a command line."""
     point = SPEECH_ENGINES.point(name)
     if not is_own(point):
         SPEECH_ENGINES.check(point)
@@ -46,17 +46,13 @@ def check_engine(name: str) -> None:
         if not is_installed(package):
             raise missing_package(name, package)
     if name == "command" and not os.environ.get(COMMAND_VARIABLE, "").strip():
-        raise DependencyError(
-            Code.DEPENDENCY_MISSING,
-            "the speech engine command needs a command line, and none is set",
-            hint=f"{COMMAND_VARIABLE}='my-tts --text {{text_file}} --out {{out_wav}} --lang {{language}}'",
-        )
+        raise missing_command()
 
 
 def make_engine(name: str) -> Engine:
-    """The engine itself, in this process; tts.engines.host.HostedEngine is the one to use. Raises what check_engine
-    raises, and DependencyError DEPENDENCY_MISSING for an entry point that cannot be imported, raises, or gives
-    something else than an engine; RaydubErrors of the engine pass."""
+    """The engine in this process; use tts.engines.host.HostedEngine instead, except in the child. Raises what
+    check_engine raises, and DependencyError DEPENDENCY_MISSING for an entry point that cannot be imported, raises, or
+    returns something else than an engine; RaydubErrors of the engine pass."""
     check_engine(name)
     point = SPEECH_ENGINES.point(name)
     try:
@@ -71,8 +67,8 @@ def make_engine(name: str) -> Engine:
 
 
 def release(name: str) -> str:
-    """Which release of an engine would speak: versions of the packages that bring it and that it needs, or the command
-    line. Imports none of them; what Engine.identity says of a voice is finer. Raises what check_engine raises."""
+    """The release of an engine: versions of its packages, or the command line. Imports none of them; Engine.identity of
+    a voice is more specific. Raises what check_engine raises."""
     check_engine(name)
     point = SPEECH_ENGINES.point(name)
     if not is_own(point):
@@ -82,11 +78,20 @@ def release(name: str) -> str:
 
 
 def missing_package(name: str, package: str) -> DependencyError:
-    """The error for an engine of ours without its package."""
+    """The error for one of raydub's own engines without its package."""
     return DependencyError(
         Code.DEPENDENCY_MISSING,
         f"the speech engine {name} is not installed (no package {package})",
         hint=f"pip install 'raydub[{name}]'",
+    )
+
+
+def missing_command() -> DependencyError:
+    """The error for the engine command without a command line."""
+    return DependencyError(
+        Code.DEPENDENCY_MISSING,
+        "the speech engine command needs a command line",
+        hint=f"set {COMMAND_VARIABLE}, for example to 'my-tts --text {{text_file}} --out {{out_wav}}'",
     )
 
 
@@ -96,13 +101,13 @@ def _check_shape(point: EntryPoint, engine: object) -> None:
         absent.append("name")
     speed = getattr(engine, "max_speed", None)
     if isinstance(speed, bool) or not isinstance(speed, int | float) or not 1.0 <= speed <= 10.0:
-        absent.append("max_speed (from 1.0 on)")
+        absent.append("max_speed (1.0 to 10.0)")
     if absent:
-        raise SPEECH_ENGINES.broken(point, f"what it names is no engine: it lacks {', '.join(absent)}")
+        raise SPEECH_ENGINES.broken(point, f"its object is not an engine: it lacks {', '.join(absent)}")
 
 
 def _version(distribution: str) -> str:
     try:
         return version(distribution)
-    except PackageNotFoundError:  # onnxruntime comes under several names, one for each kind of device
+    except PackageNotFoundError:  # onnxruntime has several distributions, one for each kind of device
         return "?"

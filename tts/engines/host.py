@@ -1,7 +1,7 @@
-"""An engine in a process of its own, behind the same protocol, and a look at whatever it answers.
+"""Runs an engine in a process of its own, behind the same protocol, and checks its answers.
 
-A crash, a hang, prints of a library, memory that is never given back and a library under the GPL all stay in that
-process. What comes out of it is believed no more than a file: it has to be sound, neither silent nor endless.
+Crashes, hangs, output of libraries, memory leaks and libraries under the GPL stay in that process. Its answers are not
+trusted: they must be sound that is neither silent nor too long.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ SILENCE = 1e-3
 _SHORTEST = 0.02
 _RATES = (4000, 192_000)
 _EXCESS = 1.01
-"""Samples up to here are cut to full scale: rounding, and the ringing of resamplers."""
-_SHORT_LIMIT = 60.0  # seconds for questions that need no speech; identities hash files
-_MARGIN = 10.0  # seconds by which an engine's own limits come first: they say more
+"""Samples up to this value are clipped to full scale: rounding, and ringing of resamplers."""
+_SHORT_LIMIT = 60.0  # seconds for requests without synthesis; identities hash files
+_MARGIN = 10.0  # seconds by which an engine's own limits come first: their errors are more specific
 _KINDS = ("word", "phoneme")
 
 
 class HostedEngine:
-    """The engine of that name, run by a child process that is started with the first question and again after it has
-    died. Safe to use from several threads, which take turns.
+    """The engine of that name, run by a child process that is started with the first request and again after it has
+    died. Threads may share it and take turns.
 
     Raises what find.check_engine raises, and from then on StageError TTS_FAILED for a crash, a hang, exceptions of the
-    engine, and sound that cannot be used; RaydubErrors of the engine as they are."""
+    engine, and unusable sound; RaydubErrors of the engine are passed on.
+    """
 
     def __init__(self, name: str) -> None:
         check_engine(name)
@@ -51,7 +52,7 @@ class HostedEngine:
 
     @property
     def max_speed(self) -> float:
-        """As the engine says."""
+        """See Engine."""
         with self._lock:
             return float(self._alive().hello["max_speed"])
 
@@ -62,7 +63,7 @@ class HostedEngine:
             return self._child.pid if self._child is not None and self._child.alive else None
 
     def voices(self) -> tuple[Voice, ...]:
-        """As the engine says. StageError TTS_FAILED for voices of another shape, or two of the same name."""
+        """See Engine. StageError TTS_FAILED for voices of another shape, or two of the same name."""
         answer, _ = self._ask({"ask": "voices"}, _SHORT_LIMIT)
         voices = tuple(self._voice(said) for said in answer["voices"])
         if len({voice.name for voice in voices}) != len(voices):
@@ -70,25 +71,25 @@ class HostedEngine:
         return voices
 
     def named(self, name: str) -> Voice | None:
-        """As the engine says."""
+        """See Engine."""
         answer, _ = self._ask({"ask": "named", "name": name}, _SHORT_LIMIT)
         return self._voice(answer["voice"]) if answer["voice"] is not None else None
 
     def identity(self, voice: Voice) -> str:
-        """As the engine says."""
+        """See Engine."""
         answer, _ = self._ask({"ask": "identity", "voice": asdict(voice)}, _SHORT_LIMIT)
         return str(answer["identity"])
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
-        """Speech that was looked at: finite samples in [-1, 1], 4 to 192 kHz, neither silent nor shorter than 20 ms nor
-        longer than anybody would need for this text, marks in order and within it."""
+        """Checked speech: finite samples in [-1, 1], 4 to 192 kHz, neither silent nor shorter than 20 ms nor longer
+        than plausible for this text, marks in order and within it."""
         from raydub.tts.engines.files import weights_of
 
         entry = weights_of(self._name, voice.name)
         if entry is not None:
             from raydub.models.store.locate import locate
 
-            # Here, because a download has its own patience, which is longer than ours with an engine.
+            # Here, because a download has its own, longer time limits.
             locate(entry.name)
         request = {"ask": "synthesise", "text": text, "voice": asdict(voice), "language": language, "speed": speed}
         limit = time_limit(text) + _MARGIN
@@ -102,7 +103,7 @@ class HostedEngine:
             raise self._failed(str(error)) from None
 
     def close(self) -> None:
-        """End the child. The engine can be asked again, which starts another."""
+        """End the child. The next request starts another one."""
         with self._lock:
             if self._child is not None:
                 self._child.end()
@@ -137,26 +138,26 @@ class HostedEngine:
             tags = tuple(str(tag).lower() for tag in said["languages"])
             return Voice(str(said["name"]), tags, str(said["gender"]), str(said["note"]))
         except (KeyError, TypeError) as error:
-            raise self._failed("has voices of another shape") from error
+            raise self._failed("returned voices of an invalid form") from error
 
     def _failed(self, how: str) -> StageError:
         return StageError(Code.TTS_FAILED, f"the engine {self._name} {how}", hint="try another voice or engine")
 
 
 class _Unusable(Exception):
-    """What the engine has made cannot be used."""
+    """The engine's answer cannot be used."""
 
 
 def checked(samples: F32, rate: int, marks: tuple[Mark, ...], text: str, speed: float = 1.0) -> Utterance:
-    """The utterance, if it is usable sound for this text; what is beyond full scale by a hair is cut to it, and marks
-    are put in order. samples: (n,) float32. _Unusable says why it is not."""
+    """The utterance, if it is usable sound for this text; samples slightly beyond full scale are clipped, and marks are
+    sorted. samples: (n,) float32. Raises _Unusable with the reason."""
     if not _RATES[0] <= rate <= _RATES[1]:
         raise _Unusable(f"answered at a sample rate of {rate} Hz")
     nothing = not any(sign.isalnum() for sign in text)
     if len(samples) == 0 or (nothing and float(np.abs(samples).max()) < SILENCE):
-        raise _Unusable(f"has nothing to say for {text[:60]!r}")
+        raise _Unusable(f"answered with no sound for {text[:60]!r}")
     if not np.isfinite(samples).all():
-        raise _Unusable("answered with samples that are no numbers")
+        raise _Unusable("answered with samples that are NaN or infinite")
     peak = float(np.abs(samples).max())
     if peak > _EXCESS:
         raise _Unusable(f"answered with samples up to {peak:.3g}, beyond full scale")
@@ -179,4 +180,4 @@ def _mark(said: Any) -> Mark:
         kind, seconds, text = said
         return Mark(cast(Any, str(kind)), float(seconds), str(text))
     except (TypeError, ValueError) as error:
-        raise _Unusable("answered with marks of another shape") from error
+        raise _Unusable("answered with marks of an invalid form") from error

@@ -1,13 +1,13 @@
 """Kokoro: one network, many voices, eight languages, through the package kokoro-onnx.
 
-Its files come from the weights catalogue (`raydub models pull kokoro`), or are those that RAYDUB_KOKORO_MODEL and
-RAYDUB_KOKORO_VOICES name. The first letter of a voice says its language, the second man or woman: "ef_dora".
+Its files come from the weights catalogue (`raydub models pull kokoro`), or from the paths in RAYDUB_KOKORO_MODEL and
+RAYDUB_KOKORO_VOICES. The first letter of a voice is its language, the second man or woman: "ef_dora".
 
 Texts become phonemes by espeak-ng (GPL). The Japanese and Chinese voices were trained on the phonemes of other front
 ends, which the package does not have, and are therefore left out.
 
-Not repeatable to the bit: the network draws noise for its sound from a generator inside ONNX Runtime that goes on from
-text to text; its seed is fixed when the network is loaded.
+Not bit-identical when repeated: the network draws noise from a generator inside ONNX Runtime that continues from text
+to text; its seed is fixed when the network is loaded.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BEST_FIRST = {
     "pm": ("alex", "santa"),
 }
 _PUBLISHED = [f"{kind}_{name}" for kind, names in _BEST_FIRST.items() for name in names]
-"""Voices of voices-v1.0.bin, for the time before it is here."""
+"""Voices of voices-v1.0.bin, used before it is downloaded."""
 
 
 class Kokoro:
@@ -64,7 +64,7 @@ class Kokoro:
         self._loaded: tuple[str, Any] = ("", None)
 
     def voices(self) -> tuple[Voice, ...]:
-        """Those of the file of voices; while it is not here, those that the published one has."""
+        """Those of the file of voices, or of the published one before it is downloaded."""
         path = kokoro_voices_file()
         names = _names(path) if path is not None else _PUBLISHED
         known = {name: place for place, name in enumerate(_PUBLISHED)}
@@ -85,18 +85,18 @@ class Kokoro:
         return f"{self._identity}, {kokoro_digest()}"
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
-        """24 kHz; phonemes are marked where the network tells how long it made them."""
+        """24 kHz; phonemes are marked if the network returns their durations."""
         network = self._load(kokoro_files())
         if voice.name not in network.voices:
             raise InputError(Code.VOICE_UNKNOWN, f"kokoro has no voice {voice.name!r}", field="voice")
         tag = voice.languages[0] if voice.languages else language or "en-us"
-        # Of points and dashes alone the network makes some sound or other.
+        # For punctuation alone the network makes arbitrary sound.
         if not any(sound.isalpha() for sound in network.tokenizer.phonemize(text, tag)):
             return Utterance(np.zeros(0, np.float32), 24000)
         samples, rate, timed = network.create_timed(text, voice.name, min(2.0, max(0.5, speed)), tag)
         sound = np.asarray(samples, np.float32).reshape(-1)
         peak = float(np.abs(sound).max(initial=0.0))
-        # The network bounds nothing; louder passages would be cut where samples are stored.
+        # The network may exceed full scale, which would be clipped where samples are stored.
         sound = sound / np.float32(peak) if peak > 1.0 else sound
         marks = tuple(Mark("phoneme", timing.start, timing.phoneme) for timing in timed if timing.phoneme.isalpha())
         return Utterance(sound, int(rate), marks)
@@ -107,7 +107,7 @@ class Kokoro:
         import onnxruntime
         from kokoro_onnx import Kokoro as Network
 
-        _names(files.companion)  # np.load would say less of a file that is no archive
+        _names(files.companion)  # a clearer error than np.load's for other files
         onnxruntime.set_seed(_SEED)
         try:
             network = Network(str(files.model), str(files.companion))
@@ -128,4 +128,4 @@ def _names(path: Path) -> list[str]:
 
 
 def _no_model(path: Path, reason: str) -> StageError:
-    return StageError(Code.WEIGHTS_LAYOUT, f"{path} is no file of Kokoro: {reason[:300]}")
+    return StageError(Code.WEIGHTS_LAYOUT, f"{path} is not a file of Kokoro: {reason[:300]}")

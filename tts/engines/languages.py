@@ -1,4 +1,4 @@
-"""Language tags (BCP 47) in any spelling, and how near two of them are in speech."""
+"""Language tags (BCP 47) in any spelling, and the distance of two of them in speech."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAME = {
 """Old, three-letter and collective codes → the code that voices are compared by."""
 _CANTONESE = ("hk", "mo")
 _USUAL = {"en": "us", "fr": "fr", "pt": "br", "es": "es", "de": "de", "cmn": "cn", "it": "it"}
-"""Which country's speech is meant when only a language is named, where voices do not say it themselves."""
+"""The country that is assumed for a bare language, unless voices state it."""
 _LATIN_AMERICA = "419"
 _LATIN = frozenset("ar bo cl co cr cu do ec gt hn mx ni pa pe pr py sv us uy ve".split())  # noqa: SIM905
 _BRITISH = frozenset("ie au nz za in sg hk ke ng mt gg je im".split())  # noqa: SIM905
@@ -25,8 +25,8 @@ _BRITISH = frozenset("ie au nz za in sg hk ke ng mt gg je im".split())  # noqa: 
 
 @dataclass(frozen=True)
 class Tag:
-    """language: the code that voices are compared by; rest: further subtags, lower case; spelt: all of it as it was
-    given, but lower case and with dashes."""
+    """language: the code that voices are compared by; rest: further subtags, lower case; spelt: the whole tag as given,
+    but lower case and with dashes."""
 
     language: str
     rest: tuple[str, ...]
@@ -39,8 +39,8 @@ class Tag:
 
 
 def parse(text: str) -> Tag | None:
-    """A tag in any spelling ("es", "es_MX", "ES-mx", "zh-cmn"); None for what is none. An encoding or variant as in
-    "es_ES.UTF-8@euro" is left off."""
+    """A tag in any spelling ("es", "es_MX", "ES-mx", "zh-cmn"); None if it is not a tag. An encoding or variant as in
+    "es_ES.UTF-8@euro" is ignored."""
     words = re.split("[.@]", text.strip(), maxsplit=1)[0].lower().replace("_", "-")
     if _TAG.fullmatch(words) is None:
         return None
@@ -48,14 +48,14 @@ def parse(text: str) -> Tag | None:
     if language == "zh" and rest and (len(rest[0]) == 3 and rest[0].isalpha()):
         language, *rest = rest
     elif language == "zh" and any(part in _CANTONESE for part in rest):
-        # What is spoken in Hong Kong and Macau, and what tags mean that were given to speech.
+        # Speech of Hong Kong and Macau is Cantonese.
         language = "yue"
     return Tag(_SAME.get(language, language), tuple(rest), words)
 
 
 def distance(asked: Tag, tag: Tag, place: int) -> tuple[int, int] | None:
-    """How far a voice's tag is from the one that was asked for, smaller is nearer; None for another language. place: of
-    the tag among the voice's own, best first, where the first says what the voice is."""
+    """The distance of a voice's tag from the requested one, smaller is nearer; None for another language. place: of the
+    tag among the voice's own, best first, the first being the voice's own language."""
     if asked.language != tag.language:
         return None
     equal, bare = asked.rest == tag.rest, not tag.rest
@@ -67,7 +67,7 @@ def distance(asked: Tag, tag: Tag, place: int) -> tuple[int, int] | None:
 
 
 def _neighbours(asked: Tag, tag: Tag) -> bool:
-    """Does the one country speak as the other does, more than as the rest of the language?"""
+    """Is the speech of one country nearer to the other's than to the rest of the language?"""
     if asked.language == "es":
         return asked.region in _LATIN and tag.region in (_LATIN_AMERICA, "mx")
     if asked.language == "en":

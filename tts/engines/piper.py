@@ -1,13 +1,13 @@
 """Piper: neural voices, each a small network of its own, through the package piper-tts (GPL).
 
-A voice is called by its name in the weights catalogue ("es_ES-davefx-medium"), by the name under which `raydub models
-import` has brought it in, or by the path of its .onnx, beside which its .onnx.json lies. "NAME#SPEAKER" is one speaker
-of a network that has several.
+A voice is named by the weights catalogue ("es_ES-davefx-medium"), by the name under which `raydub models import` has
+imported it, or by the path of its .onnx, with its .onnx.json beside it. "NAME#SPEAKER" is one speaker of a network that
+has several.
 
-Not repeatable to the bit: the networks draw noise (for melody and for the length of sounds, as strongly as the voice's
-configuration says) from a generator inside ONNX Runtime, which goes on from sentence to sentence. Its seed is fixed
-when a network is loaded, so only the same texts in the same order after a start give the same samples. What a cue has
-become is kept, not made again.
+Not bit-identical when repeated: the networks draw noise (for melody and for the length of sounds, scaled by the voice's
+configuration) from a generator inside ONNX Runtime that continues from sentence to sentence. Its seed is fixed when a
+network is loaded, so only the same texts in the same order after a start give the same samples. Synthesised cues are
+kept, not made again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from raydub.tts.types import Mark, Utterance, Voice
 
 _SEED = 1
 _SPOKEN = ("espeak", "text", "hebrew")
-"""Front ends that need nothing but the package itself; its others download something when they are first used."""
+"""Front ends that work without downloads at first use."""
 
 
 class Piper:
@@ -40,7 +40,7 @@ class Piper:
 
     def __init__(self) -> None:
         self._identity = release("piper")
-        # The network that spoke last, by digest: cues of one speaker come one after the other.
+        # The last network, by digest: cues of one speaker follow each other.
         self._loaded: tuple[str, Any] = ("", None)
 
     def voices(self) -> tuple[Voice, ...]:
@@ -49,14 +49,14 @@ class Piper:
         return tuple(voice for entry in entries for voice in _speakers(entry.name, _config_here(entry), entry))
 
     def named(self, name: str) -> Voice | None:
-        """Voices by path. Raises what by_path raises, WEIGHTS_LAYOUT for a configuration that is none."""
+        """Voices by path. Raises what by_path raises, WEIGHTS_LAYOUT for an invalid configuration."""
         model, _ = split_voice(name)
         if is_path(model):
             files = by_path(model, f"{model}.json")
             return next((voice for voice in _speakers(model, _read(files.companion), None) if voice.name == name), None)
         entry = piper_entry(model)
         found = _speakers(entry.name, _config_here(entry), entry) if entry is not None else []
-        # Names are known whatever the case, and speakers only when the file is here.
+        # Names ignore case; speakers are known only if the file is on this machine.
         return next((voice for voice in found if voice.name.casefold() == name.casefold()), None)
 
     def identity(self, voice: Voice) -> str:
@@ -67,8 +67,8 @@ class Piper:
         return f"{self._identity}, {digest}, speaker {speaker or 'default'}"
 
     def synthesise(self, text: str, voice: Voice, language: str, speed: float) -> Utterance:
-        """Sentence by sentence, without a pause between them but what the network makes. Phonemes are marked where the
-        network tells how long it made them."""
+        """Sentence by sentence, without pauses but those of the network. Phonemes are marked if the network returns
+        their durations."""
         from piper import SynthesisConfig
 
         model, speaker = split_voice(voice.name)
@@ -82,7 +82,7 @@ class Piper:
         marks: list[Mark] = []
         at, rate = 0, int(network.config.sample_rate)
         for chunk in network.synthesize(text, how, include_alignments=True):
-            # Of points and dashes alone a network makes some sound or other.
+            # For punctuation alone a network makes arbitrary sound.
             if not any(phoneme.isalpha() for phoneme in chunk.phonemes):
                 continue
             marks += _marks(chunk, at / rate, rate)
@@ -102,7 +102,7 @@ class Piper:
             raise DependencyError(
                 Code.DEPENDENCY_MISSING,
                 f"the voice {files.model.name} needs the front end {kind!r}, which piper-tts downloads by itself",
-                hint=f"choose a voice of another kind ({', '.join(_SPOKEN)}), or the engine espeak",
+                hint=f"choose a voice with another front end ({', '.join(_SPOKEN)}), or the engine espeak",
             )
         onnxruntime.set_seed(_SEED)
         try:
@@ -125,12 +125,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _no_voice(path, str(error)) from error
     if not isinstance(found, dict) or not isinstance(found.get("audio"), dict):
-        raise _no_voice(path, "no configuration of a voice")
+        raise _no_voice(path, "it is not the configuration of a voice")
     return found
 
 
 def _speakers(name: str, config: dict[str, Any], entry: Entry | None) -> list[Voice]:
-    """The voice, and each speaker of it. The name of a published file says its language ("es_ES-davefx-medium")."""
+    """The voice, and each of its speakers. The name of a published file has its language ("es_ES-davefx-medium")."""
     said = config.get("language")
     code = said.get("code") if isinstance(said, dict) else None
     espeak = config.get("espeak")
@@ -152,13 +152,16 @@ def _speaker_number(network: Any, name: str, speaker: str) -> int | None:
     if number is None:
         known = ", ".join(list(network.config.speaker_id_map)[:10]) or "none"
         raise InputError(
-            Code.VOICE_UNKNOWN, f"the voice {name!r} has no such speaker", field="voice", hint=f"speakers: {known}"
+            Code.VOICE_UNKNOWN,
+            f"the voice {name!r} does not have this speaker",
+            field="voice",
+            hint=f"speakers: {known}",
         )
     return int(number)
 
 
 def _marks(chunk: Any, start: float, rate: int) -> list[Mark]:
-    """Of one sentence. Piper's signs for begin, end and padding are no phonemes."""
+    """Of one sentence. Piper's signs for begin, end and padding are not phonemes."""
     marks: list[Mark] = []
     at = 0
     for aligned in chunk.phoneme_alignments or ():
@@ -169,4 +172,6 @@ def _marks(chunk: Any, start: float, rate: int) -> list[Mark]:
 
 
 def _no_voice(path: Path, reason: str) -> StageError:
-    return StageError(Code.WEIGHTS_LAYOUT, f"{path} is no voice of Piper: {reason[:300]}", hint="`raydub voices`")
+    return StageError(
+        Code.WEIGHTS_LAYOUT, f"{path} is not a voice of Piper: {reason[:300]}", hint="`raydub voices` lists voices"
+    )

@@ -1,7 +1,7 @@
-"""One engine's child process, as seen by its parent: requests and answers, each under a limit of time.
+"""The parent's side of an engine's child process: requests and answers, each under a time limit.
 
-Whatever goes wrong with an answer (the child crashes, hangs, or writes something else than it should) ends the child:
-after it nobody could say what the next bytes mean.
+Any failure of an answer (the child crashes, hangs, or writes something invalid) ends the child, because the following
+bytes could not be interpreted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from raydub.errors import Code, RaydubError, StageError
 from raydub.tree import kill_below
 
 BOOT = boot("raydub.tts.engines.child")
-_START = 180.0  # seconds until an engine has said hello: imports of large packages on a cold, slow disk
+_START = 180.0  # seconds until the first message of an engine: imports of large packages from a slow disk
 _TAIL = 800
 _NOISE = 1 << 20  # bytes on standard error that are kept between two requests
 _REAP = 5.0
@@ -29,7 +29,7 @@ _children: weakref.WeakSet[Child] = weakref.WeakSet()
 
 
 class _Told(Exception):
-    """The engine raised something in the child, and the child is as well as before."""
+    """The engine raised an exception in the child, which is still usable."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class _Told(Exception):
 
 
 class Child:
-    """The process. Not for use from several threads at a time.
+    """The child process. Not for use from several threads at a time.
 
     Starting one raises StageError TTS_FAILED (it crashes or hangs), and what the engine raises when it is made."""
 
@@ -73,20 +73,20 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Can it be asked?"""
+        """Does the process live?"""
         return self._process is not None and self._process.lives()
 
     def ask(self, request: dict[str, Any], limit: float, most: int = 0) -> tuple[dict[str, Any], bytes]:
         """The answer, and the samples' bytes. limit: seconds; most: samples that an answer may have.
 
-        RaydubErrors that the engine raised are raised again as they were, and the child goes on; StageError TTS_FAILED
-        for a crash, a hang, and an answer that is none, which end it."""
+        RaydubErrors of the engine are raised again, and the child continues; StageError TTS_FAILED for a crash, a hang,
+        and an invalid answer, which end it."""
         assert self._process is not None
         try:
             answer, body = self._talk(self._process, request, limit, f"within {limit:.0f} s", most)
         except _Told as told:
             raise told.error from None
-        # An interrupt leaves an answer unread, and so would any mistake of ours.
+        # Any exception, such as an interrupt, leaves an answer unread.
         except BaseException:
             self.end()
             raise
@@ -94,19 +94,19 @@ class Child:
         return answer, body
 
     def end(self) -> None:
-        """Kill it and all that it has started. It may have ended already."""
-        # A fork of the parent has a copy of this object, and the child is not its own.
+        """Kill it and everything that it has started. It may have ended already."""
+        # A fork of the parent has a copy of this object, but not its own child.
         mine, self._owner = self._owner == os.getpid(), None
         if self._process is not None and mine:
-            kill_below(self._process.pid)  # programs that it runs have groups of their own
+            kill_below(self._process.pid)  # its programs have process groups of their own
             self._process.end(0.0)
         self._noise.close()
 
     def _talk(
         self, process: ChildProcess, request: dict[str, Any] | None, limit: float, when: str, most: int
     ) -> tuple[dict[str, Any], bytes]:
-        """Ask, unless it is the first message that is waited for, and hear the answer. At the limit the process is
-        killed, which ends whatever is waited for."""
+        """Send the request (None: wait for the first message) and receive the answer. At the limit the process is
+        killed, which ends the wait."""
         late = threading.Event()
 
         def overdue() -> None:
@@ -122,20 +122,20 @@ class Child:
                 process.send(request)
             answer = process.receive(None)
             if not isinstance(answer, dict):
-                raise self._failed("answered with something that is no answer")
+                raise self._failed("answered with an invalid message")
             if "error" in answer:
                 raise _Told(answer)
             count = int(answer.get("samples", 0))
             if not 0 <= count <= most:
-                raise self._failed(f"answered with {count} samples, and at most {most} make sense")
+                raise self._failed(f"answered with {count} samples, but at most {most} are plausible")
             body = process.receive_bytes(4 * count) if count else b""
             if len(body) != 4 * count:
-                raise self._failed("answered with something that is no answer")
+                raise self._failed("answered with an invalid message")
             return answer, body
         except ValueError as error:
-            raise self._failed("answered with something that is no answer") from error
+            raise self._failed("answered with an invalid message") from error
         except (EOFError, OSError):
-            how = f"gave no answer {when} and was ended" if late.is_set() else None
+            how = f"gave no answer {when} and was killed" if late.is_set() else None
             raise self._failed(how or self._end_of(process)) from None
         finally:
             timer.cancel()
@@ -143,7 +143,7 @@ class Child:
     def _end_of(self, process: ChildProcess) -> str:
         code = process.wait(_REAP)
         if code is None:
-            return "closed its end of the conversation"
+            return "closed the connection"
         return f"crashed ({f'signal {-code}, {how_it_ended(code)}' if code < 0 else f'exit code {code}'})"
 
     def _failed(self, how: str) -> StageError:
@@ -151,7 +151,7 @@ class Child:
             self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - _TAIL))
             said = self._noise.read().decode("utf-8", "replace").strip()
             if said:
-                return StageError(Code.TTS_FAILED, f"the engine {self._engine} {how}", hint=f"it last said: {said}")
+                return StageError(Code.TTS_FAILED, f"the engine {self._engine} {how}", hint=f"its last output: {said}")
         return StageError(Code.TTS_FAILED, f"the engine {self._engine} {how}", hint="try another engine or voice")
 
     def _quieten(self) -> None:
@@ -161,6 +161,6 @@ class Child:
 
 @atexit.register
 def _end_all() -> None:
-    """While the threads that wait for the children still run."""
+    """Before the threads end that wait for the children."""
     for child in list(_children):
         child.end()

@@ -1,7 +1,7 @@
-"""Spoken cues, each made once: what an engine has said to a text is kept by what was asked of it, so that a script in
-which one line has changed has one line spoken anew.
+"""Synthesised cues, each made once: an engine's sound for a text is kept under its request, so that only changed lines
+of a script are synthesised again.
 
-Kept as `utterances/<key>`, as the engine gave it: its own sample rate, silence included, float32 samples
+Stored as `utterances/<key>`, as the engine returned it: its own sample rate, silence included, float32 samples
 (little-endian). The key is a hash of the engine's identity (release, model digests), voice, language, speed and text.
 """
 
@@ -17,16 +17,16 @@ from raydub.media.sound import resample
 from raydub.store import Store, key_of
 from raydub.tts.engines.base import Engine
 from raydub.tts.mix.level import levelled, trimmed
+from raydub.tts.scripts.cue import shown
 from raydub.tts.types import Mark, Segment, Utterance, Voice
 
 _SPEED_STEPS = 100
-"""Speeds are asked for in hundredths: engines are no more exact, and a cache of every last bit would never be hit."""
-_SAID = 40
+"""Speeds are rounded to hundredths: engines are not more exact, and the cache would hardly be hit otherwise."""
 
 
 class Speaker:
-    """Speaks segments with one engine, through the cache. `spoken` holds the numbers of those that had to be
-    synthesised in the run `run_id`, at whatever speed and by whichever of its workers."""
+    """Synthesises segments with one engine, through the cache. `spoken` holds the numbers of those that were
+    synthesised in the run `run_id`, at any speed and by any of its workers."""
 
     def __init__(self, engine: Engine, store: Store, rate: int, run_id: str = "") -> None:
         self._engine = engine
@@ -37,17 +37,17 @@ class Speaker:
         self._identities: dict[Voice, str] = {}
 
     def identity(self, voice: Voice) -> str:
-        """What the engine says that the voice is, which is the same for all that this speaker says: or else InputError
-        INPUT_CHANGED, retryable."""
+        """The engine's identity of the voice, which must be the same for everything that this speaker makes: else
+        InputError INPUT_CHANGED, retryable."""
         now = self._engine.identity(voice)
         if self._identities.setdefault(voice, now) != now:
             raise changed(f"voice {voice.name!r}", again=True)
         return now
 
     def say(self, segment: Segment, voice: Voice, language: str, speed: float) -> F32:
-        """(n,) float32 mono at the rate of the mix: the segment's speech without silence around it, at one level.
+        """(n,) float32 mono at the rate of the mix: the segment's speech without silence around it, at a fixed level.
 
-        speed: 1 is the engine's own pace; it is rounded up to hundredths. Raises StageError TTS_FAILED with the
+        speed: 1 is the engine's normal pace; it is rounded up to hundredths. Raises StageError TTS_FAILED with the
         segment's number, and what the engine raises.
         """
         utterance = self.utterance(segment, voice, language, speed)
@@ -55,7 +55,7 @@ class Speaker:
         return levelled(resample(utterance.samples[start:stop], utterance.rate, self._rate), self._rate)
 
     def utterance(self, segment: Segment, voice: Voice, language: str, speed: float) -> Utterance:
-        """As say(), as the engine gave it."""
+        """As say(), in the form of the engine."""
         speed = -(-round(speed * _SPEED_STEPS, 6) // 1) / _SPEED_STEPS
         name = self._name(segment.text, voice, language, speed)
         known = _read(self._store, name)
@@ -66,13 +66,13 @@ class Speaker:
             return utterance
         try:
             made = _usable(self._engine.synthesise(segment.text, voice, language, speed))
-            self.identity(voice)  # of which the name was made
+            self.identity(voice)  # part of the name
         except RaydubError as error:
             raise at_segment(error, segment) from error.__cause__
         self.spoken.add(segment.number)
         other = _read(self._store, name)
         if other is not None:
-            # Somebody was quicker. Not every engine says the same twice, so what is kept counts.
+            # Another process was faster. Engines may not repeat themselves, so the stored sound counts.
             return other[0]
         marks = [[mark.kind, mark.seconds, mark.text] for mark in made.marks]
         about = {"rate": made.rate, "run": self._run, "marks": marks}
@@ -85,15 +85,13 @@ class Speaker:
 
 
 def at_segment(error: RaydubError, segment: Segment) -> RaydubError:
-    """The error with the cue's number and the beginning of its text in front."""
-    text = segment.text if len(segment.text) <= _SAID else f"{segment.text[:_SAID]}.."
-    error.message = f"cue {segment.number} ({text!r}): {error.message}"
+    """The error with the cue's number and the beginning of its text before the message."""
+    error.message = f"cue {segment.number} ({shown(segment.text, 40)}): {error.message}"
     return error.at(field="script")
 
 
 def _read(store: Store, name: str) -> tuple[Utterance, str] | None:
-    """A kept utterance and the run that made it; None where there is none, or a damaged one, which is then made
-    anew."""
+    """A stored utterance and the run that made it; None if it is absent or damaged, and then made again."""
     found = store.get(name)
     if found is None:
         return None

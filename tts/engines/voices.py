@@ -1,4 +1,4 @@
-"""Which voice speaks: from what a script or job says of voice and language to one voice of an engine."""
+"""Choose the voice of an engine for the voice and language of a script or job."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from raydub.tts.engines.base import Engine
 from raydub.tts.engines.languages import Tag, distance, parse
 from raydub.tts.types import Voice
 
-_SHOW = "`raydub voices` shows all"
+_SHOW = "`raydub voices` lists all voices"
 
 
 def find_voice(engine: Engine, voice: str, language: str) -> tuple[Voice, str]:
-    """choose_voice with all voices of the engine, those included that it knows by name only."""
+    """choose_voice with all voices of the engine, including those that it does not list."""
     named = engine.named(voice.strip()) if voice.strip() else None
     listed = engine.voices()
     if not listed and named is None:
-        named = engine.named("")  # an engine whose voices nobody knows may have one without a name
+        named = engine.named("")  # an engine without a list of voices may have one without a name
     if named is not None and all(one.name != named.name for one in listed):
         listed = (*listed, named)
     return choose_voice(engine.name, listed, voice, language)
@@ -41,7 +41,7 @@ def choose_voice(engine_name: str, voices: Sequence[Voice], voice: str, language
             return voices[0], _first(voices[0])
         raise InputError(
             Code.FIELD_MISSING,
-            f"the engine {engine_name} needs a language or a voice, and neither is named",
+            f"the engine {engine_name} needs a language or a voice",
             field="language",
             hint=f'for example language "es"; {_SHOW}',
         )
@@ -52,8 +52,8 @@ def choose_voice(engine_name: str, voices: Sequence[Voice], voice: str, language
 
 
 def speaks(languages: Sequence[str], language: str) -> bool:
-    """Is one of these tags the language asked for, or an accent of it? "es" takes es-419 in, "pt-br" leaves pt out; no
-    tag at all is nobody's."""
+    """Is one of these tags the requested language, or an accent of it? "es" includes es-419, "pt-br" excludes pt;
+    without tags it is never true."""
     asked = parse(language)
     tags = [tag for tag in map(parse, languages) if tag is not None]
     return asked is not None and any(
@@ -80,7 +80,7 @@ def _named(engine_name: str, voices: Sequence[Voice], name: str, asked: Tag | No
             f"the voice {found.name!r} of the engine {engine_name} speaks {', '.join(found.languages)}, "
             f"not {asked.spelt}",
             field="language",
-            hint=f"leave out the one or the other; {_SHOW}",
+            hint=f"omit one of the two; {_SHOW}",
         )
     return spoken
 
@@ -115,7 +115,7 @@ def _parsed(engine_name: str, voices: Sequence[Voice], language: str) -> Tag:
 
 
 def _unknown_language(engine_name: str, voices: Sequence[Voice], language: str) -> InputError:
-    """By tags, and by the English names in the voices' notes: "spanish" is near to es."""
+    """Suggests tags, also by the English names in the voices' notes: "spanish" suggests es."""
     known = {tag: tag for voice in voices for tag in voice.languages} | _english(voices)
     return InputError(
         Code.VOICE_UNKNOWN,
@@ -126,7 +126,7 @@ def _unknown_language(engine_name: str, voices: Sequence[Voice], language: str) 
 
 
 def _english(voices: Sequence[Voice], whole: bool = False) -> dict[str, str]:
-    """What notes call a voice in English ("Spanish (Spain)", "Spanish") → its language, or (whole) its name."""
+    """English name of a voice in its note ("Spanish (Spain)", "Spanish") → its language, or (whole) its name."""
     known: dict[str, str] = {}
     for voice in voices:
         name = voice.note.partition(" (")[0].strip().lower()

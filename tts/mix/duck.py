@@ -1,7 +1,7 @@
-"""How loud the bed is while somebody speaks: a curve of time that follows from the speech's intervals alone.
+"""Ducking: the gain of the bed under speech, a curve that depends only on the speech's intervals.
 
-The bed goes down before the speech begins and comes back after it ends, on raised cosines of decibels, which have no
-corner that one could hear. Pauses too short for the bed to come back are not ridden.
+The bed goes down before speech begins and comes back after it ends, on raised cosines of decibels, which have no
+audible corners. Pauses too short for the bed to come back are ignored.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from raydub.arrays import F32, F64
 
 @dataclass(frozen=True)
 class Ducking:
-    """depth_db: the bed's gain under speech, 0 or less; attack: seconds that it takes to get there, ending where speech
-    begins; release: seconds until it is back, from the speech's end on; hold: pauses shorter than this many seconds
-    keep the bed down."""
+    """depth_db: the bed's gain under speech, 0 or less; attack: seconds of the ramp down, which ends where speech
+    begins; release: seconds of the ramp up, from the speech's end; hold: pauses shorter than this many seconds keep the
+    bed down."""
 
     depth_db: float = -15.0
     attack: float = 0.15
@@ -33,7 +33,7 @@ class Ducking:
 
 
 class Duck:
-    """The curve for given speech. merged: the intervals that it rides, in order, apart by `hold` and more."""
+    """The curve for given speech. merged: its intervals, in order, at least `hold` apart."""
 
     def __init__(self, intervals: Iterable[tuple[int, int]], rate: int, ducking: Ducking = Ducking()) -> None:
         """intervals: (first sample, sample after the last) of speech, in any order, overlapping or not; empty ones do
@@ -71,7 +71,7 @@ class Duck:
         first, last = _within(begin, start, len(curve)), _within(end, start, len(curve))
         if first >= last:
             return
-        # Half a sample in: neither end of the ramp repeats its neighbour.
+        # Sampled at half positions, so that neither end of the ramp repeats its neighbour.
         done = (np.arange(first, last) + (start - begin) + 0.5) / (end - begin)
         share = (1 + np.cos(np.pi * done)) / 2
         part = curve[first:last]

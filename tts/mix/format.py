@@ -1,4 +1,4 @@
-"""The sound that a job's output gets: rate, channels, length, and what lies under the speech."""
+"""The sound format of a job's output: rate, channels, length, and the bed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from raydub.media.sound import SoundShape, sound_shape
 from raydub.tts.mix.programme import Bed
 
 _RATES = (44100, 48000)
-"""What every container of ours carries; other rates are brought to the last."""
+"""Rates that every output container supports; other rates are converted to the last."""
 
 
 @dataclass(frozen=True)
 class MixFormat:
-    """rate, channels: of the mix, those of the original sound where it has any; end: samples that the video lasts, None
-    for a still picture, which lasts as long as it is spoken to; bed: what lies under the speech; own: the bed is the
-    video's own sound, so that its voices are heard between the new lines; warnings: "W_BED: sentence"."""
+    """rate, channels: of the mix, those of the original sound if it has any; end: samples of the video's length, None
+    for a still image; bed: the sound under the speech; own: the bed is the video's own sound, so that its voices are
+    heard between the new lines; warnings: "W_BED: sentence"."""
 
     rate: int
     channels: int
@@ -31,10 +31,11 @@ class MixFormat:
     warnings: tuple[str, ...]
 
     def total(self, length: str, timed: bool, spoken: int | None) -> int | None:
-        """Samples of the output, by the job's field `length`. spoken: samples until the last word has ended, None while
-        that is not known: the answer then is the hard end of the speech, None where there is none.
+        """Samples of the output, by the job's field `length`. spoken: samples until the end of the last word, None if
+        not known: then the result is the hard end of the speech, None without one.
 
-        Never rounded up: a sample more than the frames need would be a frame more."""
+        Never rounded up: one sample more than the frames need would add a frame.
+        """
         how = settled_length(length, timed)
         if self.end is None or how == "audio":
             return spoken
@@ -53,13 +54,13 @@ def format_of(job: Job, video: VideoInfo) -> MixFormat:
             supplied = sound_shape(options.bed_audio)
             if supplied is None:
                 message = f"bed_audio {options.bed_audio} has no sound"
-                raise InputError(Code.FIELD_CONFLICT, message, hint="name a file with music", field="bed_audio")
+                raise InputError(Code.FIELD_CONFLICT, message, hint="use a file with sound", field="bed_audio")
             shape = original or supplied
             bed = Bed(options.bed_audio, None, options.bed)
         elif original is not None:
             bed, own = Bed(video.path, Fraction(video.start_time).limit_denominator(1_000_000), options.bed), True
         else:
-            warnings.append(f"W_BED: the video has no sound, so bed={options.bed} has nothing to keep")
+            warnings.append(f"W_BED: the video has no sound, so bed={options.bed} has no effect")
     kept = shape or SoundShape(_RATES[-1], 1)
     rate = kept.rate if kept.rate in _RATES else _RATES[-1]
     end = None if video.kind == "image" else floor(video.n_frames / video.rate * rate)

@@ -1,6 +1,6 @@
-"""One utterance as the mix takes it: without the silence that engines put around what they say, which is more than a
-cue has room for, and at one level. Voices and engines differ, and a track that the lips read must not change where a
-line somewhere else does."""
+"""Trim and level utterances for the mix: engines add silence for which a cue has no room, and levels differ between
+voices and engines. Each utterance is levelled alone, so that the track for the lips does not change when another line
+does."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from raydub.arrays import F32, F64
 LEVEL_DB = -20.0
 """RMS of an utterance's loud parts, dB re full scale."""
 PEAK = 0.5
-"""No sample is louder: two people may talk at once."""
+"""The largest sample value: two people may speak at once."""
 _FRAME = 0.030
 _LOUD_DB = 15.0
 DEPTH_DB = 45.0
-"""What lies so far below the speech's loud level counts as silence. Final consonants and breaths of neural voices lie
+"""Sound this far below the speech's loud level counts as silence. Final consonants and breaths of neural voices lie
 20 to 40 dB below it, the noise floor of their vocoders 50 and more."""
 _EDGE_FRAME = 0.010
 _BEFORE, _AFTER = 0.010, 0.030
-"""Seconds kept at both ends: an onset is short, and a soft ending fades."""
+"""Seconds kept at both ends: onsets are short, endings fade."""
 _LOUD_PERCENTILE = 95
 
 
@@ -50,7 +50,7 @@ def trimmed(samples: F32, rate: int) -> tuple[int, int]:
     if not power.any():
         return 0, len(samples)
     level = 10 * np.log10(np.maximum(power, 1e-12))
-    # The percentile of what sounds: padding would pull it down.
+    # The percentile of audible frames only: padding would lower it.
     loud = float(np.percentile(level[level > level.max() - DEPTH_DB], _LOUD_PERCENTILE))
     heard = np.flatnonzero(level >= loud - DEPTH_DB)
     start = int(heard[0]) * frame - round(_BEFORE * rate)

@@ -1,10 +1,9 @@
-"""A true-peak limiter that is a function of a window of samples and of nothing else.
+"""A true-peak limiter that is a function of a window of samples only.
 
 The loudest value between and at the samples is found by oversampling to 192 kHz or more (ITU-R BS.1770-4, annex 2) and
-a parabola through what lies highest. The gain that each instant needs is held for 5 ms to both sides and then smoothed
-over the same 5 ms, so that it has come down when the peak is there and never lies above what any peak needs. No release
-constant, no state: block borders cannot change a sample, and nothing is delayed. Where nothing is too loud, samples
-pass bit by bit.
+a parabola through the highest values. The gain that each instant needs is held for 5 ms on both sides and then smoothed
+over the same 5 ms, so that it is down at the peak and never above what any peak needs. No release constant, no state:
+block borders cannot change a sample, and nothing is delayed. Where nothing is too loud, samples pass unchanged.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _REACH = 16  # samples to either side that the interpolation looks at
 # for every sample, however it was pushed.
 _GRID = 1 << 13
 _MARGIN_DB = 0.02
-"""By how much gains aim below the ceiling: what oversampling and a moving gain may miss."""
+"""Safety margin below the ceiling, for what oversampling and a moving gain may miss."""
 
 
 class Limiter:
     """Keeps the true peak of a stream at or below `ceiling_db` (dBTP), within 0.05 dB.
 
-    All channels get the same gain. push() gives back what is ready, in order; finish() the rest. Altogether exactly as
-    many sample frames come out as went in, each at its place.
+    All channels get the same gain. push() returns what is ready, in order; finish() the rest. In total exactly as many
+    sample frames come out as went in, at the same positions.
     """
 
     def __init__(self, rate: int, channels: int, ceiling_db: float) -> None:
@@ -73,7 +72,7 @@ class Limiter:
         return out
 
     def finish(self) -> F32:
-        """The sample frames that are not given back yet: (m, channels) float32."""
+        """The sample frames that are not returned yet: (m, channels) float32."""
         rest = self._pushed - self._given
         silence = np.zeros((-rest % _GRID + self._halo, self._channels), np.float32)
         pushed = self._pushed

@@ -1,6 +1,6 @@
-"""Loudness and true peak of a sound as it streams by: EBU R 128, which is ITU-R BS.1770-4 with its gates.
+"""Loudness and true peak of a stream: EBU R 128, which is ITU-R BS.1770-4 with its gates.
 
-The measuring is libav's own filter `ebur128`, in a graph that keeps its state between blocks: about 400 times real time
+Measured by libav's filter `ebur128`, in a graph that keeps its state between blocks: about 400 times real time
 for stereo at 48 kHz on one core, true peaks (four-fold oversampling or more) included.
 """
 
@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 from raydub.arrays import F32
+from raydub.media.samples import packed_frame
 
 SHORTEST_SECONDS = 0.4
-"""Loudness is measured over blocks of 400 ms: a shorter sound has none."""
+"""Loudness is measured over blocks of 400 ms; shorter sounds have none."""
 
-# What the filter says of a sound in which no block passed the absolute gate, which lies at -70 LUFS.
+# The filter's result if no block passed the absolute gate of -70 LUFS.
 _NONE_BELOW = -69.99
 _PIECE = 1 << 16
 
 
 class Meter:
-    """push() blocks in order, then read; after the first reading nothing can be added."""
+    """push() blocks in order, then read; nothing can be pushed after the first reading."""
 
     def __init__(self, rate: int, channels: int, *, peak: bool = True) -> None:
         """rate: Hz; channels: 1 or 2; peak: measure the true peak as well, which takes most of the time."""
@@ -44,15 +45,13 @@ class Meter:
         )
         meter = graph.add("ebur128", "metadata=1:framelog=quiet" + (":peak=true" if peak else ""))
         sink = graph.add("abuffersink")
-        source.link_to(meter)
-        meter.link_to(sink)
-        graph.configure()
+        graph.link_nodes(source, meter, sink).configure()
         self._graph, self._source, self._sink = graph, source, sink
 
     def push(self, block: F32) -> None:
-        """Hear (n, channels) float32 more."""
+        """Measure (n, channels) float32 more."""
         if self._ended:
-            raise ValueError("this meter has been read")
+            raise ValueError("nothing can be pushed after reading")
         if block.ndim != 2 or block.shape[1] != self._channels:
             raise ValueError(f"a block of shape {block.shape} for {self._channels} channels")
         for start in range(0, len(block), _PIECE):
@@ -61,7 +60,7 @@ class Meter:
     @property
     def integrated(self) -> float | None:
         """LUFS over all that was pushed. None where nothing is louder than -70 LUFS, or it lasts less than 400 ms. As
-        the standard has it, the rest after the last whole step of 100 ms does not count."""
+        in the standard, the rest after the last whole step of 100 ms does not count."""
         self._end()
         return self._integrated
 
@@ -81,19 +80,12 @@ class Meter:
         self._ended = True
         said = float(self._facts.get("lavfi.r128.I", "-inf"))
         self._integrated = said if said > _NONE_BELOW else None
-        # Peaks of the last step and of the oversampler's delay come out behind silence, which loudness must not hear.
+        # Silence flushes the peaks of the last step and of the oversampler, and must not count for loudness.
         self._push(np.zeros((self._rate // 4, self._channels), np.float32))
 
     def _push(self, block: F32) -> None:
-        import av
-
-        packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
-        frame.sample_rate = self._rate
-        frame.pts = self._frames
-        frame.time_base = Fraction(1, self._rate)
+        self._source.push(packed_frame(block, self._rate, self._layout, self._frames))
         self._frames += len(block)
-        self._source.push(frame)
         self._pull()
 
     def _pull(self) -> None:

@@ -1,7 +1,7 @@
-"""From voices and a bed to the programme: levels, ducking, loudness to the target, and true peaks below the ceiling.
+"""Mix voices and a bed: levels, ducking, loudness to the target, and true peaks below the ceiling.
 
-Nothing holds a track: every step is a pass over blocks. Voices are gone through twice, to measure and to write them as
-files of their own, from which the programme is rendered as often as its loudness takes; rendering is deterministic.
+No track is held in memory: every step is a pass over blocks. Voices are read twice, to measure them and to write them
+as files of their own, from which the mix is rendered as often as its loudness needs; rendering is deterministic.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from raydub.tts.mix.loudness import SHORTEST_SECONDS, Meter
 from raydub.tts.mix.sources import SpeechSource
 
 TARGET_LUFS = -16.0
-"""Integrated loudness of a mix, where nothing else is asked for."""
+"""Integrated loudness of a mix by default."""
 
 CEILING_DBTP = -2.0
-"""True peak of a mix at most. The film's lossy codec puts peaks beyond those that it is given: measured with speech,
+"""Largest true peak of a mix. Lossy codecs exceed the peaks of their input: measured with speech,
 noise and music limited to -1 dBTP at -16 and -13 LUFS, AAC at 160 and 192 kbit/s by up to 0.5 dB, Opus by up to 0.9.
 From here both end below -1 dBTP."""
 
@@ -38,20 +38,20 @@ CURVE_RATE = 50
 
 _MOST_PASSES = 5
 _CLOSE_ENOUGH = 0.1
-# Speech that is brought to the target loses some tenths to the limiter. Where that takes decibels, the sound is all
-# peaks, and more gain would make it worse and hardly louder.
+# Speech at the target loses some tenths of a dB to the limiter. If it takes several dB, the sound is all peaks, and
+# more gain would make it worse and hardly louder.
 _MOST_LIMITING = 6.0
-# A gain that moves the loudness by less than this share of itself is not worth more of it.
+# The smallest assumed change of loudness per change of gain.
 _LEAST_SLOPE = 0.2
 _SAME_GAIN = 0.01
-# Room for rounding only: these files are read by us.
+# Room for rounding only: these files are intermediate.
 _HEARD_PEAK_DB = -0.5
 
 
 @dataclass(frozen=True)
 class Bed:
-    """The sound under the speech. path: a sound or video file; origin: seconds on its own clock of what is heard first,
-    None for its first sample (see media.sound.sound_blocks); mode: does it give way to speech?"""
+    """The sound under the speech. path: a sound or video file; origin: seconds on its own clock of the first sample
+    used, None for its first one (see media.sound.sound_blocks); mode: "duck" lowers it under speech, "mix" does not."""
 
     path: str
     origin: Fraction | None = None
@@ -60,7 +60,7 @@ class Bed:
 
 @dataclass(frozen=True, eq=False)
 class MixReport:
-    """What was made. integrated: LUFS, None for silence and for less than 400 ms; true_peak: dBTP; gains in dB, each on
+    """The result. integrated: LUFS, None for silence and for less than 400 ms; true_peak: dBTP; gains in dB, each on
     top of those before it in the chain: of every voice and of the bed (None without one), then gain_db of their sum;
     limited_db: the limiter's deepest cut; passes: renderings until the loudness was right; bed_curve: (n,) float32 dB,
     the ducking alone, 50 times a second; warnings: "W_LOUDNESS: sentence"."""
@@ -78,7 +78,7 @@ class MixReport:
 
 @dataclass(frozen=True)
 class _Programme:
-    """All that rendering follows from; voices: files of `total` frames and the gain of each."""
+    """Everything that decides the rendering; voices: files of `total` frames and the gain of each."""
 
     voices: Mapping[str, tuple[str, float]]
     bed: Bed | None
@@ -112,11 +112,11 @@ class _Programme:
 
     def _whole(self, block: F32 | None, count: int) -> F32:
         if block is None or len(block) < count:
-            # Nobody but us writes these files, and they were whole when they were published.
+            # These files are ours, and they were complete when they were published.
             raise StageError(
                 Code.STORAGE,
-                f"a voice's own file among {[path for path, _ in self.voices.values()]} was changed during the mix",
-                hint="run again, and let nothing else write into the work folder",
+                f"a voice's file among {[path for path, _ in self.voices.values()]} was changed during the mix",
+                hint="run again, and do not let other programs write into the work folder",
                 retryable=True,
             )
         return block
@@ -157,14 +157,13 @@ def mix(
     limits: ProbeLimits = ProbeLimits(),  # noqa: B008 (frozen)
 ) -> MixReport:
     """Mix `voices` (by name) over `bed` into the FLAC file `out` of exactly `total` frames at `rate` Hz in 1 or 2
-    `channels`; and write each voice alone, mono, as it came, to the FLAC file heard[name],
-    of exactly `total` samples at `rate`, for the lips to read. Files that are there are replaced, each at once.
+    `channels`; and write each voice alone, mono, unchanged, to the FLAC file heard[name],
+    of exactly `total` samples at `rate`, for the lips. Existing files are replaced atomically.
 
-    Each voice is brought to the target by itself, a bed that is louder than the target is brought down to it, and the
-    sum is brought to the target (LUFS by EBU R 128, within 0.1 LU) with true peaks at -2 dBTP or below, which leaves
-    lossy encoders the room to stay below -1 dBTP. What cannot be brought there, because it is silent or shorter than
-    400 ms, or because the limiter would have to take more than 6 dB from all of it, comes as near as it goes, and the
-    report has a warning.
+    Each voice is brought to the target by itself, a bed louder than the target is lowered to it, and the sum is brought
+    to the target (LUFS by EBU R 128, within 0.1 LU) with true peaks at -2 dBTP or below, so that lossy encoders stay
+    below -1 dBTP. If that is not possible, because it is silent or shorter than 400 ms, or because the limiter would
+    have to take more than 6 dB from all of it, the result is as near as possible and the report has a warning.
 
     Raises InputError INPUT_* for bed and files of speech, StageError TTS_FAILED for utterances, STORAGE, DISK_FULL and
     ENCODE_FAILED.
@@ -202,13 +201,13 @@ def _write_voice(
     name: str, source: SpeechSource, path: str, total: int, rate: int, channels: int, target: float
 ) -> tuple[float, float, list[str]]:
     """Write a voice alone. Returns the gain in dB that brings it to the target in the mix, the gain with which it was
-    written, which is none unless its peaks need one, and warnings. A level that followed from all of the voice would
-    change what the lips read of one line whenever another one changes."""
+    written, which is none unless its peaks need one, and warnings. A level by the whole voice would change what the
+    lips read of one line whenever another one changes."""
     meter, peak = Meter(rate, 1, peak=False), 0.0
     for block in source.blocks(total):
         peak = max(peak, float(np.abs(block).max()))
         meter.push(block[:, None])
-    # On both sides of stereo it has twice the power.
+    # In both channels of stereo it has twice the power.
     alone = meter.integrated
     gain = 0.0 if alone is None else target - (alone + 10 * math.log10(channels))
     room = _HEARD_PEAK_DB - 20 * math.log10(peak) if peak > 0 else 0.0
@@ -218,7 +217,7 @@ def _write_voice(
             writer.write(block[:, None] * _factor(written))
         writer.publish()
     if alone is None and total >= SHORTEST_SECONDS * rate:
-        return gain, written, [f"W_LOUDNESS: voice {name!r} is nowhere louder than -70 LUFS and is left as it is"]
+        return gain, written, [f"W_LOUDNESS: voice {name!r} is nowhere louder than -70 LUFS and is left unchanged"]
     return gain, written, []
 
 
@@ -234,15 +233,15 @@ class _Made:
 
 
 def _to_target(programme: _Programme, out: str, target: float) -> _Made:
-    """Render until the loudness is right or no gain is left that would make it so; only that rendering is published."""
+    """Render until the loudness is right or no gain can improve it; only the last rendering is published."""
     gain, slope, passes = 0.0, 1.0, 0
     exact = 0.0
     last: tuple[float, float] | None = None
     while True:
         passes += 1
         with SoundWriter(out, programme.rate, programme.channels) as writer:
-            # What each voice and the bed were brought to is often near enough, so the first rendering tries that, and
-            # measures what there is without the limiter as well.
+            # The levels of each voice and the bed are often near enough, so the first rendering uses them, and also
+            # measures the loudness without the limiter.
             made = _render(programme, writer, gain, bare=passes == 1)
             if passes == 1 and made.bare is not None:
                 exact = target - made.bare
@@ -263,12 +262,12 @@ def _to_target(programme: _Programme, out: str, target: float) -> _Made:
 
 def _why_not(programme: _Programme, target: float, reached: float | None) -> str:
     if programme.total < SHORTEST_SECONDS * programme.rate:
-        return "a sound shorter than 400 ms has no loudness; it is left as it is"
+        return "a sound shorter than 400 ms has no loudness; it is left unchanged"
     if reached is None:
-        return "the sound is nowhere louder than -70 LUFS; it is left as it is"
+        return "the sound is nowhere louder than -70 LUFS; it is left unchanged"
     return (
-        f"{target:g} LUFS cannot be had with true peaks below {CEILING_DBTP:g} dBTP, because the sound is all peaks; "
-        f"it has {reached:.1f} LUFS. A lower target can be reached"
+        f"{target:g} LUFS is not possible with true peaks below {CEILING_DBTP:g} dBTP, because the sound is all peaks; "
+        f"it has {reached:.1f} LUFS. Choose a lower target"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the speech of a mix comes from: utterances placed on the timeline, or a sound file. Both stream."""
+"""Sources of speech for a mix: utterances placed on the timeline, or a sound file. Both stream."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from raydub.media.sound import BLOCK_FRAMES, sound_blocks
 Interval = tuple[int, int]
 
 FADE_SECONDS = 0.003
-"""How long a fade is where speech is cut: long enough not to click, too short to be heard as one."""
+"""Length of fades where speech is cut: long enough not to click, too short to be heard."""
 
-_AGAIN = "let it be spoken again: remove what is kept of it, or change its text or voice"
+_AGAIN = "change its text or voice, or delete its record in the work folder, so that it is synthesised again"
 
 
 class SpeechSource(Protocol):
-    """One voice over the whole timeline, silent where it does not speak."""
+    """One voice over the whole timeline, with silence between its utterances."""
 
     @property
     def intervals(self) -> Sequence[Interval]:
-        """(first sample, sample after the last) of all that it says, in order of their beginnings."""
+        """(first sample, sample after the last) of all its utterances, in order of their beginnings."""
 
     def blocks(self, total: int) -> Iterator[F32]:
-        """From the start, (n,) float32 in blocks of BLOCK_FRAMES, the last one shorter, `total` samples altogether. May
-        be asked for more than once and gives the same each time."""
+        """From the start, (n,) float32 in blocks of BLOCK_FRAMES, the last one shorter, `total` samples in all. May be
+        called several times and gives the same each time."""
 
 
 @dataclass(frozen=True)
 class PlacedUtterance:
-    """An utterance on the timeline. start: the sample at which it begins, which may lie before 0; length: how many
-    samples of it are to be heard; load: gives (n,) float32 at the rate of the mix, n >= length, called once each time
-    that the timeline is gone through; name: what messages call it, such as "cue 7"."""
+    """An utterance on the timeline. start: the sample at which it begins, which may be negative; length: samples of it
+    to be heard; load: returns (n,) float32 at the rate of the mix, n >= length, called once per pass over the timeline;
+    name: for messages, such as "cue 7"."""
 
     start: int
     length: int
@@ -47,10 +47,10 @@ class PlacedUtterance:
 
 
 class PlacedSpeech:
-    """Utterances at exact samples; where they overlap they are added. At most those that sound in one block are in
-    memory. What is cut off, at the timeline's ends or by a length below the samples', is cut with a fade of 3 ms.
+    """Utterances at exact samples; where they overlap they are added. Only those audible in one block are in memory.
+    Cuts, at the timeline's ends or by a length below the samples', are faded over 3 ms.
 
-    blocks() raises StageError TTS_FAILED where an utterance has too few samples, or what is not a number.
+    blocks() raises StageError TTS_FAILED if an utterance has too few samples, or samples that are not finite.
     """
 
     def __init__(self, utterances: Sequence[PlacedUtterance], rate: int) -> None:
@@ -63,11 +63,11 @@ class PlacedSpeech:
 
     @property
     def intervals(self) -> list[Interval]:
-        """Where it speaks; see SpeechSource."""
+        """See SpeechSource."""
         return [(max(each.start, 0), each.start + each.length) for each in self._utterances]
 
     def blocks(self, total: int) -> Iterator[F32]:
-        """The timeline; see SpeechSource."""
+        """See SpeechSource."""
         sounding: list[tuple[int, F32]] = []
         upcoming = 0
         for begin in range(0, total, BLOCK_FRAMES):
@@ -87,10 +87,10 @@ class PlacedSpeech:
         samples = utterance.load()
         name = utterance.name or f"the utterance at sample {utterance.start}"
         if samples.ndim != 1 or len(samples) < utterance.length:
-            message = f"{name} has samples of shape {samples.shape}, where {utterance.length} are to be heard"
+            message = f"{name} has samples of shape {samples.shape}, but {utterance.length} are needed"
             raise StageError(Code.TTS_FAILED, message, hint=_AGAIN)
         if not np.isfinite(samples).all():
-            raise StageError(Code.TTS_FAILED, f"{name} has samples that are not numbers", hint=_AGAIN)
+            raise StageError(Code.TTS_FAILED, f"{name} has samples that are NaN or infinite", hint=_AGAIN)
         first = max(-utterance.start, 0)
         last = max(min(utterance.length, total - utterance.start), first)
         part = samples[first:last].astype(np.float32)
@@ -102,8 +102,8 @@ class PlacedSpeech:
 
 
 class FileSpeech:
-    """The speech of a sound file, or of a video file's sound, from its first sample on. What lies beyond the timeline
-    is cut off with a fade of 3 ms.
+    """The speech of a sound file, or of a video file's sound, from its first sample on. At the end of the
+    timeline it is cut with a fade of 3 ms.
 
     blocks() raises InputError INPUT_* and SPEECH_NO_STREAM.
     """
@@ -123,11 +123,11 @@ class FileSpeech:
 
     @property
     def intervals(self) -> list[Interval]:
-        """Where it speaks; see SpeechSource."""
+        """See SpeechSource."""
         return list(self._intervals)
 
     def blocks(self, total: int) -> Iterator[F32]:
-        """The timeline; see SpeechSource."""
+        """See SpeechSource."""
         done = 0
         fade = max(round(FADE_SECONDS * self._rate), 1)
         with contextlib.closing(sound_blocks(self._path, self._rate, 1, None, self._limits)) as heard:

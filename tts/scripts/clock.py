@@ -17,16 +17,16 @@ def clock(text: str) -> Fraction:
     """Seconds of "[H:]MM:SS[.fff]" (comma or point, blanks allowed, a sign too). Raises ValueError with a sentence."""
     found = _CLOCK.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text.strip()[:40]!r} is no time")
+        raise ValueError(f"{text.strip()[:40]!r} is not a time")
     return _seconds(*found.groups())
 
 
 def span(line: str) -> tuple[Fraction, Fraction]:
-    """Start and end of the time line of an SRT or WebVTT cue; cue settings are passed over, but nothing else that
-    stands behind the times, since it might be words. Raises ValueError with a sentence."""
+    """Start and end of the time line of an SRT or WebVTT cue; cue settings are ignored, but nothing else after
+    the times, since it might be text. Raises ValueError with a sentence."""
     found = _SPAN.fullmatch(line)
     if found is None:
-        raise ValueError(f"{line.strip()[:60]!r} is no time line")
+        raise ValueError(f"{line.strip()[:60]!r} is not a time line")
     values = found.groups()
     return _seconds(*values[:5]), _seconds(*values[5:])
 
@@ -40,15 +40,15 @@ def seconds(value: object) -> Fraction:
         try:
             value = Decimal(text := value.strip())
         except InvalidOperation:
-            raise ValueError(f"{text[:40]!r} is no time") from None
+            raise ValueError(f"{text[:40]!r} is not a time") from None
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise ValueError(f"{str(value)[:40]!r} is no time")
+        raise ValueError(f"{str(value)[:40]!r} is not a time")
     number = Decimal(value)
     _, digits, exponent = number.as_tuple()
-    # An exponent of a million is a few bytes in the file and a million digits as a fraction.
+    # An exponent of a million takes a few bytes in the file and a million digits as a fraction.
     if not isinstance(exponent, int) or len(digits) > _MAX_DIGITS or not -_MAX_DECIMALS <= exponent <= _MAX_DIGITS:
-        raise ValueError(f"{str(value)[:40]!r} is no time")
-    # A program that counts in floats writes 0.30000000000000004; nanoseconds keep what was meant.
+        raise ValueError(f"{str(value)[:40]!r} is not a time")
+    # Programs with float arithmetic write 0.30000000000000004; nanoseconds keep the intended value.
     return round(Fraction(number), 9)
 
 

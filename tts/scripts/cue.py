@@ -1,6 +1,6 @@
-"""One cue as its file states it, the limits that every form shares, and the two ways to complain: refuse or warn.
+"""One cue as in its file, the limits of all formats, and the two reactions to problems: refuse or warn.
 
-A reader of a form never drops anything on its own account: it yields a Cue, writes a remark into Notes, or raises.
+A format's reader never drops anything silently: it yields a Cue, adds a remark to Notes, or raises.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAX_PROSE = 2_000_000
 """Characters of plain text, beyond 24 hours of speech."""
 MAX_CUES = 20_000
 MAX_RAW = 10_000
-"""Characters of a cue with its brackets and names still in it."""
+"""Characters of a cue with its brackets and names."""
 MAX_TEXT = 1_000
 """Characters of a cue as it is spoken."""
 MAX_NAME = 100
@@ -25,14 +25,13 @@ MAX_SECONDS = 24 * 3600
 MAX_WARNINGS = 20
 
 WARNING = "W_SCRIPT"
-_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class Cue:
     """One cue, free of its form's markup but not yet of names, brackets and line breaks. number: its place in the file,
     from 1; line: of the file, from 1, where it begins, None where the form has no lines; start, end: seconds as
-    written, unchecked; spoken: has its reader settled names, brackets and line breaks already?"""
+    written, unchecked; spoken: has its reader handled names, brackets and line breaks already?"""
 
     number: int
     line: int | None
@@ -47,22 +46,22 @@ class Cue:
 
 @dataclass
 class Notes:
-    """Remarks about cues that were mended or left out."""
+    """Remarks about cues that were repaired or left out."""
 
     _said: list[tuple[int, str]] = field(default_factory=list)
     _guessed: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, number: int, sentence: str) -> None:
-        """Remember a sentence about cue `number`."""
+        """Add a sentence about cue `number`."""
         self._said.append((number, sentence))
 
     def guess(self, number: int, name: str) -> None:
-        """Remember that cue `number` begins with what looks like a speaker's name and might be a word."""
+        """Add that cue `number` begins with what looks like a speaker's name and might be a word."""
         self._guessed.setdefault(name, []).append(number)
 
     def warnings(self) -> tuple[str, ...]:
-        """In order of the cues; what is beyond MAX_WARNINGS is counted in one last line."""
-        # A name that comes back is one; "Attention: the train leaves." comes once, and a word would be lost.
+        """In order of the cues; those beyond MAX_WARNINGS are counted in one last line."""
+        # A repeated name is a name; "Attention: the train leaves." occurs once, and a word might be lost.
         once = [(numbers[0], name) for name, numbers in self._guessed.items() if len(numbers) == 1]
         guesses = [(number, f"{name!r} at its beginning is taken as the speaker's name") for number, name in once]
         said = sorted(self._said + guesses, key=lambda remark: remark[0])
@@ -85,6 +84,6 @@ def unreadable(message: str, hint: str) -> InputError:
     return InputError(Code.SCRIPT_UNREADABLE, message, hint=hint, field="script")
 
 
-def shown(text: str) -> str:
-    """A quoted beginning of `text`, short enough for a message."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..")
+def shown(text: str, most: int = 60) -> str:
+    """A quoted beginning of `text`, of at most so many characters, for a message."""
+    return repr(text if len(text) <= most else f"{text[:most]}..")

@@ -1,6 +1,6 @@
-"""From a cue's lines to what is said and by whom: names, dashes, sound descriptions, music.
+"""From a cue's lines to its spoken text and speaker: names, dashes, sound descriptions, music.
 
-How a speaker is told from words, where the form has no field for it:
+How a speaker is told from text, if the format has no field for it:
 - "[Anna] text" and "[Anna]: text" name a speaker if the brackets hold up to three words that begin with capital letters
   (or with letters of a writing without capitals); "[laughter] text", "[Music] text" and the like are sounds.
 - "Anna: text" and "ANNA: text" name a speaker if the name is such a name and without digits, "Speaker 1" excepted; the
@@ -25,7 +25,7 @@ def words(text: str) -> frozenset[str]:
 
 
 PARTICLES = words("de da do dos das del della di du la le el al von van der den zu bin ibn y e")
-"""Words inside a name that are written small."""
+"""Lower-case words inside a name."""
 
 SOUNDS = words(
     "laughter laughs laughing laugh music applause cheering cheers sigh sighs sighing gasp gasps silence noise crying"
@@ -36,8 +36,8 @@ SOUNDS = words(
     " suspira silencio llora tos rires rire musique applaudissements soupir soupire silence lachen lacht musik applaus"
     " seufzt gelächter stille hustet risate musica applausi sospira risos riso palmas"
 )
-"""What stands in brackets and is heard, but not said: no name, although it may have a capital letter. The commonest of
-several languages: one that is missing costs a speaker's name, and no words of the speech."""
+"""Sound descriptions in brackets: not a name, although they may have a capital letter. The most common ones of several
+languages: one that is missing costs a speaker's name, but no words of the speech."""
 
 _PAIRS = {"[": "]", "(": ")", "（": "）", "［": "］", "【": "】"}
 _ROUND = "(（"
@@ -59,8 +59,9 @@ _MAX_WORDS = 3
 
 @dataclass
 class Said:
-    """What a cue says. text: on one line, "" where nothing is left to say; speaker: "" where none is named; guessed:
-    was the name read from "Name: text", which might be words too? remarks: sentences for the script's warnings."""
+    """The spoken content of a cue. text: on one line, "" if nothing is left to say; speaker: "" if none is named;
+    guessed: was the name read from "Name: text", which might be words too? remarks: sentences for the script's
+    warnings."""
 
     text: str
     speaker: str = ""
@@ -69,8 +70,9 @@ class Said:
 
 
 def say(text: str, speaker: str = "", prose: bool = False) -> Said:
-    """What a cue says whose form's markup is gone. speaker: known from a field of the form. prose: running text, where
-    parentheses belong to the sentence unless they are short and stand between sentences, like stage directions."""
+    """The spoken content of a cue without markup. speaker: known from a field of the format. prose: running text, in
+    which parentheses belong to the sentence unless they are short and stand between sentences, like stage
+    directions."""
     lines = [" ".join(line.split()) for line in _NOTES.sub(" ", text).split("\n")]
     lines = [line for line in lines if line]
     said = Said("", speaker)
@@ -92,7 +94,7 @@ def say(text: str, speaker: str = "", prose: bool = False) -> Said:
         who = said.speaker or "one speaker without a name"
         said.remarks.append(f"several speakers in one cue ({', '.join(names)}): all of it is spoken as {who}")
     elif sum(dashed) > 1 and not names and not speaker:
-        said.remarks.append("a dialogue without names in one cue: spoken in sequence by one voice")
+        said.remarks.append("a dialogue without names in one cue: all of it is spoken by one voice")
     said.text = " ".join(_without_asides("\n".join(spoken), prose, said.remarks).split()).lstrip(" ,;:")
     if not speakable(said.text):
         said.text = ""
@@ -148,7 +150,7 @@ def _is_name(name: str, digits: bool, any_case: bool) -> bool:
 
 
 def _without_asides(text: str, prose: bool, remarks: list[str]) -> str:
-    """Without what stands in brackets; a remark where that may have been words of the sentence."""
+    """Remove text in brackets; adds a remark if it may have been part of the sentence."""
     kept: list[str] = []
     last = 0
     for start, stop in _asides(text):
@@ -172,7 +174,8 @@ def _amid(text: str, start: int, stop: int) -> bool:
 
 
 def _asides(text: str) -> Iterator[tuple[int, int]]:
-    """Outermost pairs of brackets, as [start, stop), in order. A bracket without its other half is an ordinary sign."""
+    """Outermost pairs of brackets, as [start, stop), in order. Brackets without a counterpart are ordinary
+    characters."""
     opened: list[tuple[str, int]] = []
     found: list[tuple[int, int]] = []
     for place, sign in enumerate(text):

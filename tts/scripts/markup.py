@@ -1,6 +1,6 @@
-"""Text without the markup of its form: HTML-like tags, WebVTT spans, ASS overrides; characters nobody can hear.
+"""Remove the markup of a format: HTML-like tags, WebVTT spans, ASS overrides; and inaudible characters.
 
-Line breaks stay, for they still carry meaning (who speaks). All expressions are linear in the length of the text.
+Line breaks are kept, as they still carry meaning (who speaks). All expressions are linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNHEARD = re.compile(
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f]")
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _MAX_MARKS = 16
-"""Combining marks on one letter; no writing stacks more, and sorting a long run of them takes its length squared."""
+"""Combining marks on one letter; no script uses more, and normalising a long run takes quadratic time."""
 
 
 def plain_lines(text: str) -> str:
@@ -53,13 +53,13 @@ def from_html(text: str, any_tag: bool) -> str:
 
 
 def entities(text: str) -> str:
-    """&amp; and its like as characters. Only with a semicolon: AT&T and R&B stay."""
+    """&amp; and other entities as characters. Only with a semicolon: AT&T and R&B stay."""
     return _ENTITY.sub(lambda found: html.unescape(found.group()), text)
 
 
 def from_vtt(text: str) -> tuple[str, tuple[str, ...]]:
-    """The payload of a WebVTT cue without spans, inner times, ruby readings and entities; and whose voices (<v Name>)
-    say something in it, in order of their first words."""
+    """The payload of a WebVTT cue without spans, inner times, ruby readings and entities; and the voices (<v Name>)
+    with text in it, in order of their first words."""
     text = _BREAK.sub("\n", _RUBY_TEXT.sub("", _OVERRIDE.sub("", text)))
     said: list[str] = []
     voices: list[str] = []

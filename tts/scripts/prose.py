@@ -1,8 +1,8 @@
-"""Plain text: paragraphs and sentences, as pieces that are comfortable to speak.
+"""Plain text: split paragraphs and sentences into pieces of speakable length.
 
-A blank line ends a paragraph. A line's end ends a sentence, unless the next line goes on in lower case (hard-wrapped
-text). Sentences of one or two words join their neighbours, long ones are cut at commas, then at spaces. Ends of
-sentences are sought so that a mistake joins two sentences, which is hardly heard, and never cuts one in two.
+A blank line ends a paragraph. The end of a line ends a sentence, unless the next line continues in lower case
+(hard-wrapped text). Sentences of one or two words join their neighbours, long ones are cut at commas, then at spaces.
+In doubt, two sentences are joined, which is hardly heard, rather than one cut in two.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ ABBREVIATIONS = words(
     " col lt capt sgt rev hon gov sen rep pres jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri"
     " hr fr mme mlle ud uds vd vds ed eds avda dña dn ing lic arq dott sig sigg av bd approx a.m p.m u.s u.k"
 )
-"""Without the dot at their end, after which a sentence mostly goes on. The commonest of several languages: one that
-is missing costs a pause, and no words of the speech."""
+"""Without the final dot, after which a sentence usually continues. The most common ones of several languages: one that
+is missing adds a pause, but loses no words of the speech."""
 
 BEFORE_NUMBERS = words("no nr nº núm num n p pp s vol fig abb art kap ch sec pág pag ver v")
 """Abbreviations only where a number follows; "No." alone is an answer."""
 
 LONGEST = 300
-"""Characters of a piece, where there are commas or spaces to cut at."""
+"""Longest piece in characters, if there are commas or spaces to cut at."""
 _SHORT_WORDS, _SHORT_SIGNS = 3, 15
 _EARLIEST = 100
 
@@ -40,7 +40,7 @@ _CLAUSE = re.compile(r"[,;:،؛—–](?=\s)|[、，；：]")
 
 @dataclass
 class _Piece:
-    """Something one speaker says. line: of the file; whole: does it end like a sentence?"""
+    """Text of one speaker. line: of the file; whole: does it end like a sentence?"""
 
     line: int
     speaker: str
@@ -84,15 +84,15 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
 
 
 def _runs(paragraph: list[tuple[int, str]]) -> Iterator[_Piece]:
-    """Lines of one speaker, hard-wrapped ones put together; a line with nothing to say is a run without text."""
+    """Lines of one speaker, hard-wrapped ones joined; a line without spoken text is a run without text."""
     speaker = ""
     run: list[_Piece] = []
     for number, line in paragraph:
         said = say(from_html(line, any_tag=False), prose=True)
         speaker = said.speaker or speaker
         piece = _Piece(number, speaker, said.text, said.guessed, said.remarks)
-        goes_on = said.text[:1].islower() and not said.speaker and not is_turn(line)
-        if run and (not goes_on or run[-1].whole or not run[-1].text):
+        continues = said.text[:1].islower() and not said.speaker and not is_turn(line)
+        if run and (not continues or run[-1].whole or not run[-1].text):
             yield _together(run)
             run = []
         run.append(piece)
@@ -111,7 +111,7 @@ def _together(pieces: list[_Piece]) -> _Piece:
 
 
 def _sentences(runs: Iterable[_Piece]) -> Iterator[_Piece]:
-    """Runs, cut after sentences and, where those are long, inside them. What is known of a run goes with its first."""
+    """Runs, cut after sentences and, where those are long, inside them. The first piece gets the run's remarks."""
     for run in runs:
         first = True
         for start, stop in _spans(run.text):
@@ -151,7 +151,7 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
 
 
 def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
-    """Very short sentences with what the same speaker says before or after them."""
+    """Join very short sentences with the adjacent ones of the same speaker."""
     held: _Piece | None = None
     for piece in pieces:
         if held is None:

@@ -1,7 +1,7 @@
-"""Read a script: from a path to a Script, or to an error that names what is wrong with it.
+"""Read a script from a file, or raise an error that says what is wrong with it.
 
-A file's suffix says what form is expected; where its content plainly is another form, the content counts. Encodings are
-never guessed: UTF-8, or UTF-16 with its byte order mark.
+The file's suffix gives the expected format; if the content clearly is in another format, the content decides. Encodings
+are not guessed: UTF-8, or UTF-16 with its byte order mark.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SUFFIXES = {
     ".ndjson": "JSON lines",
     ".txt": "plain text",
 }
-_FORMS = "give .srt, .vtt, .ass, .ssa, .json, .jsonl or .txt"
+_FORMS = "use .srt, .vtt, .ass, .ssa, .json, .jsonl or .txt"
 _UTF_8 = "save it as UTF-8"
 _VTT_HEAD = re.compile(r"\s*WEBVTT(?:[ \t\n]|$)")
 _ASS_HEAD = re.compile(r"\s*(?:;[^\n]*\n\s*)*\[(?:script info|v4\+? styles|events)\]", re.IGNORECASE)
@@ -49,13 +49,13 @@ def read_script(path: str) -> Script:
     """The segments of an SRT, WebVTT, ASS or SSA, JSON, JSON lines or plain text file.
 
     A segment's number is its place in the file, from 1: cues of SRT and WebVTT (whatever number is printed above them),
-    events of ASS (comments counted), segments of JSON, sentences of plain text (which has no times). Who speaks is told
-    by fields, by WebVTT's <v Name>, or by names before the text (tts.scripts.cue_text has the rules). A voice that is a
-    file gets an absolute path; relative ones start at the script's folder.
+    events of ASS (comments counted), segments of JSON, sentences of plain text (which has no times). Speakers are given
+    by fields, by WebVTT's <v Name>, or by names before the text (rules: tts.scripts.cue_text). A voice that is a file
+    gets an absolute path; relative ones start at the script's folder.
 
-    Raises InputError, with field "script": INPUT_MISSING; SCRIPT_UNREADABLE, also for what is no text or beyond the
-    limits of tts.scripts.cue; SCRIPT_EMPTY; SCRIPT_CUE, which names the cue by its number, and by its line in the file
-    where there are lines."""
+    Raises InputError, with field "script": INPUT_MISSING; SCRIPT_UNREADABLE, also for files that are not text or exceed
+    the limits of tts.scripts.cue; SCRIPT_EMPTY; SCRIPT_CUE, which names the cue by its number, and by its line in the
+    file if there are lines."""
     notes = Notes()
     text = _decode(_bytes(Path(path)), Path(path).name)
     if not text.strip():
@@ -70,7 +70,7 @@ def voice_files(path: str) -> tuple[str, ...]:
     exist; () for a script that cannot be read. Never raises."""
     try:
         written = read_regular(path, MAX_BYTES).replace(b"\0", b"").lower()
-        # Few scripts name a file, in letters or as JSON escapes them, and many scripts are asked.
+        # A quick test, plain or as JSON escapes: few scripts name a file, and many are checked.
         if b"onnx" not in written and b"\\u00" not in written:
             return ()
         named = dict.fromkeys(voice_file(segment.voice) for segment in read_script(path).segments)
@@ -112,9 +112,9 @@ def _decode(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         where = f"at byte {error.start:,}" if wide else f"in line {line:,}"
-        raise unreadable(f"script {name} is no {'UTF-16' if wide else 'UTF-8'} text ({where})", _UTF_8) from None
+        raise unreadable(f"script {name} is not {'UTF-16' if wide else 'UTF-8'} text ({where})", _UTF_8) from None
     if "\0" in text:
-        raise unreadable(f"script {name} holds NUL bytes: it is no text, or in another encoding", _UTF_8)
+        raise unreadable(f"script {name} contains NUL bytes: it is not text, or in another encoding", _UTF_8)
     text = plain_lines(text)
     if text.count("\n") > MAX_LINES:
         raise unreadable(f"script {name} has more than {MAX_LINES:,} lines", "split it into several scripts")
@@ -137,7 +137,7 @@ def _cues(text: str, path: Path, notes: Notes) -> Iterator[Cue]:
     if form == "JSON lines":
         return jsonl_cues(text.split("\n"))
     if form == "JSON":
-        raise unreadable(f"script {path.name} is {why_not_json(text)}", "give segments with start, end and text")
+        raise unreadable(f"script {path.name} is {why_not_json(text)}", "write segments with start, end and text")
     if form == "plain text":
         if len(text) > MAX_PROSE:
             raise unreadable(
@@ -145,13 +145,15 @@ def _cues(text: str, path: Path, notes: Notes) -> Iterator[Cue]:
             )
         return prose_cues(text.split("\n"), notes)
     if form:
-        raise unreadable(f"script {path.name} holds nothing that looks like {form}", "check its form and its suffix")
-    raise unreadable(f"script {path.name} is of no known form", _FORMS)
+        raise unreadable(
+            f"script {path.name} contains nothing that looks like {form}", "check its format and its suffix"
+        )
+    raise unreadable(f"script {path.name} has an unknown format", _FORMS)
 
 
 def script_length(job: Job) -> int:
-    """Cues of the job's script; 0 without one, and where that cannot be told yet (a web address, a script that is not
-    readable: whoever speaks it says what is wrong)."""
+    """Number of cues of the job's script; 0 without one, and if it is not known yet (a web address, or an unreadable
+    script: the speak step reports the error)."""
     if job.script is None or is_remote(job.script):
         return 0
     try:

@@ -1,6 +1,6 @@
-"""JSON and JSON lines: segments as objects, such as programs that transcribe speech write them.
+"""JSON and JSON lines: segments as objects, as transcription programs write them.
 
-Numbers are read as decimals, so that 0.1 is a tenth of a second and nothing near it.
+Numbers are read as decimals, so that 0.1 is exactly a tenth of a second.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from raydub.tts.scripts.cue import Cue, bad_cue, shown, unreadable
 from raydub.tts.scripts.markup import from_html
 
 FIELDS = ("start", "end", "duration", "text", "speaker", "voice", "language")
-_HINT = 'write {"start": 1.0, "end": 2.5, "text": "words"}; speaker, voice and language may be given too'
+_HINT = 'write {"start": 1.0, "end": 2.5, "text": "words"}; speaker, voice and language are optional'
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers which keys it was given twice."""
+    """A JSON object that records repeated keys."""
 
     twice: tuple[str, ...] = ()
 
@@ -34,7 +34,7 @@ def json_cues(text: str) -> Iterator[Cue] | None:
     """The cues of a JSON text: a list of segments, or an object with such a list as "segments", whose own "language"
     holds for segments without one if it is a tag such as "es". None where `text` is no JSON value or another object.
 
-    Raises InputError SCRIPT_CUE, for a single segment, and SCRIPT_UNREADABLE, for JSON of another make."""
+    Raises InputError SCRIPT_CUE, for a single segment, and SCRIPT_UNREADABLE, for other JSON."""
     try:
         value = _parse(text)
     except ValueError:
@@ -45,12 +45,12 @@ def json_cues(text: str) -> Iterator[Cue] | None:
         return None
     segments, language = value["segments"], value.get("language")
     if not isinstance(segments, list):
-        raise unreadable('"segments" is no list', _HINT)
+        raise unreadable('"segments" is not a list', _HINT)
     return _listed(segments, language if isinstance(language, str) and _TAG.fullmatch(language) else "")
 
 
 def jsonl_cues(lines: list[str]) -> Iterator[Cue]:
-    """The cues of JSON lines; blank lines are passed over and not counted. Raises InputError SCRIPT_CUE."""
+    """The cues of JSON lines; blank lines are skipped and not counted. Raises InputError SCRIPT_CUE."""
     number, timed = 0, None
     for place, line in enumerate(lines, 1):
         if line.strip():
@@ -58,14 +58,15 @@ def jsonl_cues(lines: list[str]) -> Iterator[Cue]:
             try:
                 value = _parse(line)
             except ValueError as error:
-                raise bad_cue(number, place, f"no JSON object: {error}", _HINT) from None
+                raise bad_cue(number, place, f"not a JSON object: {error}", _HINT) from None
             cue = _cue(value, number, place)
             timed = _same_kind(cue, timed)
             yield cue
 
 
 def is_jsonl(text: str) -> bool:
-    """Is `text`, which is no JSON of segments, JSON lines? The first line tells, so that a damaged one can be named."""
+    """Is `text`, which is no JSON of segments, JSON lines? Decided by the first line, so that errors can name a later
+    one."""
     first, _, rest = text.strip().partition("\n")
     try:
         value = _parse(first)
@@ -75,11 +76,11 @@ def is_jsonl(text: str) -> bool:
 
 
 def why_not_json(text: str) -> str:
-    """A sentence on what keeps json_cues from reading `text`."""
+    """Why json_cues cannot read `text`, as a phrase."""
     try:
         value = _parse(text)
     except ValueError as error:
-        return f"no JSON: {error}"
+        return f"not JSON: {error}"
     if not isinstance(value, dict):
         return "JSON, but neither a list of segments nor an object"
     near = difflib.get_close_matches("segments", [key.casefold() for key in value], n=1)
@@ -93,14 +94,14 @@ def _parse(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except InvalidOperation:
-        raise ValueError("a number in it is beyond measure") from None
+        raise ValueError("a number in it is too large") from None
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise ValueError(f"{error.msg} at {line}column {error.colno}") from None
 
 
 def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
@@ -123,22 +124,22 @@ def _same_kind(cue: Cue, timed: bool | None) -> bool:
     """Refuse times in some segments only."""
     has = cue.start is not None
     if timed is not None and has != timed:
-        said = "it has times, and those before it have none" if has else "it has no times, and those before it have"
-        raise bad_cue(cue.number, cue.line, said, "give all segments times, or none")
+        said = "it has times, but those before it have none" if has else "it has no times, but those before it have"
+        raise bad_cue(cue.number, cue.line, said, "give times to all segments, or to none")
     return has
 
 
 def _cue(value: Any, number: int, line: int | None) -> Cue:
     if not isinstance(value, _Object):
-        raise bad_cue(number, line, f"{shown(str(value)[:80])} is no object", _HINT)
+        raise bad_cue(number, line, f"{shown(str(value)[:80])} is not an object", _HINT)
     given = {key: item for key, item in value.items() if item is not None}
     twice = [key for key in value.twice if key in FIELDS]
     if twice:
-        raise bad_cue(number, line, f"{twice[0]!r} is there twice", "keep one of the two")
+        raise bad_cue(number, line, f"{twice[0]!r} occurs twice", "keep one of the two")
     _check_spelling(given, number, line)
     text = given["text"]
     if not isinstance(text, str):
-        raise bad_cue(number, line, f"text {shown(str(text)[:80])} is no text", _HINT)
+        raise bad_cue(number, line, f"text {shown(str(text)[:80])} is not text", _HINT)
     start, end = _times(given, number, line)
     speaker, voice, language = (
         _word(given.get(name, ""), name, number, line) for name in ("speaker", "voice", "language")
@@ -147,7 +148,7 @@ def _cue(value: Any, number: int, line: int | None) -> Cue:
 
 
 def _check_spelling(given: Mapping[str, Any], number: int, line: int | None) -> None:
-    """Refuse a field that is missing, and one that is there under a name so near that it must have been meant."""
+    """Refuse a missing field, and an unknown field whose name is so similar that it must be a typing error."""
     timed = any(name in given for name in ("start", "end", "duration"))
     ends = "end" in given or "duration" in given
     missing = [name for name in FIELDS if name not in given and not (name in ("end", "duration") and ends)]
@@ -181,4 +182,4 @@ def _times(given: Mapping[str, Any], number: int, line: int | None) -> tuple[Fra
 def _word(value: Any, name: str, number: int, line: int | None) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value)
-    raise bad_cue(number, line, f"{name} {shown(str(value)[:80])} is no text", _HINT)
+    raise bad_cue(number, line, f"{name} {shown(str(value)[:80])} is not text", _HINT)

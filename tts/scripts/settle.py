@@ -1,4 +1,4 @@
-"""From cues as the file has them to a Script that can be spoken: checked, in order, with a warning for each repair."""
+"""From the cues of a file to a Script: checked, in order, with a warning for each repair."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FASTEST = 40
 def settle(cues: Iterable[Cue], notes: Notes) -> Script:
     """The script that `cues` make, with the remarks of their reader and of this function as its warnings.
 
-    Refused (InputError SCRIPT_CUE): a cue that ends before it begins or as it does, lies before 0 or beyond
-    MAX_SECONDS, or says more than MAX_TEXT characters. Left out: cues with nothing to say, and what is there twice.
-    Sorted: by start, then number. Remarked on: cues of one speaker that overlap, and those no one can speak in time.
-    SCRIPT_EMPTY: nothing is left. SCRIPT_UNREADABLE: more than MAX_CUES cues."""
+    Refused (InputError SCRIPT_CUE): a cue that does not end after it begins, is before 0 or beyond MAX_SECONDS, or has
+    more than MAX_TEXT characters. Left out: cues without spoken text, and duplicates. Sorted: by start, then number.
+    Remarks: cues of one speaker that overlap, and those too fast to speak. SCRIPT_EMPTY: nothing is left.
+    SCRIPT_UNREADABLE: more than MAX_CUES cues."""
     found: list[Segment] = []
     for cue in cues:
         if cue.number > MAX_CUES:
@@ -41,7 +41,7 @@ def settle(cues: Iterable[Cue], notes: Notes) -> Script:
             found.append(segment)
     if not found:
         raise InputError(
-            Code.SCRIPT_EMPTY, "no cue of the script has anything to say", hint="write some text", field="script"
+            Code.SCRIPT_EMPTY, "no cue of the script has text to speak", hint="write some text", field="script"
         )
     if found[0].start is not None:
         found = _in_order(found, notes)
@@ -62,12 +62,12 @@ def _segment(cue: Cue, notes: Notes) -> Segment | None:
         if said.guessed:
             notes.guess(cue.number, speaker)
     if not speakable(text):
-        notes.add(cue.number, "nothing to say, left out")
+        notes.add(cue.number, "no text to speak, left out")
         return None
     if len(text) > MAX_TEXT:
         raise _too_long(cue, len(text))
     if "\ufffd" in text:
-        notes.add(cue.number, "it holds U+FFFD: letters were lost when the file was saved in another encoding")
+        notes.add(cue.number, "it contains U+FFFD: letters were lost when the file was saved in another encoding")
         text = " ".join(text.replace("\ufffd", "").split())
     _check_times(cue)
     return Segment(cue.number, text, cue.start, cue.end, speaker, voice, language)
@@ -82,7 +82,7 @@ def _name(cue: Cue, field: str) -> str:
     text = str(getattr(cue, field))
     if len(text) > MAX_NAME:
         said = f"its {field} has {len(text):,} characters, more than {MAX_NAME}"
-        raise bad_cue(cue.number, cue.line, said, "give it a shorter one")
+        raise bad_cue(cue.number, cue.line, said, "shorten it")
     return " ".join(characters(text).split())
 
 
@@ -90,14 +90,14 @@ def _check_times(cue: Cue) -> None:
     if cue.start is None or cue.end is None:
         return
     if cue.start < 0 or cue.end < 0:
-        raise bad_cue(cue.number, cue.line, "a time before 0", "shift the script, so that it starts at 0 or later")
+        raise bad_cue(cue.number, cue.line, "a time before 0", "shift the script so that it starts at 0 or later")
     if cue.end <= cue.start:
         said = "it has no length" if cue.end == cue.start else "it ends before it starts"
         times = f"{_seconds(cue.start)} to {_seconds(cue.end)}"
         raise bad_cue(cue.number, cue.line, f"{said} ({times})", "give it an end after its start")
     if cue.end > MAX_SECONDS:
         said = f"it ends at {_seconds(cue.end)}, beyond {MAX_SECONDS // 3600} hours"
-        raise bad_cue(cue.number, cue.line, said, "times are seconds or hours:minutes:seconds")
+        raise bad_cue(cue.number, cue.line, said, "write times as seconds or hours:minutes:seconds")
 
 
 def _seconds(time: Fraction) -> str:
@@ -131,7 +131,7 @@ def _remark_on_times(found: list[Segment], notes: Notes) -> None:
             busy[segment.speaker] = end, segment.number
         if len(segment.text) > FASTEST * (end - start):
             rate = len(segment.text) / float(end - start)
-            notes.add(segment.number, f"{rate:.0f} characters a second are more than anyone can say")
+            notes.add(segment.number, f"{rate:.0f} characters a second are too fast to speak")
 
 
 def _start(segment: Segment) -> Fraction:

@@ -1,7 +1,7 @@
 """ASS and SSA: the events of a SubStation Alpha script.
 
-Only Dialogue lines are spoken, of all layers and styles. Comment lines count as places in the file, as in the numbering
-of subtitle editors. A line among the events that is neither is refused: it may be a damaged event.
+Only Dialogue lines are spoken, of all layers and styles. Comment lines count for the numbering, as in subtitle editors.
+Any other line among the events is refused: it may be a damaged event.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HINT = "write it as Dialogue: 0,0:00:01.00,0:00:02.50,Default,Name,0,0,0,,Text"
 
 
 def ass_cues(lines: list[str], notes: Notes) -> Iterator[Cue]:
-    """The spoken events; Name (or Actor) is the speaker. Karaoke is sung and not spoken: left out with a remark.
+    """The spoken events; Name (or Actor) is the speaker. Karaoke is left out with a remark.
 
     Raises InputError SCRIPT_CUE."""
     fields, section, number = _FIELDS, "", 0
@@ -43,7 +43,7 @@ def ass_cues(lines: list[str], notes: Notes) -> Iterator[Cue]:
         elif section == "events" and columns:
             fields = _fields(columns.group(1), number + 1, place)
         elif section == "events" and line and not _OTHER.fullmatch(line):
-            raise bad_cue(number + 1, place, f"{shown(line)} is no event", _HINT)
+            raise bad_cue(number + 1, place, f"{shown(line)} is not an event", _HINT)
 
 
 def _fields(text: str, number: int, place: int) -> tuple[str, ...]:
@@ -51,15 +51,15 @@ def _fields(text: str, number: int, place: int) -> tuple[str, ...]:
         "name" if name == "actor" else name for name in (part.strip().casefold() for part in text.split(","))
     )
     if not {"start", "end", "text"} <= set(fields) or fields[-1] != "text" or len(set(fields)) != len(fields):
-        hint = "name Start and End once each, and Text last"
-        raise bad_cue(number, place, "the Format line above it does not say where times and text stand", hint)
+        hint = "name the columns Start and End once each, and Text last"
+        raise bad_cue(number, place, "the Format line above it does not name the columns of times and text", hint)
     return fields
 
 
 def _cue(number: int, place: int, rest: str, fields: tuple[str, ...], notes: Notes) -> Cue | None:
     values = rest.split(",", len(fields) - 1)
     if len(values) != len(fields):
-        raise bad_cue(number, place, f"{len(values)} fields where {len(fields)} belong", _HINT)
+        raise bad_cue(number, place, f"{len(values)} fields instead of {len(fields)}", _HINT)
     value = dict(zip(fields, values, strict=True))
     try:
         start, end = clock(value["start"]), clock(value["end"])

@@ -1,9 +1,9 @@
 """SRT and WebVTT: cues under time lines.
 
-Both are read by one walk over the lines, because the same damage befalls both: blank lines inside a cue, none between
-two cues, numbers that are missing, repeated or wrong. So a cue is known by its time line, and its number is its place
-in the file, whatever number is printed above it. Every line is spoken, is known to be none of the speech (number, name,
-comment, style), or is refused with the number of the cue where the reading failed.
+Both are read by one walk over the lines, because both have the same kinds of damage: blank lines inside a cue, none
+between two cues, numbers that are missing, repeated or wrong. So a cue is recognised by its time line, and its number
+is its position in the file, whatever number is printed above it. Every line is spoken, known not to be speech (number,
+name, comment, style), or refused with the number of the cue.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HINT = "write the times as 00:00:01,000 --> 00:00:02,500 on a line of their own
 
 @dataclass
 class _Open:
-    """A cue whose lines are still being gathered. printed: the number above it, if one is."""
+    """A cue whose lines are being collected. printed: the number above it, if any."""
 
     number: int
     line: int
@@ -44,7 +44,7 @@ def looks_timed(text: str) -> bool:
 
 
 class _Walk:
-    """Who owns the lines that have been read so far."""
+    """Assigns lines to cues."""
 
     def __init__(self, notes: Notes, names: bool) -> None:
         self.current: _Open | None = None
@@ -74,7 +74,7 @@ class _Walk:
         if self._broken:
             self._settle_loose()
         if _ALMOST.match(text):
-            raise bad_cue(self._next, line, f"{shown(text)} is no time line", _HINT)
+            raise bad_cue(self._next, line, f"{shown(text)} is not a time line", _HINT)
         if self._inside and self.current:
             self.current.text.append(text)
         else:
@@ -97,7 +97,7 @@ class _Walk:
         return self.current
 
     def _number_above(self) -> int | None:
-        """Take away the number (or WebVTT's name) that stands right above a time line."""
+        """Remove and return the number (or WebVTT's name) directly above a time line."""
         if self._loose:
             text = self._loose[-1][1]
             if _NUMBER.fullmatch(text):
@@ -106,9 +106,11 @@ class _Walk:
             if self._names and len(self._loose) == 1:
                 self._loose.pop()
                 if " " in text:
-                    self._notes.add(self._next, f"{shown(text)} above its times is its name in WebVTT, and not spoken")
+                    self._notes.add(
+                        self._next, f"{shown(text)} above its times is its identifier in WebVTT, and not spoken"
+                    )
         elif self._inside and self.current and self.current.text and _NUMBER.fullmatch(self.current.text[-1]):
-            # No blank line between the two cues: the number is this cue's only if it is the one to come.
+            # No blank line between the two cues: the number is the next cue's only if it is the expected one.
             number = int(self.current.text[-1])
             if number in (self.current.number + 1, (self.current.printed or 0) + 1):
                 self.current.text.pop()
@@ -124,7 +126,7 @@ class _Walk:
             return
         line, text = self._loose[0]
         if _NUMBER.fullmatch(text):
-            raise bad_cue(self._next, line, f"there is a number ({text}) but no time line after it", _HINT)
+            raise bad_cue(self._next, line, f"there is a number ({text}) without a time line after it", _HINT)
         if self.current is None:
             raise bad_cue(1, line, f"{shown(text)} stands before the first time line", _HINT)
         self.current.text += [words for _, words in self._loose]
@@ -144,10 +146,10 @@ def srt_cues(lines: list[str], notes: Notes) -> Iterator[Cue]:
 
 
 def vtt_cues(lines: list[str], notes: Notes) -> Iterator[Cue]:
-    """The cues of a WebVTT file, header, NOTE, STYLE and REGION blocks passed over; <v Name> is the speaker.
+    """The cues of a WebVTT file without header, NOTE, STYLE and REGION blocks; <v Name> is the speaker.
 
-    Raises InputError SCRIPT_CUE, also for a cue in which several voices speak: which words are heard when is not
-    written there."""
+    Raises InputError SCRIPT_CUE, also for a cue with several voices: the times of each are not
+    given."""
 
     def finish(done: _Open) -> Cue:
         text, voices = from_vtt("\n".join(done.text))
@@ -189,8 +191,8 @@ def _cues(lines: Iterator[tuple[int, str]], walk: _Walk, finish: Callable[[_Open
         elif aside:
             if ARROW in text:
                 where = walk.current.number + 1 if walk.current else 1
-                hint = "take the block out of the file, or put a blank line before the cue"
-                raise bad_cue(where, number, "a NOTE, STYLE or REGION block holds a time line", hint)
+                hint = "remove the block, or put a blank line before the cue"
+                raise bad_cue(where, number, "a NOTE, STYLE or REGION block contains a time line", hint)
         elif ARROW in text:
             done = walk.times(number, text)
             if done:

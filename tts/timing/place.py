@@ -1,12 +1,12 @@
-"""When each segment of a script is heard, and how fast: speech of any length into the time that its cue has.
+"""Place the segments of a script: fit speech of any length into the time of its cue.
 
-A cue whose speech is too long is helped by degrees, each only as far as needed: the engine speaks faster, within what
-sounds natural; the sound is compressed at the same pitch, within a bound; it runs on into the gap before the next cue;
-and where that does not do, the policy decides: squeeze on, shift what follows, trim, or fail.
+A cue whose speech is too long is fitted in steps, each only as far as needed: the engine speaks faster, within what
+sounds natural; the sound is compressed at the same pitch, within a bound; it uses the gap before the next cue; and if
+that is not enough, the policy decides: squeeze further, shift what follows, trim, or fail.
 
-Cues of different speakers that overlap in the script are asked to overlap. Others never do: a cue's room ends where the
-next one of its speaker begins, and a gap is borrowed up to the next cue of anybody. Pure arithmetic in samples; times
-of the script are exact fractions.
+Cues of different speakers that overlap in the script may overlap. Others never do: a cue's room ends where the next one
+of its speaker begins, and a gap is used up to the next cue of any speaker. All arithmetic is in samples; times of the
+script are exact fractions.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fractions import Fraction
 from heapq import heappop, heappush
 
 from raydub.errors import Code, InputError
+from raydub.tts.scripts.cue import shown
 from raydub.tts.timing.placement import ENDLESS, Fit, Fitter, Placement, Policy, Speak, TimingLimits
 from raydub.tts.types import Segment
 
@@ -35,16 +36,13 @@ def plan_timing(
     which nothing is heard, None for no end; speak: (segment, speed) → samples of its speech without silence around it,
     asked at speed 1 and at most once more at a higher one.
 
-    Raises InputError SPEECH_OVERFLOW with the cue's number, its time, how much is too much and the way out.
+    Raises InputError SPEECH_OVERFLOW with the cue's number, its time, the excess and a hint.
     """
     if not segments:
         return ()
     if segments[0].start is None:
         return Untimed(rate, total, policy, speak, limits).placed(segments)
     return Timed(segments, rate, total, policy, speak, limits).placed()
-
-
-_SHOWN = 40
 
 
 class Timed:
@@ -65,11 +63,11 @@ class Timed:
         self._gap = round(limits.gap * rate)
         self._starts = [_samples(segment.start, rate) for segment in segments]
         self._stops = [_samples(segment.end, rate) for segment in segments]
-        # Exact: what overlaps in the script is not a matter of the sample rate.
+        # Exact, so that overlaps in the script do not depend on the sample rate.
         self._script = [(_known(segment.start), _known(segment.end)) for segment in segments]
         self._same = self._next_of_same_speaker()
-        # Where each speaker's speech so far stops; that of the cues that a later one may still overlap, by the stop of
-        # the cue; and the first sample that all before leave free, whose order is kept.
+        # The end of each speaker's speech so far; those of cues that a later one may overlap, by the end of the cue;
+        # and the first sample that all earlier cues leave free. Cues keep their order.
         self._own_stop: dict[str, int] = {}
         self._overlappable: list[tuple[Fraction, int]] = []
         self._free = 0
@@ -83,12 +81,12 @@ class Timed:
         shift = self._policy == "shift"
         if asked >= self._end or start >= (self._end if shift else limit):
             return self._without_room(index, start)
-        # Under `shift` a cue may begin later than its room ends: it then hurries as much as it can.
+        # Under `shift` a cue may begin after the end of its room: it is then as fast as possible.
         room = max(1, limit - start)
         wanted = max(1, min(self._stops[index] - start, room))
         fit = self._fitter.fit(segment, wanted, room, squeeze=self._policy == "squeeze")
         if fit.length > room and shift:
-            # It runs on, up to the end of all: there even a shift has to squeeze.
+            # It may run up to the end of the output, where even a shift has to squeeze.
             room = self._end - start
             if fit.length > room:
                 fit = self._fitter.fit(segment, wanted, room, squeeze=True)
@@ -108,7 +106,7 @@ class Timed:
         return fit.placement(self._segments[index], start, cut, slot, borrowed, shifted)
 
     def _without_room(self, index: int, start: int) -> Placement:
-        """A cue at or beyond the end, or wholly under the next one of its speaker."""
+        """A cue at or beyond the end, or without time before the next one of its speaker."""
         segment = self._segments[index]
         natural = self._fitter.natural(segment)
         if self._policy != "trim":
@@ -117,17 +115,17 @@ class Timed:
         return Fit(natural, 1.0, natural, natural, False).placement(segment, min(start, self._end), natural, slot)
 
     def _free_from(self, index: int, asked: int) -> int:
-        """The first sample at which the cue may be heard: after all that it did not overlap in the script."""
+        """The first sample at which the cue may start: after all cues that it does not overlap in the script."""
         while self._overlappable and self._overlappable[0][0] <= self._script[index][0]:
             self._free = max(self._free, heappop(self._overlappable)[1])
-        # Nobody begins before somebody whose cue came first.
+        # No cue starts before an earlier one.
         self._free = max(asked, self._free)
         start = self._free = max(self._free, self._own_stop.get(self._segments[index].speaker, 0))
         return start
 
     def _limit(self, index: int) -> int:
-        """Where the cue's room ends: at the next cue of its speaker, before the next one of anybody that it does not
-        overlap in the script, and at the end of all."""
+        """The end of the cue's room: the next cue of its speaker, the gap before the next cue of any speaker that it
+        does not overlap in the script, or the end of the output."""
         return min(self._end, self._same[index], self._before_next(index))
 
     def _before_next(self, index: int) -> int:
@@ -149,17 +147,17 @@ class Timed:
     def _overflow(self, index: int, samples: int) -> InputError:
         segment, end = self._segments[index], f"the end at {self._seconds(self._end)} s"
         times = " to ".join(f"{float(at):.3f}" for at in (segment.start, segment.end) if at is not None)
-        cue = f"cue {segment.number} ({_short(segment)}) at {times} s"
+        cue = f"cue {segment.number} ({shown(segment.text, 40)}) at {times} s"
         others = [policy for policy in ("squeeze", "shift", "trim") if policy != self._policy]
         hint = f"shorten the text, or choose another overflow: {' or '.join(others)}"
         if self._starts[index] >= self._end:
             message = f"{cue} lies beyond {end}"
-            hint = "length=audio lets the picture go on, overflow=trim leaves such cues out"
+            hint = "length=audio extends the video, overflow=trim leaves such cues out"
         else:
             message = f"the speech of {cue} is {self._seconds(samples)} s too long, overflow={self._policy}"
             if self._policy == "shift" or self._limit(index) == self._end:
                 message += f": it would run beyond {end}"
-                hint = "shorten the text; length=audio lets the picture go on, overflow=trim cuts the speech off"
+                hint = "shorten the text; length=audio extends the video, overflow=trim cuts the speech off"
             elif self._limit(index) <= self._starts[index]:
                 message += ": the next cue begins at the same time"
         return InputError(Code.SPEECH_OVERFLOW, message, hint=hint, field="overflow")
@@ -175,11 +173,6 @@ def _known(seconds: Fraction | None) -> Fraction:
 
 def _samples(seconds: Fraction | None, rate: int) -> int:
     return round(_known(seconds) * rate)
-
-
-def _short(segment: Segment) -> str:
-    text = segment.text
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..")
 
 
 class Untimed:
@@ -204,7 +197,7 @@ class Untimed:
                 Code.SPEECH_OVERFLOW,
                 f"the speech of the script is {too_long / self._rate:.2f} s longer than the video, "
                 f"overflow={self._policy}",
-                hint="length=audio lets the picture go on; overflow=trim cuts the speech off",
+                hint="length=audio extends the video; overflow=trim cuts the speech off",
                 field="overflow",
             )
         return self._in_order(segments, fits)

@@ -1,5 +1,5 @@
-"""Where a segment of a script is heard, the bounds within which it is made to fit, and how it is: the engine speaks
-faster, then its sound is compressed, then it is squeezed."""
+"""The placement of a segment, the limits of fitting, and the steps: the engine speaks faster, then its sound is
+compressed, then squeezed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ENDLESS = 1 << 62
 
 @dataclass(frozen=True)
 class TimingLimits:
-    """speed: how much faster than normal the engine can speak and sound natural; stretch: the factor by which its sound
-    may be compressed beside that; squeeze: the factor in all, from its normal pace, that the policy squeeze may go to;
-    gap: seconds kept free before a cue that is not to be overlapped; pause: seconds between segments without times;
-    tolerance: seconds by which an engine that was asked to hurry may miss its time, where there is room, before its
-    sound is compressed: engines are not exact, and a compression of a hundredth is heard and gains nothing."""
+    """speed: the engine's fastest natural speed; stretch: the factor by which its sound may be compressed in addition;
+    squeeze: the total factor, from the normal pace, that the policy squeeze may use; gap: seconds kept free before a
+    cue that must not be overlapped; pause: seconds between segments without times; tolerance: seconds by which a faster
+    engine may miss its time, if there is room, before its sound is compressed: engines are not exact, and a compression
+    of a hundredth is audible and gains nothing."""
 
     speed: float = 1.25
     stretch: float = 1.15
@@ -62,7 +62,7 @@ class Placement:
 
 
 def summary(placements: Sequence[Placement], rate: int) -> list[dict[str, Any]]:
-    """The placements for people and machines: a JSON-ready row each, times in seconds, and the exact samples."""
+    """The placements as JSON-ready rows: times in seconds, and the exact samples."""
 
     def seconds(samples: int) -> float:
         return round(samples / rate, 4)
@@ -92,7 +92,7 @@ def summary(placements: Sequence[Placement], rate: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Fit:
-    """Speech made to fit into a room, as far as it goes."""
+    """Speech fitted into a room, as far as possible."""
 
     natural: int
     speed: float
@@ -128,7 +128,7 @@ class Fit:
 
 
 class Fitter:
-    """The first two degrees, and squeezing: how long a segment's speech is in a given room."""
+    """The first two steps, and squeezing: the length of a segment's speech in a given room."""
 
     def __init__(self, rate: int, speak: Speak, limits: TimingLimits) -> None:
         self._speak, self.limits = speak, limits
@@ -143,8 +143,8 @@ class Fitter:
         return self._natural[segment.number]
 
     def fit(self, segment: Segment, wanted: int, room: int, squeeze: bool) -> Fit:
-        """wanted: samples that it should take, its cue's own time; room: those that it has. It may be longer than both
-        afterwards."""
+        """wanted: samples of its cue's own time; room: samples that are available. The result may be longer than
+        both."""
         natural = self.natural(segment)
         if natural <= wanted:
             return Fit(natural, 1.0, natural, natural, False)
@@ -161,12 +161,12 @@ class Fitter:
         return Fit(natural, speed, spoken, length, False)
 
     def _at(self, segment: Segment, natural: int, factor: float) -> tuple[float, int]:
-        """(speed, samples) at the speed that a factor asks for, within the natural bound."""
+        """(speed, samples) at the speed of a factor, within the natural bound."""
         speed = min(factor, self.limits.speed)
         if speed <= 1:
             return 1.0, natural
         if segment.number not in self._faster:
             self._faster[segment.number] = (speed, max(1, self._speak(segment, speed)))
         known, spoken = self._faster[segment.number]
-        # An engine that is no faster for it is not asked to be.
+        # Keep the normal pace if the engine did not get faster.
         return (known, spoken) if spoken < natural else (1.0, natural)

@@ -1,10 +1,10 @@
-"""Clips into training material: sound and measured mouth shapes on one clock, kept in a cache folder.
+"""Prepare clips for training: sound and measured mouth shapes on one clock, cached in a folder.
 
-A cached clip is one .npz per source file, named after the file's digest, so that preparing again costs nothing. Frames
-carry their own presentation times: clips of any frame rate, and of varying rate, serve alike.
+A cached clip is one .npz per source file, named after the file's digest. Frames have their own presentation times, so
+clips of any frame rate, and of varying rate, can be used.
 
-This reads files with PyAV itself, not through media/: the two lie on one floor and do not know each other, and training
-wants frames with their true times rather than a constant rate. Nothing here runs when a video is dubbed.
+Files are read with PyAV directly, not through media/: models may not import media, and training needs the true times of
+frames rather than a constant rate. Nothing here runs when a video is dubbed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from raydub.arrays import F32, F64, U8, Bools
 from raydub.errors import Code, InputError
 from raydub.models.mouth.train.shapes import ShapeReader, mouth_shape, turned
 
-# Films and nothing that names other files.
+# Media containers only, no playlists.
 _LOCAL = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,wav,flac,mp3,ogg",
@@ -32,7 +32,7 @@ _LOCAL = {
 RATE = 16000
 _VERSION = 1
 _SIDE = 800
-"""Frames are shrunk to this longer side: landmarks gain nothing from more."""
+"""Frames are reduced to this longer side; more pixels do not improve the landmarks."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def prepare_clip(path: str | Path, cache: str | Path, *, max_seconds: float = 60
 def prepare_clips(
     paths: list[Path], cache: str | Path, on_clip: Callable[[str, str], None] | None = None
 ) -> tuple[list[Clip], dict[str, str]]:
-    """All clips that can be used, and for the others why not. `on_clip(name, outcome)` is called after each."""
+    """The usable clips, and name → reason for the others. `on_clip(name, outcome)` is called after each."""
     clips, refused = [], {}
     for path in paths:
         try:
@@ -88,7 +88,7 @@ def _measure(path: Path, max_seconds: float) -> Clip:
     times: list[float] = []
     with av.open(f"file:{path}", options=_LOCAL) as container:
         if not container.streams.video:
-            raise InputError(Code.VIDEO_NO_STREAM, f"{path.name} has no picture")
+            raise InputError(Code.VIDEO_NO_STREAM, f"{path.name} has no video stream")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
@@ -119,7 +119,7 @@ def read_sound(path: str | Path, max_seconds: float = 600.0) -> F32:
     start: float | None = None
     with av.open(f"file:{path}", options=_LOCAL) as container:
         if not container.streams.audio:
-            raise InputError(Code.SPEECH_NO_STREAM, f"{Path(path).name} has no sound")
+            raise InputError(Code.SPEECH_NO_STREAM, f"{Path(path).name} has no audio stream")
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
         for frame in container.decode(container.streams.audio[0]):
             if start is None:

@@ -1,4 +1,4 @@
-"""How well a network reads mouths from sound: correlation with real mouths, its controls, and baselines."""
+"""Evaluation of a network: correlation with measured mouths, controls, and baselines."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ def _score(clip: Clip, predict: Predictor) -> ClipScore:
 
 
 def log_energy(mel: F32, times: F64) -> F32:
-    """Mean of the mel bands at the given times, (M,): the baseline that any network has to beat."""
+    """Mean of the mel bands at the given times, (M,): the baseline for any network."""
     energy = mel.mean(axis=0)
     return np.interp(times * COLUMNS, np.arange(len(energy)), energy).astype(np.float32)
 
 
 def correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Pearson's r; 0 where one side does not move."""
+    """Pearson's r; 0 if one side is constant."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))

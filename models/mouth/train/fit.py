@@ -59,8 +59,8 @@ def fit(
 
 
 def loss_of(said: Tensor, target: Tensor, known: Tensor, config: FitConfig) -> Tensor:
-    """said and target (B, 2, T), known (B, T). One minus the correlation inside each stretch keeps the movement lively;
-    the distance settles level and scale."""
+    """said and target (B, 2, T), known (B, T). One minus the correlation inside each stretch fits the movement, the
+    distance fits level and scale."""
     mask = known[:, None]
     count = mask.sum(dim=2).clamp(min=1)
     a = (said - (said * mask).sum(2, keepdim=True) / count[..., None]) * mask

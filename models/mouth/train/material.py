@@ -1,8 +1,8 @@
-"""Clips into lessons: mel columns and target curves on the mel's own clock (80 a second), and their variations.
+"""Training examples from clips: mel columns and target curves on the mel's clock (80 a second), with augmentation.
 
-Targets are z-scored per clip (a mouth's resting size is the person's, not the sound's), so the network learns movement.
-Variations: speed and pitch together by resampling, level, spectral tilt, a noise floor, and stretches of silence with a
-closed mouth.
+Targets are z-scored per clip (a mouth's resting size depends on the person, not on the sound), so the network learns
+movement. Augmentation: speed and pitch together by resampling, level, spectral tilt, a noise floor, and stretches of
+silence with a closed mouth.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CLOSED_Z = -1.1
 
 @dataclass(frozen=True)
 class Lesson:
-    """A clip at one speed. mel: (80, T); target: (2, T) z-scored openness and width; known: (T,) bool: to be taught."""
+    """A clip at one speed. mel: (80, T); target: (2, T) z-scored openness and width; known: (T,) bool: columns with a
+    valid target."""
 
     clip: str
     mel: F32
@@ -68,7 +69,7 @@ def lesson_of(clip: Clip, ratio: tuple[int, int] = (1, 1)) -> Lesson:
 
 
 def distort(mel: F32, rng: np.random.Generator) -> F32:
-    """A copy of mel (80, T) as another microphone in another room would have it: level, tilt, bumps, noise floor."""
+    """A copy of mel (80, T) as if recorded by another microphone in another room: level, tilt, bumps, noise floor."""
     bands = np.linspace(-1, 1, 80, dtype=np.float32)[:, None]
     decibels = mel / DECIBEL
     decibels = decibels + rng.uniform(-20, 8) + rng.uniform(-8, 8) * bands
@@ -80,8 +81,8 @@ def distort(mel: F32, rng: np.random.Generator) -> F32:
 
 
 def hush(mel: F32, target: F32, known: Bools, rng: np.random.Generator) -> None:
-    """Silence a stretch of 0.3 s and more, in place: a still noise floor in the sound, a closed mouth in the target.
-    Around the joins the target is left unknown, for there the mouth is on its way."""
+    """Silence a stretch of 0.3 s or more, in place: a constant noise floor in the sound, a closed mouth in the target.
+    Around its ends the target is unknown, because the mouth is moving there."""
     columns = mel.shape[1]
     length = int(rng.integers(24, max(25, columns // 2)))
     start = int(rng.integers(0, max(1, columns - length)))
@@ -111,12 +112,12 @@ class Batches:
         known = np.array([lesson.known.sum() for lesson in lessons], np.float64)
         weight = np.where(known >= self._least, np.sqrt(known), 0)
         if not weight.any():
-            raise ValueError(f"no lesson has {self._least} columns that may be taught")
+            raise ValueError(f"no lesson has {self._least} columns with a valid target")
         self._weight = weight / weight.sum()
 
     @property
     def _least(self) -> int:
-        """Columns that a stretch must teach."""
+        """Columns of a stretch that must have a valid target."""
         return (self._columns - 2 * self._reach) // 3
 
     def draw(self, count: int) -> tuple[F32, F32, Bools]:

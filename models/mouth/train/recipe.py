@@ -1,7 +1,7 @@
-"""The whole recipe: a folder of talking heads in, a weights file and its report out. `raydub train` calls `train`.
+"""The training recipe: a folder of talking heads in, a weights file and its report out. `raydub train` calls `train`.
 
-Steps: measure every clip (cached) → refuse clips that cannot teach → train a few small networks, each without a share
-of the clips → judge each on its share → scale movement to that of real mouths → write → judge the file on kept-out
+Steps: measure every clip (cached) → refuse unsuitable clips → train a few small networks, each without a share of the
+clips → evaluate each on its share → scale movement to that of real mouths → write → evaluate the file on kept-out
 people.
 """
 
@@ -51,8 +51,8 @@ Progress = Callable[[str, int, int, str], None]
 class TrainConfig(BaseModel):
     """What to train on and how. clips: folder of talking heads with their own sound; output: weights file to write;
     cache: folder for measured clips; keep_out: file names that are neither trained on nor used for any choice, only
-    judged at the end; leave_out: file names not used at all (further clips of kept-out people, clips known to be bad);
-    members: networks in the ensemble; threads: CPU threads for the networks."""
+    evaluated at the end; leave_out: file names not used at all (further clips of kept-out people, clips known to be
+    bad); members: networks in the ensemble; threads: CPU threads for the networks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,8 +70,8 @@ class TrainConfig(BaseModel):
 
 
 class TrainReport(BaseModel):
-    """What came of it. loss: mean of the last tenth of every member's steps; unseen: each member judged on the clips it
-    did not see, or None with one member; kept_out: the written file judged on kept-out clips, or None without any."""
+    """The result. loss: mean of the last tenth of every member's steps; unseen: each member evaluated on the clips it
+    did not see, None with one member; kept_out: the written file evaluated on kept-out clips, None without any."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -90,7 +90,7 @@ class TrainReport(BaseModel):
 
 
 def train(config: TrainConfig, on_progress: Progress | None = None) -> TrainReport:
-    """Run the recipe. Raises InputError when no clip can teach. Writes config.output atomically; same clips, seed and
+    """Run the recipe. Raises InputError if no clip can be used. Writes config.output atomically; same clips, seed and
     torch build give the same file."""
     started = time.monotonic()
     tell = on_progress or (lambda step, done, total, note: None)
@@ -111,8 +111,8 @@ def _train(config: TrainConfig, tell: Progress, started: float) -> TrainReport:
     if not teachers:
         raise InputError(
             Code.INPUT_UNREADABLE,
-            f"no clip in {config.clips} can teach: {refused | screened.refused}",
-            hint="give clips of one face each, speaking, with their own sound",
+            f"no clip in {config.clips} can be used for training: {refused | screened.refused}",
+            hint="use clips of one speaking face each, with their own sound",
         )
     lessons = {clip.name: [lesson_of(clip, ratio) for ratio in config.speeds] for clip in teachers}
     members, judged, losses = _members(config, teachers, lessons, tell)
@@ -188,7 +188,7 @@ def _judge(member: MouthNetwork, unseen: Sequence[Clip]) -> tuple[float, Score]:
 
 
 def _predictor(network: MouthNetwork) -> Predictor:
-    """A network that is not written yet, as `evaluate` wants it: without gain."""
+    """A network before it is written, as a Predictor without gain."""
 
     def at(mel: np.ndarray, times: np.ndarray) -> np.ndarray:
         curve = _curve(network, mel)
@@ -209,8 +209,8 @@ def _curve(network: MouthNetwork, mel: np.ndarray) -> np.ndarray:
 def _gain(
     members: Sequence[MouthNetwork], judged: Sequence[tuple[float, Score]], seen: Sequence[Lesson]
 ) -> tuple[float, float]:
-    """Factors that bring the ensemble's movement on unseen speech to that of real mouths (1 in z-scores). A member's
-    movement on unseen clips is known; averaging takes away a further part, which is measured on the clips seen."""
+    """Factors that scale the ensemble's movement on unseen speech to that of real mouths (1 in z-scores). A member's
+    movement on unseen clips is measured; averaging reduces it further, which is measured on the clips seen."""
     single = np.mean([[_curve(one, s.mel).std(axis=1) for one in members] for s in seen], axis=(0, 1))
     together = np.mean([np.mean([_curve(one, s.mel) for one in members], axis=0).std(axis=1) for s in seen], axis=0)
     unseen = single

@@ -1,9 +1,9 @@
-"""Which clips can teach: a first pass that throws out what would only confuse, and says why.
+"""Select clips for training: a first pass that refuses unsuitable ones, with reasons.
 
-Clips from the wild are dubbed, out of sync, silent, or show somebody who listens. A ridge regression from coarse mel
-bands to openness, fitted on all other clips, knows little but knows enough: where even its best delay finds no
-relation between sound and mouth, the clip is refused; where a clear relation lies a little off zero, the clip is
-moved into sync. Only clips for training go through this; clips for judging never do.
+Clips from the internet may be dubbed, out of sync, silent, or show a listener. A ridge regression from coarse mel bands
+to openness, fitted on all other clips, is enough to detect this: if even the best delay shows no relation between sound
+and mouth, the clip is refused; if a clear relation lies a little off zero, the clip is moved into sync. Only clips for
+training are selected; clips for evaluation never are.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MIN_SECONDS = 2.0
 MIN_MOVEMENT = 0.005
 MIN_CORRELATION = 0.15
 MIN_GAIN, MIN_MOVED = 0.15, 0.3
-"""A clip is moved into sync only where that adds so much correlation, and where so much of it comes out."""
+"""A clip is moved into sync only if that adds this much correlation and reaches this much."""
 
 
 @dataclass(frozen=True)
 class Screening:
-    """clips: those to teach with, in sync; refused: name → why; moved: name → seconds by which the picture is late."""
+    """clips: those to train with, in sync; refused: name → why; moved: name → seconds by which the picture is late."""
 
     clips: tuple[Clip, ...]
     refused: dict[str, str]
@@ -38,7 +38,7 @@ class Screening:
 
 
 def screen(clips: Sequence[Clip]) -> Screening:
-    """First pass over training clips. With fewer than four there is nothing to compare: only the plain checks apply."""
+    """Select training clips. With fewer than four there is nothing to compare: only the simple checks apply."""
     refused = {clip.name: why for clip in clips if (why := _plain_fault(clip))}
     left = [clip for clip in clips if clip.name not in refused]
     if len(left) < 4:
@@ -53,7 +53,7 @@ def screen(clips: Sequence[Clip]) -> Screening:
         weights = np.linalg.solve(a + _RIDGE * np.eye(len(a)), whole[1] - own_b)
         at_zero, best, lag = _best_lag(feature @ weights, lesson)
         if best < MIN_CORRELATION:
-            refused[clip.name] = f"sound and mouth do not go together (r = {at_zero:.2f}, at best {best:.2f})"
+            refused[clip.name] = f"sound and mouth movement do not match (r = {at_zero:.2f}, at best {best:.2f})"
         elif best - at_zero > MIN_GAIN and best > MIN_MOVED:
             moved[clip.name] = lag / COLUMNS
             kept.append(replace(clip, times=clip.times - lag / COLUMNS))

@@ -57,7 +57,7 @@ class FaceFinder:
 
     def _by_hog(self, small: U8) -> list[tuple[float, float, float, float]]:
         grey = np.ascontiguousarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
-        found = self._hog(grey, 0) or self._hog(grey, 1)  # the doubled picture costs four times as much
+        found = self._hog(grey, 0) or self._hog(grey, 1)  # the enlarged image takes four times as long
         return [(r.left(), r.top(), r.right(), r.bottom()) for r in found]
 
 

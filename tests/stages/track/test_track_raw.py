@@ -176,11 +176,6 @@ def test_a_flash_is_no_cut_and_another_picture_is(portrait: Frame) -> None:
     assert shot_score(dark, np.ascontiguousarray(dark[:, ::-1])) > CUT
 
 
-def test_breaks_follow_the_order_shown(whole: RawTracks) -> None:
-    sources = np.array([31, 32, 33, 34, 33, 32, 31, 31, 90, 91], np.int32)
-    assert whole.breaks(sources).tolist() == [False, False, True, False, False, True, False, False, True, False]
-
-
 def test_one_frame_alone(portrait: Frame, hog: TrackConfig) -> None:
     raw = Tracker(hog).faces_of(replace(portrait, index=77))
     assert raw.span == Span(77, 78)
