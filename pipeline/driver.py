@@ -131,11 +131,15 @@ class Driver:
 
     def _take_plan(self, plan: Planned) -> None:
         state = self._open.get(plan.job_id)
-        # A plan may come twice: after a lost node Ray prepares the job again.
-        if state is None or state.plan is not None:
+        if state is None:
             return
         if plan.finished is not None:
+            # Also of a plan that came before: where locks do not work, another driver may have finished the job since,
+            # and a job that is prepared again then has no chunks.
             self._take_earlier(state, plan, plan.finished)
+            return
+        # A plan may come twice: after a lost node Ray prepares the job again.
+        if state.plan is not None:
             return
         spent = plan.seconds.get("speak", 0.0) + plan.seconds.get("prepare", 0.0)
         state.plan, state.started = plan, self._clock() - spent

@@ -80,9 +80,7 @@ def paint(folder: Path) -> LipEngine:
 ENGINES = (paint, warp, wav2lip)
 
 
-def engines(quick: Callable[[Path], LipEngine]) -> pytest.MarkDecorator:
-    """All engines, of which the quick suite tries one."""
-    return pytest.mark.parametrize("make", [make if make is quick else slow(make) for make in ENGINES])
+QUICK_ENGINES = [slow(paint), warp, wav2lip]
 
 
 def excerpt(clip: Path, folder: Path, n: int | None) -> str:
@@ -130,7 +128,7 @@ def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[An
     assert len(changed) > 0.9 * len(touched)
 
 
-@engines(wav2lip)
+@pytest.mark.parametrize("make", QUICK_ENGINES)
 def test_laws_2_and_3_on_the_demo(make: Callable[[Path], LipEngine], tmp_path: Path) -> None:
     """A face that is there, a cut to nothing and back, a speech with pauses, a picture that turns back at its end."""
     info, path = probe_video(str(DEMO / "clip.mp4")), tmp_path / "clip.mp4"
@@ -152,8 +150,9 @@ def spoken(media_dir: Path, folder: Path, seconds: float) -> str:
     return write_wav(folder / "speech.wav", np.tile(one, -(-count // len(one)))[:count])
 
 
+@pytest.mark.slow
 @pytest.mark.media
-@engines(warp)
+@pytest.mark.parametrize("make", ENGINES)
 def test_laws_2_and_3_on_cuts(make: Callable[[Path], LipEngine], media_dir: Path, tmp_path: Path) -> None:
     """A talk with cuts and faceless frames: the first seven seconds."""
     clip = media_dir / "video" / "stage_talk_cuts_480p30.mp4"

@@ -29,6 +29,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_dub_in_a_thread_leaves_nothing_behind(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     signals = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     environment = dict(os.environ)

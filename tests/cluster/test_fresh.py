@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from raydub.cluster.cli import app
 from raydub.media.writer import count_frames
 from tests.cluster.clips import make_clip, make_speech
-from tests.examples import slow
 
 
 def records(folder: Path) -> dict[str, int]:
@@ -23,7 +22,8 @@ def records(folder: Path) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("more", [["--no-ray"], slow([])], ids=["loop", "ray"])
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [["--no-ray"], []], ids=["loop", "ray"])
 def test_a_fresh_run_does_everything_again(tmp_path: Path, more: list[str]) -> None:
     make_clip(tmp_path / "v.mp4", 0.6)
     make_speech(tmp_path / "a.wav", 0.6)

@@ -79,6 +79,7 @@ def test_a_sound_file_runs_no_program(tmp_path: Path) -> None:
     assert not (folder / "marks").exists()
 
 
+@pytest.mark.slow
 def test_doctor_runs_no_program(tmp_path: Path) -> None:
     folder = hostile(tmp_path / "bin", "exit 1")
     said = raydub(f"{folder}{os.pathsep}{os.environ['PATH']}", "doctor")

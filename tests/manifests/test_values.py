@@ -24,7 +24,7 @@ from raydub.manifests.read import check_rows, read_manifest
 from raydub.manifests.rows import OWN
 from raydub.manifests.values import MAX_PARTS, MAX_TEXT, refused
 from raydub.texts import has_utf8
-from tests.examples import examples
+from tests.examples import examples, slow
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
@@ -194,7 +194,7 @@ BUDGET = 60
 """Seconds of processor time for all values of a dozen fields. They take 1 to 3; with one quadratic pattern, hours."""
 
 
-@pytest.mark.parametrize("size", [16_000, 200_000])
+@pytest.mark.parametrize("size", [slow(16_000), 200_000])
 @pytest.mark.parametrize("part", range(5))
 def test_no_value_of_any_field_takes_long(tmp_path: Path, part: int, size: int) -> None:
     """Processor time is limited by the kernel: a busy machine changes nothing."""

@@ -116,6 +116,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_reading_does_not_depend_on_what_lies_in_memory(tmp_path: Path) -> None:
     """Decoders, the filter for interlaced film, the tone map, libswscale; at sizes that fill no block."""
     kinds = [

@@ -259,6 +259,7 @@ def test_the_compact_network_adds_the_enlarged_input() -> None:
     assert torch.equal(run(network, x), x.repeat_interleave(4, -1).repeat_interleave(4, -2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
     [

@@ -148,7 +148,7 @@ def test_a_film_that_is_exchanged_and_put_back_while_it_is_drawn(
     assert [item.attempt for item in items if isinstance(item, Part)] == [2, 1, 1]
 
 
-@pytest.mark.parametrize("what", ["video", "audio"])
+@pytest.mark.parametrize("what", [slow("video"), "audio"])
 def test_an_input_that_changes_before_the_stitch(tmp_path: Path, what: str) -> None:
     job = job_in(tmp_path)
     path = Path(getattr(job, what))

@@ -176,6 +176,15 @@ def test_a_plan_and_parts_may_come_twice(tmp_path: Path) -> None:
     assert (result.status, result.frames) == ("ok", 5)
 
 
+def test_a_plan_that_comes_again_may_be_finished(tmp_path: Path) -> None:
+    """Another driver finished the job between a worker's death and the second preparation, which then has no chunks."""
+    job = make_job(tmp_path, "ok:2", "a")
+    finished = Planned("a", str(tmp_path), 2, 10, finished={"status": "ok", "frames": 10})
+    items: list[Item] = [Planned("a", str(tmp_path), 2, 10), part_of(job, 0, 2), finished]
+    [result], _ = Driver(Scripted(items)).run([job])  # type: ignore[arg-type]
+    assert (result.status, result.frames) == ("ok", 10)
+
+
 def test_what_cannot_be_recorded_or_shown_fails_no_job(tmp_path: Path) -> None:
     """A full disk for the record, a closed terminal for the progress."""
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("ray_here")
 VIDEOS = ["ok:4", "bad-prepare", "bad-track:4", "bug-render:2", "bad-stitch:1", "ok:1", "bad-lipsync:3", "ok:2"]
 
 
+@pytest.mark.slow
 def test_ray_and_plain_loop_agree(tmp_path: Path) -> None:
     found = []
     pools = plan_pools([Node(2.0)], len(VIDEOS))

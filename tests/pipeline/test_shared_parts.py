@@ -157,7 +157,7 @@ def test_three_languages_are_tracked_once(tmp_path: Path) -> None:
         slow({"bed": "duck"}, {"bed": "mix"}),
         slow({"bed": "duck"}, {"bed": "duck", "loudness": -20}),
         slow({}, {"mark_synthetic": False}),
-        ({"overflow": "squeeze"}, {"overflow": "trim"}),
+        slow({"overflow": "squeeze"}, {"overflow": "trim"}),
         ({}, {"loudness": -20}),
     ],
     ids=["duck or mix", "loudness of a bed", "mark", "overflow that nothing needs", "loudness"],

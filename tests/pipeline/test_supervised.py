@@ -91,6 +91,7 @@ def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Pa
     assert sorted(unended) == [f"{work}.1", f"{work}.2"]
 
 
+@pytest.mark.slow
 def test_what_dies_once_is_done_the_second_time(tmp_path: Path) -> None:
     results = run(tmp_path, ["kill-render:3:1:1", "kill-prepare:1:0:1", "kill-stitch:2:0:1"])
     assert [result.status for result in results] == ["ok"] * 3
@@ -163,6 +164,7 @@ def test_a_child_that_was_stopped_is_noticed(tmp_path: Path) -> None:
     assert gone(stopped[0])
 
 
+@pytest.mark.slow
 def test_a_step_within_its_limit_is_progress(tmp_path: Path) -> None:
     # The step hangs for longer than the stall, until the watchdog ends it at 6 s; the stall would count from 14 s on.
     limits = StepLimits(flat=2.0, grace=4.0)

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import slow
-
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("cluster", "manifests", "media", "models", "pipeline", "stages", "tts")
 
@@ -32,7 +30,8 @@ def strangers(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", [slow("folder"), "path"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["folder", "path"])
 def test_packages_of_the_same_names_are_not_ours(tmp_path: Path, how: str) -> None:
     """In the working directory (workers of Ray), on PYTHONPATH (a child of the plain loop); and a speech engine."""
     there = strangers(tmp_path / "there")

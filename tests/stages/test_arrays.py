@@ -17,12 +17,13 @@ from raydub.media.yuv import to_bgr
 from raydub.stages.arrays import Clip, read_clip, read_speech, render, synthesise, track
 from raydub.stages.lipsync.warp import WarpEngine
 from tests.cluster.clips import make_clip, make_speech
+from tests.examples import slow
 from tests.stages.fakes import PaintEngine, all_frames, make_plan
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-@pytest.mark.parametrize("engine", [PaintEngine(needs_crops=True), WarpEngine()], ids=["paint", "warp"])
+@pytest.mark.parametrize("engine", [slow(PaintEngine(needs_crops=True)), WarpEngine()], ids=["paint", "warp"])
 def test_arrays_and_jobs_agree(tmp_path: Path, engine: PaintEngine | WarpEngine) -> None:
     video = str(make_clip(tmp_path / "v.mp4", 1.0, faceless=range(10, 14)))
     audio = str(make_speech(tmp_path / "a.wav", 1.0))

@@ -18,6 +18,7 @@ from raydub.stages.inputs import local_inputs
 from raydub.stages.job_plan import load_plan
 from raydub.stages.prepare import prepare_job
 from raydub.stages.stitch import stitch_job
+from tests.examples import slow
 from tests.media.web import OWN, Request, serving
 from tests.stages.fakes import PaintEngine, babble, make_plan, write_video, write_wav
 from tests.stages.test_job import parts_of
@@ -140,7 +141,9 @@ def test_a_folder_swapped_after_the_check_is_not_followed(tmp_path: Path) -> Non
     assert list(outside.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["-y.mp4", "file:o.mp4", "12:30 %d 'x' \"y\" [in];,|é.mp4", "concat:a|b.mkv"])
+@pytest.mark.parametrize(
+    "name", [slow("-y.mp4"), slow("file:o.mp4"), "12:30 %d 'x' \"y\" [in];,|é.mp4", slow("concat:a|b.mkv")]
+)
 def test_names_are_no_words_of_ffmpegs_language(tmp_path: Path, name: str) -> None:
     engine, folder = PaintEngine(), tmp_path / "-i"
     folder.mkdir()

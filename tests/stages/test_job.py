@@ -23,6 +23,7 @@ from raydub.stages.render import RenderStage
 from raydub.stages.stitch import stitch_job
 from raydub.stages.synthesise import LipsyncStage
 from raydub.stages.types import Part
+from tests.examples import slow
 from tests.stages.fakes import DEMO, PaintEngine, all_frames, babble, make_plan, write_video, write_wav
 
 CLIP = str(DEMO / "clip.mp4")
@@ -105,7 +106,7 @@ def test_a_job_prepared_twice_is_the_same_job(tmp_path: Path) -> None:
     assert {other.faces.track_key for other in others} == {plan.faces.track_key, others[1].faces.track_key}
 
 
-@pytest.mark.parametrize("name", ["mel.npy", "voiced.npy", "source.npz"])
+@pytest.mark.parametrize("name", ["mel.npy", slow("voiced.npy"), slow("source.npz")])
 @pytest.mark.parametrize("damage", ["cut", "zeroed", "gone"])
 def test_damaged_arrays_are_noticed_and_made_anew(tmp_path: Path, name: str, damage: str) -> None:
     """Cut short they can still be read; with zeros in them they give other frames without a word."""

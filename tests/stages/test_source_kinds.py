@@ -10,6 +10,7 @@ import pytest
 from raydub.media.frames import open_frames
 from raydub.media.hdr import PQ
 from raydub.stages import code, prepare
+from tests.examples import slow
 from tests.media.test_fields import fields_film
 from tests.media.test_hdr import deep_film, patches
 from tests.stages.fakes import PaintEngine, all_frames, babble, digest, make_plan, write_video, write_wav
@@ -26,7 +27,7 @@ def interlaced_film(path: Path) -> Path:
     return fields_film(path, 14, options=options)
 
 
-@pytest.mark.parametrize(("make", "code"), [(hdr_film, "W_HDR: "), (interlaced_film, "W_INTERLACED: ")])
+@pytest.mark.parametrize(("make", "code"), [(hdr_film, "W_HDR: "), slow(interlaced_film, "W_INTERLACED: ")])
 def test_the_job_says_so_and_its_frames_are_the_source_as_read(tmp_path: Path, make: object, code: str) -> None:
     engine = PaintEngine()
     video = str(make(tmp_path / "v.mp4"))  # type: ignore[operator]

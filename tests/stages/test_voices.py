@@ -106,6 +106,7 @@ def test_parts_tell_which_face_moved_when(two: tuple[JobPlan, PaintEngine], tmp_
     assert part.synthesised == len({frame for _, frame in frames})
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_chunks(clip: str, tmp_path: Path) -> None:
     digests = []
     for seconds in (0.4, 2.0):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.examples import examples
 from tests.tts.hostile_scripts import scripts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +17,7 @@ BUDGET = 45
 
 def test_no_script_takes_long(tmp_path: Path) -> None:
     """Processor time is limited by the kernel: a busy machine changes nothing."""
-    call = [sys.executable, "-m", "tests.tts.hostile_scripts", "500000", str(tmp_path)]
+    call = [sys.executable, "-m", "tests.tts.hostile_scripts", str(examples(500_000)), str(tmp_path)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (BUDGET, BUDGET + 5))

@@ -22,6 +22,7 @@ from raydub.tts.scripts.read import script_length
 from raydub.tts.timing.stretch import stretch
 from raydub.tts.track import SpeechMaker
 from raydub.tts.types import Voice
+from tests.examples import slow
 from tests.kept import blobs_below, record_of
 from tests.stages.fakes import write_video
 from tests.tts.measuring import F32, babble, by_ffmpeg, read, tone, write
@@ -212,7 +213,7 @@ def test_a_picture_lasts_as_long_as_it_is_spoken_to(maker: SpeechMaker, engine: 
 def test_a_film_without_sound_is_told_and_has_no_bed(maker: SpeechMaker, tmp_path: Path, clip: str) -> None:
     tracks = make(maker, tmp_path, clip, bed="mix")
     (warning,) = tracks.warnings
-    assert warning == "W_BED: the video has no sound, so bed=mix has nothing to keep"
+    assert warning == "W_BED: the video has no sound, so bed=mix has no effect"
     assert report_of(tracks)["bed"] is None
     assert not sound_of(tracks)[:10_000].any()
 
@@ -350,13 +351,13 @@ def test_one_changed_cue_is_spoken_and_the_others_sound_the_same(
     ("said", "spoken"),
     [
         ({"voice": "es-419"}, 3),
-        ({"language": "es-mx"}, 3),
+        slow({"language": "es-mx"}, 3),
         ({"overflow": "trim"}, 0),
-        ({"loudness": -20}, 0),
-        ({"length": "audio"}, 0),
+        slow({"loudness": -20}, 0),
+        slow({"length": "audio"}, 0),
         ({"bed": "duck"}, 0),
         ({"crf": 30}, None),
-        ({"masking": "always"}, None),
+        slow({"masking": "always"}, None),
     ],
 )
 def test_what_makes_new_tracks_and_what_is_spoken_for_it(
@@ -391,11 +392,11 @@ def record_of_tracks(work: Path) -> Path:
     "damage",
     [
         lambda tracks, work: Path(tracks.sound).unlink(),
-        lambda tracks, work: Path(tracks.voices[0].path).unlink(),
-        lambda tracks, work: Path(tracks.report).write_bytes(b"{}"),
+        slow(lambda tracks, work: Path(tracks.voices[0].path).unlink()),
+        slow(lambda tracks, work: Path(tracks.report).write_bytes(b"{}")),
         lambda tracks, work: Path(tracks.voices[0].path).write_bytes(b"fLaC"),
-        lambda tracks, work: record_of_tracks(work).write_bytes(b'{"voices": ['),
-        lambda tracks, work: record_of_tracks(work).write_bytes(b"{}"),
+        slow(lambda tracks, work: record_of_tracks(work).write_bytes(b'{"voices": [')),
+        slow(lambda tracks, work: record_of_tracks(work).write_bytes(b"{}")),
         lambda tracks, work: record_of_tracks(work).unlink(),
         lambda tracks, work: shutil.rmtree(work / "refs" / "speech"),
     ],
