@@ -65,6 +65,7 @@ def test_a_dub_runs_no_program(tmp_path: Path, then: str | None) -> None:
     assert not (folder / "marks").exists()
 
 
+@pytest.mark.slow
 def test_a_sound_file_runs_no_program(tmp_path: Path) -> None:
     folder = hostile(tmp_path / "bin", "exit 1")
     engine = tmp_path / "engine.py"

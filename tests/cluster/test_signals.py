@@ -229,7 +229,7 @@ def test_what_a_speech_program_has_started_ends_too(tmp_path: Path, command: str
     assert not runs(int(started.read_text()))
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [slow(signal.SIGTERM), slow(signal.SIGINT), signal.SIGHUP])
 def test_a_signal_while_files_and_weights_are_looked_at(manifest: Path, signum: signal.Signals) -> None:
     """One row has been refused, and weights are on their way for the other."""
     manifest.with_name("en.v").unlink()

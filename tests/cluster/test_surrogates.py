@@ -136,6 +136,7 @@ def check_run(folder: Path, root: Path, *more: str) -> None:
     assert {error.field for error in again.errors} == asked
 
 
+@pytest.mark.slow
 def test_rows_without_ray(tmp_path: Path) -> None:
     manifest(tmp_path)
     check_run(tmp_path, tmp_path / "out", "--no-ray")

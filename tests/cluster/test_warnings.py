@@ -91,6 +91,7 @@ def test_strict_publishes_nothing_that_was_not_asked_for(inputs: Path, tmp_path:
     assert "track" not in lax["stage_seconds"]
 
 
+@pytest.mark.slow
 def test_dub_shows_warnings_and_writes_a_row(inputs: Path, tmp_path: Path) -> None:
     arguments = ["dub", "--video", str(inputs / "wall.mp4"), "--audio", str(inputs / "en.wav")]
     output, row = tmp_path / "o.mp4", tmp_path / ".raydub" / "results" / "o.mp4.jsonl"

@@ -103,6 +103,7 @@ def test_driver_killed_twice_with_real_stages(case: Case, tmp_path_factory: pyte
         assert decoded(row.output) == decoded(other.results()[name].output)
 
 
+@pytest.mark.slow
 def test_two_drivers_on_the_same_outputs(case: Case) -> None:
     case.fake_jobs(a=5, b=5)
     write_script(case.work, {"do": "wait", "seconds": 120, "stage": "render", "job": "b", "chunk": 3, "times": 1})

@@ -20,6 +20,7 @@ def check_texts(case: Case, **chunks: int) -> None:
         assert (case.root / "out" / f"{name}.mp4").read_text() == expected_text(name, n)
 
 
+@pytest.mark.slow
 def test_three_workers_killed_in_mid_chunk(case: Case) -> None:
     jobs = {"a": 6, "b": 6, "c": 3}
     case.fake_jobs(**jobs)
@@ -51,7 +52,7 @@ def test_three_workers_killed_in_mid_chunk(case: Case) -> None:
     ("do", "ray"),
     [
         slow("segfault", True),
-        ("hog", False),
+        slow("hog", False),
         slow("segfault", False),
         slow("hog", True),
     ],

@@ -18,6 +18,7 @@ import pytest
 from raydub.media.frames import open_frames
 from raydub.media.hdr import PQ
 from raydub.media.probe import probe_video
+from tests.examples import slow
 from tests.media.encode_child import encode
 from tests.media.films import film
 from tests.media.test_fields import fields_film
@@ -89,7 +90,7 @@ def test_the_number_of_cores_does_not_change_the_bytes(codec: str) -> None:
 
 @pytest.mark.skipif(not X86, reason="names of x86 instruction sets")
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("asm", ["0", "sse2", "ssse3"])
+@pytest.mark.parametrize("asm", ["0", slow("sse2"), slow("ssse3")])
 def test_the_processor_does_not_change_the_bytes(tmp_path: Path, codec: str, asm: str) -> None:
     """Instruction sets that every x86-64 processor of today has, against what this one would choose."""
     size = (1080, 720) if codec == "libx264" else (202, 118)

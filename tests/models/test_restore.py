@@ -21,7 +21,7 @@ from raydub.models.load import load_state
 from raydub.models.restore import codeformer, gfpgan
 from raydub.models.restore.load import RestoreSpec, check_restorer, load_restorer
 from raydub.stages.post_processors import RESTORE_GMAC
-from tests.examples import examples
+from tests.examples import examples, slow
 from tests.models.macs import macs
 from tests.models.restore_reference import by_the_paper
 from tests.models.restore_states import FULL, Architecture, face, random_restorer_state, save_restorer
@@ -110,7 +110,7 @@ def test_codeformer_gives_what_it_gave(networks: dict[str, nn.Module]) -> None:
     assert [float(value) for value in values] == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [slow("gfpgan"), "codeformer"])
 def test_a_face_is_the_same_every_time_and_in_any_company(
     networks: dict[str, nn.Module], architecture: Architecture
 ) -> None:

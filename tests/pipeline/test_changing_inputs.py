@@ -92,6 +92,7 @@ def swapped(path: str, other: Path) -> None:
     os.replace(aside, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [slow("track"), slow("lipsync"), "render"])
 def test_a_film_that_is_exchanged_in_the_middle(tmp_path: Path, stage: str) -> None:
     """The same timing, other pictures: half and half was "ok", and was found again under the first one's key."""

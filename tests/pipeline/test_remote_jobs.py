@@ -34,6 +34,7 @@ def asked_of(web: Web, tmp_path: Path) -> Job:
     return Job(id="far", video=video, audio=web.url("/a.wav?sig=hunter2"), output=str(tmp_path / "o.mp4"))
 
 
+@pytest.mark.slow
 def test_settings_take_the_drivers_leave_along(tmp_path: Path, speech: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "make_job_engine", lambda _: PaintEngine())
     job = asked_of(speech, tmp_path)

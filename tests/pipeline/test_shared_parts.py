@@ -151,6 +151,7 @@ def test_three_languages_are_tracked_once(tmp_path: Path) -> None:
     assert looks == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -74,7 +74,7 @@ def test_the_same_outcomes_as_the_loop_in_this_process(tmp_path: Path) -> None:
     assert {note.pid for note in notes.notes} != {os.getpid()}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "render", "stitch"])
+@pytest.mark.parametrize("stage", [slow("prepare"), "render", slow("stitch")])
 def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Path, stage: str) -> None:
     results = run(tmp_path, ["ok:2", f"segv-{stage}:3:1", "ok:1"])
     assert [result.status for result in results] == ["ok", "quarantined", "ok"]
@@ -91,7 +91,6 @@ def test_what_ends_its_worker_twice_is_quarantined_and_nothing_else(tmp_path: Pa
     assert sorted(unended) == [f"{work}.1", f"{work}.2"]
 
 
-@pytest.mark.slow
 def test_what_dies_once_is_done_the_second_time(tmp_path: Path) -> None:
     results = run(tmp_path, ["kill-render:3:1:1", "kill-prepare:1:0:1", "kill-stitch:2:0:1"])
     assert [result.status for result in results] == ["ok"] * 3
@@ -223,7 +222,7 @@ DRIVER = """
 """
 
 
-@pytest.mark.parametrize("hazard", ["hang", "hold", "libav"])
+@pytest.mark.parametrize("hazard", ["hang", slow("hold"), slow("libav")])
 def test_the_child_dies_with_the_driver(tmp_path: Path, hazard: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path / "work"), f"{hazard}:1:0"]

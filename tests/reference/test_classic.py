@@ -33,6 +33,7 @@ from raydub.stages.lipsync.wav2lip import Wav2LipEngine, Wav2LipOptions
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage
 from raydub.stages.synthesise import LipsyncStage
+from tests.examples import slow
 from tests.models import reference
 from tests.models.reference import State, lively
 from tests.reference import published as statement
@@ -181,7 +182,7 @@ def _quarters(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(pixels.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)))
 
 
-@BACKENDS
+@pytest.mark.parametrize("backend", ["torch", slow("openvino")])
 def test_law_8_on_the_demo(
     backend: str,
     sample: tuple[Path, Path, Box],

@@ -247,6 +247,7 @@ def test_drop_of_everything_is_refused(tmp_path: Path) -> None:
     assert (nobody.value.code, nobody.value.job) == (Code.FACE_NONE, "job")
 
 
+@pytest.mark.slow
 def test_cleaning_removes_the_faceless_frames(half_faceless: str, tmp_path: Path) -> None:
     wanted = {"frames": 60, "kept": 36, "removed": 24}
     for name in ("clean.mp4", "clean.mkv"):

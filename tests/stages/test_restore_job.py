@@ -50,6 +50,7 @@ def plain(material: tuple[Path, str, str, Path]) -> list[Frame]:
     return finished(material)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steady", [slow(0.0), 0.8])
 def test_restored_frames_do_not_depend_on_the_chunks(
     material: tuple[Path, str, str, Path], plain: list[Frame], steady: float

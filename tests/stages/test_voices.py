@@ -40,6 +40,7 @@ def made_by(plan: JobPlan, engine: PaintEngine) -> list[SynthesisedChunk]:
     return [LipsyncStage(engine).run(TrackStage().run(chunk)) for chunk in chunks_of(plan)]
 
 
+@pytest.mark.slow
 def test_each_face_has_the_times_of_its_own_lines(two: tuple[JobPlan, PaintEngine]) -> None:
     plan, engine = two
     assert plan.voices == ("left", "right")

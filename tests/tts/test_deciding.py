@@ -23,6 +23,7 @@ from raydub.tts.engines.utterances import Speaker
 from raydub.tts.mix.format import MixFormat
 from raydub.tts.track import SpeechMaker
 from raydub.tts.types import Utterance
+from tests.examples import slow
 from tests.tts.engines_support import piper_voice
 from tests.tts.test_utterances import ES, HOLA, Counting
 from tests.tts.track_support import job_of, write_json
@@ -203,7 +204,7 @@ def test_a_program_that_changes_meanwhile_leaves_nothing(
     assert Store(folder / "work").names("speech") == []
 
 
-@pytest.mark.parametrize("named", ["segment", "job", "imported"])
+@pytest.mark.parametrize("named", [slow("segment"), "job", slow("imported")])
 def test_a_voice_that_changed_speaks_again(folder: Path, named: str) -> None:
     pytest.importorskip("piper", reason="the extra piper is not installed")
     pytest.importorskip("onnx", reason="onnx, which builds the tiny networks, is not installed")

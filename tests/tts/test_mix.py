@@ -16,6 +16,7 @@ from raydub.media.sound import resample, sound_shape
 from raydub.tts.mix.duck import Ducking
 from raydub.tts.mix.programme import Bed, MixReport, mix
 from raydub.tts.mix.sources import FileSpeech, PlacedSpeech, PlacedUtterance
+from tests.examples import slow
 from tests.tts.measuring import babble, by_ffmpeg, encoded, read, tone, write
 
 RATE = 48000
@@ -78,9 +79,9 @@ def test_speech_alone(tmp_path: Path, channels: int, level: float) -> None:
     ("name", "mode"),
     [
         ("video/webcam_en_720p30.mp4", "duck"),
-        ("audio/noisy_office_0db.wav", "mix"),
-        ("video/screen_capture_no_face_3ch.mp4", "duck"),
-        ("video/av_offset_3_frames_224_25.avi", "duck"),
+        slow("audio/noisy_office_0db.wav", "mix"),
+        slow("video/screen_capture_no_face_3ch.mp4", "duck"),
+        slow("video/av_offset_3_frames_224_25.avi", "duck"),
         ("video/grid_1.mpg", "mix"),
     ],
 )

@@ -15,6 +15,7 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.tts.scripts.read import script_length
 from raydub.tts.track import SpeechMaker
+from tests.examples import slow
 from tests.kept import blobs_below
 from tests.pipeline.fakes import LocalExecutor
 from tests.stages.fakes import write_video
@@ -93,15 +94,15 @@ def refused(maker: SpeechMaker, folder: Path, clip: str, **said: Any) -> RaydubE
     ("what", "said"),
     [
         ("crash", "crashed (signal 11"),
-        ("leave", "crashed (exit code 7)"),
+        slow("leave", "crashed (exit code 7)"),
         ("raise", "KeyError: 'nobody knows'"),
         ("silent", "silence"),
-        ("nan", "NaN or infinite"),
-        ("long", "samples"),
-        ("short", "6 ms of sound"),
-        ("loud", "beyond full scale"),
-        ("empty", "no sound"),
-        ("stereo", "shape (2, 8000)"),
+        slow("nan", "NaN or infinite"),
+        slow("long", "samples"),
+        slow("short", "6 ms of sound"),
+        slow("loud", "beyond full scale"),
+        slow("empty", "no sound"),
+        slow("stereo", "shape (2, 8000)"),
     ],
 )
 def test_an_engine_that_fails_on_one_cue(moody: SpeechMaker, tmp_path: Path, clip: str, what: str, said: str) -> None:

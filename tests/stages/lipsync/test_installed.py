@@ -89,6 +89,7 @@ def test_keys_know_release_and_options(tmp_path: Path, monkeypatch: pytest.Monke
     assert not set(keys(options)) & set(first)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("painted")
 def test_dub_draws_with_it(tmp_path: Path) -> None:
     video = make_clip(tmp_path / "v.mp4", 0.4)

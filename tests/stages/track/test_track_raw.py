@@ -23,6 +23,7 @@ from raydub.stages.track.raw import CUT, RawTracks, shot_score, thumbnail
 from raydub.stages.track.tracker import Tracker
 from raydub.stages.types import Span
 from raydub.store import Store
+from tests.examples import slow
 from tests.kept import blob_of, files_in
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo" / "clip.mp4"
@@ -110,7 +111,7 @@ def test_decided_faces_are_exactly_the_frames_with_a_face(whole: RawTracks) -> N
     np.testing.assert_allclose(drift[2:6], 2 * np.arange(2, 6), atol=2.0)
 
 
-@pytest.mark.parametrize("span", [Span(60, 130), Span(61, 62), Span(10, 70), Span(119, 130)])
+@pytest.mark.parametrize("span", [Span(60, 130), Span(61, 62), slow(Span(10, 70)), slow(Span(119, 130))])
 def test_any_span_alone_equals_the_whole(span: Span, whole: RawTracks, portrait: Frame, hog: TrackConfig) -> None:
     part = Tracker(hog).raw_tracks(Course(portrait), None, span, 130)
     assert_equal(part, cut_out(whole, span))
@@ -129,7 +130,7 @@ def test_a_second_run_reads_the_cache_and_no_pixel(
     assert Store(tmp_path).names("tracks") == [f"tracks/key/00000{number}" for number in range(3)]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "garbage", "other"])
+@pytest.mark.parametrize("damage", [slow("truncate"), "garbage", slow("other")])
 def test_a_damaged_block_is_computed_again(
     damage: str, whole: RawTracks, portrait: Frame, hog: TrackConfig, tmp_path: Path
 ) -> None:
@@ -269,8 +270,8 @@ def test_yunet_sees_what_hog_sees(
     ("name", "first", "last", "faceless"),
     [
         ("cut_to_graphic_720p30.mov", 312, 360, range(318, 360)),
-        ("cut_to_graphic_720p30.mov", 420, 460, range(420, 438)),
-        ("grid_1.mpg", 0, 75, range(0)),
+        slow("cut_to_graphic_720p30.mov", 420, 460, range(420, 438)),
+        slow("grid_1.mpg", 0, 75, range(0)),
     ],
 )
 def test_real_clips_are_faceless_exactly_where_they_are(
