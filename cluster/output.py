@@ -168,12 +168,3 @@ def _has_folder() -> bool:
     except OSError:
         return False
     return True
-
-
-def set_up_logging(verbose: bool) -> None:
-    """Log warnings on stderr; with verbose, also debug messages of raydub."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, level=logging.WARNING
-    )
-    if verbose:
-        logging.getLogger("raydub").setLevel(logging.DEBUG)

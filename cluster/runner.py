@@ -193,6 +193,7 @@ class _Run:
             words(),
             StepLimits(flat=self._request.step_timeout),
             fresh=moment(self._request.work_dir) if self._request.fresh else 0,
+            verbose=self._request.verbose,
         )
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:

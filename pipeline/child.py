@@ -17,6 +17,7 @@ from typing import Any
 
 from raydub.bound import die_with_parent
 from raydub.child import boot
+from raydub.logs import set_up_logging
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
@@ -66,6 +67,7 @@ def main() -> None:
     if os.getppid() != hello["parent"]:
         leave()
     settings = settings_of(hello["settings"])
+    set_up_logging(settings.verbose)
     line = Line(connection)
     steps = Steps(settings, hello["stages"], line, worker=this_worker())
     line.send(ready=True)

@@ -36,7 +36,7 @@ class WorkSettings:
     run, "auto", "cpu" or "cuda"; licences: accepted licences, comma-separated; limits: time limits of steps; tries:
     total tries of a step with retryable errors; fetch: fetch policy in the form of media.fetch_policy, by default from
     the environment; tts_command: the operator's speech program, by default from the environment; fresh: do work again
-    that was stored before this time (store.moment), 0 to reuse all of it.
+    that was stored before this time (store.moment), 0 to reuse all of it; verbose: log debug messages too.
     """
 
     work_dir: str
@@ -48,6 +48,7 @@ class WorkSettings:
     fetch: str = field(default_factory=lambda: FetchPolicy.from_environment().words())
     tts_command: str = field(default_factory=lambda: os.environ.get(COMMAND_VARIABLE, ""))
     fresh: int = 0
+    verbose: bool = False
 
 
 class WorkerContext:

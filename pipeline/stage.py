@@ -69,11 +69,11 @@ class Stage:
     - per chunk: a TrackedChunk, SynthesisedChunk or Part; a Part's file is published by the step;
     - per output: pipeline.events.Output.
 
-    asked: whether a run of these jobs needs workers of this stage. share: of a set's cores that one worker reserves
-    (pipeline.pools); finishing_share: the same in runs that restore or upscale. all_cores: its libraries may use as
-    many threads as a set has cores, else one. gpu: share of a GPU per worker. actors: workers keep state between items
-    (else each item is a task). limit: time limit of a step in seconds. cost: core seconds of a job that needs the
-    stage, for estimates.
+    asked: whether a run of these jobs needs workers of this stage. share: of a set's cores that one worker reserves,
+    relative to those of the other stages (pipeline.pools); finishing_share: the same in runs that restore or upscale.
+    all_cores: its libraries may use as many threads as a set has cores, else one. gpu: share of a GPU per worker.
+    actors: workers keep state between items (else each item is a task). limit: time limit of a step in seconds. cost:
+    core seconds of a job that needs the stage, for estimates.
     """
 
     name: str

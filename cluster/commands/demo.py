@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raydub.cluster.commands import options
-from raydub.cluster.output import command, say, say_json, set_up_logging
+from raydub.cluster.output import command, say, say_json
 from raydub.errors import Code, DependencyError
+from raydub.logs import set_up_logging
 from raydub.places import WORK_FOLDER
 
 if TYPE_CHECKING:

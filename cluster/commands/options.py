@@ -12,8 +12,9 @@ import typer
 from raydub.cluster.allowed import accept_licences, allow_fetching, use_command
 from raydub.cluster.commands.flags import group_of
 from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
-from raydub.cluster.output import JSON_HELP, set_up_logging
+from raydub.cluster.output import JSON_HELP
 from raydub.errors import Code, UsageError
+from raydub.logs import set_up_logging
 from raydub.places import WORK_FOLDER
 
 _WHERE, _HOW, _ALLOWED = "Where it runs", "How it runs", "What is allowed"

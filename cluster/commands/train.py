@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from raydub.cluster.commands import options
-from raydub.cluster.output import command, say, say_json, set_up_logging, warn
+from raydub.cluster.output import command, say, say_json, warn
 from raydub.errors import Code, InputError, UsageError
+from raydub.logs import set_up_logging
 
 _OUTPUT = Path("mouth.safetensors")
 

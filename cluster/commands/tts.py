@@ -13,8 +13,9 @@ from raydub.cluster.allowed import use_command
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import field_flags
 from raydub.cluster.commands.flags import takes
-from raydub.cluster.output import command, say, say_json, set_up_logging, show_error, warn
+from raydub.cluster.output import command, say, say_json, show_error, warn
 from raydub.errors import EXIT_OK, Code, UsageError
+from raydub.logs import set_up_logging
 
 _FIELDS = ("tts", "voice", "language", "overflow", "bed", "bed_audio", "loudness")
 _SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus")

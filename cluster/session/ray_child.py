@@ -73,10 +73,10 @@ def _listen(connection: Connection, orders: queue.SimpleQueue[dict[str, Any]]) -
 
 
 def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
-    from raydub.cluster.output import set_up_logging
     from raydub.cluster.request import RunRequest
     from raydub.cluster.session.connect import is_own, ray_session
     from raydub.cluster.session.where import ray_executor
+    from raydub.logs import set_up_logging
 
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raydub.pipeline.pools import Node, Pool, Pools, _wanted, plan_pools
+from raydub.pipeline.pools import Node, Pool, Pools, plan_pools
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.stage import Demand
 from raydub.pipeline.threads import limit_threads, thread_environment
@@ -80,13 +80,6 @@ def seated(pools: Pools, nodes: list[Node]) -> bool:
             if not took:
                 break
     return not any(left)
-
-
-@pytest.mark.parametrize("finish", [False, True])
-def test_the_shares_of_a_set_are_one(finish: bool) -> None:
-    """But for the stage that only some runs have."""
-    shares = [_wanted(stage, Demand(finish)) for stage in STAGES if stage.name != "speak"]
-    assert sum(shares) == pytest.approx(1.0)
 
 
 def test_a_laptop_gets_one_of_each() -> None:

@@ -61,6 +61,20 @@ def run(
     return results
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_child_logs_as_the_run_was_asked_to(
+    tmp_path: Path, verbose: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = WorkSettings(str(tmp_path / "work"), "r", verbose=verbose)
+    executor = SupervisedExecutor(settings, "tests.pipeline.fakes:FAKE_STAGES", None)
+    try:
+        Driver(executor).run([make_job(tmp_path, "bad-track:2", "j0")])
+    finally:
+        executor.close()
+    said = capfd.readouterr().err
+    assert ("INFO raydub.pipeline.steps: job 'j0', track: " in said) == verbose, said
+
+
 def test_the_same_outcomes_as_the_loop_in_this_process(tmp_path: Path) -> None:
     videos = ["ok:4", "bad-prepare", "bad-track:4", "bug-render:2", "bad-stitch:1", "ok:1"]
     notes = Notes()
