@@ -10,14 +10,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from raydub.arrays import F32
-from raydub.models.mouth.layout import OUTPUTS, NetworkConfig
+from raydub.models.mel import BANDS
+from raydub.models.mouth.layout import BAND_CHANNELS, BAND_KERNEL, OUTPUTS, NetworkConfig
 
 _EPSILON = 1e-5
 """Of batch normalisation, as torch has it by default."""
-
-_BANDS = 16
-_BAND_KERNEL = (5, 3)
-_MEL_BANDS = 80
 
 
 class Ensemble:
@@ -46,7 +43,7 @@ def _blas() -> ThreadpoolController:
 
 class _Member:
     def __init__(self, config: NetworkConfig, state: dict[str, F32], prefix: str) -> None:
-        c, (high, wide) = config.channels, _BAND_KERNEL
+        c, (high, wide) = config.channels, BAND_KERNEL
 
         def conv(name: str, norm: str | None, *shape: int) -> tuple[F32, F32]:
             """Weight (out, in, ..) and bias (out, 1) of a convolution and of the normalisation after it."""
@@ -63,10 +60,10 @@ class _Member:
             return np.ascontiguousarray(weight), bias[:, None]
 
         self._bands = [
-            conv("bands.0", "bands.1", _BANDS, 1, high, wide),
-            conv("bands.3", "bands.4", _BANDS, _BANDS, high, wide),
+            conv("bands.0", "bands.1", BAND_CHANNELS, 1, high, wide),
+            conv("bands.3", "bands.4", BAND_CHANNELS, BAND_CHANNELS, high, wide),
         ]
-        self._enter = conv("enter.1", "enter.2", c, _BANDS * _MEL_BANDS // 4, 3)
+        self._enter = conv("enter.1", "enter.2", c, BAND_CHANNELS * BANDS // 4, 3)
         self._blocks = []
         for i, dilation in enumerate(config.dilations):
             first = conv(f"blocks.{i}.body.0", f"blocks.{i}.body.1", c, c, 3)

@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict
 OUTPUTS = 2
 """Openness and width."""
 
+BAND_CHANNELS = 16
+BAND_KERNEL = (5, 3)
+"""Of the two convolutions over mel bands and columns, each of which halves the bands."""
+
 
 class NetworkConfig(BaseModel):
     """Layout of one network. channels: width of every layer; dilations: one residual block each (kernel 3);

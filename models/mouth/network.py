@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from raydub.models.mouth.layout import OUTPUTS, NetworkConfig
+from raydub.models.mel import BANDS
+from raydub.models.mouth.layout import BAND_CHANNELS, BAND_KERNEL, OUTPUTS, NetworkConfig
 
 
 class MouthNetwork(nn.Module):
@@ -24,15 +25,15 @@ class MouthNetwork(nn.Module):
         c = config.channels
         # 2-D first: speakers differ by small shifts along the frequency axis, which convolution and pooling absorb
         self.bands = nn.Sequential(
-            nn.Conv2d(1, 16, (5, 3), stride=(2, 1), padding=(2, 0)),
-            nn.BatchNorm2d(16),
+            nn.Conv2d(1, BAND_CHANNELS, BAND_KERNEL, stride=(2, 1), padding=(2, 0)),
+            nn.BatchNorm2d(BAND_CHANNELS),
             nn.ReLU(),
-            nn.Conv2d(16, 16, (5, 3), stride=(2, 1), padding=(2, 0)),
-            nn.BatchNorm2d(16),
+            nn.Conv2d(BAND_CHANNELS, BAND_CHANNELS, BAND_KERNEL, stride=(2, 1), padding=(2, 0)),
+            nn.BatchNorm2d(BAND_CHANNELS),
             nn.ReLU(),
         )
         self.enter = nn.Sequential(
-            nn.Dropout1d(config.dropout / 2), nn.Conv1d(16 * 20, c, 3), nn.BatchNorm1d(c), nn.ReLU()
+            nn.Dropout1d(config.dropout / 2), nn.Conv1d(BAND_CHANNELS * BANDS // 4, c, 3), nn.BatchNorm1d(c), nn.ReLU()
         )
         self.blocks = nn.ModuleList(_Block(c, dilation, config.dropout) for dilation in config.dilations)
         self.leave = nn.Conv1d(c, OUTPUTS, 1)
