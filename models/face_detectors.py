@@ -2,7 +2,7 @@
 
 dlib's files come with the PyPI package `face_recognition_models`, which cannot be imported without pkg_resources, so
 its folder is found without importing it. YuNet is a small separate file of the catalogue, in the folder RAYDUB_WEIGHTS
-or in the cache folder. HOG needs no file.
+or in the cache folder. HOG's file is part of raydub.
 
 Licences: dlib's code and detectors are BSL-1.0 / CC0; the 68-point predictor was trained on iBUG 300-W, whose images
 may not be used commercially; YuNet is MIT.
@@ -30,10 +30,12 @@ YUNET_FILE, YUNET_SHA256 = _YUNET.file, _YUNET.sha256
 PREDICTOR_FILE = "shape_predictor_68_face_landmarks.dat"
 MMOD_FILE = "mmod_human_face_detector.dat"
 EMBEDDING_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+HOG_FILE = Path(__file__).with_name("frontal_face.svm")
+"""dlib.get_frontal_face_detector() as written by its save(): loads in 3 ms instead of 0.9 s."""
 
 
 class DetectorSpec(BaseModel):
-    """A resolved detector: `sha256` is of its weights file ("" for HOG, which is part of the dlib library)."""
+    """A resolved detector: `sha256` is of its weights file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,7 +93,7 @@ def resolve_detector(name: str = "auto") -> DetectorSpec:
     """
     chosen = best_detector() if name == "auto" else name
     if chosen == "hog":
-        return DetectorSpec(name="hog")
+        return DetectorSpec(name="hog", sha256=sha256_of(HOG_FILE))
     if chosen == "mmod":
         path = dlib_file(MMOD_FILE)
         return DetectorSpec(name="mmod", sha256=sha256_of(path))

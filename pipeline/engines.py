@@ -65,6 +65,11 @@ def make_post_processors(options: Options) -> tuple[PostProcessor, ...]:
     return post_processors.make_post_processors(options)
 
 
+def engine_device(options: Options, wanted: str) -> str:
+    """pick_device() for the job's lip engine. The embedded engine has no GPU code: "cpu", without importing torch."""
+    return "cpu" if resolved_engine(options) == "warp" else pick_device(wanted)
+
+
 def pick_device(wanted: str) -> str:
     """ "auto" → "cuda" if torch finds a working GPU, else "cpu"."""
     if wanted != "auto":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raydub.pipeline.context import WorkerContext, weights_of
-from raydub.pipeline.engines import engine_key, pick_device
+from raydub.pipeline.engines import engine_device, engine_key
 from raydub.pipeline.stage import Demand, Stage, Workload
 from raydub.stages.types import SynthesisedChunk, TrackedChunk
 
@@ -26,7 +26,7 @@ def lipsync(context: WorkerContext, chunk: TrackedChunk) -> SynthesisedChunk:
     stage: LipsyncStage = context.keep(
         "lipsync",
         engine_key(options) + digests,
-        lambda: LipsyncStage(context.engine(options, digests), pick_device(context.settings.device)),
+        lambda: LipsyncStage(context.engine(options, digests), engine_device(options, context.settings.device)),
     )
     if chunk.items.open.any():
         with context.loading("lipsync", stage, plan, "the lip engine"):

@@ -244,6 +244,29 @@ def test_the_command_starts_light(arguments: list[str]) -> None:
     assert loaded == "loaded: []"
 
 
+def test_the_embedded_engine_loads_no_heavy_library() -> None:
+    """Each of these costs every worker 0.5 to 4 s of CPU time."""
+    heavy = ("torch", "ray", "librosa", "numba", "scipy", "pandas", "pyarrow", "openvino")
+    code = (
+        "import sys, numpy\n"
+        "import raydub.stages.prepare, raydub.stages.chunk, raydub.stages.synthesise, raydub.stages.render\n"
+        "import raydub.stages.stitch, raydub.pipeline.child\n"
+        "from raydub.manifests.options import Options\n"
+        "from raydub.media.activity import activity\n"
+        "from raydub.models.mel import mel_spectrogram\n"
+        "from raydub.pipeline.engines import engine_device, make_job_engine\n"
+        "speech = numpy.zeros(16000, numpy.float32)\n"
+        "mel_spectrogram(speech), activity(speech)\n"
+        "make_job_engine(Options()).load(engine_device(Options(), 'auto'))\n"
+        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
 def test_the_demo_sample_is_whole_small_and_a_valid_manifest() -> None:
     folder = ROOT / "examples" / "demo"
     result = read_manifest(folder / "jobs.jsonl")

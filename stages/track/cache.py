@@ -1,8 +1,6 @@
-"""The track cache: one small Parquet table per block of BLOCK absolute source frames.
+"""The track cache: one small .npz file per block of BLOCK absolute source frames, with the arrays of RawTracks.
 
-A block's table holds one row per face, and one row with slot −1 per frame with the shot score and the cut, so that a
-frame without a face differs from a missing frame. A table that is damaged, or does not hold exactly its block, counts
-as absent and is computed again.
+A file that is damaged, or does not hold exactly its block, counts as absent and is computed again.
 """
 
 from __future__ import annotations
@@ -10,11 +8,12 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raydub.stages.track.raw import RawTracks
 from raydub.stages.types import Span
@@ -43,9 +42,12 @@ class TrackCache:
     key: str
 
     def write(self, raw: RawTracks) -> None:
-        """Keep one block. Two workers may write the same block; both write the same rows. Raises StageError STORAGE or
+        """Keep one block. Two workers may write the same block; both write the same bytes. Raises StageError STORAGE or
         DISK_FULL."""
-        self.store.put(self._name(raw.span), _to_parquet(raw), ".parquet")
+        stream = io.BytesIO()
+        arrays: dict[str, Any] = {name: getattr(raw, name) for name in (*_OF_FACES, *_OF_FRAMES)}
+        np.savez_compressed(stream, allow_pickle=False, span=[raw.span.start, raw.span.stop], **arrays)
+        self.store.put(self._name(raw.span), stream.getvalue(), ".npz")
 
     def read(self, block: Span, embed: bool) -> RawTracks | None:
         """The kept block, or None where it is absent, damaged or not this block."""
@@ -53,8 +55,8 @@ class TrackCache:
         if found is None:
             return None
         try:
-            return _from_table(pq.read_table(found.path), block, embed)
-        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            return _read(Path(found.path), block, embed)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, ZlibError) as error:
             _log.warning("tracks in %s are damaged and are computed again: %s", found.path, error)
             return None
 
@@ -62,29 +64,17 @@ class TrackCache:
         return f"tracks/{self.key}/{block.start // BLOCK:06d}"
 
 
-def _to_parquet(raw: RawTracks) -> bytes:
-    frames = np.arange(raw.span.start, raw.span.stop, dtype=np.int32)
-    n, rows = len(frames), len(raw.frame)
-    width = raw.embedding.shape[1]
-    table = pa.table(
-        {
-            "frame": np.concatenate([frames, raw.frame]),
-            "slot": np.concatenate([np.full(n, -1, np.int32), raw.slot]),
-            "shot": np.concatenate([raw.shot, np.zeros(rows, np.float32)]),
-            "cut": np.concatenate([raw.cut, np.zeros(rows, np.bool_)]),
-            "level": np.concatenate([np.zeros(n, np.int8), raw.level]),
-            "score": np.concatenate([np.zeros(n, np.float32), raw.score]),
-            "box": _vectors(np.concatenate([np.zeros((n, 4), np.float32), raw.box])),
-            "landmarks": _vectors(np.concatenate([np.zeros((n, 136), np.float32), raw.landmarks.reshape(rows, 136)])),
-        }
-    )
-    if width:
-        table = table.append_column(
-            "embedding", _vectors(np.concatenate([np.zeros((n, width), np.float32), raw.embedding]))
-        )
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+def _read(path: Path, block: Span, embed: bool) -> RawTracks:
+    """Raises ValueError or KeyError where the file holds something else."""
+    with np.load(path, allow_pickle=False) as stored:
+        if stored["span"].tolist() != [block.start, block.stop]:
+            raise ValueError(f"it does not hold frames {block.start} to {block.stop - 1}")
+        arrays = {name: stored[name] for name in (*_OF_FACES, *_OF_FRAMES)}
+    if not embed:
+        arrays["embedding"] = np.zeros((len(arrays["frame"]), 0), np.float32)
+    elif arrays["embedding"].shape[1] == 0:
+        raise ValueError("it holds no embeddings")
+    return RawTracks(span=block, **arrays)
 
 
 def join(parts: list[RawTracks]) -> RawTracks:
@@ -103,35 +93,3 @@ def cut_out(raw: RawTracks, span: Span) -> RawTracks:
     arrays: dict[str, Any] = {name: getattr(raw, name)[rows] for name in _OF_FACES}
     arrays |= {name: getattr(raw, name)[frames] for name in _OF_FRAMES}
     return RawTracks(span=span, **arrays, detected=raw.detected)
-
-
-def _vectors(rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-
-
-def _from_table(table: pa.Table, block: Span, embed: bool) -> RawTracks:
-    slot = table["slot"].to_numpy()
-    frame = table["frame"].to_numpy()
-    marks, faces = slot < 0, slot >= 0
-    if not np.array_equal(frame[marks], np.arange(block.start, block.stop)):
-        raise ValueError(f"it does not hold frames {block.start} to {block.stop - 1}")
-
-    def rows(name: str, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        selected: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-        selected = np.asarray(values, np.float32).reshape(len(slot), width)[faces]
-        return selected
-
-    count = int(faces.sum())
-    return RawTracks(
-        span=block,
-        frame=frame[faces].astype(np.int32),
-        slot=slot[faces].astype(np.int32),
-        level=table["level"].to_numpy()[faces].astype(np.int8),
-        score=table["score"].to_numpy()[faces].astype(np.float32),
-        box=rows("box", 4),
-        landmarks=rows("landmarks", 136).reshape(count, 68, 2),
-        embedding=rows("embedding", 128) if embed else np.zeros((count, 0), np.float32),
-        shot=table["shot"].to_numpy()[marks].astype(np.float32),
-        cut=table["cut"].to_numpy()[marks].astype(np.bool_),
-    )

@@ -23,7 +23,7 @@ import numpy as np
 from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
 from raydub.media.yuv import to_bgr
-from raydub.models.face_detectors import MMOD_FILE, dlib_file, require_yunet
+from raydub.models.face_detectors import HOG_FILE, MMOD_FILE, dlib_file, require_yunet
 from raydub.stages.track.config import TrackConfig
 
 MAX_FACES = 8
@@ -69,7 +69,7 @@ class HogDetector:
 
     def __init__(self, config: TrackConfig) -> None:
         self._config = config
-        self._net: Any = dlib.get_frontal_face_detector()
+        self._net: Any = dlib.fhog_object_detector(str(HOG_FILE))
 
     def find(self, frame: Frame, fine: bool) -> list[Found]:
         if not self._config.thorough:

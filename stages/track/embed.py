@@ -19,7 +19,7 @@ from raydub.errors import Code, InputError
 from raydub.media.frames import Frame
 from raydub.media.images import read_upright
 from raydub.media.yuv import to_bgr
-from raydub.models.face_detectors import EMBEDDING_FILE, dlib_file
+from raydub.models.face_detectors import EMBEDDING_FILE, HOG_FILE, dlib_file
 from raydub.stages.track import landmarks as lm
 
 SAME_PERSON = 0.6
@@ -60,7 +60,7 @@ def reference_embedding(path: str) -> F32:
     if shrink < 1:
         image = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
-    boxes = list(dlib.get_frontal_face_detector()(gray, 1))
+    boxes = list(dlib.fhog_object_detector(str(HOG_FILE))(gray, 1))
     if not boxes:
         raise InputError(
             Code.REFERENCE_FACE,

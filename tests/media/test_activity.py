@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.media import activity as activity_module
 from raydub.media.activity import RATE, activity, voiced
 from tests.examples import examples
 
@@ -89,3 +90,15 @@ def test_real_speech(media_dir: Path, name: str, low: float, high: float) -> Non
     samples = audio.decode_speech(str(media_dir / "audio" / name))
     n = len(samples) * 25 // RATE
     assert low <= voiced(samples, Fraction(25), n).mean() <= high
+
+
+def test_the_band_pass_is_scipy_s() -> None:
+    from scipy import signal
+
+    sections = signal.butter(2, (120.0, 4000.0), "bandpass", fs=RATE, output="sos")
+    assert np.abs(np.array(activity_module._BAND_PASS) - sections).max() < 1e-9
+    sound = np.concatenate([np.zeros(activity_module._MEMORY, np.float32), babble(1.3)])
+    found = activity_module._band_passed(sound)[activity_module._MEMORY :]
+    expected = signal.sosfilt(sections, sound.astype(np.float64))[activity_module._MEMORY :]
+    assert np.abs(found - expected).max() < 1e-9
+    assert np.abs(expected).max() > 0.05

@@ -143,3 +143,15 @@ def test_offset_moves_the_sound_by_whole_frames() -> None:
     assert np.array_equal(mel_windows(mel, frames, rate, -1), mel_windows(mel, frames - 1, rate))
     with pytest.raises(ValueError, match="rate"):
         mel_windows(mel, frames, Fraction(0))
+
+
+def test_the_filters_and_the_transform_are_librosa_s() -> None:
+    import librosa
+
+    bank = librosa.filters.mel(sr=16000, n_fft=800, n_mels=80, fmin=55, fmax=7600, dtype=np.float64)
+    assert np.abs(mel_module._filters() - bank).max() < 1e-15
+    samples = speechlike(1.0)
+    emphasised = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1].astype(np.float64))
+    spectrum = np.abs(librosa.stft(emphasised, n_fft=800, hop_length=200, win_length=800, pad_mode="reflect"))
+    level = 20 * np.log10(np.maximum(1e-5, bank @ spectrum)) - 20
+    assert np.abs(mel_spectrogram(samples) - np.clip(8 * (level + 100) / 100 - 4, -4, 4)).max() < 1e-6

@@ -17,6 +17,7 @@ from raydub.media.frames import Frame
 from raydub.media.info import Colour
 from raydub.media.yuv import blend_bgr, to_bgr
 from raydub.stages.engine import DrawItem, Speech
+from raydub.stages.lipsync import warp_shape
 from raydub.stages.lipsync.warp import WarpEngine, draw_mouth
 from raydub.stages.lipsync.warp_edges import refine
 from raydub.stages.lipsync.warp_inside import COLS, ROWS, Inside, best_inside, draw_inside, take_inside
@@ -297,3 +298,20 @@ def test_the_engine_from_sound_to_pixels() -> None:
     assert engine.draw(frame, item, {"shapes": whole[10]}, {}) is not None
     with pytest.raises(StageError):
         engine.draw(frame, item, {"shapes": np.array([np.nan, 1.0], np.float32)}, source)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_curves_are_scipy_s_splines(seed: int, folded: bool) -> None:
+    from scipy.interpolate import CubicHermiteSpline
+
+    random = np.random.default_rng(seed)
+    points = random.normal(0, 40, (9, 2)).astype(np.float32)
+    points = points if folded else points[points[:, 0].argsort()]
+    x = np.linspace(-120, 120, 257, dtype=np.float32)
+    found = warp_shape._curve(points, tuple(range(9)), x)
+    step = 0.02 * max(float(points[-1, 0] - points[0, 0]), 1.0) * np.arange(9)
+    px = np.maximum.accumulate(points[:, 0].astype(np.float64) - step) + step
+    py = points[:, 1].astype(np.float64)
+    expected = CubicHermiteSpline(px, py, np.gradient(py, px))(np.clip(x, px[0], px[-1]))
+    assert np.abs(found - expected).max() < 1e-3

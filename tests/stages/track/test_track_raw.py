@@ -45,6 +45,20 @@ def block_path(folder: Path, number: int) -> Path:
     return blob_of(folder, f"tracks/key/{number:06d}")
 
 
+def test_the_frontal_detector_s_file_is_dlib_s(portrait: Frame) -> None:
+    import dlib
+
+    library = dlib.get_frontal_face_detector()
+    file = dlib.fhog_object_detector(str(face_detectors.HOG_FILE))
+    assert file.num_detectors == library.num_detectors == 5
+    turned = np.rot90(portrait.y)
+    for luma in (portrait.y, portrait.y[::3, ::2], portrait.y[:, ::-1], turned):
+        pixels = np.ascontiguousarray(luma)
+        found = [[list(part) for part in detector.run(pixels, 0, -1.0)] for detector in (file, library)]
+        assert found[0] == found[1]
+    assert library.run(portrait.y, 0, 0.0)[0]
+
+
 class Course:
     """130 frames: the portrait drifting; from 33 to 50 a grey ramp; from 83 to 99 mirrored (another shot)."""
 
@@ -231,7 +245,8 @@ def no_yunet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Pa
 
 
 def test_detectors_are_settled_once(no_yunet: Callable[[], Path]) -> None:
-    assert face_detectors.resolve_detector("auto") == face_detectors.DetectorSpec(name="hog")
+    hog = face_detectors.resolve_detector("auto")
+    assert (hog.name, len(hog.sha256)) == ("hog", 64)
     assert len(face_detectors.resolve_detector("mmod").sha256) == 64
     with pytest.raises(DependencyError) as absent:
         face_detectors.resolve_detector("yunet")
