@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CHECK_PYTHON := import sys; sys.exit(sys.version_info < (3, 11) and "raydub needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")
 BENCH_OUT ?= bench-out
+# Without bytecode files each of the processes that the tests start compiles raydub anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Processes that share the test files of `make test`; each has at most one Ray of its own.
 WORKERS ?= 2
 # Clips of real people for benches and tests, never part of the repository; without them benches use the demo's sample.

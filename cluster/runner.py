@@ -7,7 +7,6 @@ imported. Results are written before the workers are stopped, in case stopping h
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from raydub.manifests.failed import write_failed
 from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
 from raydub.manifests.results import JobResult, write_results
-from raydub.pipeline.attempts import end_run, start_run
+from raydub.pipeline.attempts import end_run, new_run_id, start_run
 from raydub.pipeline.clean import refuse_while_cleaned
 from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
@@ -188,7 +187,7 @@ class _Run:
 
         return WorkSettings(
             os.path.realpath(self._request.work_dir),
-            secrets.token_hex(6),
+            new_run_id(),
             self._request.device,
             words(),
             StepLimits(flat=self._request.step_timeout),

@@ -20,6 +20,8 @@ import hashlib
 import json
 import logging
 import os
+import re
+import secrets
 import shutil
 import socket
 import time
@@ -38,6 +40,7 @@ MAX_DEATHS = 2
 DEAD_RUN_DAYS = 7
 """Days without changes after which the run folder of another machine is removed; far more than clocks differ."""
 
+_RUN_ID = re.compile(r"(clean-)?[0-9a-f]{12}")
 _log = logging.getLogger(__name__)
 
 
@@ -194,11 +197,16 @@ def process_lives(record: Mapping[str, Any]) -> bool:
 
 
 def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], outputs: Iterable[str] = ()) -> None:
-    """Create the folder of a run of this process, and remove leftovers of dead runs: their folders, and temporary files
-    in the store and in the folders of `outputs`. info: JSON-ready fields for info.json. Raises StageError STORAGE or
-    DISK_FULL."""
+    """register_run() after removing leftovers of dead runs: their folders, and temporary files in the store and in the
+    folders of `outputs`. Raises StageError STORAGE or DISK_FULL."""
     sweep_runs(work_dir)
     Store(work_dir).sweep({os.path.dirname(path) for path in outputs})
+    register_run(work_dir, run_id, info)
+
+
+def register_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any]) -> None:
+    """Create the folder of a run of this process. run_id: see new_run_id(); info: JSON-ready fields for info.json.
+    Raises StageError STORAGE or DISK_FULL."""
     record = {**this_worker(), "started": time.time(), **info}
     write_atomic(run_dir(work_dir, run_id) / "info.json", json.dumps(record, ensure_ascii=False, default=str).encode())
 
@@ -209,15 +217,28 @@ def end_run(work_dir: str | Path, run_id: str) -> None:
 
 
 def sweep_runs(work_dir: str | Path) -> list[str]:
-    """Remove the folders of dead runs and return their names: runs whose driver ran on this machine and has ended, and
-    runs without changes for DEAD_RUN_DAYS. Never raises."""
-    swept = []
+    """Remove the folders of dead runs (see is_dead) and return their names. Never raises."""
+    swept = [folder for folder in run_folders(work_dir) if is_dead(folder)]
+    for folder in swept:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [folder.name for folder in swept]
+
+
+def run_folders(work_dir: str | Path) -> list[Path]:
+    """The folders of all runs, sorted. Links, and folders that are not named by new_run_id(), belong to others: a user
+    may have named a folder of his own as the work folder. Never raises."""
+    top = run_dir(work_dir, "")
     with contextlib.suppress(OSError):
-        for folder in [path for path in run_dir(work_dir, "").iterdir() if path.is_dir()]:
-            if _is_dead(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                swept.append(folder.name)
-    return swept
+        if not top.is_symlink():
+            with os.scandir(top) as entries:
+                found = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return [top / name for name in sorted(entry.name for entry in found) if _RUN_ID.fullmatch(name)]
+    return []
+
+
+def new_run_id(what: str = "") -> str:
+    """A name for run_dir(): 12 hexadecimal digits, after "clean-" for a cleaning."""
+    return what + secrets.token_hex(6)
 
 
 def run_dir(work_dir: str | Path, run_id: str) -> Path:
@@ -225,7 +246,9 @@ def run_dir(work_dir: str | Path, run_id: str) -> Path:
     return Path(work_dir) / "runs" / run_id
 
 
-def _is_dead(folder: Path) -> bool:
+def is_dead(folder: Path) -> bool:
+    """Whether the driver of this run ran on this machine and has ended, or is unknown and nothing has changed for
+    DEAD_RUN_DAYS."""
     try:
         info = json.loads((folder / "info.json").read_bytes())
         if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,10 +25,18 @@ from pydantic import ValidationError
 
 from raydub.errors import Code, StageError, UsageError
 from raydub.files import discard
-from raydub.pipeline.attempts import end_run, process_lives, run_dir, start_run, sweep_runs
+from raydub.pipeline.attempts import (
+    end_run,
+    is_dead,
+    new_run_id,
+    process_lives,
+    register_run,
+    run_folders,
+    sweep_runs,
+)
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import part_name
-from raydub.store import Store
+from raydub.store import TAG, Store
 
 if TYPE_CHECKING:
     from raydub.stages.job_plan import JobPlan
@@ -40,6 +47,7 @@ _CLEANING = "cleaning"
 _LATE = 3600.0
 """Seconds after which a blob without a record is removed, and a cleaning on another machine counts as dead."""
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
+_BLOB = re.compile(r"[0-9a-f]{64}(\..*)?")
 
 
 @dataclass
@@ -58,15 +66,17 @@ class Freed:
 
 
 def is_work_folder(folder: str | Path) -> bool:
-    """Whether this folder contains a store."""
-    return (Path(folder) / "refs").is_dir()
+    """Whether this folder is marked as a work folder of raydub."""
+    return Store(folder).is_tagged
 
 
 def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = False) -> Freed:
     """Clean a work folder. everything: remove all records except KEPT, including work of unfinished jobs and copies of
-    remote inputs. Raises UsageError OUTPUT_BUSY if a run uses the folder, StageError STORAGE or DISK_FULL."""
+    remote inputs. Raises UsageError: FIELD_VALUE for a folder that raydub did not make or that contains links in
+    place of its folders, OUTPUT_BUSY if a run uses it; StageError STORAGE or DISK_FULL."""
+    store = Store(work_dir)
+    _refuse_others(store)
     with _alone(work_dir):
-        store = Store(work_dir)
         names = store.names("")
         dropped = _all(names) if everything else _of_finished(store, names)
         freed = Freed(records=Counter(map(_kind, dropped)))
@@ -84,6 +94,7 @@ def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = Fal
                 if not dry_run:
                     discard(blob.path)
         if not dry_run:
+            sweep_runs(work_dir)
             store.sweep()
             _prune(store.root / "refs")
             _prune(store.root / "blobs")
@@ -99,8 +110,8 @@ def refuse_while_cleaned(work_dir: str | Path) -> None:
 
 @contextmanager
 def _alone(work_dir: str | Path) -> Iterator[None]:
-    name = f"clean-{secrets.token_hex(6)}"
-    start_run(work_dir, name, {_CLEANING: True})
+    name = new_run_id("clean-")
+    register_run(work_dir, name, {_CLEANING: True})
     try:
         others = [info for run, info in _entered(work_dir) if run != name]
         if others:
@@ -117,17 +128,27 @@ def _alone(work_dir: str | Path) -> Iterator[None]:
 
 def _entered(work_dir: str | Path) -> list[tuple[str, dict[str, Any]]]:
     """(name, info.json) of every run and cleaning that uses the folder."""
-    sweep_runs(work_dir)
     found: list[tuple[str, dict[str, Any]]] = []
-    with suppress(FileNotFoundError):
-        for entry in sorted(os.listdir(run_dir(work_dir, ""))):
-            info: dict[str, Any] = {}
-            with suppress(OSError, ValueError):
-                info = dict(json.loads((run_dir(work_dir, entry) / "info.json").read_bytes()))
-            silent = info.get(_CLEANING) and not process_lives(info) and time.time() - info.get("started", 0.0) > _LATE
-            if not silent:
-                found.append((entry, info))
+    for folder in run_folders(work_dir):
+        info: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            info = dict(json.loads((folder / "info.json").read_bytes()))
+        silent = info.get(_CLEANING) and not process_lives(info) and time.time() - info.get("started", 0.0) > _LATE
+        if not silent and not is_dead(folder):
+            found.append((folder.name, info))
     return found
+
+
+def _refuse_others(store: Store) -> None:
+    if not store.is_tagged:
+        message = f"{store.root} is not a work folder: it has no {TAG} of raydub"
+        raise UsageError(
+            Code.FIELD_VALUE, message, field="folder", hint="give the output root of a run, or its --work-dir"
+        )
+    for name in ("refs", "blobs", "runs", "tmp"):
+        if (store.root / name).is_symlink():
+            message = f"{store.root / name} is a link, and links are not followed"
+            raise UsageError(Code.FIELD_VALUE, message, field="folder", hint="replace it by the folder it points to")
 
 
 def _all(names: list[str]) -> set[str]:
@@ -196,7 +217,8 @@ def _blobs(root: Path) -> Iterator[os.DirEntry[str]]:
     with suppress(FileNotFoundError):
         for folder in sorted(entry.path for entry in os.scandir(root / "blobs") if entry.is_dir(follow_symlinks=False)):
             with os.scandir(folder) as entries:
-                yield from [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+                found = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+            yield from [entry for entry in found if _BLOB.fullmatch(entry.name)]
 
 
 def _is_old(blob: os.DirEntry[str]) -> bool:

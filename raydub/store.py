@@ -3,6 +3,7 @@
     <root>/blobs/<2 letters>/<sha256><suffix>   bytes; a blob's name is the SHA-256 of its content
     <root>/refs/<name>.json                     a small record with its own hash: what a name refers to
     <root>/tmp/                                 files being written; removed when their writer is dead
+    <root>/CACHEDIR.TAG                         marks the folder as raydub's; backup programs skip it
 
 The blob is written first and its record second, so a record never names a missing blob. A damaged record, and a blob
 that does not match its name, count as absent, and the work is done again. Any number of processes may put the same
@@ -28,6 +29,9 @@ from raydub.errors import Code, StageError
 from raydub.identity import backdate, identify, look_of, remember
 from raydub.regular import read_regular
 
+TAG = "CACHEDIR.TAG"
+_SIGNED = b"Signature: 8a477f597d28d172789f06886806bc55\n"  # see bford.info/cachedir
+_TAGGED = _SIGNED + b"# Work folder of raydub: intermediate results that can be made again. `raydub clean` frees it.\n"
 _SEAL = "seal"
 _RECORD_BYTES = 64 << 20
 _FACTS = ("owners", "identities", "fetched")
@@ -54,7 +58,16 @@ class Store:
 
     def temp(self, suffix: str = "") -> Path:
         """A new temporary path for a file to be put. Raises StageError STORAGE or DISK_FULL."""
+        self._tag()
         return Path(files.temp_beside(self.root / "tmp" / f"new{suffix}"))
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether the folder is marked as made by raydub: only such folders are cleaned."""
+        try:
+            return read_regular(self.root / TAG, 4096) == _TAGGED
+        except (OSError, ValueError):
+            return False
 
     def put(self, name: str, data: bytes, suffix: str = "", about: Mapping[str, Any] | None = None) -> Artefact:
         """Keep bytes under a name. Not synced: they may be lost in a power cut and are then made again. Raises
@@ -142,6 +155,13 @@ class Store:
     def identities(self) -> IdentityCache:
         """Identities of any files, shared between processes."""
         return IdentityCache(self)
+
+    def _tag(self) -> None:
+        tag = self.root / TAG
+        if not os.path.lexists(tag):
+            temp = files.temp_beside(tag)
+            files.write_new(temp, _TAGGED)
+            files.publish(temp, tag, durable=False)
 
     def _put(
         self, name: str, temp: Path, sha256: str, suffix: str, about: Mapping[str, Any] | None, *, durable: bool

@@ -21,6 +21,7 @@ from raydub.pipeline.attempts import (
     DEAD_RUN_DAYS,
     Attempts,
     end_run,
+    new_run_id,
     process_lives,
     run_dir,
     start_run,
@@ -200,10 +201,12 @@ def test_a_run_s_folder_comes_and_goes(attempts: Attempts, tmp_path: Path) -> No
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_dead_runs_are_swept_and_others_are_not(tmp_path: Path) -> None:
     def made(name: str, **info: Any) -> Path:
+        name = named[name]
         start_run(tmp_path, name, info)
         Attempts(str(tmp_path), name).begin("a", WORK, worker=GONE)
         return run_dir(tmp_path, name)
 
+    named = {name: new_run_id() for name in ("dead here", "rebooted", "mine", "elsewhere", "old", "silent")}
     here = this_worker()["born"].rpartition(":")[0]
     made("dead here", born=f"{here}:12")
     rebooted = made("rebooted", born="other:1:12")
@@ -213,11 +216,29 @@ def test_dead_runs_are_swept_and_others_are_not(tmp_path: Path) -> None:
     long_ago = time.time() - (DEAD_RUN_DAYS + 1) * 86400
     for path in [old, *old.rglob("*")]:
         os.utime(path, (long_ago, long_ago))
-    assert set(sweep_runs(tmp_path)) == {"old"}  # "dead here" went when the next run began
+    assert set(sweep_runs(tmp_path)) == {named["old"]}  # "dead here" went when the next run began
     assert {path.name for path in run_dir(tmp_path, "").iterdir()} == {
         path.name for path in (mine, elsewhere, silent, rebooted)
     }
     assert sweep_runs(tmp_path / "nowhere") == []
+
+
+def test_folders_of_others_are_not_swept(tmp_path: Path) -> None:
+    """`runs` is a common name: a project of the user, or a link to one, may lie in a work folder."""
+    link_work, victim = tmp_path / "linked", tmp_path / "victim"
+    theirs = [tmp_path / "work" / "runs" / "exp1", victim / new_run_id(), victim / "thesis"]
+    for folder in theirs:
+        folder.mkdir(parents=True)
+        (folder / "weights.pt").write_bytes(b"precious")
+    link_work.mkdir()
+    (link_work / "runs").symlink_to(victim)
+    (tmp_path / "work" / "runs" / new_run_id()).symlink_to(victim / "thesis")
+    long_ago = time.time() - (DEAD_RUN_DAYS + 1) * 86400
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    for work in (tmp_path / "work", link_work):
+        assert sweep_runs(work) == []
+    assert all((folder / "weights.pt").exists() for folder in theirs)
 
 
 LEAVES = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from raydub.errors import Code, StageError, UsageError
 from raydub.identity import identify
 from raydub.pipeline import clean as cleaning
-from raydub.pipeline.attempts import end_run, run_dir, start_run
+from raydub.pipeline.attempts import DEAD_RUN_DAYS, end_run, new_run_id, run_dir, start_run
 from raydub.pipeline.clean import clean, refuse_while_cleaned
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished, job_dir_of
@@ -18,9 +20,11 @@ from raydub.pipeline.ledger import Ledger
 from raydub.stages.job_plan import chunks_of, load_plan, save_plan
 from raydub.stages.output import may_replace, note_made
 from raydub.stages.types import Gate
-from raydub.store import Store
+from raydub.store import TAG, Store
 from tests.kept import files_in
 from tests.pipeline.test_timeline import cue, finished
+
+RUN, CLEANING = new_run_id(), new_run_id("clean-")
 
 
 def job(folder: Path, name: str, done: bool) -> str:
@@ -106,26 +110,26 @@ def test_bytes_without_a_record_go_when_they_are_old(tmp_path: Path, monkeypatch
 def test_a_run_that_lives_holds_its_folder(tmp_path: Path) -> None:
     work = tmp_path / "work"
     job(tmp_path, "ready", True)
-    start_run(work, "r", {})
+    start_run(work, RUN, {})
     before = kept_in(work)
     with pytest.raises(UsageError) as refused:
         clean(work, everything=True)
     assert refused.value.code is Code.OUTPUT_BUSY
     assert str(os.getpid()) in refused.value.message
     assert kept_in(work) == before
-    end_run(work, "r")
+    end_run(work, RUN)
     assert clean(work).size > 0
     assert list(run_dir(work, "").iterdir()) == []
 
 
 def test_a_run_that_begins_while_a_folder_is_cleaned_waits(tmp_path: Path) -> None:
     work = tmp_path / "work"
-    start_run(work, "clean-1", {"cleaning": True})
-    start_run(work, "r", {})
+    start_run(work, CLEANING, {"cleaning": True})
+    start_run(work, RUN, {})
     with pytest.raises(StageError) as refused:
         refuse_while_cleaned(work)
     assert refused.value.retryable
-    end_run(work, "clean-1")
+    end_run(work, CLEANING)
     refuse_while_cleaned(work)
 
 
@@ -133,3 +137,49 @@ def test_the_job_of_an_output_is_known(tmp_path: Path) -> None:
     folder = job(tmp_path, "ready", True)
     assert job_dir_of(tmp_path / "ready.mp4", tmp_path / "work") == folder
     assert job_dir_of(tmp_path / "other.mp4", tmp_path / "work") is None
+
+
+def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
+    """Image layouts and git repositories have folders of these names too."""
+    layer, branch = tmp_path / "blobs" / "ab" / ("ab" * 32), tmp_path / "refs" / "heads" / "feature.json"
+    for path in (layer, branch):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"theirs")
+    for tag in (None, b"Signature: 8a477f597d28d172789f06886806bc55\n# This folder is another program's cache.\n"):
+        if tag is not None:
+            (tmp_path / TAG).write_bytes(tag)
+        with pytest.raises(UsageError, match="not a work folder") as refused:
+            clean(tmp_path, everything=True)
+        assert refused.value.code is Code.FIELD_VALUE
+        assert layer.exists()
+        assert branch.exists()
+        assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["refs", "blobs", "runs", "tmp"])
+def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
+    work, victim = tmp_path / "work", tmp_path / "victim"
+    Store(work).put("parts/x", b"x", ".mp4")
+    (victim / "ab").mkdir(parents=True)
+    theirs = [victim / "ab" / ("ab" * 32), victim / "a.json"]
+    for path in theirs:
+        path.write_bytes(b"theirs")
+    shutil.rmtree(work / name, ignore_errors=True)
+    (work / name).symlink_to(victim)
+    with pytest.raises(UsageError, match="is a link"):
+        clean(work, everything=True)
+    assert all(path.exists() for path in theirs)
+
+
+def test_a_dry_run_removes_nothing(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    job(tmp_path, "ready", True)
+    start_run(work, RUN, {"host": "elsewhere", "pid": 1})
+    long_ago = time.time() - (DEAD_RUN_DAYS + 1) * 86400
+    for path in [run_dir(work, RUN), *run_dir(work, RUN).rglob("*")]:
+        os.utime(path, (long_ago, long_ago))
+    before = kept_in(work)
+    assert clean(work, dry_run=True).size > 0
+    assert kept_in(work) == before
+    assert clean(work).size > 0
+    assert not run_dir(work, RUN).exists()
