@@ -101,7 +101,8 @@ class Attempts:
         return found
 
     def left_by(self, job_id: str, pid: int) -> list[dict[str, Any]]:
-        """Records of this job's attempts without an end by a dead process of this machine."""
+        """Records of this job's attempts without an end by a dead process of this machine, with `overran` as in
+        deaths()."""
         suffixes, host = (".ended", ".overran"), socket.gethostname()
         found = []
         with contextlib.suppress(FileNotFoundError):
@@ -111,7 +112,7 @@ class Attempts:
                 with contextlib.suppress(OSError, ValueError):
                     record = json.loads((self._folder(job_id) / name).read_bytes())
                     if (record.get("host"), record.get("pid")) == (host, pid):
-                        found.append(record)
+                        found.append({**record, **_overrun(self._folder(job_id) / name)})
         return found
 
     def count(self, job_id: str, work: str) -> int:

@@ -25,6 +25,7 @@ from raydub.pipeline.events import Item, Note, Output
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.rows import Row, pack, unpack
 from raydub.pipeline.steps import Steps, through_stages
+from raydub.pipeline.threads import limit_threads
 from raydub.stages.types import Part
 
 BOOT = boot("raydub.pipeline.child")
@@ -50,7 +51,7 @@ class Line:
         self.send(note=dataclasses.asdict(note))
 
     def item(self, item: Item) -> None:
-        """Send an item. Only plans, parts and outcomes leave the child; they contain no arrays."""
+        """Send an item. Only plans, chunks, parts and outcomes leave the child; they contain no arrays."""
         self.send(item=without_blob(pack(item)))
 
 
@@ -83,9 +84,13 @@ def leave() -> None:
 
 
 def _obey(steps: Steps, order: Mapping[str, Any]) -> Iterator[Item]:
+    limit_threads(order["threads"])
+    if "chunk" in order:
+        yield from through_stages(steps, with_blob(order["chunk"]), ("chunk",))
+        return
     job = Job.model_validate(order["job"])
     if "parts" not in order:
-        yield from through_stages(steps, job)
+        yield from through_stages(steps, job, ("job",))
         return
     found = [part for part in map(with_blob, order["parts"]) if isinstance(part, Part)]
     yield steps.finish(Output(job, order["job_dir"], found))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar, cast
@@ -223,11 +223,12 @@ class Steps:
         release_free_memory()
 
 
-def through_stages(steps: Steps, job: Job) -> Iterator[Item]:
-    """Run one job up to its last part: yields its plan, then a part, a failure or a dropped chunk for every chunk."""
-    items: Iterable[Item] = [job]
+def through_stages(steps: Steps, item: Item, per: Sequence[str] = ("job", "chunk")) -> Iterator[Item]:
+    """Run a job, or a chunk, through the stages per job, per chunk, or both. With both, a job yields its plan, then a
+    part, a failure or a dropped chunk for every chunk."""
+    items: Iterable[Item] = [item]
     for stage in steps.stages:
-        if stage.per != "output":
+        if stage.per in per:
             # Each item goes through all stages before the next one begins: iterators pull from each other.
             items = chain.from_iterable(map(partial(steps.advance, stage), items))
     yield from items

@@ -1,6 +1,6 @@
-"""The plain loop in a child process, which may die: a codec crashes, the kernel runs out of memory, the watchdog kills
-a hang. Another process then resumes: finished parts are in the ledger, attempts count the deaths, and work that has
-killed two processes is not tried again, so the other chunks and jobs are done.
+"""Worker processes on this machine, without Ray. Any of them may die: a codec crashes, the kernel runs out of memory,
+the watchdog kills a hang. Another process then does its work again: finished parts are in the ledger, attempts count
+the deaths, and work that has killed two processes is not tried again, so the other chunks and jobs are done.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import wait
 from typing import Any
 
 from raydub.child import ChildProcess
@@ -21,24 +22,47 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter, Silent
 from raydub.pipeline.failures import stalled
 from raydub.pipeline.rows import pack
-from raydub.stages.types import Part
+from raydub.pipeline.threads import usable_cores
+from raydub.stages.types import Chunk, Part
 
 UNCHARGED_DEATHS = 3
 """Consecutive processes that may die without working on anything; that is the machine's fault, not a chunk's."""
 
 _LEAVE_SECONDS = 3.0
 _LOOK_EVERY = 1.0
-_START_SECONDS = 120.0  # loading the stages takes 3 s, on a busy machine 20
+_START_SECONDS = 120.0  # loading the stages takes 1 s, on a busy machine 20
 _log = logging.getLogger(__name__)
 
 
-class SupervisedExecutor:
-    """Runs jobs one after the other in a child process. See pipeline.driver.Executor; call close() at the end.
+class _Worker:
+    """A worker process with at most one order in progress."""
 
-    stages: import path of their list, "package.module:NAME". stall: seconds without progress after which the run is
-    stopped. A step within its own time limit counts as progress; that limit is checked here too, because a stopped
-    child (SIGSTOP) cannot. All methods must be called from one thread: on Linux the child dies with the thread that
-    started it.
+    def __init__(self, child: ChildProcess, now: float, patience: float) -> None:
+        self.child = child
+        self.order: _Order | None = None
+        self.items: list[Item] = []  # of its order, and the chunks to be done
+        self.chunks: list[_Order] = []
+        self.moved = now  # time of its last message
+        self.patience = patience
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """Work for one worker: a job up to its plan, a chunk, or a stitch."""
+
+    job_id: str
+    message: Mapping[str, Any]
+    stitch: bool = False
+
+
+class SupervisedExecutor:
+    """Runs jobs in `workers` child processes. See pipeline.driver.Executor; call close() at the end.
+
+    A worker does stitches first, then chunks of prepared jobs in order, then it prepares the next job. stages: import
+    path of their list, "package.module:NAME". stall: seconds without a message from a working process after which the
+    run is stopped. A step within its own time limit is not stopped; that limit is checked here too, because a stopped
+    child (SIGSTOP) cannot. All methods must be called from one thread: on Linux the children die with the thread that
+    started them.
     """
 
     def __init__(
@@ -47,6 +71,7 @@ class SupervisedExecutor:
         stages: str,
         reporter: Reporter | None = None,
         *,
+        workers: int = 1,
         stall: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,100 +79,156 @@ class SupervisedExecutor:
         self._stages = stages
         self._reporter = reporter or Silent()
         self._attempts = Attempts(settings.work_dir, settings.run_id)
-        self._child: ChildProcess | None = None
+        self._most = workers
+        self._workers: list[_Worker] = []
         self._stall = stall
         self._clock = clock
-        self._moved = clock()
-        self._patience = stall
         self._uncharged = 0
-        self._stitches: deque[dict[str, Any]] = deque()
+        self._jobs: deque[Job] = deque()
+        self._chunks: deque[_Order] = deque()
+        self._stitches: deque[_Order] = deque()
         self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """All items, as they happen. After the death of a child its job's plan and finished parts come again. Raises
-        StageError WORKER_LOST if children keep dying, STALLED without progress."""
-        for job in jobs:
-            yield from self._obeyed({"job": job.model_dump(mode="json")}, job.id)
-            self._join()
+        """All items, as their orders end. Raises StageError WORKER_LOST if workers keep dying, STALLED without
+        progress."""
+        self._jobs.extend(jobs)
+        yield from self._worked_off()
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
-        """Queue a job's stitch; the child runs it before the next job."""
+        """Queue a job's stitch; the next idle worker runs it."""
         rows = [without_blob(pack(part)) for part in parts]
-        self._stitches.append({"job": job.model_dump(mode="json"), "job_dir": job_dir, "parts": rows})
+        message = {"job": job.model_dump(mode="json"), "job_dir": job_dir, "parts": rows}
+        self._stitches.append(_Order(job.id, message, stitch=True))
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that have ended since the last call; with `wait`, all that were queued."""
         if wait:
-            self._join()
+            for _ in self._worked_off():
+                pass  # items() has ended: only stitches are left
         ready, self._assembled = self._assembled, []
         yield from ready
 
     def close(self) -> None:
-        """End the child and its programs. Its current work is lost; nothing is partly published."""
-        if self._child is not None:
-            self._child.end(_LEAVE_SECONDS)
-            self._child = None
+        """End the workers and their programs. Their current work is lost; nothing is partly published."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.child.hang_up()
+        until = time.monotonic() + _LEAVE_SECONDS
+        for worker in workers:
+            worker.child.end(max(0.0, until - time.monotonic()))
 
-    def _join(self) -> None:
-        while self._stitches:
-            order = self._stitches.popleft()
-            for item in self._obeyed(order, order["job"]["id"]):
-                if isinstance(item, (Assembled, Failed)):
-                    self._assembled.append(item)
-
-    def _obeyed(self, order: dict[str, Any], job_id: str) -> Iterator[Item]:
-        """Yield the items of an order, using as many children as needed. It terminates: each death is charged to one of
-        the job's pieces of work, each of which allows two, or counts towards UNCHARGED_DEATHS."""
-        while True:
-            child = self._child = self._child or self._start()
-            self._moved = self._clock()
-            try:
-                child.send(order)
-                while True:
-                    message = child.receive(_LOOK_EVERY)
-                    if message is None:
-                        self._check_stall()
-                        continue
-                    self._moved, self._patience = self._clock(), self._stall
-                    if "ready" in message:
-                        continue
-                    if "note" in message:
-                        self._reporter.note(Note(**message["note"]))
-                    elif "item" in message:
-                        yield with_blob(message["item"])
+    def _worked_off(self) -> Iterator[Item]:
+        """Yield the items of all orders. It terminates: each death is charged to a piece of work, each of which allows
+        two, or counts towards UNCHARGED_DEATHS."""
+        try:
+            while self._assign():
+                busy = [worker for worker in self._workers if worker.order is not None]
+                ready = wait([worker.child.fileno() for worker in busy], _LOOK_EVERY)
+                for worker in busy:
+                    if worker.child.fileno() in ready:
+                        yield from self._heard(worker)
                     else:
-                        self._uncharged = 0
-                        return
-            except (EOFError, OSError):
-                self._bury(child, job_id)
-            except BaseException:
-                # The user stopped it, or the driver closed the iterator: a partly done order cannot be continued.
-                self.close()
-                raise
+                        self._check_stall(worker)
+        except BaseException:
+            # The user stopped it, or the driver closed the iterator: partly done orders cannot be continued.
+            self.close()
+            raise
 
-    def _start(self) -> ChildProcess:
-        self._patience = max(self._stall, _START_SECONDS)
+    def _assign(self) -> bool:
+        """Give orders to idle workers; False if there is nothing left to do or to wait for."""
+        idle = [worker for worker in self._workers if worker.order is None]
+        while (self._stitches or self._chunks or self._jobs) and (idle or len(self._workers) < self._most):
+            if not idle:
+                self._workers.append(self._start())
+                idle.append(self._workers[-1])
+            worker = idle.pop()
+            worker.order = self._next_order()
+            worker.moved = self._clock()
+            try:
+                worker.child.send({**worker.order.message, "threads": self._threads()})
+            except OSError:
+                self._bury(worker)
+        return any(worker.order is not None for worker in self._workers)
+
+    def _threads(self) -> int:
+        """Threads for the order that was assigned last: the cores are shared with those that run or wait."""
+        running = sum(worker.order is not None for worker in self._workers)
+        waiting = len(self._stitches) + len(self._chunks) + len(self._jobs)
+        return max(1, usable_cores() // min(self._most, running + waiting))
+
+    def _next_order(self) -> _Order:
+        for queue in (self._stitches, self._chunks):
+            if queue:
+                return queue.popleft()
+        job = self._jobs.popleft()
+        return _Order(job.id, {"job": job.model_dump(mode="json")})
+
+    def _heard(self, worker: _Worker) -> Iterator[Item]:
+        """Take one message of a worker. The items of an order are released at its end: the worker is idle then, so that
+        no other has to be started for what follows from them."""
+        order = worker.order
+        assert order is not None
+        try:
+            message = worker.child.receive(0)
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        worker.moved, worker.patience = self._clock(), self._stall
+        if message is None or "ready" in message:
+            return
+        if "note" in message:
+            self._reporter.note(Note(**message["note"]))
+        elif "item" in message:
+            item = with_blob(message["item"])
+            if isinstance(item, Chunk):
+                worker.chunks.append(_Order(item.job_id, {"chunk": message["item"]}))
+            else:
+                worker.items.append(item)
+        else:
+            self._chunks.extend(worker.chunks)
+            items, worker.items, worker.chunks = worker.items, [], []
+            worker.order, self._uncharged = None, 0
+            if order.stitch:
+                self._assembled += [item for item in items if isinstance(item, (Assembled, Failed))]
+            else:
+                yield from items
+
+    def _start(self) -> _Worker:
         hello = {"settings": dataclasses.asdict(self._settings), "stages": self._stages}
-        return ChildProcess(BOOT, hello)
+        return _Worker(ChildProcess(BOOT, hello), self._clock(), max(self._stall, _START_SECONDS))
 
-    def _check_stall(self) -> None:
+    def _check_stall(self, worker: _Worker) -> None:
         """Raises StageError STALLED, by the same rule as on Ray."""
-        if self._clock() - self._moved <= self._patience:
+        if self._clock() - worker.moved <= worker.patience:
             return
         # At its limit the child kills itself within three times `grace`, unless it is stopped (SIGSTOP).
-        if not self._attempts.somebody_works(lambda record: True, margin=3 * self._settings.limits.grace):
-            raise stalled(self._patience)
+        pid, margin = worker.child.pid, 3 * self._settings.limits.grace
+        if not self._attempts.somebody_works(lambda record: bool(record.get("pid") == pid), margin=margin):
+            raise stalled(worker.patience)
 
-    def _bury(self, child: ChildProcess, job_id: str) -> None:
-        self._child = None
-        how = child.end(_LEAVE_SECONDS)
-        charged = [death["work"] for death in self._attempts.left_by(job_id, child.pid)]
-        _log.warning(
-            "the working process %d died (%s) %s", child.pid, how, f"in {charged[-1]}" if charged else "between steps"
-        )
-        self._uncharged = 0 if charged else self._uncharged + 1
+    def _bury(self, worker: _Worker) -> None:
+        """End a dead worker and queue its order again, first in line."""
+        order = worker.order
+        assert order is not None
+        self._workers.remove(worker)
+        how = worker.child.end(_LEAVE_SECONDS)
+        deaths = self._attempts.left_by(order.job_id, worker.child.pid)
+        place = f"in {deaths[-1]['work']}" if deaths else "between steps"
+        _log.warning("the working process %d died (%s) %s", worker.child.pid, how, place)
+        if how == "SIGKILL" and self._most > 1 and not any("overran" in death for death in deaths):
+            # Nobody but the kernel kills by itself, and it does so for lack of memory: fewer workers need less of it.
+            self._most -= 1
+            _log.warning("continuing with at most %d worker processes", self._most)
+        self._uncharged = 0 if deaths else self._uncharged + 1
         if self._uncharged >= UNCHARGED_DEATHS:
             raise _lost(how)
+        if order.stitch:
+            self._stitches.appendleft(order)
+        elif "chunk" in order.message:
+            self._chunks.appendleft(order)
+        else:
+            self._jobs.appendleft(Job.model_validate(order.message["job"]))
 
 
 def _lost(how: str) -> RaydubError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -19,7 +21,6 @@ def thread_environment(threads: int) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": count,
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
-        "RAYDUB_THREADS": count,
     }
 
 
@@ -30,3 +31,12 @@ def limit_threads(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(threads)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: of its affinity and, in a container, of its quota (cgroup v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split())
+        cores = min(cores, -(-quota // period))
+    return max(1, cores)

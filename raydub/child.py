@@ -89,6 +89,14 @@ class ChildProcess:
         """The bytes that follow a message. Raises OSError if there are more than `most`, or the process is dead."""
         return self._line.recv_bytes(most)
 
+    def fileno(self) -> int:
+        """The descriptor of the connection, for multiprocessing.connection.wait()."""
+        return self._line.fileno()
+
+    def hang_up(self) -> None:
+        """Close the connection: raydub's children end then."""
+        self._line.close()
+
     def lives(self) -> bool:
         """Whether the process is still running."""
         return not self._ended()

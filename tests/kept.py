@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from raydub.identity import is_settled
-from raydub.store import Store
+from raydub.store import TAG, Store
 
 
 def blob_of(root: Path, name: str) -> Path:
@@ -28,8 +28,8 @@ def record_of(root: Path, name: str) -> Path:
 
 
 def files_in(root: Path) -> list[Path]:
-    """All files below a folder, temporary ones too."""
-    return sorted(path for path in Path(root).rglob("*") if path.is_file())
+    """All files below a folder, temporary ones too, except the tag of a work folder."""
+    return sorted(path for path in Path(root).rglob("*") if path.is_file() and path.name != TAG)
 
 
 def at_rest(path: Path, content: bytes) -> None:

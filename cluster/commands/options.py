@@ -101,7 +101,11 @@ class RunFlags:
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Workers per CPU stage; default: from the cluster.", rich_help_panel=_WHERE
+            "--workers",
+            min=1,
+            help="On Ray: workers per CPU stage; default: from the cluster. Without Ray: worker processes; default: "
+            "one per core, as far as the memory suffices.",
+            rich_help_panel=_WHERE,
         ),
     ] = None
     device: Annotated[

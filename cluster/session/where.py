@@ -35,7 +35,7 @@ def executor_for(
 
     with ExitStack() as stack:
         if not request.use_ray:
-            yield _beside(stack, request, settings, progress)
+            yield _beside(stack, request, settings, jobs, progress)
         elif is_connected():
             stop.arm()  # Ray has replaced our handlers
             yield ray_executor(stack, replace(request, jobs=tuple(jobs)), settings, STAGES, progress.note)
@@ -43,7 +43,10 @@ def executor_for(
             yield _on_ray(stack, request, settings, jobs, progress)
 
 
-def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progress: QuietProgress) -> Executor:
+def _beside(
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
+) -> Executor:
+    from raydub.pipeline.local_workers import local_workers
     from raydub.pipeline.supervised import SupervisedExecutor
 
     if request.device == "cuda":
@@ -51,7 +54,8 @@ def _beside(stack: ExitStack, request: RunRequest, settings: WorkSettings, progr
 
         if not torch.cuda.is_available():
             raise _no_gpu("torch finds no working GPU", "leave out --device, or install a driver")
-    executor = SupervisedExecutor(settings, STAGES, progress, stall=request.stall_timeout)
+    workers = local_workers(jobs, request.workers)
+    executor = SupervisedExecutor(settings, STAGES, progress, workers=workers, stall=request.stall_timeout)
     stack.callback(executor.close)
     return executor
 

@@ -19,7 +19,7 @@ from raydub import partial
 from raydub.errors import Code, RaydubError
 from raydub.media.fetch import fetch, known_copy
 from raydub.media.fetch_policy import FetchPolicy
-from raydub.store import Store
+from raydub.store import TAG, Store
 from tests.kept import record_of
 from tests.media.web import OWN, Request, Shelf, serving
 
@@ -43,7 +43,7 @@ def refusal(url: str, tmp_path: Path, policy: FetchPolicy = OWN) -> RaydubError:
 
 
 def leftovers(tmp_path: Path) -> list[str]:
-    found = (path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock")
+    found = (path for path in tmp_path.rglob("*") if path.is_file() and path.name not in ("lock", TAG))
     return sorted(path.name for path in found if "identities" not in path.parts)
 
 

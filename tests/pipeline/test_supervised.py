@@ -159,9 +159,8 @@ def test_a_child_that_was_stopped_is_noticed(tmp_path: Path) -> None:
         end = time.monotonic() + 60
         while not list(attempt.glob("*/lipsync.000001.1")) and time.monotonic() < end:
             time.sleep(0.02)
-        assert executor._child is not None
-        stopped.append(executor._child.pid)
-        os.kill(executor._child.pid, signal.SIGSTOP)
+        stopped.append(executor._workers[0].child.pid)
+        os.kill(executor._workers[0].child.pid, signal.SIGSTOP)
 
     thread = threading.Thread(target=stop_it)
     thread.start()
@@ -198,8 +197,8 @@ def test_a_child_that_was_stopped_between_steps_is_noticed(tmp_path: Path) -> No
     try:
         items = executor.items(jobs)
         next(items)
-        assert executor._child is not None
-        os.kill(executor._child.pid, signal.SIGSTOP)
+        [worker] = executor._workers
+        os.kill(worker.child.pid, signal.SIGSTOP)
         with pytest.raises(StageError) as caught:
             for _ in items:
                 pass
@@ -232,7 +231,7 @@ DRIVER = """
     job = Job(id="j", video=video, audio="a.wav", output=work + "/out.mp4")
     executor = SupervisedExecutor(WorkSettings(work, "r"), "tests.pipeline.hazards:HAZARD_STAGES")
     for item in executor.items([job]):
-        print(type(item).__name__, executor._child.pid, flush=True)
+        print(type(item).__name__, executor._workers[0].child.pid, flush=True)
 """
 
 
