@@ -48,6 +48,7 @@ def dub(
     results: PathLike | None = None,
     use_ray: bool = False,
     address: str | None = None,
+    workers: int | None = None,
     device: str = "auto",
     wait_gpu: float = WAIT_GPU_SECONDS,
     stall_timeout: float = STALL_SECONDS,
@@ -64,10 +65,10 @@ def dub(
     current folder. Repeated calls reuse finished work.
 
     The other arguments are the flags of `raydub dub`: work_dir defaults to .raydub beside the output; results: path
-    without extension of a results manifest; use_ray: run on Ray, by default in a child process without Ray; address: of
-    a Ray cluster; device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that grow with a step's size;
-    strict: a result that differs from the request is a failure; accept_license, allow_scheme, allow_private,
-    tts_command hold for this call. progress: called with Progress.
+    without extension of a results manifest; use_ray: run on Ray, by default in worker processes without Ray; address:
+    of a Ray cluster; workers: as in run(); device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that
+    grow with a step's size; strict: a result that differs from the request is a failure; accept_license, allow_scheme,
+    allow_private, tts_command hold for this call. progress: called with Progress.
 
     Raises UsageError for invalid arguments and DependencyError if the run cannot start; see also the module. A failed
     job is a result with another status than "ok": Result.raise_for_status().
@@ -94,6 +95,7 @@ def dub(
             results=stem,
             use_ray=use_ray or address is not None,
             address=address,
+            workers=workers,
             device=device,
             wait_gpu=wait_gpu,
             stall_timeout=stall_timeout,
@@ -131,8 +133,8 @@ def run(
     Relative inputs start at the manifest's folder, or at the current one for rows; so does output_root, which must
     contain all outputs. Results manifests are written as by `raydub run` (`results`: path without extension; for rows
     only if it is given). use_ray: on the cluster at `address`, on the Ray that this process is connected to, or on a
-    local one with num_cpus cores; False: in a child process without Ray. workers: per CPU stage. The other arguments
-    are as in dub().
+    local one with num_cpus cores; False: in worker processes without Ray. workers: per CPU stage on Ray, else
+    processes, by default one per core as far as the memory suffices. The other arguments are as in dub().
 
     Raises UsageError for an unreadable manifest and DependencyError if the run cannot start; see also the module. An
     invalid row is a failed result, as is every failed job: RunResult.raise_for_status().
@@ -180,6 +182,10 @@ def _driven(progress: Tell | None, **asked: Any) -> RunReport:
     from raydub.cluster.request import RunRequest
     from raydub.cluster.runner import run_jobs
 
+    for name in ("workers", "num_cpus"):
+        count = asked.get(name)
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise UsageError(Code.FIELD_VALUE, f"{name} is {count!r}", field=name, hint="a whole number from 1")
     if asked["device"] not in DEVICES:
         raise UsageError(
             Code.FIELD_VALUE, f"unknown device {asked['device']!r}", field="device", hint=f"one of {', '.join(DEVICES)}"

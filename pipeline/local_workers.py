@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from raydub.pipeline.threads import usable_cores
 _EMBEDDED, _NETWORK, _FINISHING = 1 << 30, 2 << 30, 3 << 30
 _LEFT = 1 << 30  # for the driver and the system
 _CGROUP = Path("/sys/fs/cgroup")
+_log = logging.getLogger(__name__)
 
 
 def local_workers(jobs: Sequence[Job], asked: int | None = None) -> int:
     """The number asked for, or one worker per core as far as the memory of this machine, or of its control group,
     suffices."""
+    cores = usable_cores()
     if asked is not None:
+        if asked > cores:
+            _log.warning("%d workers share %d cores: more than one for each core is not faster", asked, cores)
         return asked
     if any(finishes(job.options) for job in jobs):
         need = _FINISHING
@@ -27,8 +32,8 @@ def local_workers(jobs: Sequence[Job], asked: int | None = None) -> int:
     else:
         need = _EMBEDDED
     memory = available_memory()
-    fit = usable_cores() if memory is None else (memory - _LEFT) // need
-    return max(1, min(usable_cores(), fit))
+    fit = cores if memory is None else (memory - _LEFT) // need
+    return max(1, min(cores, fit))
 
 
 def available_memory() -> int | None:

@@ -219,7 +219,7 @@ class SupervisedExecutor:
         if how == "SIGKILL" and self._most > 1 and not any("overran" in death for death in deaths):
             # Nobody but the kernel kills by itself, and it does so for lack of memory: fewer workers need less of it.
             self._most -= 1
-            _log.warning("continuing with at most %d worker processes", self._most)
+            _log.warning("continuing with fewer worker processes: %d", self._most)
         self._uncharged = 0 if deaths else self._uncharged + 1
         if self._uncharged >= UNCHARGED_DEATHS:
             raise _lost(how)

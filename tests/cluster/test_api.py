@@ -78,6 +78,8 @@ def test_what_is_wrong_with_a_call_is_raised_and_with_a_job_is_told(
         ({"crff": 3}, Code.FIELD_UNKNOWN),
         ({"crf": 99}, Code.FIELD_VALUE),
         ({"device": "gpu"}, Code.FIELD_VALUE),
+        ({"workers": 0}, Code.FIELD_VALUE),
+        ({"workers": True}, Code.FIELD_VALUE),
         ({"script": "x.srt"}, Code.FIELD_CONFLICT),
         ({"allow_scheme": "ftp"}, Code.URI_SCHEME),
     ):

@@ -54,15 +54,20 @@ def run(
     return results, executor
 
 
-def test_chunks_of_one_job_and_jobs_side_by_side(tmp_path: Path) -> None:
+def test_chunks_of_one_job_side_by_side(tmp_path: Path) -> None:
     notes = Notes()
-    videos = ["slow:20", "bad-prepare", "bad-track:4", "kill-render:3:1", "bad-stitch:1", "ok:1"]
-    results, _ = run(tmp_path, videos, notes, workers=3)
-    said = [(result.status, result.error_code) for result in results]
-    assert said[0] == said[-1] == ("ok", None)
-    assert [status for status, _ in said[1:-1]] == ["failed", "failed", "quarantined", "failed"]
-    assert Path(results[0].output or "").read_text().split() == [str(index) for index in range(20)]
-    assert len({note.pid for note in notes.notes if note.job_id == "j0" and note.stage == "track"}) >= 2
+    [result], _ = run(tmp_path, ["ok:6"], notes)
+    assert result.status == "ok"
+    assert Path(result.output or "").read_text() == "0 1 2 3 4 5 "
+    assert len(notes.pids("render")) == 2
+
+
+def test_outcomes_are_those_of_one_worker(tmp_path: Path) -> None:
+    videos = ["ok:4", "bad-prepare", "bad-track:4", "segv-render:3:1", "bad-stitch:1", "ok:1"]
+    results, _ = run(tmp_path, videos, Notes(), workers=3)
+    assert [result.status for result in results] == ["ok", "failed", "failed", "quarantined", "failed", "ok"]
+    assert Path(results[0].output or "").read_text() == "0 1 2 3 "
+    assert "chunk 1 of 3" in (results[3].error_message or "")
 
 
 def test_one_chunk_needs_one_process(tmp_path: Path) -> None:
@@ -91,15 +96,16 @@ def test_a_worker_killed_for_memory_is_done_without(tmp_path: Path) -> None:
 def test_a_stopped_worker_is_noticed_while_others_work(tmp_path: Path) -> None:
     settings = WorkSettings(str(tmp_path / "work"), "r1", limits=StepLimits(flat=1.0, grace=0.3))
     executor = SupervisedExecutor(settings, HAZARDS, workers=2, stall=2.0)
-    job = make_job(tmp_path, "slow:40", "j0")
+    job = make_job(tmp_path, "slow:20", "j0")
     stopped: list[int] = []
     found: list[Item] = []
     try:
         with pytest.raises(Exception) as caught:  # noqa: PT012  the first worker is stopped in the middle
             for item in executor.items([job]):
                 found.append(item)
-                if isinstance(item, Part) and not stopped:
-                    worker = next(worker for worker in executor._workers if worker.order is not None)
+                working = [worker for worker in executor._workers if worker.order and worker.patience == 2.0]
+                if isinstance(item, Part) and working and not stopped:
+                    [worker] = working
                     stopped.append(worker.child.pid)
                     os.kill(worker.child.pid, signal.SIGSTOP)
         assert getattr(caught.value, "code", None) is Code.STALLED
@@ -111,7 +117,9 @@ def test_a_stopped_worker_is_noticed_while_others_work(tmp_path: Path) -> None:
         executor.close()
 
 
-def test_as_many_as_cores_and_memory_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_as_cores_and_memory_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     plain, restored = make_job(tmp_path, "ok:1", "a"), make_job(tmp_path, "ok:1", "b")
     restored = restored.model_copy(update={"options": restored.options.model_copy(update={"restore": "gfpgan"})})
     monkeypatch.setattr(sizing, "usable_cores", lambda: 16)
@@ -125,6 +133,9 @@ def test_as_many_as_cores_and_memory_allow(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(sizing, "available_memory", lambda memory=memory: memory)
         assert local_workers(jobs) == expected
     assert local_workers([plain], asked=3) == 3
+    assert caplog.text == ""
+    assert local_workers([plain], asked=17) == 17
+    assert "17 workers share 16 cores" in caplog.text
     monkeypatch.undo()
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
     assert (sizing.available_memory() or 1 << 30) > 1 << 20
