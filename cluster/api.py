@@ -9,7 +9,6 @@ results are written, then it is raised again. So does an exception of `progress`
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,21 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.allowed import VARIABLES, accept_licences, allow_fetching, use_command
+from raydub.cluster.api_arguments import PathLike, check_numbers, fields_of, path_of, rows_of, text_of, words_of
 from raydub.cluster.api_progress import CallersSignals, CallingProgress, Progress
 from raydub.cluster.api_results import Result, RunResult
-from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
+from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import unforeseen
 from raydub.errors import Code, RaydubError, UsageError
 from raydub.places import WORK_FOLDER
 from raydub.process import kept_environment
-from raydub.texts import has_utf8
 
 if TYPE_CHECKING:
     from raydub.cluster.request import RunReport, RunRequest
 
 __all__ = ["Progress", "Result", "RunResult", "dub", "run"]
 
-PathLike = str | os.PathLike[str]
 Tell = Callable[[Progress], object]
 _one = threading.Lock()
 _running: list[int] = []  # id of the thread that holds the lock
@@ -75,7 +73,9 @@ def dub(
     """
     from raydub.manifests.naming import check_stem
 
-    place = Path(os.path.abspath(os.fspath(output)))
+    place = path_of(output, "output")
+    if place is None:
+        raise UsageError(Code.FIELD_MISSING, "output is None", field="output", hint="a path for the dubbed video")
     own = {"video": video, "audio": audio, "script": script, "output": place.name}
     with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
         asked = _checked([(1, {**own, **options})], place.parent)
@@ -84,14 +84,14 @@ def dub(
             problem.line = None
             raise problem
         job = asked.jobs[0].model_copy(update={"line": None})
-        stem = _path(results, "results")
+        stem = path_of(results, "results")
         if stem is not None:
             check_stem(stem, (job.output,))
         report = _driven(
             progress,
             jobs=(job,),
             bad=(),
-            work_dir=_path(work_dir, "work_dir") or place.parent / WORK_FOLDER,
+            work_dir=path_of(work_dir, "work_dir") or place.parent / WORK_FOLDER,
             results=stem,
             use_ray=use_ray or address is not None,
             address=address,
@@ -106,7 +106,7 @@ def dub(
 
 
 def run(
-    manifest: PathLike | Iterable[Mapping[str, Any]],
+    manifest: PathLike | Iterable[Mapping[str, Any]] | Any,
     *,
     output_root: PathLike | None = None,
     results: PathLike | None = None,
@@ -127,8 +127,8 @@ def run(
     progress: Tell | None = None,
     **options: Any,
 ) -> RunResult:
-    """Dub every row of a manifest: a file, or rows as mappings of field to value. options are manifest fields for rows
-    that do not set them.
+    """Dub every row of a manifest: a file, rows as mappings of field to value, or a pandas DataFrame. options are
+    manifest fields for rows that do not set them.
 
     Relative inputs start at the manifest's folder, or at the current one for rows; so does output_root, which must
     contain all outputs. Results manifests are written as by `raydub run` (`results`: path without extension; for rows
@@ -142,17 +142,18 @@ def run(
     from raydub.manifests.naming import check_stem, results_name
     from raydub.manifests.read import read_manifest
 
-    root, stem = _path(output_root, "output_root"), _path(results, "results")
+    root, stem = path_of(output_root, "output_root"), path_of(results, "results")
+    given = [] if isinstance(manifest, (str, os.PathLike)) else rows_of(manifest)
+    fields = fields_of(options)
     with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
         path = None
-        fields = {name: _plain(value) for name, value in options.items()}
         if isinstance(manifest, (str, os.PathLike)):
-            path = _path(manifest, "manifest")
+            path = path_of(manifest, "manifest")
             assert path is not None
             asked = read_manifest(path, root, fields)
             stem = stem or Path(asked.output_root) / results_name(path)
         else:
-            rows = [{**fields, **_said(row)} for row in manifest]
+            rows = [{**fields, **fields_of(row)} for row in given]
             asked = _checked(list(enumerate(rows, 1)), root or Path.cwd())
         if stem is not None:
             check_stem(stem, (job.output for job in asked.jobs))
@@ -160,7 +161,7 @@ def run(
             progress,
             jobs=asked.jobs,
             bad=asked.bad,
-            work_dir=_path(work_dir, "work_dir") or Path(asked.output_root) / WORK_FOLDER,
+            work_dir=path_of(work_dir, "work_dir") or Path(asked.output_root) / WORK_FOLDER,
             results=stem,
             folder=asked.folder,
             use_ray=use_ray,
@@ -182,14 +183,7 @@ def _driven(progress: Tell | None, **asked: Any) -> RunReport:
     from raydub.cluster.request import RunRequest
     from raydub.cluster.runner import run_jobs
 
-    for name in ("workers", "num_cpus"):
-        count = asked.get(name)
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise UsageError(Code.FIELD_VALUE, f"{name} is {count!r}", field=name, hint="a whole number from 1")
-    if asked["device"] not in DEVICES:
-        raise UsageError(
-            Code.FIELD_VALUE, f"unknown device {asked['device']!r}", field="device", hint=f"one of {', '.join(DEVICES)}"
-        )
+    check_numbers(**asked)
     request: RunRequest = RunRequest(**asked, show="quiet")
     stop = CallersSignals()
     views: list[CallingProgress] = []
@@ -238,47 +232,17 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def _allowing(
-    licences: Sequence[str], schemes: Sequence[str], private: bool, tts_command: str | None
+    licences: Sequence[str] | None, schemes: Sequence[str] | None, private: bool, tts_command: str | None
 ) -> Iterator[None]:
     """Set permissions for one call only. Raises UsageError URI_SCHEME."""
     with kept_environment(VARIABLES):
-        accept_licences(_words(licences))
-        allow_fetching(_words(schemes), private)
-        use_command(tts_command)
+        accept_licences(words_of(licences, "accept_license"))
+        allow_fetching(words_of(schemes, "allow_scheme"), private)
+        use_command(text_of(tts_command, "tts_command"))
         yield
-
-
-def _words(names: Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
 
 
 def _checked(rows: list[tuple[int, dict[str, Any]]], root: Path) -> Any:
     from raydub.manifests.read import check_rows
 
-    return check_rows([(line, _said(row)) for line, row in rows], Path.cwd(), Path(os.path.realpath(root)))
-
-
-def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without absent fields (None, "", and NaN, which pandas uses for absent values)."""
-    plain = {str(name): _plain(value) for name, value in row.items()}
-    return {name: value for name, value in plain.items() if value is not None and value != ""}
-
-
-def _plain(value: Any) -> Any:
-    """A field's value as in a manifest: paths as absolute text, numpy scalars as Python numbers."""
-    if isinstance(value, os.PathLike):
-        return os.path.abspath(os.fspath(value))
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _path(value: PathLike | None, name: str) -> Path | None:
-    """An absolute path. Raises UsageError FIELD_VALUE if it is not UTF-8, which results and Ray require."""
-    if value is None:
-        return None
-    path = Path(os.path.abspath(os.fspath(value)))
-    if not has_utf8(str(path)):
-        message = f"the path {str(path)!r} contains bytes that are not UTF-8"
-        raise UsageError(Code.FIELD_VALUE, message, field=name, hint="rename the file or folder")
-    return path
+    return check_rows([(line, fields_of(row)) for line, row in rows], Path.cwd(), Path(os.path.realpath(root)))

@@ -13,7 +13,7 @@ from raydub.cluster.request import RunRequest
 from raydub.errors import Code, StageError, UsageError
 from raydub.manifests.job import Job
 from raydub.manifests.naming import ResultsFiles, results_files, results_name
-from raydub.manifests.ours import manifest_of, stranger_of
+from raydub.manifests.ours import is_row, manifest_of, stranger_of
 from raydub.manifests.paths import is_remote
 from raydub.manifests.reads import add_inputs
 from raydub.media.marked import is_marked
@@ -42,6 +42,7 @@ def check_results(request: RunRequest) -> None:
             raise overwrites(request.record, "output", found)
         with _of_option("output"):
             check_replaceable(request.record)
+        check_own("work-dir", request.record, is_row)
 
 
 def _check_replaced(files: ResultsFiles, request: RunRequest) -> None:

@@ -30,6 +30,14 @@ def stranger_of(files: ResultsFiles) -> Path | None:
     return None
 
 
+def is_row(path: Path) -> bool:
+    """Whether a file contains rows of results only. False for an unreadable one."""
+    try:
+        return _all_rows_have(path, _TELLING)
+    except OSError:
+        return False
+
+
 def manifest_of(parquet: Path) -> str | None:
     """The absolute path of the manifest whose results a Parquet file contains; None if unknown."""
     schema = _schema(parquet) if parquet.exists() else None

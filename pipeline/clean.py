@@ -36,6 +36,7 @@ from raydub.pipeline.attempts import (
 )
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import part_name
+from raydub.regular import read_regular
 from raydub.store import TAG, Store
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 KEPT = ("done", "owners", "identities")
 """Records that cleaning keeps."""
 _CLEANING = "cleaning"
+_RECORD_BYTES = 64 << 20
 _LATE = 3600.0
 """Seconds after which a blob without a record is removed, and a cleaning on another machine counts as dead."""
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
@@ -208,7 +210,7 @@ def _kind(name: str) -> str:
 def _named(store: Store, name: str) -> set[bytes]:
     """All hex strings in a record that may be digests of blobs."""
     try:
-        return set(_DIGEST.findall((store.root / "refs" / f"{name}.json").read_bytes()))
+        return set(_DIGEST.findall(read_regular(store.root / "refs" / f"{name}.json", _RECORD_BYTES)))
     except OSError:
         return set()
 

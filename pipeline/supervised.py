@@ -87,11 +87,10 @@ class SupervisedExecutor:
         self._jobs: deque[Job] = deque()
         self._chunks: deque[_Order] = deque()
         self._stitches: deque[_Order] = deque()
-        self._assembled: list[Assembled | Failed] = []
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        """All items, as their orders end. Raises StageError WORKER_LOST if workers keep dying, STALLED without
-        progress."""
+        """All items, those of stitches too, as their orders end. Raises StageError WORKER_LOST if workers keep dying,
+        STALLED without progress."""
         self._jobs.extend(jobs)
         yield from self._worked_off()
 
@@ -102,12 +101,9 @@ class SupervisedExecutor:
         self._stitches.append(_Order(job.id, message, stitch=True))
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
-        """Stitches that have ended since the last call; with `wait`, all that were queued."""
+        """With `wait`, after the end of items(), the stitches that were queued since."""
         if wait:
-            for _ in self._worked_off():
-                pass  # items() has ended: only stitches are left
-        ready, self._assembled = self._assembled, []
-        yield from ready
+            yield from (item for item in self._worked_off() if isinstance(item, (Assembled, Failed)))
 
     def close(self) -> None:
         """End the workers and their programs. Their current work is lost; nothing is partly published."""
@@ -189,10 +185,7 @@ class SupervisedExecutor:
             self._chunks.extend(worker.chunks)
             items, worker.items, worker.chunks = worker.items, [], []
             worker.order, self._uncharged = None, 0
-            if order.stitch:
-                self._assembled += [item for item in items if isinstance(item, (Assembled, Failed))]
-            else:
-                yield from items
+            yield from items
 
     def _start(self) -> _Worker:
         hello = {"settings": dataclasses.asdict(self._settings), "stages": self._stages}

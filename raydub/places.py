@@ -118,13 +118,13 @@ def refuse_work_folder(path: PathLike, option: str, work_dir: PathLike | None = 
     """Raise UsageError OUTPUT_ESCAPES for a path in a folder named .raydub or in `work_dir`: raydub removes unknown
     files there."""
     real = Path(os.path.realpath(path))
-    inside = any(part.casefold() == WORK_FOLDER for part in real.parent.parts)
+    inside = any(part.casefold() == WORK_FOLDER for part in real.parts)
     if work_dir is not None:
-        inside = inside or Path(os.path.realpath(work_dir)) in real.parents
+        inside = inside or Path(os.path.realpath(work_dir)) in (real, *real.parents)
     if inside:
         raise UsageError(
             Code.OUTPUT_ESCAPES,
-            f"{os.fspath(path)!r} is in raydub's own work folder",
+            f"{os.fspath(path)!r} is, or is in, raydub's own work folder",
             field=option,
             hint="choose another folder for it",
         )

@@ -11,9 +11,11 @@ Everything is in memory, so this is for clips of seconds; use a job for longer v
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +48,8 @@ _COLOUR = Colour(matrix="bt709", full_range=True)
 
 @dataclass(frozen=True)
 class Clip:
-    """frames: (n, h, w, 3) RGB uint8, h and w even; rate: frames a second. Raises UsageError FIELD_VALUE for another
-    shape."""
+    """frames: (n, h, w, 3) RGB uint8, h and w even; rate: frames a second, exact: 30000/1001 instead of 29.97. Raises
+    UsageError FIELD_VALUE for other shapes and types."""
 
     frames: U8
     rate: Fraction = Fraction(25)
@@ -61,6 +63,9 @@ class Clip:
             )
         if (shape[1] | shape[2]) & 1:
             raise _wrong(f"frames of {shape[2]}x{shape[1]} have an odd side", "cut off a row or a column")
+        if not isinstance(self.rate, (int, Fraction)) or isinstance(self.rate, bool) or self.rate <= 0:
+            raise _wrong(f"rate is {self.rate!r}", "a positive Fraction, such as Fraction(30000, 1001)", "rate")
+        object.__setattr__(self, "rate", Fraction(self.rate))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -94,25 +99,30 @@ class Mouths:
     source: Arrays = field(default_factory=dict)
 
 
-def read_clip(path: str, start: int = 0, stop: int | None = None) -> Clip:
-    """The frames start .. stop - 1 (None: to the end) of a video file. Raises InputError as reading does."""
-    info = probe_video(path)
+def read_clip(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> Clip:
+    """The frames start .. stop - 1 (None: to the end) of a video file. Raises InputError as reading does, UsageError
+    FIELD_VALUE for a range without frames."""
+    info = probe_video(os.fspath(path))
     with open_frames(info) as reader:
         end = info.n_frames if stop is None else min(stop, info.n_frames)
+        if not 0 <= start < end:
+            raise _wrong(f"frames {start} to {stop} of {info.n_frames}", "a range that contains a frame")
         frames = np.stack([to_bgr(frame, smooth=True)[..., ::-1] for frame in reader.frames(start, end)])
     return Clip(frames, info.rate)
 
 
-def read_speech(path: str) -> F32:
+def read_speech(path: str | os.PathLike[str]) -> F32:
     """(samples,) float32 mono at 16 kHz, of a sound or video file. Raises InputError as decoding does."""
-    return decode_speech(path)
+    return decode_speech(os.fspath(path))
 
 
 def track(
     clip: Clip, *, face: str = "largest", detector: str = "auto", smooth: bool = True, no_face: str = "keep"
 ) -> Tracks:
-    """Find the faces of a clip and choose by the values of the manifest's fields. Raises UsageError FIELD_VALUE,
-    DependencyError for absent models."""
+    """Find the faces of a clip and choose by the values of the manifest's fields. no_face: "keep", or "hold" for frames
+    that follow one with a face; the other values concern whole jobs. Raises UsageError FIELD_VALUE, DependencyError for
+    absent models."""
+    _check_word("no_face", no_face, ("keep", "hold"))
     choice = FaceChoice.parse(face)
     references: Sequence[F32 | None] = ()
     if choice.kind == "reference":
@@ -126,7 +136,9 @@ def track(
 
 
 def speech_of(samples: F32, rate: Fraction, n_frames: int) -> Speech:
-    """The Speech of (samples,) float32 mono at 16 kHz, for n_frames output frames; silent after its end."""
+    """The Speech of (samples,) float32 mono at 16 kHz, for n_frames output frames; silent after its end. Raises
+    UsageError FIELD_VALUE for other types."""
+    _check_samples(samples)
     mel = mel_spectrogram(samples)
     wanted = columns_for(n_frames, rate)
     silent = np.full((BANDS, max(0, wanted - mel.shape[1])), SILENCE, np.float32)
@@ -144,7 +156,12 @@ def synthesise(
     device: str = "cpu",
 ) -> Mouths:
     """New mouths for a clip with the speech `samples`, (n,) float32 mono at 16 kHz from the first frame on. engine: by
-    default the embedded one; stages.lipsync.select.make_engine makes others. Raises what the engine raises."""
+    default the embedded one; stages.lipsync.select.make_engine makes others. Raises UsageError FIELD_VALUE, and what
+    the engine raises."""
+    _check_samples(samples)
+    _check_word("masking", masking, get_args(Policy))
+    if not tracks.faces or any(len(one.present) != len(clip) for one in tracks.faces):
+        raise _wrong("the tracks are not of this clip", "use track(clip)", "tracks")
     chosen = engine or make_engine()
     chosen.load(device)
     sounds = voiced(samples, clip.rate, len(clip))
@@ -216,5 +233,17 @@ class _Sampler:
         return [(self._clip.frame(at), face.box[at], face.landmarks[at]) for at in positions if face.present[at]]
 
 
-def _wrong(message: str, hint: str) -> UsageError:
-    return UsageError(Code.FIELD_VALUE, message, field="frames", hint=hint)
+def _check_samples(samples: F32) -> None:
+    kind, shape = getattr(samples, "dtype", type(samples)), getattr(samples, "shape", ())
+    if not isinstance(samples, np.ndarray) or samples.dtype not in (np.float32, np.float64) or samples.ndim != 1:
+        hint = "float32 in [-1, 1], mono at 16 kHz, as read_speech() returns; divide int16 by 32768"
+        raise _wrong(f"samples {shape} of {kind} are not (n,) float32", hint, "samples")
+
+
+def _check_word(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise _wrong(f"{name} is {value!r}", f"one of {', '.join(allowed)}", name)
+
+
+def _wrong(message: str, hint: str, name: str = "frames") -> UsageError:
+    return UsageError(Code.FIELD_VALUE, message, field=name, hint=hint)

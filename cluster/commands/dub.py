@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ def dub(
         bad=(),
         work_dir=folder,
         results=flags.results,
-        record=None if flags.results is not None else folder / "results" / _row_name(output),
+        record=None if flags.results is not None else folder / "results" / _row_name(output, flags.work_dir is None),
         use_ray=flags.address is not None if flags.use_ray is None else flags.use_ray,
         **flags.asked(),
     )
@@ -77,14 +78,23 @@ def dub(
 
 
 def _check_output(output: Path) -> None:
-    """Raises UsageError OUTPUT_FORMAT if the output is a folder. Checked here so that the message names --output, not a
-    manifest field."""
-    if output.name in ("", "..") or output.is_dir():
+    """Raises UsageError OUTPUT_FORMAT if the output is a folder, FIELD_VALUE if no file can have its name. Checked here
+    so that the message names --output, not a manifest field."""
+    try:
+        folder = output.name in ("", "..") or output.is_dir()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            Code.FIELD_VALUE, f"--output is no usable path: {why}", field="output", hint="choose a shorter name"
+        ) from error
+    if folder:
         hint = f"give a file name, such as -o {output / 'dubbed.mp4'}"
         message = f"--output {str(output)!r} is a folder, not a file"
         raise UsageError(Code.OUTPUT_FORMAT, message, field="output", hint=hint)
 
 
-def _row_name(output: Path) -> str:
+def _row_name(output: Path, beside: bool) -> str:
+    """The name of an output's row in the work folder, which outputs of one name in several folders may share."""
+    more = "" if beside else "." + hashlib.sha256(os.fsencode(output.absolute())).hexdigest()[:8]
     # File names are limited to 255 bytes.
-    return os.fsencode(output.name)[:240].decode("utf-8", "ignore") + ".jsonl"
+    return os.fsencode(output.name)[:230].decode("utf-8", "ignore") + more + ".jsonl"

@@ -90,9 +90,12 @@ def _folder(results: Path, job: str | None, work_dir: Path | None) -> str:
     try:
         found = [row for row in read_results(results) if row.job_dir and (job is None or row.id == job)]
     except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:300]
+        why = str(error).splitlines()[0][:300]
         hint = "give the results manifest of a run (.results.jsonl or .results.parquet), or a job's folder"
         raise UsageError(Code.MANIFEST_UNREADABLE, f"{results} is not a results manifest: {why}", hint=hint) from error
+    if job is not None and not found:
+        message = f"{results} has no finished job {job!r}"
+        raise UsageError(Code.FIELD_VALUE, message, hint="leave out --job to see the ids", field="job")
     if len(found) != 1:
         ids = ", ".join(row.id for row in found[:10]) or "no finished job"
         raise UsageError(Code.FIELD_MISSING, f"{results} has {ids}", hint="choose one with --job", field="job")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -19,7 +20,8 @@ from pathlib import Path
 from raydub.errors import Code, DependencyError
 
 PREFIX = "raydub-ray-"
-_LOCK = "owner"
+_LOCK = "raydub.lock"
+_NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp() makes it
 # A unix socket's path has at most 107 bytes; "/r/session_<date>_<pid>/sockets/plasma_store" takes _BELOW.
 _BELOW = 68
 _SOCKET_PATH = 107
@@ -68,14 +70,20 @@ def private_folder() -> Iterator[Path]:
 
 
 def _sweep(place: Path) -> None:
-    """Remove the folders of this user whose owner is dead."""
+    """Remove the folders of this user whose owner is dead. Folders that were not made here have no lock: a user may
+    name a folder of his own like this."""
     for folder in place.glob(f"{PREFIX}*"):
         with suppress(OSError):
             about = folder.lstat()
+            ours = _NAME.fullmatch(folder.name) and stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
             # A new one may not be locked yet.
-            if about.st_uid != os.getuid() or not stat.S_ISDIR(about.st_mode) or time.time() - about.st_mtime < _YOUNG:
+            if not ours or stat.S_IMODE(about.st_mode) != 0o700 or time.time() - about.st_mtime < _YOUNG:
                 continue
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                folder.rmdir()  # its owner was killed before it made the lock; fails if anything is in it
+                continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import raydub
+from raydub.cluster.api_arguments import fields_of, rows_of
 from raydub.errors import Code, UsageError
 from raydub.manifests.results import read_results
 from raydub.media.writer import count_frames
@@ -80,6 +83,20 @@ def test_what_is_wrong_with_a_call_is_raised_and_with_a_job_is_told(
         ({"device": "gpu"}, Code.FIELD_VALUE),
         ({"workers": 0}, Code.FIELD_VALUE),
         ({"workers": True}, Code.FIELD_VALUE),
+        ({"workers": "2"}, Code.FIELD_VALUE),
+        ({"step_timeout": -1}, Code.FIELD_VALUE),
+        ({"step_timeout": float("nan")}, Code.FIELD_VALUE),
+        ({"stall_timeout": "60"}, Code.FIELD_VALUE),
+        ({"stall_timeout": None}, Code.FIELD_VALUE),
+        ({"wait_gpu": float("inf")}, Code.FIELD_VALUE),
+        ({"crf": 10**5000}, Code.FIELD_VALUE),
+        ({"output": None}, Code.FIELD_MISSING),
+        ({"output": 3}, Code.FIELD_VALUE),
+        ({"output": b"o.mp4"}, Code.FIELD_VALUE),
+        ({"work_dir": "a\0b"}, Code.FIELD_VALUE),
+        ({"results": 7}, Code.FIELD_VALUE),
+        ({"tts_command": ["espeak"]}, Code.FIELD_VALUE),
+        ({"accept_license": [None]}, Code.FIELD_VALUE),
         ({"script": "x.srt"}, Code.FIELD_CONFLICT),
         ({"allow_scheme": "ftp"}, Code.URI_SCHEME),
     ):
@@ -98,6 +115,32 @@ def test_what_is_wrong_with_a_call_is_raised_and_with_a_job_is_told(
     with pytest.raises(raydub.RaydubError, match=r"none\.mp4"):
         result.raise_for_status()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_no_manifest_is_refused(inputs: Path, tmp_path: Path) -> None:
+    row = {"video": inputs / "clip.mp4", "audio": inputs / "en.wav", "output": "a.mp4"}
+    for manifest in (row, [row, "a.mp4"], 7, None):
+        with pytest.raises(UsageError) as refused:
+            raydub.run(manifest, output_root=tmp_path, use_ray=False)
+        assert (refused.value.code, refused.value.field) == (Code.FIELD_VALUE, "manifest")
+    with pytest.raises(UsageError) as refused:
+        raydub.run([row], output_root=tmp_path, use_ray=False, address="nohost:1")
+    assert (refused.value.code, refused.value.field) == (Code.FIELD_CONFLICT, "address")
+
+    def theirs() -> Iterator[dict[str, Any]]:
+        yield row
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        raydub.run(theirs(), output_root=tmp_path, use_ray=False)
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_values_of_pandas_and_numpy() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame([{"crf": 20, "pads": numpy.array([0, 10, 0, 0]), "face": pandas.NA, "fps": float("nan")}])
+    [row] = rows_of(table)
+    assert fields_of(row) == {"crf": 20, "pads": [0, 10, 0, 0]}
 
 
 def test_run_of_rows(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def test_a_whole_run_listens_on_loopback_only(
 
 def _owner(folder: Path) -> int | None:
     """The process that holds the folder's lock."""
-    inode = f":{(folder / 'owner').stat().st_ino}"
+    inode = f":{(folder / 'raydub.lock').stat().st_ino}"
     for line in Path("/proc/locks").read_text().splitlines():
         fields = line.split()
         if fields[1] == "FLOCK" and fields[5].endswith(inode):

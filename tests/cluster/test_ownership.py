@@ -87,10 +87,10 @@ def test_results_of_another_manifest_are_kept_whatever_the_work_folder_is(tmp_pa
 
 def test_the_record_of_a_single_job_is_no_input_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    script = tmp_path / "w" / "results" / "talk.mp4.jsonl"
+    script = tmp_path / ".raydub" / "results" / "talk.mp4.jsonl"
     script.parent.mkdir(parents=True)
     script.write_text('{"text": "Hello."}\n')
-    asked = ["dub", "--video", "none.mp4", "-o", "talk.mp4", "--work-dir", "w"]
+    asked = ["dub", "--video", "none.mp4", "-o", "talk.mp4"]
     result = raydub(*asked, "--script", script, "--tts", "command")
     assert (result.exit_code, "E_FIELD_CONFLICT" in result.stderr) == (2, True), result.stderr
     assert script.read_text() == '{"text": "Hello."}\n'
@@ -195,3 +195,37 @@ def test_the_demo_replaces_only_what_it_made(sample: Path, fresh: list[str]) -> 
     (sample / "d.mp4").write_text(MINE)
     assert raydub(*asked).exit_code == 1
     assert (sample / "d.mp4").read_text() == MINE
+
+
+def test_the_row_of_dub_replaces_only_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a work folder that outputs of one name in several folders share."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("v.mp4", "a.wav"):
+        (tmp_path / name).write_bytes(b"neither video nor sound")
+    asked = ["dub", "--video", "v.mp4", "--audio", "a.wav", "--work-dir", "w", "-o"]
+    for output in ("e/x.mp4", "f/x.mp4"):
+        assert raydub(*asked, output).exit_code == 1
+    rows = {json.loads(row.read_text())["output"]: row for row in (tmp_path / "w" / "results").iterdir()}
+    assert set(rows) == {str(tmp_path / folder / "x.mp4") for folder in "ef"}
+    theirs = rows[str(tmp_path / "e" / "x.mp4")]
+    theirs.write_text(MINE)
+    refused(raydub(*asked, "e/x.mp4"), theirs.name)
+    assert theirs.read_text() == MINE
+
+
+def test_the_output_is_not_the_work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "v.mp4", 0.4)
+    result = raydub("dub", "--video", "v.mp4", "--audio", "v.mp4", "-o", "o.mp4", "--work-dir", "o.mp4", "--no-ray")
+    assert "E_OUTPUT_ESCAPES" in result.stderr
+    assert result.exit_code in (1, 2)
+    assert not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize("name", ["n" * 252 + ".mp4", "d/" * 2100 + "o.mp4"])
+def test_a_name_that_no_file_can_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = raydub("dub", "--video", "v.mp4", "--audio", "v.mp4", "-o", name)
+    assert (result.exit_code, "E_FIELD_VALUE" in result.stderr) == (2, True), result.stderr
+    assert "output" in result.stderr
+    assert "E_FIELD_VALUE" in raydub("clean", name).stderr

@@ -80,7 +80,7 @@ time.sleep(300)
         owners[0].wait()
         (short / f"{PREFIX}link").symlink_to(Path(__file__).parent)
         (short / f"{PREFIX}file").touch()
-        (short / f"{PREFIX}halfmade").mkdir()
+        (short / f"{PREFIX}halfmade").mkdir(mode=0o700)
         with private_folder() as elsewhere:
             assert elsewhere.is_dir()
         mine = PrivateFolder([str(short)])
@@ -96,3 +96,14 @@ time.sleep(300)
             owner.wait()
             assert owner.stdout is not None
             owner.stdout.close()
+
+
+def test_folders_of_the_user_are_not_swept(short: Path) -> None:
+    """Named like ours, private and old, but not made by us: an output root, say."""
+    theirs = [short / "raydub-ray-results", short / "raydub-ray-abcdefgh"]
+    for folder in theirs:
+        folder.mkdir(mode=0o700)
+        (folder / "talk.mp4").write_bytes(b"precious")
+        os.utime(folder, (1, 1))
+    PrivateFolder([str(short)]).remove()
+    assert all((folder / "talk.mp4").exists() for folder in theirs)

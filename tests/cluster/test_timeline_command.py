@@ -301,3 +301,9 @@ def test_the_job_of_a_video_is_found(tmp_path: Path) -> None:
     (tmp_path / ".raydub").symlink_to(tmp_path / "work")
     assert invoke(output, "--json").stdout == named.stdout
     assert invoke(tmp_path / "other.mp4").exit_code == EXIT_USAGE
+
+
+def test_a_job_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("")
+    result = CliRunner().invoke(app, ["timeline", str(tmp_path / "r.jsonl"), "--job", "nope"])
+    assert (result.exit_code, "nope" in result.stderr) == (2, True), result.stderr

@@ -28,7 +28,9 @@ from raydub.identity import identify
 from raydub.manifests.job import Job
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Planned
+from raydub.stages.output import note_made
 from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.store import Store
 from tests.pipeline.fakes import RealToolbox, stages_of
 from tests.pipeline.hazards import hang_in_libav
 
@@ -227,7 +229,9 @@ class FakeStages:
         return Part(chunk.chunk, out_path, len(span), len(chunk.items), chunk.faceless, chunk.seconds)
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> tuple[str, int]:
-        write_atomic(job.output, b"".join(Path(part.path).read_bytes() for part in parts))
+        content = b"".join(Path(part.path).read_bytes() for part in parts)
+        note_made(job, Store(self._root), hashlib.sha256(content).hexdigest())
+        write_atomic(job.output, content)
         return job.output, sum(part.frames for part in parts)
 
 

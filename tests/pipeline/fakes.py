@@ -22,7 +22,9 @@ from raydub.pipeline.finished import Finished
 from raydub.pipeline.registry import STAGES, Stages
 from raydub.pipeline.stage import Stage
 from raydub.pipeline.steps import Steps, through_stages
+from raydub.stages.output import note_made
 from raydub.stages.types import Chunk, FaceItems, Part, Span, SynthesisedChunk, TrackedChunk
+from raydub.store import Store
 
 FRAMES = 25
 
@@ -87,7 +89,9 @@ class FakeToolbox:
         if job.video.startswith("bad-stitch"):
             raise StageError(Code.STITCH_FAILED, "cannot join")
         Path(job.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(job.output).write_text("".join(Path(part.path).read_text() for part in parts))
+        content = "".join(Path(part.path).read_text() for part in parts)
+        note_made(job, Store(self._settings.work_dir), hashlib.sha256(content.encode()).hexdigest())
+        Path(job.output).write_text(content)
         return job.output, sum(part.frames for part in parts)
 
     def _fail(self, stage: str, chunk: Chunk) -> None:

@@ -183,3 +183,10 @@ def test_a_dry_run_removes_nothing(tmp_path: Path) -> None:
     assert kept_in(work) == before
     assert clean(work).size > 0
     assert not run_dir(work, RUN).exists()
+
+
+def test_a_pipe_among_the_records_does_not_stop_it(tmp_path: Path) -> None:
+    Store(tmp_path).put("parts/x", b"x", ".mp4")
+    os.mkfifo(tmp_path / "refs" / "parts" / "pipe.json")
+    clean(tmp_path, everything=True)
+    assert Store(tmp_path).names("parts") == []

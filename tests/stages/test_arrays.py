@@ -85,3 +85,32 @@ def test_the_example_of_the_python_api_runs(tmp_path: Path) -> None:
     assert "{'ok': 2, 'failed': 1, 'quarantined': 0, 'skipped': 0}" in said
     assert "nobody: E_INPUT_MISSING" in said
     assert sorted(path.name for path in tmp_path.glob("*.mp4")) == ["en.mp4", "es.mp4", "one.mp4"]
+
+
+@pytest.mark.parametrize("rate", [29.97, 0, Fraction(-1), None, True])
+def test_rates_are_exact(rate: object) -> None:
+    with pytest.raises(UsageError) as refused:
+        Clip(np.zeros((1, 64, 96, 3), np.uint8), rate)  # type: ignore[arg-type]
+    assert (refused.value.code, refused.value.field) == (Code.FIELD_VALUE, "rate")
+    assert Clip(np.zeros((1, 64, 96, 3), np.uint8), 25).rate == Fraction(25)  # type: ignore[arg-type]
+
+
+def test_other_arguments_are_refused(tmp_path: Path) -> None:
+    clip = Clip(np.full((6, 64, 96, 3), 90, np.uint8), Fraction(25))
+    tracks, speech = track(clip), np.full(4000, 0.1, np.float32)
+    video = make_clip(tmp_path / "v.mp4", 0.4)
+    refused = []
+    for call in (
+        lambda: track(clip, no_face="fail"),
+        lambda: track(clip, no_face="bogus"),
+        lambda: synthesise(clip, tracks, (speech * 32767).astype(np.int16)),  # type: ignore[arg-type]
+        lambda: synthesise(clip, tracks, np.stack([speech, speech])),
+        lambda: synthesise(clip, tracks, speech, masking="x"),  # type: ignore[arg-type]
+        lambda: synthesise(Clip(clip.frames[:3]), tracks, speech),
+        lambda: read_clip(video, 5, 5),
+    ):
+        with pytest.raises(UsageError) as caught:
+            call()
+        refused.append(caught.value.field)
+    assert refused == ["no_face", "no_face", "samples", "samples", "masking", "tracks", "frames"]
+    assert len(read_clip(video, 5)) == 5
