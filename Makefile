@@ -22,7 +22,7 @@ BED ?= $(if $(findstring examples/demo,$(CLIP)),none,duck)
 # of its own and none of the packages that it asks for but these.
 EQUIVALENCE ?= .venv-equivalence
 
-.PHONY: demo test test-all equivalence faults lint format bench clean
+.PHONY: demo test test-all equivalence faults lint format bench clean gpu-bundle
 
 demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the videos and the contact sheet are
 	$(BIN)/raydub demo --output demo-out
@@ -84,3 +84,6 @@ $(EQUIVALENCE)/.ready: constraints.txt
 
 clean:
 	rm -rf build dist demo-out bench-out .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .benchmarks
+
+gpu-bundle: $(VENV)/.runtime   ## all that bench/gpu/run.sh needs on a GPU machine without a network, in pieces of 45 MB
+	$(BIN)/python bench/gpu/bundle.py --out gpu-bundle

@@ -36,7 +36,7 @@ class Run:
     """One driver's run: what it did and what came of it."""
 
     def __init__(self, number: int) -> None:
-        self.id = f"run{number}"
+        self.id = f"{number:012x}"
         self.finished_before: set[str] = set()  # parts that count, and that nobody damages
         self.rendered: Counter[tuple[str, int]] = Counter()
         self.deaths: Counter[tuple[str, str]] = Counter()  # by job and work

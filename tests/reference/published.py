@@ -2,8 +2,8 @@
 in, pasted BGR pictures out.
 
 Written from the paper (Prajwal et al., A Lip Sync Expert Is All You Need, 2020) and the published settings. It shares
-no code with models/, media/ or stages/: librosa makes the mel, PyAV decodes, cv2 resizes, and the network is the chain
-of torch functions in tests/models/reference.py, over the state dict as it was saved.
+no code with models/, media/ or stages/: the mel is that of tests/reference/mel.py, PyAV decodes, cv2 resizes, and the
+network is the chain of torch functions in tests/models/reference.py, over the state dict as it was saved.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pathlib import Path
 
 import av
 import cv2
-import librosa
 import numpy as np
 import torch
-from scipy.signal import lfilter
 
 from raydub.arrays import Box
 from tests.models.reference import State, generator, published_paste
+from tests.reference.mel import published as published_mel
 
 Image = np.ndarray
 BT601 = (0.299, 0.114)
@@ -44,7 +43,7 @@ class Dubbed:
 
 def dub(video: str | Path, sound: str | Path, box: Box, state: State, rate: Fraction) -> Dubbed:
     """box: x0 y0 x1 y1. A video shorter than its speech starts again from its first frame, as published."""
-    mel = spectrogram(samples_of(sound))
+    mel = published_mel(samples_of(sound))
     windows = np.stack(windows_of(mel, float(rate)))
     frames = pictures(video)
     sources = [frames[i % len(frames)] for i in range(len(windows))]
@@ -63,15 +62,6 @@ def samples_of(path: str | Path) -> np.ndarray:
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
-
-
-def spectrogram(samples: np.ndarray) -> np.ndarray:
-    """(80, T) in [-4, 4]: pre-emphasis, magnitudes, mel bands, decibels, symmetric clipping."""
-    loud = lfilter([1, -0.97], [1], samples.astype(np.float64))
-    spectrum = np.abs(librosa.stft(loud, n_fft=800, hop_length=200, win_length=800, pad_mode="reflect"))
-    bands = librosa.filters.mel(sr=16000, n_fft=800, n_mels=80, fmin=55, fmax=7600) @ spectrum
-    decibels = 20 * np.log10(np.maximum(10 ** (-100 / 20), bands)) - 20
-    return np.clip(8 * ((decibels + 100) / 100) - 4, -4, 4)
 
 
 def windows_of(mel: np.ndarray, rate: float) -> list[np.ndarray]:
