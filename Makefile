@@ -8,8 +8,8 @@ CHECK_PYTHON := import sys; sys.exit(sys.version_info < (3, 11) and "raydub need
 BENCH_OUT ?= bench-out
 # Without bytecode files each of the processes that the tests start compiles raydub anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Processes that share the test files of `make test`; each has at most one Ray of its own.
-WORKERS ?= 2
+# Processes that share the test files of `make test`; each has at most one Ray of its own. Tests wait: three are faster on two cores.
+WORKERS ?= 3
 # Clips of real people for benches and tests, never part of the repository; without them benches use the demo's sample.
 MEDIA ?= $(or $(RAYDUB_TEST_MEDIA),../shared/media)
 CLIP ?= $(firstword $(wildcard $(MEDIA)/video/webcam_en_720p30.mp4) examples/demo/clip.mp4)
