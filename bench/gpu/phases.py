@@ -72,7 +72,8 @@ def run(phase: Phase, seconds: float, options: argparse.Namespace) -> dict[str, 
     """Run one phase and save what it printed. Its process group is ended at the limit."""
     words = {"{device}": options.device, "{out}": str(options.out), "{quick}": "--quick" if options.quick else ""}
     arguments = [words.get(part, part) for part in phase.arguments if words.get(part, part)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAYDUB_GPU_TESTS": options.device}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "RAYDUB_GPU_TESTS": options.device}
     began, log = time.monotonic(), options.out / f"{phase.name}.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(

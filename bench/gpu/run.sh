@@ -26,12 +26,11 @@ trap 'exit 130' INT TERM
 # Where the last pieces are missing, tar ends within a wheel: what came before is there.
 cat "$@" | tar -x -C "$place" -f - 2> "$out/tar.log" || echo "not all pieces are given: see $out/tar.log"
 python=${PYTHON:-python3}
-"$python" -m venv --system-site-packages "$place/venv"
-# One by one: a wheel that is cut off must not keep out the others.
+# Into a folder of its own, one by one: a wheel that is cut off must not keep out the others.
 for wheel in "$place"/wheels/*.whl; do
-    "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall "$wheel" \
-        >> "$out/install.log" 2>&1 || echo "not installed: $(basename "$wheel")" | tee -a "$out/install.log"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --target "$place/site" \
+        "$wheel" >> "$out/install.log" 2>&1 || echo "not installed: $(basename "$wheel")" | tee -a "$out/install.log"
 done
 cd "$place/tree"
 left=$((seconds - $(date +%s) + began))
-PYTHONPATH="$place/tree" "$place/venv/bin/python" -m bench.gpu.phases --device "$device" $quick --seconds "$left" --out "$out"
+PYTHONPATH="$place/tree:$place/site" "$python" -m bench.gpu.phases --device "$device" $quick --seconds "$left" --out "$out"

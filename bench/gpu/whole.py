@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -84,8 +83,7 @@ def run(folder: Path, clip: str, name: str, more: list[str], seconds: float) -> 
     command += ["--video", str(folder / clip), "--audio", str(folder / "speech.wav"), "--length", "video"]
     command += ["-o", str(folder / f"{name}.mp4"), "--work-dir", str(folder / f"work-{name}")]
     busy, start = Busy(), time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     wall = time.perf_counter() - start
     row: dict[str, Any] = {"run": name, "wall_s": round(wall, 2), "gpu_busy_percent": busy.mean()}
     row["exit"] = done.returncode
