@@ -2,15 +2,16 @@
 
     python bench/gpu/bundle.py [--out gpu-bundle] [--python 3.12] [--megabytes 45]
 
-The pieces are one tar file, cut: first this tree (of the last commit), then the wheels in the order in which run.sh
-needs them. Ray's, the largest, comes last, so that the first pieces are of use alone. The machine is expected to have
-torch, numpy, opencv-python-headless, pyarrow, safetensors, typer, rich, requests, filelock, pytest and hypothesis; what
-else raydub needs is in the pieces, except dlib's landmark file (100 MB): the bench gives the face's box instead.
+The pieces are one tar file, cut: first this tree (of the last commit), then what run.sh needs, in its order. dlib's
+landmark file and Ray's wheel, the largest, come last, so that the first pieces are of use alone. The machine is
+expected to have torch, numpy, opencv-python-headless, pyarrow, scipy, safetensors, typer, rich, requests, filelock,
+pytest and hypothesis; what else raydub needs is in the pieces.
 """
 
 from __future__ import annotations
 
 import argparse
+import bz2
 import io
 import subprocess
 import sys
@@ -19,14 +20,20 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file  # noqa: E402
+
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "any")
 WHEELS = (
     *("annotated-types", "typing-inspection", "pydantic", "pydantic-core", "typing-extensions", "threadpoolctl"),
     *("certifi", "urllib3", "dlib-bin", "av"),
+)
+"""Without their dependencies, which are listed too, or are on the machine."""
+FOR_RAY = (
     *("attrs", "click", "fsspec", "jsonschema", "jsonschema-specifications", "msgpack", "packaging", "protobuf"),
     *("python-dateutil", "pyyaml", "referencing", "rpds-py", "six", "pandas", "ray"),
 )
-"""Without their dependencies, which are listed too, or are on the machine."""
 
 
 def main() -> None:
@@ -48,7 +55,12 @@ def main() -> None:
                     member.name = f"tree/{member.name}"
                     bundle.addfile(member, content)
             for name in WHEELS:
-                bundle.add(wheel(name, options.python, Path(temporary)), f"wheels/{wheel_name(name, Path(temporary))}")
+                add_wheel(bundle, name, options.python, Path(temporary))
+            packed = Path(temporary) / "landmarks.bz2"
+            packed.write_bytes(bz2.compress(dlib_file(PREDICTOR_FILE).read_bytes()))
+            bundle.add(packed, f"{PREDICTOR_FILE}.bz2")
+            for name in FOR_RAY:
+                add_wheel(bundle, name, options.python, Path(temporary))
         with whole.open("rb") as stream:
             for number in range(1, 100):
                 piece = stream.read(options.megabytes * 1_000_000)
@@ -59,21 +71,16 @@ def main() -> None:
                 sys.stdout.write(f"{path} {len(piece) / 1e6:.1f} MB\n")
 
 
-def wheel(name: str, python: str, folder: Path) -> Path:
+def add_wheel(bundle: tarfile.TarFile, name: str, python: str, folder: Path) -> None:
     """The wheel of a package, of the version in constraints.txt if it is there, for the machine's Python."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", name]
     command += ["--only-binary", ":all:", "--constraint", str(ROOT / "constraints.txt"), "--dest", str(folder)]
     command += ["--python-version", python, "--implementation", "cp"]
     command += [part for platform in PLATFORMS for part in ("--platform", platform)]
     subprocess.run(command, check=True)
-    return folder / wheel_name(name, folder)
-
-
-def wheel_name(name: str, folder: Path) -> str:
-    """The file name of a downloaded wheel."""
     wanted = name.replace("-", "_").lower()
-    [found] = [path.name for path in folder.glob("*.whl") if path.name.split("-")[0].lower() == wanted]
-    return found
+    [found] = [path for path in folder.glob("*.whl") if path.name.split("-")[0].lower() == wanted]
+    bundle.add(found, f"wheels/{found.name}")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@ after each run one line to stderr, so that a phase that is cut short has shown w
 
     python -m bench.gpu.whole loop|ray --device cuda [--quick]
 
-The clip is the demo's portrait, moving, on a canvas of the size; the face's box is given, so that no landmark file is
-needed. busy: mean utilisation of the GPU by nvidia-smi while the command ran, start-up included.
+The clip is the demo's portrait, moving, on a canvas of the size; the face's box is given, so that nothing is detected.
+busy: mean utilisation of the GPU by nvidia-smi while the command ran, start-up included.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def run(folder: Path, clip: str, name: str, more: list[str], seconds: float) -> 
     row: dict[str, Any] = {"run": name, "wall_s": round(wall, 2), "gpu_busy_percent": busy.mean()}
     row["exit"] = done.returncode
     if done.returncode:
-        row["said"] = done.stderr[-600:]
+        row["said"] = (done.stderr + done.stdout)[-600:]
     else:
         result = json.loads(done.stdout)
         row |= {

@@ -84,8 +84,8 @@ NETWORKS: dict[str, Callable[[], Callable[[str, Any], Run]]] = {
     "wav2lip": lambda: lips,
     "gfpgan": lambda: restorer("gfpgan"),
     "codeformer": lambda: restorer("codeformer"),
-    "srvgg": lambda: upscaler(SrvggSize()),
-    "rrdb": lambda: upscaler(RrdbSize(blocks=2)),
+    "srvgg": lambda: upscaler(SrvggSize(convs=8)),
+    "rrdb": lambda: upscaler(RrdbSize(blocks=1)),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -18,9 +18,9 @@ from tests.tts.test_timing import LIMITS, RATE, cue, plan
 def test_a_backlog_takes_no_time_either() -> None:
     """All are longer than they may be, so that none is ever done when the next one is due."""
     segments = [cue(n + 1, n, n + 0.8, "ab"[n % 2]) for n in range(20_000)]
-    before = perf_counter()
+    before = process_time()
     placed = plan_timing(segments, RATE, None, "shift", lambda _s, speed: round(3000 / speed), LIMITS)
-    assert perf_counter() - before < 3
+    assert process_time() - before < 15  # a quadratic plan takes minutes
     assert all(one.stop == other.start for one, other in pairwise(placed))
 
 
