@@ -16,6 +16,7 @@ from tests.conftest import REPOSITORY
 @pytest.mark.slow
 def test_every_phase_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.gpu.phases", "--device", "cpu", "--quick", "--out", str(tmp_path)]
+    command += ["--seconds", "570"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=580)
     summary = json.loads((tmp_path / "summary.json").read_text())
