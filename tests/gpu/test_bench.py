@@ -42,7 +42,7 @@ def test_a_phase_that_takes_too_long_is_cut_and_the_next_one_runs(tmp_path: Path
         " Phase('bad', 20.0, ('-c', 'raise SystemExit(3)')), Phase('good', 20.0, ('-c', 'print(2)')))\n"
         "phases.main()"
     )
-    command = [sys.executable, "-c", code, "--device", "cpu", "--out", str(tmp_path)]
+    command = [sys.executable, "-c", code, "--device", "cuda", "--out", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     summary = json.loads((tmp_path / "summary.json").read_text())
