@@ -23,7 +23,7 @@ from raydub.pipeline.attempts import Attempts, run_dir, this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.dataset import _divide
 from raydub.pipeline.driver import Driver
-from raydub.pipeline.events import Assembled, Failed, Item, Note, Part, Planned
+from raydub.pipeline.events import Assembled, Failed, Item, Part, Planned
 from raydub.pipeline.graph import RayExecutor
 from raydub.pipeline.pools import Node, Pool, Pools, plan_pools
 from raydub.pipeline.rows import pack, unpack, unpack_ahead
@@ -33,7 +33,7 @@ from raydub.pipeline.supervised import SupervisedExecutor
 from raydub.stages.types import Chunk
 from tests.pipeline.fakes import FakeToolbox, LocalExecutor, ToolSteps, record_in, stages_of
 from tests.pipeline.hazards import FOREVER, do_harm
-from tests.pipeline.test_driver import make_job
+from tests.pipeline.test_driver import Notes, make_job
 
 DEAD = {"host": "other", "pid": 1, "node": "n", "limit_s": 5.0}
 STAGES = ["lipsync", "prepare", "render", "speak", "stitch", "track"]
@@ -139,15 +139,6 @@ def script_job(folder: Path, video: str, name: str, cues: int = 1, line: int | N
     script.write_text(json.dumps(rows))
     job = make_job(folder, video, name, line)
     return job.model_copy(update={"audio": None, "script": str(script), "options": Options(**options)})
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
-
-    def note(self, note: Note) -> None:
-        if note.done:
-            self.notes.append(note)
 
 
 class Shop:

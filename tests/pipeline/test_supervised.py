@@ -19,25 +19,15 @@ from raydub.manifests.results import JobResult
 from raydub.pipeline.attempts import run_dir
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
-from raydub.pipeline.events import Note
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.supervised import SupervisedExecutor
 from tests.conftest import REPOSITORY
 from tests.examples import slow
 from tests.pipeline.fakes import FAKE_STAGES, LocalExecutor
 from tests.pipeline.hazards import gone
-from tests.pipeline.test_driver import make_job
+from tests.pipeline.test_driver import Notes, make_job
 
 HAZARDS = "tests.pipeline.hazards:HAZARD_STAGES"
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
-
-    def note(self, note: Note) -> None:
-        if note.done:
-            self.notes.append(note)
 
 
 def run(

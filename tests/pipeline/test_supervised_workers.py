@@ -15,25 +15,19 @@ from raydub.manifests.results import JobResult
 from raydub.pipeline import local_workers as sizing
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
-from raydub.pipeline.events import Item, Note
+from raydub.pipeline.events import Item
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.local_workers import local_workers
 from raydub.pipeline.supervised import SupervisedExecutor
 from raydub.pipeline.threads import usable_cores
 from raydub.stages.types import Part
+from tests.pipeline import test_driver
 from tests.pipeline.test_driver import make_job
 
 HAZARDS = "tests.pipeline.hazards:HAZARD_STAGES"
 
 
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
-
-    def note(self, note: Note) -> None:
-        if note.done:
-            self.notes.append(note)
-
+class Notes(test_driver.Notes):
     def pids(self, *stages: str) -> set[int]:
         return {note.pid for note in self.notes if note.stage in stages}
 
