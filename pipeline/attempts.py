@@ -40,6 +40,7 @@ MAX_DEATHS = 2
 DEAD_RUN_DAYS = 7
 """Days without changes after which the run folder of another machine is removed; far more than clocks differ."""
 
+_END_TRIES = 30
 _RUN_ID = re.compile(r"(clean-)?[0-9a-f]{12}")
 _log = logging.getLogger(__name__)
 
@@ -213,8 +214,14 @@ def register_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any]) -> 
 
 
 def end_run(work_dir: str | Path, run_id: str) -> None:
-    """Remove the folder of an ended run. Never raises."""
-    shutil.rmtree(run_dir(work_dir, run_id), ignore_errors=True)
+    """Remove the folder of an ended run. Never raises. Tried again for a while: a worker of Ray may still record its
+    last attempt."""
+    folder = run_dir(work_dir, run_id)
+    for _ in range(_END_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def sweep_runs(work_dir: str | Path) -> list[str]:
@@ -249,7 +256,8 @@ def run_dir(work_dir: str | Path, run_id: str) -> Path:
 
 def is_dead(folder: Path) -> bool:
     """Whether the driver of this run ran on this machine and has ended, or is unknown and nothing has changed for
-    DEAD_RUN_DAYS."""
+    DEAD_RUN_DAYS; without info.json, for an hour: a worker that outlived its run has made the folder again."""
+    days = DEAD_RUN_DAYS if (folder / "info.json").exists() else 1 / 24
     try:
         info = json.loads((folder / "info.json").read_bytes())
         if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":
@@ -258,7 +266,7 @@ def is_dead(folder: Path) -> bool:
         pass  # nothing known about its driver: decide by age
     with contextlib.suppress(OSError):
         touched = [path.stat().st_mtime for path in [folder, *folder.glob("*"), *folder.glob("attempts/*")]]
-        return time.time() - max(touched) > DEAD_RUN_DAYS * 86400
+        return time.time() - max(touched) > days * 86400
     return False
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +198,28 @@ def test_a_run_s_folder_comes_and_goes(attempts: Attempts, tmp_path: Path) -> No
     end_run(tmp_path, "run")
     end_run(tmp_path, "run")
     assert not run_dir(tmp_path, "run").exists()
+
+
+def test_a_worker_that_outlives_its_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, left, remove = new_run_id(), new_run_id(), shutil.rmtree
+    start_run(tmp_path, run, {})
+    late = iter(("render.000001", "render.000002"))
+
+    def removed_while_it_works(folder: Path, **how: Any) -> None:
+        remove(folder, **how)
+        for work in itertools.islice(late, 1):
+            Attempts(str(tmp_path), run).begin("a", work, worker=GONE)
+
+    monkeypatch.setattr(shutil, "rmtree", removed_while_it_works)
+    end_run(tmp_path, run)
+    assert list(run_dir(tmp_path, "").iterdir()) == []
+
+    Attempts(str(tmp_path), left).begin("a", WORK, worker=GONE)
+    assert sweep_runs(tmp_path) == []
+    for path in run_dir(tmp_path, left).rglob("*"):
+        os.utime(path, (time.time() - 4000,) * 2)
+    os.utime(run_dir(tmp_path, left), (time.time() - 4000,) * 2)
+    assert sweep_runs(tmp_path) == [left]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
