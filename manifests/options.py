@@ -177,7 +177,7 @@ class Options(BaseModel):
         Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"], Word
     ] = Field("veryfast", description="an encoder preset from ultrafast to veryslow")
     chunk_seconds: Real = Field(
-        10.0, ge=0.2, le=120.0, allow_inf_nan=False, description="seconds per unit of work, 0.2 to 120"
+        10.0, ge=0.2, le=120.0, allow_inf_nan=False, description="longest unit of work in seconds, 0.2 to 120"
     )
     mark_synthetic: Truth = Field(True, description="true or false: mark the file as synthetic in its metadata")
     overwrite: Truth = Field(

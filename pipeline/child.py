@@ -85,6 +85,9 @@ def leave() -> None:
 
 def _obey(steps: Steps, order: Mapping[str, Any]) -> Iterator[Item]:
     limit_threads(order["threads"])
+    if "warm" in order:
+        steps.warm_up()
+        return
     if "chunk" in order:
         yield from through_stages(steps, with_blob(order["chunk"]), ("chunk",))
         return

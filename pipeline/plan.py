@@ -20,6 +20,7 @@ from raydub.media.probe import probe_speech, probe_video
 from raydub.pipeline.engines import resolved_engine
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.stage import Workload
+from raydub.stages.job_plan import chunk_length
 from raydub.stages.post_processors import expected_size, post_process_costs
 
 _SECONDS_PER_CHARACTER = 0.07  # of speech, for a script without times
@@ -70,7 +71,7 @@ def estimate(job: Job) -> Estimate:
     frames = {"audio": wanted, "video": source, "shortest": min(wanted, source)}[settled_length(options.length, timed)]
     if frames < 1:
         raise InputError(Code.VIDEO_NO_FRAMES, "the output would have no frame").at(job=job.id, line=job.line)
-    per_chunk = max(1, round(options.chunk_seconds * video.rate))
+    per_chunk = chunk_length(options.chunk_seconds, video.rate, frames)
     engine = resolved_engine(options)
     rotate: Any = options.rotate
     transform = Transform(crop=options.crop, rotate=rotate, resize_height=options.resize_height)

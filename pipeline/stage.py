@@ -72,7 +72,8 @@ class Stage:
     asked: whether a run of these jobs needs workers of this stage. share: of a set's cores that one worker reserves,
     relative to those of the other stages (pipeline.pools); finishing_share: the same in runs that restore or upscale.
     all_cores: its libraries may use as many threads as a set has cores, else one. gpu: share of a GPU per worker.
-    actors: workers keep state between items (else each item is a task). limit: time limit of a step in seconds. cost:
+    actors: workers keep state between items (else each item is a task). warm_up: loads what items of any job need, in a
+    worker that has nothing else to do yet. limit: time limit of a step in seconds. cost:
     core seconds of a job that needs the stage, for estimates.
     """
 
@@ -90,3 +91,4 @@ class Stage:
     wanted: Callable[[Any], bool] = _always
     asked: Callable[[Sequence[Job]], bool] = _always
     prefetch: Prefetch | None = None
+    warm_up: Callable[[WorkerContext], None] | None = None

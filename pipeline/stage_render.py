@@ -34,6 +34,11 @@ def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
     return stage.run(chunk, str(context.ledger.store.temp(".mp4")))
 
 
+def _warm_up(_: WorkerContext) -> None:
+    import raydub.stages.lipsync.warp
+    import raydub.stages.render  # noqa: F401
+
+
 def _gpu(demand: Demand) -> float:
     if not demand.finish:
         return 0.0
@@ -55,4 +60,5 @@ RENDER = Stage(
     finishing_share=0.5,
     all_cores=True,
     gpu=_gpu,
+    warm_up=_warm_up,
 )

@@ -17,6 +17,13 @@ def track(context: WorkerContext, chunk: Chunk) -> TrackedChunk:
     return context.keep("track", "", TrackStage).run(chunk)  # type: ignore[no-any-return]
 
 
+def _warm_up(_: WorkerContext) -> None:
+    import raydub.stages.chunk  # noqa: F401
+    from raydub.stages.track.landmarks import load
+
+    load()
+
+
 def _cost(work: Workload) -> float:
     return work.frames * (_FRAME + _MEGAPIXEL * work.source) / 1000
 
@@ -30,4 +37,5 @@ TRACK = Stage(
     cost=_cost,
     share=0.25,
     finishing_share=0.18,
+    warm_up=_warm_up,
 )

@@ -85,6 +85,15 @@ class Steps:
         else:
             yield self._chunk_step(stage, cast(Work, item))
 
+    def warm_up(self) -> None:
+        """Load what the chunks of any job need. Errors are only logged: the stages will raise them again."""
+        for stage in self.stages:
+            if stage.warm_up is not None:
+                try:
+                    stage.warm_up(self._context)
+                except Exception as error:
+                    _log.info("%s: %s", stage.name, error)
+
     def prefetch(self, stage: Stage, job: Job, first: int, stop: int) -> None:
         """Do some units of a long job before its stage runs, so that several workers share it. Errors are only logged:
         the stage will raise them again."""

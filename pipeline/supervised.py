@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Literal
 
 from raydub.child import ChildProcess
 from raydub.errors import Code, RaydubError, StageError
@@ -28,6 +28,7 @@ from raydub.stages.types import Chunk, Part
 UNCHARGED_DEATHS = 3
 """Consecutive processes that may die without working on anything; that is the machine's fault, not a chunk's."""
 
+_SPARES = 3  # a short video has four chunks
 _LEAVE_SECONDS = 3.0
 _LOOK_EVERY = 1.0
 _START_SECONDS = 120.0  # loading the stages takes 1 s, on a busy machine 20
@@ -48,17 +49,21 @@ class _Worker:
 
 @dataclasses.dataclass(frozen=True)
 class _Order:
-    """Work for one worker: a job up to its plan, a chunk, or a stitch."""
+    """Work for one worker: a job up to its plan, a chunk, a stitch, or loading what chunks will need (warm)."""
 
     job_id: str
     message: Mapping[str, Any]
-    stitch: bool = False
+    kind: Literal["job", "chunk", "stitch", "warm"]
+
+
+_WARM_UP = _Order("", {"warm": True}, "warm")
 
 
 class SupervisedExecutor:
     """Runs jobs in `workers` child processes. See pipeline.driver.Executor; call close() at the end.
 
-    A worker does stitches first, then chunks of prepared jobs in order, then it prepares the next job. stages: import
+    A worker does stitches first, then chunks of prepared jobs in order, then it prepares the next job. While all of them
+    prepare jobs, up to three more are started ahead, which load what chunks need. stages: import
     path of their list, "package.module:NAME". stall: seconds without a message from a working process after which the
     run is stopped. A step within its own time limit is not stopped; that limit is checked here too, because a stopped
     child (SIGSTOP) cannot. All methods must be called from one thread: on Linux the children die with the thread that
@@ -84,6 +89,7 @@ class SupervisedExecutor:
         self._stall = stall
         self._clock = clock
         self._uncharged = 0
+        self._spares = _SPARES
         self._jobs: deque[Job] = deque()
         self._chunks: deque[_Order] = deque()
         self._stitches: deque[_Order] = deque()
@@ -98,7 +104,7 @@ class SupervisedExecutor:
         """Queue a job's stitch; the next idle worker runs it."""
         rows = [without_blob(pack(part)) for part in parts]
         message = {"job": job.model_dump(mode="json"), "job_dir": job_dir, "parts": rows}
-        self._stitches.append(_Order(job.id, message, stitch=True))
+        self._stitches.append(_Order(job.id, message, "stitch"))
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """With `wait`, after the end of items(), the stitches that were queued since."""
@@ -138,14 +144,26 @@ class SupervisedExecutor:
             if not idle:
                 self._workers.append(self._start())
                 idle.append(self._workers[-1])
-            worker = idle.pop()
-            worker.order = self._next_order()
-            worker.moved = self._clock()
-            try:
-                worker.child.send({**worker.order.message, "threads": self._threads()})
-            except OSError:
-                self._bury(worker)
-        return any(worker.order is not None for worker in self._workers)
+            self._give(idle.pop(0), self._next_order())
+        self._start_ahead()
+        return any(worker.order not in (None, _WARM_UP) for worker in self._workers)
+
+    def _start_ahead(self) -> None:
+        """While all workers prepare jobs, start some for the chunks that will come."""
+        doing = [worker.order.kind if worker.order else "" for worker in self._workers]
+        if "job" not in doing or "chunk" in doing or "stitch" in doing:
+            return
+        spare = len(doing) - doing.count("job")
+        for _ in range(min(self._spares - spare, self._most - len(doing))):
+            self._workers.append(self._start())
+            self._give(self._workers[-1], _WARM_UP)
+
+    def _give(self, worker: _Worker, order: _Order) -> None:
+        worker.order, worker.moved = order, self._clock()
+        try:
+            worker.child.send({**order.message, "threads": self._threads()})
+        except OSError:
+            self._bury(worker)
 
     def _threads(self) -> int:
         """Threads for the order that was assigned last: the cores are shared with those that run or wait."""
@@ -158,7 +176,7 @@ class SupervisedExecutor:
             if queue:
                 return queue.popleft()
         job = self._jobs.popleft()
-        return _Order(job.id, {"job": job.model_dump(mode="json")})
+        return _Order(job.id, {"job": job.model_dump(mode="json")}, "job")
 
     def _heard(self, worker: _Worker) -> Iterator[Item]:
         """Take one message of a worker. The items of an order are released at its end: the worker is idle then, so that
@@ -178,7 +196,7 @@ class SupervisedExecutor:
         elif "item" in message:
             item = with_blob(message["item"])
             if isinstance(item, Chunk):
-                worker.chunks.append(_Order(item.job_id, {"chunk": message["item"]}))
+                worker.chunks.append(_Order(item.job_id, {"chunk": message["item"]}, "chunk"))
             else:
                 worker.items.append(item)
         else:
@@ -193,7 +211,7 @@ class SupervisedExecutor:
 
     def _check_stall(self, worker: _Worker) -> None:
         """Raises StageError STALLED, by the same rule as on Ray."""
-        if self._clock() - worker.moved <= worker.patience:
+        if worker.order == _WARM_UP or self._clock() - worker.moved <= worker.patience:
             return
         # At its limit the child kills itself within three times `grace`, unless it is stopped (SIGSTOP).
         pid, margin = worker.child.pid, 3 * self._settings.limits.grace
@@ -216,9 +234,11 @@ class SupervisedExecutor:
         self._uncharged = 0 if deaths else self._uncharged + 1
         if self._uncharged >= UNCHARGED_DEATHS:
             raise _lost(how)
-        if order.stitch:
+        if order.kind == "warm":
+            self._spares = 0
+        elif order.kind == "stitch":
             self._stitches.appendleft(order)
-        elif "chunk" in order.message:
+        elif order.kind == "chunk":
             self._chunks.appendleft(order)
         else:
             self._jobs.appendleft(Job.model_validate(order.message["job"]))

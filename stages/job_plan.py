@@ -132,8 +132,17 @@ def voice_file(name: str, voice: int) -> str:
     return f"{stem}-{voice}{suffix}" if voice else name
 
 
-def chunk_length(seconds: float, rate: Fraction) -> int:
-    """Output frames per chunk, at least one."""
+_SHORT = ((15, 2.5), (40, 5.0))
+"""(seconds of the output below which, seconds of a chunk)"""
+
+
+def chunk_length(seconds: float, rate: Fraction, n_frames: int) -> int:
+    """Output frames per chunk, at least one. seconds: the longest chunk asked for; videos of a few times that get shorter
+    ones, so that several cores share them. In steps, so that a little more speech seldom moves every border."""
+    for below, shorter in _SHORT:
+        if n_frames < below * rate:
+            seconds = min(seconds, shorter)
+            break
     return max(1, round(Fraction(seconds) * rate))
 
 

@@ -142,7 +142,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         n_frames=timeline.n_out,
         timeline=timeline,
         faces=faces,
-        chunk_frames=chunk_length(options.chunk_seconds, video.rate),
+        chunk_frames=chunk_length(options.chunk_seconds, video.rate, timeline.n_out),
         work_dir=work_dir,
         job_dir=job_dir,
         key=key,

@@ -27,6 +27,11 @@ def _predictor() -> Any:
     return dlib.shape_predictor(str(dlib_file(PREDICTOR_FILE)))
 
 
+def load() -> None:
+    """Load the predictor now, instead of at the first fit. Raises DependencyError."""
+    _predictor()
+
+
 def fit(luma: U8, box: F32) -> F32:
     """Landmarks (68, 2) float32 of the face in the square `box` (x0 y0 x1 y1). luma: (H, W) uint8, C-contiguous. 0.5
     ms."""

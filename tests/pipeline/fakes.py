@@ -115,6 +115,7 @@ def stages_of(make: Callable[[WorkSettings], Any]) -> tuple[Stage, ...]:
             stage,
             run=partial(_run, make, stage.name),
             prefetch=stage.prefetch and dataclasses.replace(stage.prefetch, run=ahead),
+            warm_up=partial(_warm_up, make) if stage.name == "track" else None,
         )
         for stage in STAGES
     )
@@ -151,6 +152,10 @@ def _run(make: Callable[[WorkSettings], Any], stage: str, context: WorkerContext
 
 def _ahead(make: Callable[[WorkSettings], Any], context: WorkerContext, job: Job, first: int, stop: int) -> None:
     _tool(make, context).prefetch(job, first, stop)
+
+
+def _warm_up(make: Callable[[WorkSettings], Any], context: WorkerContext) -> None:
+    getattr(_tool(make, context), "warm_up", int)()
 
 
 FAKE_STAGES = stages_of(FakeToolbox)

@@ -201,6 +201,26 @@ class FlakyConstructor(HazardToolbox):
             raise RuntimeError("the driver of the device did not answer")
 
 
+class WarmToolbox(HazardToolbox):
+    """Notes who is warmed up, and takes its time to prepare; the file "harm" of the work folder says what
+    happens to it then."""
+
+    def prepare(self, job: Job) -> tuple[Planned, Sequence[Chunk]]:
+        warmed = Path(self._settings.work_dir) / "warmed"
+        end = time.monotonic() + 20.0
+        while not warmed.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        return super().prepare(job)
+
+    def warm_up(self) -> None:
+        with open(Path(self._settings.work_dir) / "warmed", "a") as log:
+            log.write(f"{os.getpid()}\n")
+        harm = Path(self._settings.work_dir) / "harm"
+        if harm.exists():
+            do_harm(harm.read_text())
+
+
+WARM_STAGES = stages_of(WarmToolbox)
 FLAKY_STAGES = stages_of(FlakyConstructor)
 
 

@@ -33,12 +33,18 @@ class Notes(test_driver.Notes):
 
 
 def run(
-    tmp_path: Path, videos: Sequence[str], notes: Notes, *, workers: int = 2, limits: StepLimits | None = None
+    tmp_path: Path,
+    videos: Sequence[str],
+    notes: Notes,
+    *,
+    workers: int = 2,
+    limits: StepLimits | None = None,
+    stages: str = HAZARDS,
 ) -> tuple[list[JobResult], SupervisedExecutor]:
     jobs = [make_job(tmp_path, video, f"j{i}", line=i + 1) for i, video in enumerate(videos)]
     jobs = [job.model_copy(update={"audio": f"{job.id}.wav"}) for job in jobs]
     settings = WorkSettings(str(tmp_path / "work"), "r1", limits=limits or StepLimits())
-    executor = SupervisedExecutor(settings, HAZARDS, notes, workers=workers, stall=60.0)
+    executor = SupervisedExecutor(settings, stages, notes, workers=workers, stall=60.0)
     try:
         results, interrupted = Driver(executor).run(jobs)
     finally:
@@ -69,6 +75,21 @@ def test_one_chunk_needs_one_process(tmp_path: Path) -> None:
     results, _ = run(tmp_path, ["ok:1"], notes, workers=4)
     assert results[0].status == "ok"
     assert len(notes.pids("prepare", "track", "lipsync", "render", "stitch")) == 1
+
+
+@pytest.mark.parametrize("harm", ["", "segv", "exit", "flaky", "hang"])
+def test_workers_start_while_the_first_prepares(tmp_path: Path, harm: str) -> None:
+    """Whatever happens to them then, the job is done."""
+    notes, work = Notes(), tmp_path / "work"
+    if harm:
+        work.mkdir()
+        (work / "harm").write_text(harm)
+    [result], _ = run(tmp_path, ["ok:6"], notes, workers=2, stages="tests.pipeline.hazards:WARM_STAGES")
+    assert (result.status, Path(result.output or "").read_text()) == ("ok", "0 1 2 3 4 5 ")
+    [spare] = {int(line) for line in (work / "warmed").read_text().split()}
+    assert spare not in notes.pids("prepare")
+    if harm in ("", "flaky"):
+        assert spare in notes.pids("render")
 
 
 def test_a_worker_killed_for_memory_is_done_without(tmp_path: Path) -> None:
