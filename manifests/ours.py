@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from raydub.manifests.naming import ResultsFiles
 from raydub.manifests.results import NOTE_KEY
 from raydub.manifests.rows import NOTES
 from raydub.regular import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TELLING = frozenset({"id", "status", "error_code", "output", "attempts"})
 """Columns that results of every version have."""
@@ -55,6 +56,9 @@ def _is_results(parquet: Path) -> bool:
 
 def _schema(parquet: Path) -> pa.Schema | None:
     """The schema; None if the file is not Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with open_regular(parquet) as file:
             return pq.read_schema(file)

@@ -6,25 +6,26 @@ leaves the old file unchanged.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raydub.errors import Code, RaydubError
 from raydub.files import write_atomic
 from raydub.manifests.job import Job
-from raydub.manifests.parquet import UNREADABLE
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_uri import redact
 from raydub.regular import open_regular
 from raydub.texts import escaped, strict_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Status = Literal["ok", "failed", "quarantined", "skipped"]
 _MAX_MESSAGE = 4000
@@ -126,28 +127,36 @@ class JobResult(BaseModel):
         )
 
 
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in ("error_code", "error_message", "hint", "video", "audio")),
-        *(pa.field(name, pa.string()) for name in ("script", "output")),
-        *(pa.field(name, pa.int64(), nullable=False) for name in ("frames", "synthesised", "untouched", "faceless")),
-        pa.field("seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
-        pa.field("wall_seconds", pa.float64(), nullable=False),
-        pa.field("attempts", pa.int64(), nullable=False),
-        pa.field(
-            "weights",
-            pa.list_(pa.struct([(name, pa.string()) for name in ("name", "sha256", "licence", "consent")])),
-            nullable=False,
-        ),
-        pa.field("warnings", pa.list_(pa.string()), nullable=False),
-        pa.field("engine", pa.string()),
-        *(pa.field(name, pa.int64(), nullable=False) for name in ("segments", "spoken")),
-        pa.field("job_dir", pa.string()),
-        pa.field("line", pa.int64()),
-    ]
-)
+@functools.cache
+def schema() -> pa.Schema:
+    """The columns of the Parquet file."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            *(pa.field(name, pa.string()) for name in ("error_code", "error_message", "hint", "video", "audio")),
+            *(pa.field(name, pa.string()) for name in ("script", "output")),
+            *(
+                pa.field(name, pa.int64(), nullable=False)
+                for name in ("frames", "synthesised", "untouched", "faceless")
+            ),
+            pa.field("seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
+            pa.field("wall_seconds", pa.float64(), nullable=False),
+            pa.field("attempts", pa.int64(), nullable=False),
+            pa.field(
+                "weights",
+                pa.list_(pa.struct([(name, pa.string()) for name in ("name", "sha256", "licence", "consent")])),
+                nullable=False,
+            ),
+            pa.field("warnings", pa.list_(pa.string()), nullable=False),
+            pa.field("engine", pa.string()),
+            *(pa.field(name, pa.int64(), nullable=False) for name in ("segments", "spoken")),
+            pa.field("job_dir", pa.string()),
+            pa.field("line", pa.int64()),
+        ]
+    )
 
 
 NOTE_KEY = b"raydub"
@@ -168,8 +177,13 @@ def write_results(
     if jsonl is not None:
         write_jsonl(rows, jsonl)
     if parquet is not None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         said = None if manifest is None else {NOTE_KEY: json.dumps({"manifest": os.path.abspath(manifest)})}
-        table = pa.Table.from_pylist([{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=SCHEMA)
+        table = pa.Table.from_pylist(
+            [{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=schema()
+        )
         table = table.replace_schema_metadata(said)
         content = io.BytesIO()
         pq.write_table(table, content)
@@ -181,6 +195,10 @@ def read_results(path: str | Path) -> list[JobResult]:
     if not str(path).endswith(".parquet"):
         with open_regular(path) as lines:
             return [JobResult.model_validate_json(line) for line in lines]
+    import pyarrow.parquet as pq
+
+    from raydub.manifests.parquet import UNREADABLE
+
     try:
         # In this thread only: an Arrow thread that still holds a Python file at interpreter exit aborts the process.
         with open_regular(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:

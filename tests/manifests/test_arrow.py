@@ -81,7 +81,7 @@ def test_rows_of_all_types_come_out_of_the_reading_process_as_they_are(tmp_path:
 @pytest.mark.parametrize("kind", sorted(set(COLUMNS) - set(NOT_IN_PARQUET)))
 def test_a_cell_costs_its_own_row_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     # In this process: another for each of four hundred manifests would take minutes.
-    monkeypatch.setattr("raydub.manifests.formats.parquet_rows", rows_of)
+    monkeypatch.setattr("raydub.manifests.parquet.parquet_rows", rows_of)
     assert {*FIELDS} - {*KNOWN} == {"unknown"}
     column = COLUMNS[kind]
     empty = (
