@@ -200,7 +200,9 @@ class SupervisedExecutor:
             else:
                 worker.items.append(item)
         else:
-            self._chunks.extend(worker.chunks)
+            # Workers get chunks that are not neighbours: those track the same faces, and read the same frames, twice.
+            stride = -(-len(worker.chunks) // self._most)
+            self._chunks.extend(chunk for first in range(stride) for chunk in worker.chunks[first::stride])
             items, worker.items, worker.chunks = worker.items, [], []
             worker.order, self._uncharged = None, 0
             yield from items

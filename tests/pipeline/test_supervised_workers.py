@@ -7,12 +7,14 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raydub.errors import Code
 from raydub.manifests.results import JobResult
 from raydub.pipeline import local_workers as sizing
+from raydub.pipeline.child import with_blob
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.events import Item
@@ -75,6 +77,25 @@ def test_one_chunk_needs_one_process(tmp_path: Path) -> None:
     results, _ = run(tmp_path, ["ok:1"], notes, workers=4)
     assert results[0].status == "ok"
     assert len(notes.pids("prepare", "track", "lipsync", "render", "stitch")) == 1
+
+
+def test_workers_get_chunks_that_are_not_neighbours(tmp_path: Path) -> None:
+    settings = WorkSettings(str(tmp_path / "work"), "r1")
+    executor = SupervisedExecutor(settings, "tests.pipeline.fakes:FAKE_STAGES", workers=2)
+    given: list[int] = []
+    give = executor._give
+
+    def noted(worker: Any, order: Any) -> None:
+        if order.kind == "chunk":
+            given.append(with_blob(order.message["chunk"]).index)
+        give(worker, order)
+
+    executor._give = noted  # type: ignore[method-assign]
+    try:
+        assert sum(isinstance(item, Part) for item in executor.items([make_job(tmp_path, "ok:5", "j0")])) == 5
+    finally:
+        executor.close()
+    assert given == [0, 3, 1, 4, 2]
 
 
 @pytest.mark.parametrize("harm", ["", "segv", "exit", "flaky", "hang"])
