@@ -11,6 +11,7 @@ from raydub.arrays import F32, U8
 from raydub.errors import Code, DependencyError, UsageError
 
 if TYPE_CHECKING:
+    from raydub.models.backends.conveyor import Conveyor
     from raydub.models.wav2lip import Wav2Lip
 
 BackendName = Literal["auto", "torch", "openvino"]
@@ -22,6 +23,9 @@ class Backend(Protocol):
 
     name: str
     precision: str
+    conveyor: Conveyor | None
+    """What stages.batching runs instead of `run` where the device has one: crops and mel as for `run` -> (B, 96, 96, 3)
+    uint8, made on the device by truncating what `run` returns, times 255."""
 
     def run(self, crops: U8, mel: F32) -> F32:
         """crops (B, 96, 96, 3) uint8 BGR, mel (B, 80, 16) -> new faces (B, 96, 96, 3) float32 in [0, 1], BGR."""
