@@ -141,7 +141,7 @@ class Conveyor:
         self._shapes, self._slots, self._next = [], [], 0
 
     def _prepare(self, arrays: tuple[Rows, ...]) -> None:
-        rows = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+        rows = [torch.from_numpy(np.empty(array.shape, array.dtype)) for array in arrays]
         lanes = self._card.lane(), self._card.lane(), self._card.lane()
         inputs = [self._card.empty(one).zero_() for one in rows]
         self._card.settle()  # the zeros are there before another lane reads them

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from typing import Any
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,9 +16,10 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, StageError
 from raydub.models.backends.conveyor import Conveyor
+from raydub.models.backends.cuda import CudaCard
 from raydub.models.backends.torch_any import TorchBackend, to_bytes
 from raydub.models.wav2lip import Wav2Lip
-from raydub.stages.batching import FixedBatches
+from raydub.stages.batching import FixedBatches, is_out_of_memory
 from tests.models.lanes import FakeCard, FakeLane
 
 
@@ -121,6 +125,79 @@ def test_an_error_frees_what_is_on_its_way() -> None:
     with pytest.raises(StageError) as error:
         FixedBatches(Conveyor(FakeCard(0, room=0), sums), 4).map(*rows(3))
     assert error.value.code == Code.OUT_OF_MEMORY
+
+
+class Recorder:
+    """torch.cuda.graph without a card: `ends` is raised when a recording that failed is ended."""
+
+    said: ClassVar[list[str]] = []
+    ends: ClassVar[Exception | None] = None
+
+    def __init__(self, graph: object, stream: object, capture_error_mode: str) -> None:
+        self.said.append(f"records on {stream}, {capture_error_mode}")
+
+    def __enter__(self) -> None:
+        self.said.append("begin")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.said.append("end")
+        if kind is not None and self.ends is not None:
+            raise self.ends
+
+
+@pytest.fixture
+def no_card(monkeypatch: pytest.MonkeyPatch) -> type[Recorder]:
+    @contextlib.contextmanager
+    def stream(name: str) -> Iterator[None]:
+        Recorder.said.append(f"enter {name}")
+        try:
+            yield
+        finally:
+            Recorder.said.append(f"leave {name}")
+
+    monkeypatch.setattr(torch.cuda, "graph", Recorder)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: Recorder.said.append("replay")))
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: "lane")
+    monkeypatch.setattr(Recorder, "said", [])
+    return Recorder
+
+
+def test_recording_warms_up_on_its_own_stream(no_card: type[Recorder]) -> None:
+    card = CudaCard(torch.device("cuda"))
+
+    def forward(one: torch.Tensor) -> torch.Tensor:
+        no_card.said.append("forward")
+        return one + 1
+
+    lane = card.lane()
+    replay, result = card.record(forward, [torch.zeros(2)], lane)
+    lane.call(replay)
+    assert result.tolist() == [1, 1]
+    forwards = ["forward", "forward", "records on lane, thread_local", "begin", "forward", "end"]
+    assert no_card.said == ["enter lane", *forwards, "leave lane", "enter lane", "replay", "leave lane"]
+
+
+@pytest.mark.parametrize("ends", [None, RuntimeError("operation failed due to a previous error during capture")])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("not permitted")])
+def test_only_a_lack_of_memory_while_recording_makes_batches_smaller(
+    no_card: type[Recorder], monkeypatch: pytest.MonkeyPatch, error: RuntimeError, ends: RuntimeError | None
+) -> None:
+    monkeypatch.setattr(no_card, "ends", ends)
+    card, calls = CudaCard(torch.device("cuda")), list[int]()
+
+    def forward(one: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 3:
+            raise error
+        return one
+
+    with pytest.raises(RuntimeError) as raised:
+        card.record(forward, [torch.zeros(2)], card.lane())
+    assert is_out_of_memory(raised.value) == isinstance(error, torch.OutOfMemoryError)
+    assert no_card.said[-1] == "leave lane"
+    if not is_out_of_memory(error):
+        assert raised.value is (ends or error)
 
 
 def test_bytes_made_on_the_card_are_those_made_of_the_floats() -> None:
