@@ -129,10 +129,17 @@ def _torch() -> Check:
 def _gpu() -> Check:
     import torch
 
-    if not torch.cuda.is_available():
-        return Check("gpu", "note", "torch finds none", "everything works on the CPU, but Wav2Lip is slower")
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return Check("gpu", "ok", ", ".join(names))
+    from raydub.models.device import cuda_problem
+
+    problem = cuda_problem()
+    if problem is not None:
+        hint = problem.hint if problem.present else "everything works on the CPU, but Wav2Lip is slower"
+        return Check("gpu", "note", problem.found, hint)
+    about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    names = [
+        f"{one.name}, {one.total_memory / 2**30:.0f} GiB, compute capability {one.major}.{one.minor}" for one in about
+    ]
+    return Check("gpu", "ok", f"{'; '.join(names)}; CUDA {torch.version.cuda}")
 
 
 def _openvino() -> Check:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
-from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED
+from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, Code
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
 from raydub.manifests.rows import BadRow
@@ -82,11 +82,13 @@ class RunReport:
         return dict(Counter(kinds).most_common())
 
     def exit_code(self) -> int:
-        """0 if every row is ok; 129, 130, 131 or 143 after a stop; 3 if no row is ok and a program or weights are
-        missing; else 1."""
+        """0 if every row is ok; 129, 130, 131 or 143 after a stop; 3 if no row is ok and a program, weights
+        or a GPU is missing; else 1."""
         if self.stop_code:
             return self.stop_code
         counts = self.counts()
         if counts["ok"] == len(self.results):
             return EXIT_OK
-        return EXIT_DEPENDENCY if self.dependency_missing and not counts["ok"] else EXIT_SOME_FAILED
+        # A node's GPU that torch cannot use is only seen by the worker there.
+        missing = self.dependency_missing or any(result.error_code == Code.NO_GPU for result in self.results)
+        return EXIT_DEPENDENCY if missing and not counts["ok"] else EXIT_SOME_FAILED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from raydub.stages.engine import LipEngine
     from raydub.stages.post_processor import PostProcessor
 
+_log = logging.getLogger(__name__)
 LICENCE_VARIABLE = "RAYDUB_ACCEPT_LICENSE"
 _FIELDS = {"engine", "engine_options", "model", "precision", "paste", "mel_offset_frames"}
 
@@ -66,17 +68,31 @@ def make_post_processors(options: Options) -> tuple[PostProcessor, ...]:
 
 
 def engine_device(options: Options, wanted: str) -> str:
-    """pick_device() for the job's lip engine. The embedded engine has no GPU code: "cpu", without importing torch."""
+    """pick_device() for the job's lip engine. The embedded engine has no network for a GPU: "cpu" whatever is wanted,
+    without importing torch."""
     return "cpu" if resolved_engine(options) == "warp" else pick_device(wanted)
 
 
 def pick_device(wanted: str) -> str:
-    """ "auto" → "cuda" if torch finds a working GPU, else "cpu"."""
-    if wanted != "auto":
+    """ "auto" → "cuda" if torch can use a GPU, else "cpu", with a warning if there is one. "cuda" is checked:
+    DependencyError NO_GPU."""
+    if wanted == "cpu":
         return wanted
-    import torch
+    from raydub.models.device import check_cuda, cuda_problem
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted != "auto":
+        check_cuda(wanted)
+        return wanted
+    problem = cuda_problem()
+    if problem is not None and problem.present:
+        _warn(f"the GPU is not used: {problem.found} ({problem.hint})")
+    return "cuda" if problem is None else "cpu"
+
+
+@lru_cache(maxsize=8)
+def _warn(text: str) -> None:
+    """Once per process: a worker picks a device for every chunk."""
+    _log.warning(text)
 
 
 def resolved_engine(options: Options) -> str:

@@ -32,9 +32,10 @@ def as_raydub_error(error: BaseException, stage: str) -> RaydubError:
         return error
     text = f"{stage}: {type(error).__name__}: {words_of(error)}"
     if is_out_of_memory(error):
-        return StageError(
-            Code.OUT_OF_MEMORY, text, hint="use smaller chunk_seconds, fewer workers, or more memory", retryable=True
-        )
+        hint = "use smaller chunk_seconds, fewer workers, or more memory"
+        if "cuda" in text.lower():
+            hint = "free memory on the GPU, run fewer workers on it, or use --device cpu"
+        return StageError(Code.OUT_OF_MEMORY, text, hint=hint, retryable=True)
     if isinstance(error, TimeoutError):
         return StageError(Code.TIMEOUT, text, retryable=True)
     if isinstance(error, OSError):

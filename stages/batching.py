@@ -2,7 +2,8 @@
 
 A network's last bits change with the batch size, so every call has the same shape: the last batch is padded with zeros.
 A row's result then depends on the row alone, wherever chunk borders fall. If memory runs out, the batch size is halved
-permanently, down to one row, and the same rows are tried again.
+permanently, down to one row, and the same rows are tried again. A network on a card may be given batches ahead
+(Ahead), so that it computes one while others are copied.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 import errno
 import logging
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +42,20 @@ Rows = npt.NDArray[np.generic]
 Network = Callable[..., Rows]
 
 
+class Ahead(Protocol):
+    """A network that is given up to `depth` batches before the first result is fetched."""
+
+    depth: int
+
+    def submit(self, *arrays: Rows) -> Callable[[], Rows]:
+        """Start one batch; the returned function waits for its result, which is valid until the next submit()."""
+        ...
+
+    def release(self) -> None:
+        """Drop open results and free the memory of the batches."""
+        ...
+
+
 class FixedBatches:
     """Calls `network(*arrays)` with `size` rows at a time. Keeps a reduced size between calls.
 
@@ -45,11 +64,11 @@ class FixedBatches:
     """
 
     def __init__(
-        self, network: Network, size: int, what: str = "the lip network", row: str = "face", stage: str = ""
+        self, network: Network | Ahead, size: int, what: str = "the lip network", row: str = "face", stage: str = ""
     ) -> None:
         if size < 1:
             raise ValueError(f"batch size {size}")
-        self._network = network
+        self._network = cast(Ahead, network) if hasattr(network, "submit") else _OneByOne(network)
         self.size = size
         self._what = what
         self._row = row
@@ -64,37 +83,72 @@ class FixedBatches:
         count = len(arrays[0])
         if count == 0 or any(len(array) != count for array in arrays):
             raise ValueError(f"arrays of {[len(array) for array in arrays]} rows")
-        done: list[Rows] = []
-        start = 0
-        while start < count:
-            rows = min(self.size, count - start)
-            made = self._call([_filled(array[start : start + rows], self.size) for array in arrays])
-            if made is None:
-                continue
-            done.append(made[:rows])
-            beat(self._stage, rows)
-            start += rows
-        return np.concatenate(done)
+        whole: Rows | None = None
+        done = 0
+        while done < count:
+            try:
+                for rows, made in self._results([array[done:] for array in arrays]):
+                    if whole is None:
+                        whole = np.empty((count, *made.shape[1:]), made.dtype)
+                    whole[done : done + rows] = made[:rows]
+                    beat(self._stage, rows)
+                    done += rows
+            except BaseException as error:
+                self._check_room(error)
+            else:
+                break
+            # Outside the except block, so that the failed call's tensors are free before the next call.
+            self._network.release()
+            _free_cuda()
+            self.size //= 2
+            _log.warning("out of memory in %s: continuing with batches of %d", self._what, self.size)
+        assert whole is not None
+        return whole
 
-    def _call(self, batch: list[Rows]) -> Rows | None:
-        """The network's result, or None after the batch size has been halved."""
-        try:
-            return self._network(*batch)
-        except Exception as error:  # every runtime has its own exception classes
-            if not is_out_of_memory(error):
-                raise
-            if self.size == 1:
-                raise StageError(
-                    Code.OUT_OF_MEMORY,
-                    f"{self._what} does not fit into memory, not even with one {self._row} at a time",
-                    hint="free memory on the device, run fewer workers on it, or use --device cpu",
-                    retryable=True,
-                ) from error
-        # Outside the except block, so that the failed call's tensors are free before the next call.
-        self.size //= 2
-        _log.warning("out of memory in %s: continuing with batches of %d", self._what, self.size)
-        _free_cuda()
-        return None
+    def _results(self, arrays: list[Rows]) -> Iterator[tuple[int, Rows]]:
+        """(rows, their results and the padding's) of each batch, in order."""
+        waiting: deque[tuple[int, Callable[[], Rows]]] = deque()
+        start, count = 0, len(arrays[0])
+        while start < count or waiting:
+            if start < count and len(waiting) < self._network.depth:
+                rows = min(self.size, count - start)
+                batch = [_filled(array[start : start + rows], self.size) for array in arrays]
+                waiting.append((rows, self._network.submit(*batch)))
+                start += rows
+            else:
+                rows, fetch = waiting.popleft()
+                yield rows, fetch()
+
+    def _check_room(self, error: BaseException) -> None:
+        """Return for a lack of memory that a smaller batch may end; otherwise raise."""
+        lack = isinstance(error, Exception) and is_out_of_memory(error)  # every runtime has its own exception classes
+        if lack and self.size > 1:
+            return
+        with suppress(Exception):  # a card that failed fails again here
+            self._network.release()
+        if not lack:
+            raise error
+        raise StageError(
+            Code.OUT_OF_MEMORY,
+            f"{self._what} does not fit into memory, not even with one {self._row} at a time",
+            hint="free memory on the device, run fewer workers on it, or use --device cpu",
+            retryable=True,
+        ) from error
+
+
+class _OneByOne:
+    """Ahead for a network that is simply called."""
+
+    depth = 1
+
+    def __init__(self, network: Network) -> None:
+        self._call = network
+
+    def submit(self, *arrays: Rows) -> Callable[[], Rows]:
+        return partial(self._call, *arrays)
+
+    def release(self) -> None:
+        """It keeps nothing."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

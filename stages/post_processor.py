@@ -58,5 +58,6 @@ class PostProcessor(Protocol):
         ...
 
     def map(self, shown: Iterable[Shown]) -> Iterator[Shown]:
-        """The finished frames; may change the planes of a frame in place. Raises StageError OUT_OF_MEMORY."""
+        """The finished frames; may change the planes of a frame in place, until it has returned it. Raises StageError
+        OUT_OF_MEMORY."""
         ...

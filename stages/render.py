@@ -1,11 +1,11 @@
 """The render stage: draw the new mouths into the source's frames, post-process the frames (upscale, restore) and encode
 the chunk's part. Constant memory: one frame at a time (one bounded block where the source is shown backward), and the
-few that post-processors hold."""
+few that post-processors hold or that wait for them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,16 +16,22 @@ from raydub.files import discard, make_parent
 from raydub.media.frames import Frame
 from raydub.media.writer import PartWriter, count_frames
 from raydub.media.yuv import blend_bgr
+from raydub.stages.ahead import ahead, behind
 from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, WeightsRecord
 from raydub.stages.job_plan import JobPlan, load_plan, load_source
 from raydub.stages.post_processor import PostProcessor, Shown, ShownFace
 from raydub.stages.source_timeline import read_shown
 from raydub.stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
 
+_WAITING = 8, 2
+"""Drawn and finished frames that wait at most for the post-processors and the encoder, which work in threads of their
+own. The first fills a batch of faces while the card works on the last one; finished frames may be sixteen times as
+large."""
+
 
 class RenderStage:
     """Draws with one engine, which need not be loaded: drawing uses no network. Then runs the post-processors in order;
-    those must be loaded (load)."""
+    those must be loaded (load). With post-processors, drawing and encoding are in threads beside them."""
 
     def __init__(self, engine: LipEngine, post_processors: Sequence[PostProcessor] = ()) -> None:
         self._engine = engine
@@ -63,22 +69,27 @@ class RenderStage:
         plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
         options, start = plan.job.options, time.perf_counter()
         drawn: list[Gate] = []
-        finishing = _PostProcessing(self._post_processors, self._drawn(chunk, plan, drawn), span)
+        most_drawn, most_finished = _WAITING if self._post_processors else (0, 0)
         make_parent(out_path)
         try:
-            with PartWriter(
-                out_path,
-                plan.out_size,
-                plan.rate,
-                plan.video.colour,
-                plan.sample_aspect,
-                codec=options.codec,
-                crf=options.crf,
-                preset=options.preset,
-            ) as writer:
-                for frame in finishing:
-                    writer.write(frame)
-                    beat("render")
+            with (
+                ahead(self._drawn(chunk, plan, drawn), most_drawn, "raydub-draw") as shown,
+                PartWriter(
+                    out_path,
+                    plan.out_size,
+                    plan.rate,
+                    plan.video.colour,
+                    plan.sample_aspect,
+                    codec=options.codec,
+                    crf=options.crf,
+                    preset=options.preset,
+                ) as writer,
+            ):
+                finishing = _PostProcessing(self._post_processors, shown, span)
+                with behind(writer.write, most_finished, "raydub-encode") as write:
+                    for frame in finishing:
+                        write(frame)
+                        beat("render")
                 written = writer.close()
             encoded = time.perf_counter()
             found = count_frames(out_path)
@@ -103,7 +114,7 @@ class RenderStage:
         synthesised = len({gate.start for gate in inside})
         return Part(chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds, gates=runs_of(inside))
 
-    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[Gate]) -> Iterator[Shown]:
+    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[Gate]) -> Generator[Shown]:
         """Every output frame of the chunk, and those around it that post-processors want to see, with their new mouths;
         `drawn` gets one entry for each of these."""
         items, sources, around = chunk.items, self._prepared(plan), plan.around(chunk.chunk.span)

@@ -32,9 +32,10 @@ class Phase:
     arguments: tuple[str, ...]
 
 
+TESTS = ("tests/gpu", "tests/stages/test_restore_network.py")
 PHASES = (
     Phase("machine", 30, ("-m", "bench.gpu.machine", "--device", "{device}")),
-    Phase("tests", 150, ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--no-header", "tests/gpu")),
+    Phase("tests", 150, ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--no-header", *TESTS)),
     Phase("faces", 60, ("-m", "bench.gpu.networks", "faces", "--device", "{device}", "{quick}")),
     Phase("restore", 70, ("-m", "bench.gpu.networks", "restore", "--device", "{device}", "{quick}")),
     Phase("upscale", 70, ("-m", "bench.gpu.networks", "upscale", "--device", "{device}", "{quick}")),

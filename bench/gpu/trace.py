@@ -30,8 +30,8 @@ def main() -> None:
     options = parser.parse_args()
     cuda = options.device.startswith("cuda")
     backend = make_backend(random_network(), options.device, "torch")
-    batches = FixedBatches(backend.run, BATCH_CUDA if cuda else BATCH_CPU)
-    rows = 2 * batches.size
+    batches = FixedBatches(backend.conveyor or backend.run, BATCH_CUDA if cuda else BATCH_CPU)
+    rows = 4 * batches.size
     random = np.random.default_rng(0)
     crops = random.integers(0, 256, (rows, 96, 96, 3), dtype=np.uint8)
     mel = random.uniform(-4, 4, (rows, 80, 16)).astype(np.float32)

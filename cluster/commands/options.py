@@ -114,7 +114,8 @@ class RunFlags:
             "--device",
             metavar="|".join(DEVICES),
             callback=_device,
-            help="Where networks run: auto, cpu or cuda.",
+            help="Where networks run: auto, cpu, or cuda, which fails without a usable GPU. The embedded engine always "
+            "runs on the CPU.",
             rich_help_panel=_WHERE,
         ),
     ] = "auto"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, show_error
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, RaydubError
+
+if TYPE_CHECKING:
+    from raydub.pipeline.plan import Bottleneck
 
 
 @command
@@ -24,15 +28,18 @@ def plan(
     cores: Annotated[
         int | None, typer.Option("--cores", min=1, help="Cores to plan for; default: this machine's.")
     ] = None,
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=0, help="GPUs to plan for; default: this machine's.")
+    ] = None,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Probe all inputs and show chunks, frames and estimated seconds per stage. Exit code 1 if a row could not run.
-    Inputs at web addresses are not fetched."""
+    """Probe all inputs and show chunks, frames, estimated seconds per stage, and what bounds the run. Exit code 1 if a
+    row could not run. Inputs at web addresses are not fetched."""
     from raydub.manifests.paths import is_remote
     from raydub.manifests.read import read_manifest
-    from raydub.pipeline.plan import Estimate, estimate
+    from raydub.pipeline.plan import Estimate, bottleneck, estimate
 
     allow_fetching(allow_scheme, allow_private)
     asked = read_manifest(manifest, output_root, fields)
@@ -47,13 +54,17 @@ def plan(
         except RaydubError as error:
             problems.append(error.at(job=job.id, line=job.line))
     count = cores or os.cpu_count() or 1
+    cards = len(list(Path("/dev").glob("nvidia[0-9]*"))) if gpus is None else gpus
+    bound = bottleneck(found, count, cards)
     total: dict[str, Any] = {
         "jobs": len(found),
         "chunks": sum(one.chunks for one in found),
         "frames": sum(one.frames for one in found),
         "core_seconds": round(sum(one.core_seconds for one in found), 1),
         "cores": count,
-        "estimated_seconds": round(sum(one.core_seconds for one in found) / count, 1),
+        "gpus": cards,
+        "estimated_seconds": bound.seconds if bound else 0.0,
+        "bottleneck": vars(bound) if bound else None,
     }
     if as_json:
         jobs = [{**vars(one), "core_seconds": round(one.core_seconds, 2)} for one in found]
@@ -75,6 +86,15 @@ def plan(
             show_error(problem)
         say(
             f"{total['jobs']} jobs, {total['chunks']} chunks, {total['frames']} frames; about "
-            f"{total['estimated_seconds']:.0f} s on {count} cores"
+            f"{total['estimated_seconds']:.0f} s on {count} cores{f' and {cards} GPUs' if cards else ''}"
         )
+        if bound:
+            say(_words(bound, cards))
     return EXIT_SOME_FAILED if problems else EXIT_OK
+
+
+def _words(bound: Bottleneck, gpus: int) -> str:
+    kinds = {"cores": "cores", "gpus": "GPUs"}
+    other = kinds["gpus" if bound.bound == "cores" else "cores"]
+    idle = f"; the {other} are idle for {bound.idle:.0%} of the time" if gpus and bound.idle is not None else ""
+    return f"bottleneck: {bound.stage}, {bound.share:.0%} of what the {kinds[bound.bound]} have to do{idle}"

@@ -1,4 +1,5 @@
-"""Choose where a run works: on Ray, or in one child process."""
+"""Choose where a run works: on Ray, or in child processes. With device "cuda" a GPU that torch can use is required,
+whatever the jobs' engines are: a run that was asked for a GPU does not quietly do without."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from raydub.cluster.request import RunRequest
 from raydub.cluster.session.stopping import StopWatch
 from raydub.errors import Code, DependencyError
 from raydub.manifests.job import Job
+from raydub.models.device import check_cuda
 
 if TYPE_CHECKING:
     from raydub.pipeline.context import WorkSettings
@@ -50,10 +52,7 @@ def _beside(
     from raydub.pipeline.supervised import SupervisedExecutor
 
     if request.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise _no_gpu("torch finds no working GPU", "leave out --device, or install a driver")
+        check_cuda()
     workers = local_workers(jobs, request.workers)
     executor = SupervisedExecutor(settings, STAGES, progress, workers=workers, stall=request.stall_timeout)
     stack.callback(executor.close)
@@ -87,6 +86,8 @@ def ray_executor(
     from raydub.pipeline.progress import Poller
 
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
+    if own and request.device == "cuda":
+        check_cuda()  # Ray counts GPUs, whether torch can use them or not
     plan = planner(request)
     patience = Patience(stall=request.stall_timeout)
     executor = RayExecutor(settings, stages, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
@@ -125,12 +126,9 @@ def _nodes(request: RunRequest, wait: float) -> list[Node]:
             return nodes
         if time.monotonic() >= until:
             waited = f" after {wait:.0f} s" if wait else ""
-            raise _no_gpu(
+            raise DependencyError(
+                Code.NO_GPU,
                 f"--device cuda, but none of {len(nodes)} nodes has a GPU{waited}",
-                "start GPU nodes and wait for them with --wait-gpu, or use --device auto",
+                hint="start GPU nodes and wait for them with --wait-gpu, or use --device auto",
             )
         time.sleep(min(_POLL, max(0.0, until - time.monotonic())))
-
-
-def _no_gpu(message: str, hint: str) -> DependencyError:
-    return DependencyError(Code.NO_GPU, message, hint=hint)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from raydub.arrays import F32, U8
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.models.device import check_cuda
 
 if TYPE_CHECKING:
+    from raydub.models.backends.conveyor import Conveyor
     from raydub.models.wav2lip import Wav2Lip
 
 BackendName = Literal["auto", "torch", "openvino"]
@@ -22,6 +24,9 @@ class Backend(Protocol):
 
     name: str
     precision: str
+    conveyor: Conveyor | None
+    """What stages.batching runs instead of `run` where the device has one: crops and mel as for `run` -> (B, 96, 96, 3)
+    uint8, made on the device by truncating what `run` returns, times 255."""
 
     def run(self, crops: U8, mel: F32) -> F32:
         """crops (B, 96, 96, 3) uint8 BGR, mel (B, 80, 16) -> new faces (B, 96, 96, 3) float32 in [0, 1], BGR."""
@@ -42,7 +47,7 @@ def make_backend(
     torch's own count, which follows OMP_NUM_THREADS.
 
     Raises UsageError (FIELD_VALUE) for an unknown word or a precision that this device does not support,
-    DependencyError (DEPENDENCY_MISSING) for an absent backend or device.
+    DependencyError: DEPENDENCY_MISSING for an absent backend, NO_GPU for a device that torch cannot use.
     """
     name, kind = resolve(device, backend, precision)
     if name == "openvino":
@@ -60,10 +65,8 @@ def resolve(device: str, backend: str = "auto", precision: str = "auto") -> tupl
     if backend not in get_args(BackendName) or precision not in get_args(Precision):
         expected = f"{'/'.join(get_args(BackendName))} and {'/'.join(get_args(Precision))}"
         raise UsageError(Code.FIELD_VALUE, f"no backend {backend!r} with precision {precision!r}", hint=expected)
-    if cuda and not _has_cuda():
-        raise DependencyError(
-            Code.DEPENDENCY_MISSING, f"device {device!r}: torch sees no CUDA GPU", hint="--device cpu"
-        )
+    if cuda:
+        check_cuda(device)
     installed = importlib.util.find_spec("openvino") is not None
     if backend == "openvino" and cuda:
         raise UsageError(Code.FIELD_VALUE, "the openvino backend runs on a CPU", hint="--device cpu, or backend torch")
@@ -90,9 +93,3 @@ def has_bf16() -> bool:
         return False
     words = set(info.read_text(encoding="ascii", errors="replace").split())
     return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return cast(bool, torch.cuda.is_available())

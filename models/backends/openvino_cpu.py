@@ -21,6 +21,7 @@ class OpenVinoBackend:
     """See models.backends.base.Backend. Compiles again when the batch changes (after a batch was halved)."""
 
     name = "openvino"
+    conveyor = None
 
     def __init__(self, network: Wav2Lip, precision: str, threads: int | None = None) -> None:
         import openvino as ov

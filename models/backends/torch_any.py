@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from raydub.arrays import F32, U8
+from raydub.models.backends.conveyor import Conveyor
 from raydub.models.wav2lip import FACE, Wav2Lip
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchBackend:
-    """See models.backends.base.Backend."""
+    """See models.backends.base.Backend. On CUDA batches of one shape are a CUDA graph, bytes in and bytes out."""
 
     name = "torch"
 
@@ -26,16 +27,30 @@ class TorchBackend:
         self._device = torch.device(device)
         folded = network.folded().requires_grad_(False)
         self._network = folded.to(self._device, self._type, memory_format=torch.channels_last)
+        self.conveyor: Conveyor | None = None
+        if self._device.type == "cuda":
+            from raydub.models.backends.cuda import CudaCard
+
+            self.conveyor = Conveyor(CudaCard(self._device), lambda crops, mel: to_bytes(self.faces(crops, mel)))
 
     @torch.inference_mode()
     def run(self, crops: U8, mel: F32) -> F32:
-        """crops (B, 96, 96, 3) uint8 BGR, mel (B, 80, 16) -> (B, 96, 96, 3) float32 in [0, 1]. Repeatable: cuDNN keeps
-        to deterministic kernels without TF32."""
-        faces = torch.from_numpy(crops).to(self._device)
-        sound = torch.from_numpy(mel).to(self._device)[:, None].to(self._type)
+        """See Backend.run. Repeatable: cuDNN keeps to deterministic kernels without TF32."""
+        made = self.faces(torch.from_numpy(crops).to(self._device), torch.from_numpy(mel).to(self._device))
+        return np.ascontiguousarray(made.float().cpu().numpy())
+
+    def faces(self, crops: Tensor, mel: Tensor) -> Tensor:
+        """crops (B, 96, 96, 3) uint8 BGR, mel (B, 80, 16) float32 on the device -> (B, 96, 96, 3) in [0, 1], in the
+        precision's type."""
+        pictures = two_pictures(crops).to(self._type)
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            made = self._network(sound, two_pictures(faces).to(self._type))
-        return np.ascontiguousarray(made.permute(0, 2, 3, 1).float().cpu().numpy())
+            made: Tensor = self._network(mel[:, None].to(self._type), pictures)
+        return made.permute(0, 2, 3, 1)
+
+
+def to_bytes(faces: Tensor) -> Tensor:
+    """Values in [0, 1] -> uint8, truncated, not rounded, as in the published code."""
+    return (faces.float() * 255.0).to(torch.uint8).contiguous()
 
 
 def two_pictures(crops: Tensor) -> Tensor:

@@ -37,11 +37,13 @@ class TorchRestorer:
         """
         import torch
 
+        from raydub.models.backends.copies import to_device, to_host
+
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
         ):
-            given = torch.from_numpy(squares).to(self._device).flip(-1).permute(0, 3, 1, 2)
+            given = to_device(squares, self._device).flip(-1).permute(0, 3, 1, 2)
             x = (given.to(torch.float32) / 127.5 - 1.0).to(self._type, memory_format=torch.channels_last)
             made = (self._network(x).float() + 1.0) * 127.5
             finite = made.isfinite()
@@ -49,7 +51,7 @@ class TorchRestorer:
                 self._warned = True
                 _log.warning("the restoration network overflows in %s: those pixels are left unchanged", self._type)
             made = torch.where(finite, made, given.float()).round().clamp(0, 255).byte()
-            return np.ascontiguousarray(made.permute(0, 2, 3, 1).flip(-1).cpu().numpy())
+            return np.asarray(to_host(made.permute(0, 2, 3, 1).flip(-1).contiguous()), np.uint8)
 
 
 def find_weights(options: RestoreOptions) -> WeightsRecord:

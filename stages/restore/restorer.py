@@ -10,7 +10,7 @@ import functools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from raydub.stages.restore.network import find_weights, load_network
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.steady import REACH, Look, linked, steadied
 from raydub.stages.restore.warp import Warper, make_warper
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Measured with bench/restore.py: on a CPU several faces at once are no faster than one after the other, and each takes
 # half a gigabyte more. On CUDA not measured yet.
@@ -160,18 +163,19 @@ class Restorer:
         if box is None or alpha is None or not alpha.any():
             return False
         around = _around(face, window, at) if self.halo else []
-        change = self._steadied(_look(face), around) * _fading(self._side)
+        change = self._change(_look(face), around)
         size = (box[2] - box[0], box[3] - box[1])
         moved = self._warper.back(change, face.aligned.from_corner(box), size)
         add_bgr(frame, box, moved, alpha * np.float32(face.weight))
         return True
 
-    def _steadied(self, now: Look, around: list[tuple[int, Look]]) -> F32:
-        if self._device in (None, "cpu") or not around:
-            return steadied(now, around, self.options.steady)
+    def _change(self, now: Look, around: list[tuple[int, Look]]) -> F32 | Tensor:
+        """What is to be added to the square, (S, S, 3) float32; on CUDA it is made on the card and stays there."""
+        if self._device in (None, "cpu"):
+            return steadied(now, around, self.options.steady) * _fading(self._side)
         from raydub.stages.restore.steady_torch import steadied_on
 
-        return steadied_on(self._device, now, around, self.options.steady)
+        return steadied_on(self._device, now, around, self.options.steady, _fading(self._side))
 
 
 def _look(face: _Face) -> Look:

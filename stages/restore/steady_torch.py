@@ -1,15 +1,16 @@
-"""stages.restore.steady with torch on a GPU, which would otherwise wait 40 ms of a core per face."""
+"""stages.restore.steady with torch on a GPU, which would otherwise wait 40 ms of a core per face. The squares travel to
+the card as bytes, and nothing comes back: the change is warped there (stages.restore.warp)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from raydub.arrays import F32, U8
+from raydub.models.backends.copies import to_device
 from raydub.stages.restore.steady import BROAD, COARSE, FALL, MOVED, OTHER, Look
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 
 @torch.inference_mode()
-def steadied_on(device: str, now: Look, around: Sequence[tuple[int, Look]], steady: float) -> F32:
-    """See stages.restore.steady.steadied; equal to it within rounding."""
+def steadied_on(device: str, now: Look, around: Sequence[tuple[int, Look]], steady: float, fading: F32) -> Tensor:
+    """See stages.restore.steady.steadied: (S, S, 3) float32 on the device, equal to it times `fading` (S, S, 1) within
+    rounding."""
     square = _uploaded(now.square, device)
     total = _uploaded(now.made, device) - square
     size = list(total.shape[2:])
@@ -34,12 +36,12 @@ def steadied_on(device: str, now: Look, around: Sequence[tuple[int, Look]], stea
         weights += weight
         light = _grown(_shrunk(other - small, BROAD // COARSE), size)
         total += (_uploaded(look.made, device) - square - light) * weight
-    return np.asarray((total / weights)[0].permute(1, 2, 0).contiguous().cpu().numpy(), np.float32)
+    return (total / weights)[0].permute(1, 2, 0) * to_device(fading, total.device)
 
 
 def _uploaded(pixels: U8, device: str) -> Tensor:
     """(1, 3, S, S) float32."""
-    return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float()
+    return to_device(pixels, torch.device(device)).permute(2, 0, 1)[None].float()
 
 
 def _shrunk(values: Tensor, factor: int) -> Tensor:

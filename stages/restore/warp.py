@@ -15,7 +15,7 @@ import numpy as np
 from raydub.arrays import F32, F64, U8
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 _LARGEST = 4096
 """Limit of a densely sampled target's side. A square of 512 reaches it for faces eight times as large, where more would
@@ -29,7 +29,7 @@ class Warper(Protocol):
         """(side, side, 3) uint8: the square, cut out of the part `bgr` (h, w, 3); its border is repeated beyond it."""
         ...
 
-    def back(self, change: F32, matrix: F64, size: tuple[int, int]) -> F32:
+    def back(self, change: F32 | Tensor, matrix: F64, size: tuple[int, int]) -> F32:
         """(h, w, 3) float32 for a part of `size` (w, h): values of the square (side, side, 3), 0 beyond it."""
         ...
 
@@ -44,10 +44,10 @@ class CvWarper:
         made = _warp(bgr, denser(inverse, k), (side * k, side * k), cv2.BORDER_REPLICATE)
         return np.asarray(_averaged(made, (side, side), k), np.uint8)
 
-    def back(self, change: F32, matrix: F64, size: tuple[int, int]) -> F32:
+    def back(self, change: F32 | Tensor, matrix: F64, size: tuple[int, int]) -> F32:
         """See Warper."""
         k = _density(matrix, size)
-        made = _warp(change, denser(matrix, k), (size[0] * k, size[1] * k), cv2.BORDER_CONSTANT)
+        made = _warp(np.asarray(change, np.float32), denser(matrix, k), (size[0] * k, size[1] * k), cv2.BORDER_CONSTANT)
         return np.asarray(_averaged(made, size, k), np.float32)
 
 
@@ -61,23 +61,31 @@ class TorchWarper:
 
     def cut(self, bgr: U8, matrix: F64, side: int) -> U8:
         """See Warper."""
+        from raydub.models.backends.copies import to_host
+
         made = self._sampled(bgr, inverted(matrix), (side, side), "border")
-        return np.asarray(made.round().clamp(0, 255).byte().cpu().numpy(), np.uint8)
+        return np.asarray(to_host(made.round().clamp(0, 255).byte()), np.uint8)
 
-    def back(self, change: F32, matrix: F64, size: tuple[int, int]) -> F32:
-        """See Warper."""
-        return np.asarray(self._sampled(change, matrix, size, "zeros").cpu().numpy(), np.float32)
+    def back(self, change: F32 | Tensor, matrix: F64, size: tuple[int, int]) -> F32:
+        """See Warper. `change` may be on the device already."""
+        from raydub.models.backends.copies import to_host
 
-    def _sampled(self, picture: U8 | F32, matrix: F64, size: tuple[int, int], beyond: str) -> torch.Tensor:
+        return np.asarray(to_host(self._sampled(change, matrix, size, "zeros")), np.float32)
+
+    def _sampled(self, picture: U8 | F32 | Tensor, matrix: F64, size: tuple[int, int], beyond: str) -> Tensor:
         """(h, w, 3) float32 on the device. matrix: target pixel -> source pixel."""
         import torch
         from torch.nn import functional
 
+        from raydub.models.backends.copies import to_device
+
         k = _density(matrix, size)
         to_source = denser(matrix, k)
-        height, width = picture.shape[:2]
+        height, width = map(int, picture.shape[:2])
         with torch.inference_mode():
-            source = torch.from_numpy(np.ascontiguousarray(picture)).to(self._device).permute(2, 0, 1)[None].float()
+            if not isinstance(picture, torch.Tensor):
+                picture = to_device(np.ascontiguousarray(picture), self._device)
+            source = picture.permute(2, 0, 1)[None].float()
             x = torch.arange(size[0] * k, device=self._device, dtype=torch.float64)[None, :]
             y = torch.arange(size[1] * k, device=self._device, dtype=torch.float64)[:, None]
             # grid_sample wants -1 and 1 at the outer edges of the source's outer pixels

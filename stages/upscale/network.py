@@ -15,6 +15,7 @@ import torch
 
 from raydub.arrays import U8
 from raydub.errors import Code, StageError
+from raydub.models.backends.copies import to_device, to_host
 from raydub.stages.batching import FixedBatches
 from raydub.stages.upscale.options import TILE
 from raydub.stages.upscale.tiles import Tile, Tiling, tiling
@@ -138,14 +139,13 @@ class UpscaleNetwork:
     def _call(self, rows: U8) -> U8:
         """(B, h, w, 3) uint8 BGR -> (B, scale * h, scale * w, 3). Repeatable: cuDNN keeps to deterministic kernels
         without TF32."""
-        pixels = torch.from_numpy(rows).to(self._device)
+        pixels = to_device(rows, self._device)
         # RGB planes of a picture whose three bytes lie together are channels last as they are.
         seen = pixels.flip(3).float().div_(255.0).to(self._type).permute(0, 3, 1, 2)
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             drawn = self._network(seen)
         levels = drawn.float().clamp_(0.0, 1.0).mul_(255.0).round_().to(torch.uint8)
-        made: U8 = levels.permute(0, 2, 3, 1).flip(3).contiguous().cpu().numpy()
-        return made
+        return np.asarray(to_host(levels.permute(0, 2, 3, 1).flip(3).contiguous()), np.uint8)
 
 
 def room(spec: UpscaleSpec, total: int, itemsize: int) -> int:

@@ -89,7 +89,8 @@ class Recorded:
     """A backend that keeps what the network answered, without the rows that only fill a batch up."""
 
     def __init__(self, inner: base.Backend, kept: list[np.ndarray]) -> None:
-        self.name, self.precision, self._inner, self._kept = inner.name, inner.precision, inner, kept
+        self.name, self.precision, self.conveyor = inner.name, inner.precision, None
+        self._inner, self._kept = inner, kept
 
     def run(self, crops: np.ndarray, mel: np.ndarray) -> np.ndarray:
         made = self._inner.run(crops, mel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from raydub.stages.restore.area import area_alpha
 from raydub.stages.restore.network import TorchRestorer, find_weights
 from raydub.stages.restore.options import RestoreOptions
 from raydub.stages.restore.restorer import BATCH_CPU, Restorer
+from raydub.stages.restore.warp import TorchWarper
 from tests.stages.restore_fakes import face_at, picture, same
 
 
@@ -158,22 +159,29 @@ def test_precisions_that_a_cpu_does_not_have(store: dict[str, Any]) -> None:
             Restorer(RestoreOptions("x")).load("cuda")
 
 
-@pytest.mark.gpu
-def test_on_a_gpu_as_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same pixels within 1/255 with warping and pasting on the GPU, batches of its own, fp16."""
-    if not torch.cuda.is_available():
+@pytest.mark.parametrize("steady", [0.0, 0.7])
+@pytest.mark.parametrize("device", ["cpu:0", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_on_a_gpu_as_on_a_cpu(monkeypatch: pytest.MonkeyPatch, device: str, steady: float) -> None:
+    """The same pixels within 1/255 with warping, steadying and fading in torch: on the GPU in batches of its own and
+    fp16, and by the same code on a CPU."""
+    if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    frames = {}
-    for device in ("cpu", "cuda"):
-        precision = "fp16" if device == "cuda" else "fp32"
+    shown = [(picture((320, 240)), (face_at((160, 120), 180, 0.2),)) for _ in range(3)]
+    made: list[np.ndarray] = []
+    for on in ("cpu", device):
+        precision = "fp16" if on == "cuda" else "fp32"
         monkeypatch.setattr(
             "raydub.stages.restore.restorer.load_network",
             lambda _, on, p=precision: (TorchRestorer(Redder(), on, p), 256),
         )
-        one = Restorer(RestoreOptions("x", area="face"))
-        one.load(device)
-        frames[device] = next(one.map([Shown(picture((320, 240)), (face_at((160, 120), 180, 0.2),))])).frame
-    assert np.abs(frames["cpu"].y.astype(int) - frames["cuda"].y).max() <= 1
+        if on != "cpu":
+            monkeypatch.setattr("raydub.stages.restore.restorer.make_warper", TorchWarper)
+        one = Restorer(RestoreOptions("x", area="face", steady=steady))
+        one.load(on)
+        frames = [Shown(replace(frame.copy(), index=number), faces) for number, (frame, faces) in enumerate(shown)]
+        made.append(np.stack([finished.frame.y.astype(int) for finished in one.map(frames)]))
+    assert np.abs(made[0] - made[1]).max() <= 1
+    assert np.abs(made[0] - picture((320, 240)).y).max() > 3
 
 
 def test_starting_is_light() -> None:

@@ -109,10 +109,13 @@ def test_torch_mixes_as_opencv_does() -> None:
         square[40:60, 10 * i : 10 * i + 30] = 200
         looks.append(Look(FACE.landmarks, square, shimmering(square[None])[0]))
     around = [(1, looks[1]), (2, looks[2]), (1, looks[3]), (2, looks[4])]
-    mixed, there = steadied(looks[0], around, 0.7), steadied_on("cpu", looks[0], around, 0.7)
+    fading = random.uniform(0, 1, (128, 128, 1)).astype(np.float32)
+    mixed, there = steadied(looks[0], around, 0.7), steadied_on("cpu", looks[0], around, 0.7, fading).numpy()
     assert mixed.shape == there.shape == (128, 128, 3)
     assert there.dtype == np.float32
-    assert np.abs(mixed - there).max() < 0.3
+    assert np.abs(mixed * fading - there).max() < 0.3
+    alone = steadied_on("cpu", looks[0], [], 0.7, fading).numpy()
+    assert np.array_equal(alone, steadied(looks[0], [], 0.7) * fading)
     assert np.abs(mixed - steadied(looks[0], [], 0.7)).max() > 5
 
 
