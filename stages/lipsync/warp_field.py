@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from raydub.arrays import F32, I32, U8, Box
+from raydub.arrays import F32, U8, Box
 from raydub.stages.lipsync.warp_shape import HALF_WIDTH, Axes, LipCurves, LipMove
 
 BELOW_JAW = 0.45  # face units below the jaw line where the movement has died out
@@ -74,17 +74,15 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
     x0, y0, x1, y1 = region
     w, h, u = x1 - x0, y1 - y0, axes.u
     step = int(np.clip(round(u / 45), 1, 5))
-    coarse_w, coarse_h = -(-w // step), -(-h // step)
-    # the centre of a coarse pixel lies in the middle of the pixels that it stands for, as cv2.resize has it
-    x, y = _face_axes(
-        axes,
-        x0 + (np.arange(coarse_w, dtype=np.float32) + 0.5) * step - 0.5,
-        y0 + (np.arange(coarse_h, dtype=np.float32) + 0.5) * step - 0.5,
-    )
+    # the centre of a coarse pixel lies in the middle of the pixels that it stands for, as cv2.resize has it; there is
+    # one more on each side, because cv2.resize holds what lies beyond the outer centres level
+    across, along = _centres(w, step), _centres(h, step)
+    x, y = _face_axes(axes, x0 + across, y0 + along)
     half = HALF_WIDTH * u
     # at the bottom of the frame the movement ends: there are no pixels below to move in
     end = (frame_height - 1 - axes.origin[1] - x * axes.right[1]) / max(float(axes.down[1]), 0.3)
-    bottom = np.asarray(np.minimum(_bottom(axes, curves), end), np.float32)
+    lowest = _bottom(axes, curves)
+    bottom = np.minimum(lowest, end)
     shift_x = _widening(x, curves, move.widen, u) * _mouth_rows(y, curves.nose, u)
     trim = np.minimum(inset, 0.25 * curves.gap)
     edges = (
@@ -97,26 +95,58 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
     shifts = (move.outer_upper, move.inner_upper + trim, move.inner_lower - trim, move.outer_lower, move.jaw)
     e1, e2, e3, e4, e5, d1, d2, d3, d4, d5 = _columns((*edges, *shifts), _column(x - shift_x, half, curves))
 
-    above = _lerp(d1 * smooth((y - curves.nose) / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(y, e1, e2))
+    under_nose = y - curves.nose
+    above = _lerp(d1 * smooth(under_nose / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(y, e1, e2))
     below = _lerp(d3, d4, _ramp(y, e3, e4))
     below = _lerp(below, d5, smooth((y - e4) / np.maximum(e5 - e4, 1.0)))
     still = np.minimum(e5, bottom - 0.8 * BELOW_JAW * u)
     below *= 1 - smooth((y - still) / np.maximum(bottom - still, 1.0))
-    alpha = smooth((y - curves.nose) / (0.10 * u)) * smooth((_bottom(axes, curves) - y) / (0.2 * u))
+    alpha = smooth(under_nose / (0.10 * u)) * smooth((lowest - y) / (0.2 * u))
     alpha *= smooth((half - np.abs(x)) / (SIDE_FADE * u))
 
-    slow = np.stack((shift_x, above, below, y - (e2 + e3) / 2), axis=-1)
-    fine = np.asarray(cv2.resize(slow, (coarse_w * step, coarse_h * step)), np.float32)[:h, :w]
-    shift_y = np.where(fine[..., 3] < 0, fine[..., 1], fine[..., 2])
-    shift_x = fine[..., 0]
-    map_x = np.arange(w, dtype=np.float32)[None, :] - shift_x * axes.right[0] - shift_y * axes.down[0]
-    map_y = np.arange(h, dtype=np.float32)[:, None] - shift_x * axes.right[1] - shift_y * axes.down[1]
-    wide = np.asarray(cv2.resize(alpha, (coarse_w * step, coarse_h * step)), np.float32)[:h, :w]
+    side = y - (e2 + e3) / 2
+    fixed_x, fixed_y = across[None] - shift_x * axes.right[0], along[:, None] - shift_x * axes.right[1]
+    map_x = _parted(fixed_x - above * axes.down[0], fixed_x - below * axes.down[0], side, step, (h, w))
+    map_y = _parted(fixed_y - above * axes.down[1], fixed_y - below * axes.down[1], side, step, (h, w))
+    wide = _enlarged(alpha, step, 0, h, w)
     # enlarging spreads the edge by a pixel or two: what lies above the nose stays out
-    _, y_fine = _face_axes(axes, np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
-    wide = wide * (y_fine > curves.nose)
-    opening = _opening(region, axes, curves, move)
-    return Field(map_x.astype(np.float32), map_y.astype(np.float32), wide.astype(np.float32), opening)
+    dx, dy = (np.arange(x0, x1) - axes.origin[0]) * axes.down[0], (np.arange(y0, y1) - axes.origin[1]) * axes.down[1]
+    near = np.flatnonzero(dy + min(dx[0], dx[-1]) <= curves.nose)
+    if len(near):
+        wide[: near[-1] + 1] *= dx + dy[: near[-1] + 1, None] > curves.nose
+    return Field(map_x, map_y, wide, _opening(region, axes, curves, move))
+
+
+def _centres(pixels: int, step: int) -> F32:
+    return np.asarray((np.arange(-1, -(-pixels // step) + 1, dtype=np.float32) + 0.5) * step - 0.5, np.float32)
+
+
+def _enlarged(coarse: F32, step: int, start: int, stop: int, width: int) -> F32:
+    """Rows start..stop-1 of (.., width) pixels of a coarse array at _centres."""
+    first = start // step
+    part = coarse[first : -(-stop // step) + 2]
+    fine = cv2.resize(part, (part.shape[1] * step, part.shape[0] * step))
+    top = start + step - first * step
+    return np.asarray(fine[top : top + stop - start, step : step + width], np.float32)
+
+
+def _parted(above: F32, below: F32, side: F32, step: int, shape: tuple[int, int]) -> F32:
+    """(h, w): coarse `above` enlarged where coarse `side` enlarged is negative, `below` elsewhere; only as many rows of
+    each as are needed."""
+    h, w = shape
+    upper = side < 0
+    first, last = np.flatnonzero(~upper.all(axis=1)), np.flatnonzero(upper.any(axis=1))
+    start = min(max((int(first[0]) - 2) * step, 0), h) if len(first) else h
+    stop = min(max((int(last[-1]) + 1) * step, start), h) if len(last) else start
+    made = np.empty(shape, np.float32)
+    if start < h:
+        made[start:] = _enlarged(below, step, start, h, w)
+    if stop > 0:
+        high = _enlarged(above, step, 0, stop, w)
+        made[:start] = high[:start]
+        if stop > start:
+            np.copyto(made[start:stop], high[start:], where=_enlarged(side, step, start, stop, w) < 0)
+    return made
 
 
 def warp(bgr: U8, field: Field) -> U8:
@@ -180,25 +210,26 @@ def _mouth_rows(y: F32, nose: float, u: float) -> F32:
     return smooth((y - nose) / max(-nose, 1.0)) * (1 - smooth((y - 0.12 * u) / (0.5 * u)))
 
 
-def _columns(tables: tuple[F32, ...], column: F32) -> tuple[F32, ...]:
-    """Look up every table (COLUMNS,) at fractional columns (h, w), linearly."""
-    i = np.clip(column, 0, len(tables[0]) - 1.001)
-    low = i.astype(np.int32)
-    t = i - low
-    return tuple(_at(table.astype(np.float32), low, t) for table in tables)
-
-
-def _at(table: F32, low: I32, t: F32) -> F32:
-    return np.asarray(table[low] + t * np.diff(table, append=table[-1])[low], np.float32)
+def _columns(tables: tuple[F32, ...], column: F32) -> F32:
+    """Every table (COLUMNS,) looked up at fractional columns (h, w), linearly: (len(tables), h, w)."""
+    values = np.stack(tables).astype(np.float32)
+    rises = values[:, 1:] - values[:, :-1]
+    i = np.minimum(np.maximum(column, 0), values.shape[1] - 1.001)
+    low = i.astype(np.intp)
+    found = rises.take(low, axis=1)
+    found *= i - low.astype(np.float32)
+    found += values.take(low, axis=1)
+    return found
 
 
 def _ramp(y: F32, start: F32, stop: F32) -> F32:
-    return np.asarray(np.clip((y - start) / np.maximum(stop - start, 0.5), 0, 1), np.float32)
+    t = (y - start) / np.maximum(stop - start, 0.5)
+    return np.minimum(np.maximum(t, 0, out=t), 1, out=t)
 
 
 def smooth(t: npt.NDArray[np.floating]) -> F32:
     """Smoothstep, clipped to [0, 1]."""
-    t = np.clip(t, 0, 1)
+    t = np.minimum(np.maximum(t, 0), 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 

@@ -305,13 +305,15 @@ def test_the_engine_from_sound_to_pixels() -> None:
 def test_curves_are_scipy_s_splines(seed: int, folded: bool) -> None:
     from scipy.interpolate import CubicHermiteSpline
 
-    random = np.random.default_rng(seed)
-    points = random.normal(0, 40, (9, 2)).astype(np.float32)
-    points = points if folded else points[points[:, 0].argsort()]
+    marks = np.random.default_rng(seed).normal(0, 40, (68, 2)).astype(np.float32)
     x = np.linspace(-120, 120, 257, dtype=np.float32)
-    found = warp_shape._curve(points, tuple(range(9)), x)
-    step = 0.02 * max(float(points[-1, 0] - points[0, 0]), 1.0) * np.arange(9)
-    px = np.maximum.accumulate(points[:, 0].astype(np.float64) - step) + step
-    py = points[:, 1].astype(np.float64)
-    expected = CubicHermiteSpline(px, py, np.gradient(py, px))(np.clip(x, px[0], px[-1]))
-    assert np.abs(found - expected).max() < 1e-3
+    if not folded:
+        for chain in warp_shape._CHAINS:
+            marks[list(chain)] = marks[list(chain)][marks[list(chain), 0].argsort()]
+    for chain, found in zip(warp_shape._CHAINS, warp_shape._curves(marks, x), strict=True):
+        points = marks[list(chain)]
+        step = 0.02 * max(float(points[-1, 0] - points[0, 0]), 1.0) * np.arange(len(chain))
+        px = np.maximum.accumulate(points[:, 0].astype(np.float64) - step) + step
+        py = points[:, 1].astype(np.float64)
+        expected = CubicHermiteSpline(px, py, np.gradient(py, px))(np.clip(x, px[0], px[-1]))
+        assert np.abs(found - expected).max() < 1e-3
