@@ -48,14 +48,15 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
     narrow = 1 - _share((gap - _NARROW) / (_WIDE - _NARROW))
     middle, half = (low + high) / 2, 0.5 * (low - high)
     reach = half + _SEAM_SEARCH * axes.u * taper
-    bands = [(high, top), (low, bottom)]
+    bands: list[tuple[Floats, Floats]] = [(high, top), (low, bottom)]
     if narrow > 0:
         bands += [(high, low), (middle - reach, middle + reach)]
     upper_lip, lower_lip, *between = _strips(bgr, offset, axes, x, bands)
     upper_is, lower_is = _usual(upper_lip), _usual(lower_lip)
 
-    kept = np.ones(_COLS, np.float32)
-    new_high, new_low = high, low
+    kept: Floats = np.ones(_COLS, np.float32)
+    new_high: Floats = high
+    new_low: Floats = low
     if narrow > 0:
         gap_seen, around = between
         weight = np.exp(-(around[..., 0] - around[..., 0].min(axis=0)) / 6.0)
@@ -90,7 +91,7 @@ def _share(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _strips(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, bands: list[tuple[F32, F32]]) -> list[F32]:
+def _strips(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, bands: list[tuple[Floats, Floats]]) -> list[F32]:
     """For each pair of edges (_ROWS, _COLS, 3) float32 8-bit Lab of the band between them, row 0 at the first."""
     starts, stops = np.stack([start for start, _ in bands]), np.stack([stop for _, stop in bands])
     y = starts[:, None] + (stops - starts)[:, None] * _PLACES[:, None]

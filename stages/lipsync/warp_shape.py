@@ -216,4 +216,4 @@ def _curves(points: F32, x: F32) -> F32:
     t = (at - start) / width
     values = low + (py[right] - low) * (3 - 2 * t) * t * t
     values += width * t * (1 - t) * (slopes[left] * (1 - t) - slopes[right] * t)
-    return values.astype(np.float32)
+    return np.asarray(values, np.float32)
