@@ -55,6 +55,7 @@ bench: $(VENV)/.dev      ## the benchmarks one after another, figures as JSON in
 	$(BIN)/python bench/track.py $(CLIP) > $(BENCH_OUT)/track.json
 	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) --random-wav2lip 1 > $(BENCH_OUT)/wav2lip.json
 	$(BIN)/python bench/end_to_end.py --clip $(CLIP) --speech $(SPEECH) > $(BENCH_OUT)/warp.json
+	$(BIN)/python bench/render.py --clip $(CLIP) --speech $(SPEECH) > $(BENCH_OUT)/render.json
 	$(BIN)/python bench/speech.py --clip $(CLIP) --script $(SCRIPT) --bed $(BED) > $(BENCH_OUT)/speech.json
 	$(BIN)/python bench/upscale.py --out $(BENCH_OUT)/upscale.json
 	$(BIN)/python bench/restore.py --out $(BENCH_OUT)/restore.json

@@ -34,7 +34,7 @@ from raydub.media.audio import decode_speech
 from raydub.media.frames import Frame, FrameReader, open_frames
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
-from raydub.media.yuv import blend_bgr, to_bgr
+from raydub.media.yuv import to_bgr
 from raydub.models.mel import mel_spectrogram
 from raydub.stages.engine import DrawItem, LipEngine, Speech
 from raydub.stages.lipsync.warp import WarpEngine
@@ -100,7 +100,7 @@ class Dubbed:
         item = DrawItem(i, i, 0, self.track.box[i], marks)
         patch = self.engine.draw(frame, item, {name: rows[i] for name, rows in self.mouths.items()}, self.source)
         if patch is not None:
-            blend_bgr(out, patch.box, patch.bgr, patch.alpha)
+            patch.blend(out)
         self.seconds += time.process_time() - began
         axes = axes_of(marks)
         if axes is None or patch is None:

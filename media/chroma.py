@@ -45,6 +45,13 @@ def yuv_to_bgr(matrix: Matrix, full_range: bool) -> F64:
     return np.concatenate([inverse, -inverse @ forward[:, 3:]], axis=1)
 
 
+def quarter(values: F32) -> F32:
+    """Means of 2x2: (h, w) -> (h/2, w/2)."""
+    height, width = values.shape
+    made = cv2.resize(values, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(made, np.float32)
+
+
 def coarser(values: F32) -> F32:
     """(h, w) -> (h/2, w/2): samples between two rows, on even columns; the column before the first is the first."""
     rows = values[0::2] + values[1::2]

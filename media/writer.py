@@ -106,12 +106,10 @@ class PartWriter:
         if frame.size != self._size:
             raise StageError(Code.ENCODE_FAILED, f"frame {frame.index} has size {frame.size}, not {self._size}")
         width, height = self._size
-        data = np.empty(width * height * 3 // 2, np.uint8)
-        luma, quarter = width * height, width * height // 4
-        data[:luma] = frame.y.ravel()
-        data[luma : luma + quarter] = frame.u.ravel()
-        data[luma + quarter :] = frame.v.ravel()
-        picture = av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format="yuv420p")
+        picture = av.VideoFrame(width, height, "yuv420p")
+        for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            rows[: len(samples), : samples.shape[1]] = samples
         picture.pts = self._count
         picture.time_base = 1 / self._rate
         picture.colorspace = _MATRIX_NUMBER[self._colour.matrix]
@@ -166,6 +164,8 @@ def count_frames(path: str) -> int:
         with open_made(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            # every bit is still parsed and every sample predicted; only the filter over whole pictures is left out
+            stream.codec_context.options = {"skip_loop_filter": "all"}
             return sum(1 for _ in container.decode(stream))
     except (av.error.FFmpegError, OSError, IndexError, ValueError) as error:
         raise StageError(Code.VERIFY_FAILED, f"{path} cannot be read back: {error}", retryable=True) from error

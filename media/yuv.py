@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from raydub.arrays import F32, U8, Box
-from raydub.media.chroma import bgr_to_yuv, coarser, finer, to_bytes, yuv_to_bgr
+from raydub.media.chroma import bgr_to_yuv, coarser, finer, quarter, to_bytes, yuv_to_bgr
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
 
@@ -88,7 +88,7 @@ def blend_bgr(frame: Frame, box: Box, bgr: U8, alpha: F32, *, smooth: bool = Fal
     luma, blue, red = _planes(bgr, frame.colour)
     old = frame.y[y0:y1, x0:x1]
     _mix(old, luma, weight)
-    shrink = coarser if smooth else _quarter
+    shrink = coarser if smooth else quarter
     share = shrink(weight)
     for plane, values in ((frame.u, blue), (frame.v, red)):
         # mean of weight * value over the 2x2, then old * (1 - share) + that, written so that share 0 changes nothing
@@ -96,6 +96,20 @@ def blend_bgr(frame: Frame, box: Box, bgr: U8, alpha: F32, *, smooth: bool = Fal
         old = plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
         before = old.astype(np.float32)
         old[:] = to_bytes(before + (total - share * before))
+
+
+def blend_planes(frame: Frame, box: Box, planes: tuple[F32, F32, F32], alpha: F32) -> None:
+    """As blend_bgr (plain chroma) for new samples: y (h, w), u and v (h/2, w/2) float32 on the scale of the frame's
+    bytes."""
+    x0, y0, x1, y1 = _checked(frame, box)
+    shape = (y1 - y0, x1 - x0)
+    half = (shape[0] // 2, shape[1] // 2)
+    if [plane.shape for plane in (*planes, alpha)] != [shape, half, half, shape]:
+        raise ValueError(f"box {box} with planes {[plane.shape for plane in planes]} and alpha {alpha.shape}")
+    share = quarter(alpha)
+    _mix(frame.y[y0:y1, x0:x1], planes[0], alpha)
+    for plane, new in ((frame.u, planes[1]), (frame.v, planes[2])):
+        _mix(plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], new, share)
 
 
 def add_bgr(frame: Frame, box: Box, change: F32, alpha: F32) -> None:
@@ -113,7 +127,7 @@ def add_bgr(frame: Frame, box: Box, change: F32, alpha: F32) -> None:
     luma, blue, red = cv2.split(cv2.multiply(cv2.transform(change, matrix), cv2.merge([alpha] * 3)))
     _add(frame.y[y0:y1, x0:x1], luma)
     for plane, values in ((frame.u, blue), (frame.v, red)):
-        _add(plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], _quarter(np.asarray(values, np.float32)))
+        _add(plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], quarter(np.asarray(values, np.float32)))
 
 
 def _add(samples: U8, change: Any) -> None:
@@ -129,10 +143,3 @@ def _planes(bgr: U8, colour: Colour) -> tuple[F32, F32, F32]:
     new = cv2.transform(bgr.astype(np.float32), bgr_to_yuv(colour.matrix, colour.full_range))
     luma, blue, red = cv2.split(new)
     return luma, blue, red  # type: ignore[return-value]
-
-
-def _quarter(values: F32) -> F32:
-    """Means of 2x2."""
-    height, width = values.shape
-    made: Any = cv2.resize(values, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return np.asarray(made, np.float32)

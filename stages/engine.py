@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
+from raydub.media.yuv import blend_bgr, blend_planes
 from raydub.stages.types import FaceItems
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -47,6 +48,28 @@ class Patch:
     box: tuple[int, int, int, int]
     bgr: U8
     alpha: F32
+
+    def blend(self, frame: Frame, gate: float = 1.0) -> None:
+        """Mix the patch into its frame, in place, with alpha times gate."""
+        blend_bgr(frame, self.box, self.bgr, _gated(self.alpha, gate))
+
+
+@dataclass(frozen=True)
+class PlanesPatch:
+    """As Patch, for engines that move the frame's own samples: no way to BGR and back. planes: y (y1-y0, x1-x0), u and
+    v of half the size, float32 on the scale of the frame's bytes."""
+
+    box: tuple[int, int, int, int]
+    planes: tuple[F32, F32, F32]
+    alpha: F32
+
+    def blend(self, frame: Frame, gate: float = 1.0) -> None:
+        """See Patch."""
+        blend_planes(frame, self.box, self.planes, _gated(self.alpha, gate))
+
+
+def _gated(alpha: F32, gate: float) -> F32:
+    return alpha if gate >= 1 else np.multiply(alpha, gate, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -121,7 +144,7 @@ class LipEngine(Protocol):
         """One row per item in every returned array. Batches have one fixed padded shape (law 2)."""
         ...
 
-    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | None:
+    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | PlanesPatch | None:
         """Pixels for one item. mouth: this item's row of each array of infer; source: what prepare returned."""
         ...
 

@@ -15,9 +15,8 @@ from raydub.errors import Code, StageError
 from raydub.files import discard, make_parent
 from raydub.media.frames import Frame
 from raydub.media.writer import PartWriter, count_frames
-from raydub.media.yuv import blend_bgr
 from raydub.stages.ahead import ahead, behind
-from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, WeightsRecord
+from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, PlanesPatch, WeightsRecord
 from raydub.stages.job_plan import JobPlan, load_plan, load_source
 from raydub.stages.post_processor import PostProcessor, Shown, ShownFace
 from raydub.stages.source_timeline import read_shown
@@ -147,10 +146,9 @@ class RenderStage:
 
 def draw_face(
     engine: LipEngine, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays
-) -> Patch | None:
-    """Draw one item's new mouth into its frame, as far as its gate is open. Returns the blended patch with its
-    effective alpha, None if nothing was drawn. mouth: the item's row of each array of infer; source: what prepare
-    returned."""
+) -> Patch | PlanesPatch | None:
+    """Draw one item's new mouth into its frame, as far as its gate is open. Returns the engine's patch, None if nothing
+    was drawn. mouth: the item's row of each array of infer; source: what prepare returned."""
     item = DrawItem(
         frame=int(items.frame[row]),
         source=int(items.source[row]),
@@ -159,12 +157,9 @@ def draw_face(
         landmarks=items.landmarks[row],
     )
     patch = engine.draw(frame, item, mouth, source)
-    if patch is None:
-        return None
-    gate = items.gate[row]
-    alpha = patch.alpha if gate >= 1 else np.multiply(patch.alpha, gate, dtype=np.float32)
-    blend_bgr(frame, patch.box, patch.bgr, alpha)
-    return Patch(patch.box, patch.bgr, alpha)
+    if patch is not None:
+        patch.blend(frame, float(items.gate[row]))
+    return patch
 
 
 def runs_of(gates: Iterable[Gate]) -> tuple[Gate, ...]:

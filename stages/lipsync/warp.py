@@ -14,15 +14,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from raydub.arrays import F32
+from raydub.arrays import F32, Box
 from raydub.errors import Code, StageError
 from raydub.media.frames import Frame
 from raydub.media.yuv import to_bgr
-from raydub.stages.engine import Arrays, DrawItem, Patch, SourceSampler, Speech, WeightsRecord, reach_of
+from raydub.stages.engine import Arrays, DrawItem, PlanesPatch, SourceSampler, Speech, WeightsRecord, reach_of
 from raydub.stages.lipsync.warp_edges import refine
-from raydub.stages.lipsync.warp_field import field_of, region_of, warp
-from raydub.stages.lipsync.warp_inside import Inside, best_inside, draw_inside, light_of, show_inside
-from raydub.stages.lipsync.warp_shape import axes_of, curves_of, move_to, openness_of, width_of
+from raydub.stages.lipsync.warp_field import even_box, field_of, region_of, warp
+from raydub.stages.lipsync.warp_inside import (
+    Inside,
+    best_inside,
+    draw_inside,
+    fill_opening,
+    light_of,
+    show_inside,
+    spots_around,
+)
+from raydub.stages.lipsync.warp_shape import Axes, LipCurves, axes_of, curves_of, move_to, openness_of, width_of
 from raydub.stages.types import FaceItems
 
 if TYPE_CHECKING:
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
 SAMPLES = 24  # frames of the source looked at in prepare
 CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
 INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
-SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
 KEPT_WIDTH = 0.75  # share of a mouth's difference from the ordinary width that counts as personal
 WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landmarks overstate it on warped corners
 
@@ -109,7 +116,7 @@ class WarpEngine:
         width = 1 + WIDTH_FEEL * z[:, 1] * (model.config.width.std / model.config.width.mean)
         return {"shapes": np.stack((opening, width), axis=-1).astype(np.float32)}
 
-    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | None:
+    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> PlanesPatch | None:
         """The lower face with the new mouth; None if the landmarks are not usable."""
         shape = np.asarray(mouth["shapes"], np.float32)
         if shape.shape != (2,) or not np.isfinite(shape).all():
@@ -119,23 +126,31 @@ class WarpEngine:
         return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source))
 
 
-def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None) -> Patch | None:
+def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None) -> PlanesPatch | None:
     """Give the face of `landmarks` (68, 2) a mouth of `opening` and `width` (face units); see WarpEngine.draw."""
     axes = axes_of(landmarks)
     curves = curves_of(landmarks, axes) if axes else None
     region = region_of(axes, curves, frame.size) if axes and curves else None
     if axes is None or curves is None or region is None:
         return None
-    own = to_bgr(frame, region)
-    curves = refine(own, region[:2], axes, curves)
+    seen = _around_mouth(landmarks, axes, curves, region)
+    own = to_bgr(frame, seen)
+    curves = refine(own, seen[:2], axes, curves)
     move = move_to(curves, axes.u, opening, width)
     field = field_of(region, axes, curves, move, INSET * axes.u, frame.size[1])
-    out = warp(own, field)
+    planes = warp(frame, region, field)
     if field.opening is not None:
-        light = light_of(own, region[:2], landmarks)
-        seen = show_inside(inside or draw_inside(light), field.opening, axes.u, light)
-        x0, y0, x1, y1 = field.opening.box
-        lips = out[y0:y1, x0:x1] * (1 - SEAM * field.opening.seam[..., None])
-        lips += (seen - lips) * field.opening.hole[..., None]
-        out[y0:y1, x0:x1] = np.clip(lips + 0.5, 0, 255)
-    return Patch(region, out, field.alpha)
+        light = light_of(own, seen[:2], landmarks)
+        shown = show_inside(inside or draw_inside(light), field.opening, axes.u, light)
+        fill_opening(planes, field.opening, shown, frame.colour)
+    return PlanesPatch(region, planes, field.alpha)
+
+
+def _around_mouth(landmarks: F32, axes: Axes, curves: LipCurves, region: Box) -> Box:
+    """The part of the region whose colours are looked at."""
+    margin = 0.04 * axes.u + 2
+    top, bottom = float(curves.outer_upper.min()) - margin, float(curves.outer_lower.max()) + margin
+    corners = np.array([(x, y) for x in (curves.left, curves.right) for y in (top, bottom)], np.float32)
+    lips = axes.origin + corners[:, :1] * axes.right + corners[:, 1:] * axes.down
+    x0, y0, x1, y1 = even_box(np.concatenate((lips, spots_around(landmarks))), region)
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else region

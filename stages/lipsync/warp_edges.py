@@ -42,34 +42,33 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
         for edge in (curves.outer_upper, curves.inner_upper, curves.inner_lower, curves.outer_lower)
     )
 
-    def strip(start: Floats, stop: Floats) -> F32:
-        return _strip(bgr, offset, axes, x, start, stop)
-
     s = np.linspace(0, 1, _COLS, dtype=np.float32)
-    taper = np.clip(np.minimum(s, 1 - s) / 0.15, 0, 1)
-    upper_lip, lower_lip = strip(high, top), strip(low, bottom)
+    taper = np.minimum(np.minimum(s, 1 - s) / np.float32(0.15), 1)
+    gap = float(curves.gap.max()) / axes.u
+    narrow = 1 - _share((gap - _NARROW) / (_WIDE - _NARROW))
+    middle, half = (low + high) / 2, 0.5 * (low - high)
+    reach = half + _SEAM_SEARCH * axes.u * taper
+    bands: list[tuple[Floats, Floats]] = [(high, top), (low, bottom)]
+    if narrow > 0:
+        bands += [(high, low), (middle - reach, middle + reach)]
+    upper_lip, lower_lip, *between = _strips(bgr, offset, axes, x, bands)
     upper_is, lower_is = _usual(upper_lip), _usual(lower_lip)
 
-    gap = float(curves.gap.max()) / axes.u
-    narrow = float(1 - np.clip((gap - _NARROW) / (_WIDE - _NARROW), 0, 1))
-    kept = np.ones(_COLS, np.float32)
+    kept: Floats = np.ones(_COLS, np.float32)
+    new_high: Floats = high
+    new_low: Floats = low
     if narrow > 0:
-        reach = 0.5 * (low - high) + _SEAM_SEARCH * axes.u * taper
-        middle = (low + high) / 2
-        around = strip(middle - reach, middle + reach)
+        gap_seen, around = between
         weight = np.exp(-(around[..., 0] - around[..., 0].min(axis=0)) / 6.0)
         place = (weight * _CENTRED[:, None]).sum(axis=0) / weight.sum(axis=0)
         line = middle + _even(place * reach)
-        between = strip(high, low)
-        strange = np.minimum(_strange(between, upper_is), _strange(between, lower_is)).mean(axis=0)
-        kept = np.clip(_even(strange) / 0.5, 0, 1)
+        strange = np.minimum(_strange(gap_seen, upper_is), _strange(gap_seen, lower_is)).mean(axis=0)
+        kept = np.minimum(_even(strange) / 0.5, 1)
         kept = 1 - narrow * (1 - kept * kept * (3 - 2 * kept))
         centre = middle + (1 - kept) * (line - middle)
         new_high, new_low = centre + kept * (high - middle), centre + kept * (low - middle)
-    else:
-        new_high, new_low = high, low
 
-    open_share = float(np.clip((gap - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM), 0, 1))
+    open_share = _share((gap - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM))
     if open_share > 0:
         new_high = new_high - open_share * taper * kept * _push(_strange(upper_lip, upper_is), high - top, axes.u)
         new_low = new_low + open_share * taper * kept * _push(_strange(lower_lip, lower_is), bottom - low, axes.u)
@@ -88,11 +87,17 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
     )
 
 
-def _strip(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, start: Floats, stop: Floats) -> F32:
-    """(_ROWS, _COLS, 3) float32 8-bit Lab of the band between two edges, row 0 at `start`."""
-    y = start[None] + (stop - start)[None] * _PLACES[:, None]
-    band = straighten(bgr, offset, axes, x, y, cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(cv2.blur(band, (3, 1)), cv2.COLOR_BGR2LAB), np.float32)
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _strips(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, bands: list[tuple[Floats, Floats]]) -> list[F32]:
+    """For each pair of edges (_ROWS, _COLS, 3) float32 8-bit Lab of the band between them, row 0 at the first."""
+    starts, stops = np.stack([start for start, _ in bands]), np.stack([stop for _, stop in bands])
+    y = starts[:, None] + (stops - starts)[:, None] * _PLACES[:, None]
+    pixels = straighten(bgr, offset, axes, x, y.reshape(-1, _COLS), cv2.INTER_LINEAR)
+    lab = cv2.cvtColor(cv2.blur(pixels, (3, 1)), cv2.COLOR_BGR2LAB).astype(np.float32)
+    return list(lab.reshape(len(bands), _ROWS, _COLS, 3))
 
 
 def straighten(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, y: Floats, how: int) -> U8:
@@ -106,13 +111,15 @@ def straighten(bgr: U8, offset: tuple[int, int], axes: Axes, x: F32, y: Floats, 
 def _usual(lip: F32) -> F32:
     """(3,) Lab of a lip: the median of its outer part, which no tooth reaches."""
     sure = lip[int(0.6 * _ROWS) : int(0.9 * _ROWS), _COLS // 5 : -_COLS // 5].reshape(-1, 3)
-    return np.asarray(np.median(sure, axis=0), np.float32)
+    half = len(sure) // 2  # of an even number
+    middle = np.partition(sure, (half - 1, half), axis=0)[half - 1 : half + 1]
+    return np.asarray(middle.mean(axis=0), np.float32)
 
 
 def _strange(band: F32, lip: F32) -> F32:
     """(_ROWS, _COLS) 0..1: how little each pixel looks like this lip."""
     d = (band - lip) / float(np.clip(lip[0] / 120.0, 0.35, 1.0))
-    light = np.where(d[..., 0] > 0, d[..., 0] / _LIGHTER, d[..., 0] / _DARKER)
+    light = np.maximum(d[..., 0] / _LIGHTER, d[..., 0] / -_DARKER)
     far = np.sqrt((d[..., 1] / _HUE) ** 2 + 0.5 * (d[..., 2] / _HUE) ** 2 + light**2)
     return np.asarray(1 / (1 + np.exp(-6 * (far - 1.1))), np.float32)
 

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from raydub.arrays import F32, I32, U8, Box
+from raydub.arrays import F32, U8, Bools, Box
+from raydub.media.chroma import quarter
+from raydub.media.frames import Frame
 from raydub.stages.lipsync.warp_shape import HALF_WIDTH, Axes, LipCurves, LipMove
 
 BELOW_JAW = 0.45  # face units below the jaw line where the movement has died out
@@ -24,7 +26,7 @@ WIDEN_FADE = 0.40  # face units beside the corner over which a change of width d
 
 @dataclass(frozen=True)
 class Opening:
-    """The opening between the lips, pixel by pixel, over `box` (x0 y0 x1 y1 within the region).
+    """The opening between the lips, pixel by pixel, over `box` (x0 y0 x1 y1 within the region, even).
 
     hole (h, w): how much of a pixel lies in the opening; seam (h, w): how much of the dark line between closed lips has
     to be drawn (a closed source has its own); depth, rise (h, w): pixels below the upper edge of the opening and above
@@ -56,10 +58,17 @@ def region_of(axes: Axes, curves: LipCurves, size: tuple[int, int]) -> Box | Non
     corners = np.array([(-half, top), (half, top), (half, bottom), (-half, bottom)], np.float32)
     points = axes.origin + corners[:, :1] * axes.right + corners[:, 1:] * axes.down
     w, h = size
-    x0, y0 = (int(v) // 2 * 2 for v in np.maximum(np.floor(points.min(axis=0)), 0))
-    x1 = min((int(np.ceil(points[:, 0].max())) + 1) // 2 * 2, w // 2 * 2)
-    y1 = min((int(np.ceil(points[:, 1].max())) + 1) // 2 * 2, h // 2 * 2)
+    x0, y0, x1, y1 = even_box(points, (0, 0, w // 2 * 2, h // 2 * 2))
     return (x0, y0, x1, y1) if x1 - x0 >= 4 and y1 - y0 >= 4 else None
+
+
+def even_box(points: npt.NDArray[np.floating], within: Box) -> Box:
+    """The smallest even box with the pixels beside all points (N, 2) that lies within an even one; empty if there are
+    none."""
+    low, high = within[:2], within[2:]
+    left, top = np.clip(np.floor(points.min(axis=0)), low, high).astype(int) // 2 * 2
+    right, bottom = np.clip(np.ceil(points.max(axis=0)) + 2, low, high).astype(int) // 2 * 2
+    return int(left), int(top), int(right), int(bottom)
 
 
 def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: float, frame_height: int) -> Field:
@@ -74,55 +83,106 @@ def field_of(region: Box, axes: Axes, curves: LipCurves, move: LipMove, inset: f
     x0, y0, x1, y1 = region
     w, h, u = x1 - x0, y1 - y0, axes.u
     step = int(np.clip(round(u / 45), 1, 5))
-    coarse_w, coarse_h = -(-w // step), -(-h // step)
-    # the centre of a coarse pixel lies in the middle of the pixels that it stands for, as cv2.resize has it
-    x, y = _face_axes(
-        axes,
-        x0 + (np.arange(coarse_w, dtype=np.float32) + 0.5) * step - 0.5,
-        y0 + (np.arange(coarse_h, dtype=np.float32) + 0.5) * step - 0.5,
-    )
+    # the centre of a coarse pixel lies in the middle of the pixels that it stands for, as cv2.resize has it; there is
+    # one more on each side, because cv2.resize holds what lies beyond the outer centres level
+    across, along = _centres(w, step), _centres(h, step)
+    x, y = _face_axes(axes, x0 + across, y0 + along)
     half = HALF_WIDTH * u
     # at the bottom of the frame the movement ends: there are no pixels below to move in
     end = (frame_height - 1 - axes.origin[1] - x * axes.right[1]) / max(float(axes.down[1]), 0.3)
-    bottom = np.asarray(np.minimum(_bottom(axes, curves), end), np.float32)
+    lowest = _bottom(axes, curves)
+    bottom = np.minimum(lowest, end)
     shift_x = _widening(x, curves, move.widen, u) * _mouth_rows(y, curves.nose, u)
+    column = _column(x - shift_x, half, curves)
     trim = np.minimum(inset, 0.25 * curves.gap)
-    edges = (
-        curves.outer_upper + move.outer_upper,
-        curves.inner_upper + move.inner_upper,
-        curves.inner_lower + move.inner_lower,
-        curves.outer_lower + move.outer_lower,
-        curves.jaw + move.jaw,
-    )
-    shifts = (move.outer_upper, move.inner_upper + trim, move.inner_lower - trim, move.outer_lower, move.jaw)
-    e1, e2, e3, e4, e5, d1, d2, d3, d4, d5 = _columns((*edges, *shifts), _column(x - shift_x, half, curves))
+    lip, edge = curves.inner_upper + move.inner_upper, curves.inner_lower + move.inner_lower
+    middle = (lip + edge) / 2
+    ends = y[:, [0, -1]]
+    over, under = _needed(ends.min(axis=1) <= middle.max()), _needed(ends.max(axis=1) >= middle.min())
 
-    above = _lerp(d1 * smooth((y - curves.nose) / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(y, e1, e2))
-    below = _lerp(d3, d4, _ramp(y, e3, e4))
-    below = _lerp(below, d5, smooth((y - e4) / np.maximum(e5 - e4, 1.0)))
-    still = np.minimum(e5, bottom - 0.8 * BELOW_JAW * u)
-    below *= 1 - smooth((y - still) / np.maximum(bottom - still, 1.0))
-    alpha = smooth((y - curves.nose) / (0.10 * u)) * smooth((_bottom(axes, curves) - y) / (0.2 * u))
+    yy = y[over]
+    edges = (curves.outer_upper + move.outer_upper, lip)
+    e1, e2, d1, d2 = _columns((*edges, move.outer_upper, move.inner_upper + trim), column[over])
+    above = _lerp(d1 * smooth((yy - curves.nose) / np.maximum(e1 - curves.nose, 1.0)), d2, _ramp(yy, e1, e2))
+
+    yy = y[under]
+    edges_below = (edge, curves.outer_lower + move.outer_lower, curves.jaw + move.jaw)
+    shifts = (move.inner_lower - trim, move.outer_lower, move.jaw)
+    e3, e4, e5, d3, d4, d5 = _columns((*edges_below, *shifts), column[under])
+    below = _lerp(_lerp(d3, d4, _ramp(yy, e3, e4)), d5, smooth((yy - e4) / np.maximum(e5 - e4, 1.0)))
+    deepest = bottom[under]
+    still = np.minimum(e5, deepest - 0.8 * BELOW_JAW * u)
+    below *= 1 - smooth((yy - still) / np.maximum(deepest - still, 1.0))
+
+    both = slice(max(over.start, under.start), min(over.stop, under.stop))
+    side = y[both] - (_part(e2, over, both) + _part(e3, under, both)) / 2
+    fixed_x, fixed_y = across[None] - shift_x * axes.right[0], along[:, None] - shift_x * axes.right[1]
+    map_x, map_y = np.empty((h, w), np.float32), np.empty((h, w), np.float32)
+    lower = _enlarged(side, both, step, (h, w)) >= 0
+    for made, fixed, down in ((map_x, fixed_x, axes.down[0]), (map_y, fixed_y, axes.down[1])):
+        made[_fine(over, step, h)] = _enlarged(fixed[over] - above * down, over, step, (h, w))
+        moved = _enlarged(fixed[under] - below * down, under, step, (h, w))
+        for rows in slice(under.start, both.start + 2), slice(both.stop - 2, under.stop):
+            part = _fine(rows, step, h)
+            made[part] = _part(moved, _fine(under, step, h), part)
+        part = _fine(both, step, h)
+        np.copyto(made[part], _part(moved, _fine(under, step, h), part), where=lower)
+    alpha = smooth((y - curves.nose) / (0.10 * u)) * smooth((lowest - y) / (0.2 * u))
     alpha *= smooth((half - np.abs(x)) / (SIDE_FADE * u))
-
-    slow = np.stack((shift_x, above, below, y - (e2 + e3) / 2), axis=-1)
-    fine = np.asarray(cv2.resize(slow, (coarse_w * step, coarse_h * step)), np.float32)[:h, :w]
-    shift_y = np.where(fine[..., 3] < 0, fine[..., 1], fine[..., 2])
-    shift_x = fine[..., 0]
-    map_x = np.arange(w, dtype=np.float32)[None, :] - shift_x * axes.right[0] - shift_y * axes.down[0]
-    map_y = np.arange(h, dtype=np.float32)[:, None] - shift_x * axes.right[1] - shift_y * axes.down[1]
-    wide = np.asarray(cv2.resize(alpha, (coarse_w * step, coarse_h * step)), np.float32)[:h, :w]
+    wide = _enlarged(alpha, slice(0, len(alpha)), step, (h, w))
     # enlarging spreads the edge by a pixel or two: what lies above the nose stays out
-    _, y_fine = _face_axes(axes, np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
-    wide = wide * (y_fine > curves.nose)
-    opening = _opening(region, axes, curves, move)
-    return Field(map_x.astype(np.float32), map_y.astype(np.float32), wide.astype(np.float32), opening)
+    dx, dy = (np.arange(x0, x1) - axes.origin[0]) * axes.down[0], (np.arange(y0, y1) - axes.origin[1]) * axes.down[1]
+    near = np.flatnonzero(dy + min(dx[0], dx[-1]) <= curves.nose)
+    if len(near):
+        wide[: near[-1] + 1] *= dx + dy[: near[-1] + 1, None] > curves.nose
+    return Field(map_x, map_y, wide, _opening(region, axes, curves, move))
 
 
-def warp(bgr: U8, field: Field) -> U8:
-    """The region's pixels moved; cubic, so that an unmoved pixel is exactly itself and a moved one stays sharp."""
-    out = cv2.remap(bgr, field.map_x, field.map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(out, np.uint8)
+def _centres(pixels: int, step: int) -> F32:
+    return np.asarray((np.arange(-1, -(-pixels // step) + 1, dtype=np.float32) + 0.5) * step - 0.5, np.float32)
+
+
+def _needed(rows: Bools) -> slice:
+    """From the first to the last row that is needed, and two more on each side to enlarge from; at least three."""
+    found = np.flatnonzero(rows)
+    return slice(max(int(found[0]) - 2, 0), min(int(found[-1]) + 3, len(rows))) if len(found) else slice(0, 3)
+
+
+def _fine(rows: slice, step: int, h: int) -> slice:
+    """The rows of pixels, of h, that coarse rows can be enlarged to: all but those of the first and the last one."""
+    return slice(min(rows.start * step, h), min((rows.stop - 2) * step, h))
+
+
+def _part(array: F32, held: slice, wanted: slice) -> F32:
+    """The `wanted` rows of an array that holds the rows `held`."""
+    return array[wanted.start - held.start : wanted.stop - held.start]
+
+
+def _enlarged(coarse: npt.NDArray[np.floating], rows: slice, step: int, shape: tuple[int, int]) -> F32:
+    """The pixels of _fine(rows) of a coarse array at _centres that holds `rows`."""
+    fine = cv2.resize(coarse, (coarse.shape[1] * step, coarse.shape[0] * step))
+    part = _fine(rows, step, shape[0])
+    return np.asarray(fine[step : step + part.stop - part.start, step : step + shape[1]], np.float32)
+
+
+def warp(frame: Frame, region: Box, field: Field) -> tuple[F32, F32, F32]:
+    """The region's samples moved: y (h, w), u and v (h/2, w/2) float32, not clipped.
+
+    Luma is cubic, so that an unmoved pixel is exactly itself and a moved one stays sharp. A chroma sample stands for
+    its 2x2 pixels and moves as their mean does.
+    """
+    x0, y0, x1, y1 = region
+    luma = _moved(frame.y[y0:y1, x0:x1], field.map_x, field.map_y, cv2.INTER_CUBIC)
+    half_x, half_y = quarter(field.map_x) * 0.5 - 0.25, quarter(field.map_y) * 0.5 - 0.25
+    planes = [plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in (frame.u, frame.v)]
+    blue, red = (_moved(plane, half_x, half_y, cv2.INTER_LINEAR) for plane in planes)
+    return luma, blue, red
+
+
+def _moved(samples: U8, map_x: F32, map_y: F32, how: int) -> F32:
+    # on floats cv2.remap is faster than on bytes, and nothing is rounded before blending
+    out = cv2.remap(samples.astype(np.float32), map_x, map_y, how, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.float32)
 
 
 def _opening(region: Box, axes: Axes, curves: LipCurves, move: LipMove) -> Opening | None:
@@ -134,23 +194,23 @@ def _opening(region: Box, axes: Axes, curves: LipCurves, move: LipMove) -> Openi
     top, bottom = float(upper[inside].min()) - 0.04 * u - 2, float(lower[inside].max()) + 0.04 * u + 2
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
     points = axes.origin + corners[:, :1] * axes.right + corners[:, 1:] * axes.down
-    x0, y0 = np.maximum(np.floor(points.min(axis=0)), region[:2]).astype(int)
-    x1, y1 = np.minimum(np.ceil(points.max(axis=0)), region[2:]).astype(int)
+    x0, y0, x1, y1 = even_box(points, region)
     if x1 <= x0 or y1 <= y0:
         return None
     x, y = _face_axes(axes, np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
     x = x - _widening(x, curves, move.widen, u)
-    across = (curves.x - curves.inner_left) / max(curves.inner_right - curves.inner_left, 1e-3)
     was_open = np.clip(curves.gap / (0.03 * u), 0, 1)
-    e2, e3, height, open_before, place = _columns(
-        (upper, lower, move.opening, was_open, across), _column(x, HALF_WIDTH * u, curves)
-    )
+    shut = np.clip(1 - move.opening / (0.03 * u), 0, 1) * was_open
     soft = max(1.0, 0.018 * u)
-    hole = np.clip((y - e2) / soft + 0.5, 0, 1) * np.clip((e3 - y) / soft + 0.5, 0, 1) * np.clip(height / soft, 0, 1)
-    shut = np.clip(1 - height / (0.03 * u), 0, 1) * open_before
-    seam = shut * np.exp(-(((y - (e2 + e3) / 2) / max(0.009 * u, 0.8)) ** 2))
-    box = (int(x0) - region[0], int(y0) - region[1], int(x1) - region[0], int(y1) - region[1])
-    return Opening(box, hole.astype(np.float32), seam.astype(np.float32), y - e2, e3 - y, place)
+    high = np.clip(move.opening / soft, 0, 1)
+    across = (curves.x - curves.inner_left) / max(curves.inner_right - curves.inner_left, 1e-3)
+    e2, e3, high, shut, place = _columns((upper, lower, high, shut, across), _column(x, HALF_WIDTH * u, curves))
+    depth, rise = y - e2, e3 - y
+    hole = high * _unit(depth / soft + 0.5) * _unit(rise / soft + 0.5)
+    if shut.any():
+        shut *= np.exp(-np.square((depth - rise) / (2 * max(0.009 * u, 0.8))))
+    box = (x0 - region[0], y0 - region[1], x1 - region[0], y1 - region[1])
+    return Opening(box, hole, shut, depth, rise, place)
 
 
 def _bottom(axes: Axes, curves: LipCurves) -> float:
@@ -180,26 +240,31 @@ def _mouth_rows(y: F32, nose: float, u: float) -> F32:
     return smooth((y - nose) / max(-nose, 1.0)) * (1 - smooth((y - 0.12 * u) / (0.5 * u)))
 
 
-def _columns(tables: tuple[F32, ...], column: F32) -> tuple[F32, ...]:
-    """Look up every table (COLUMNS,) at fractional columns (h, w), linearly."""
-    i = np.clip(column, 0, len(tables[0]) - 1.001)
-    low = i.astype(np.int32)
-    t = i - low
-    return tuple(_at(table.astype(np.float32), low, t) for table in tables)
-
-
-def _at(table: F32, low: I32, t: F32) -> F32:
-    return np.asarray(table[low] + t * np.diff(table, append=table[-1])[low], np.float32)
+def _columns(tables: tuple[npt.NDArray[np.floating], ...], column: F32) -> F32:
+    """Every table (COLUMNS,) looked up at fractional columns (h, w), linearly: (len(tables), h, w)."""
+    values = np.stack(tables).astype(np.float32)
+    rises = values[:, 1:] - values[:, :-1]
+    i = np.minimum(np.maximum(column, 0), values.shape[1] - 1.001)
+    low = i.astype(np.intp)
+    found = rises.take(low, axis=1)
+    found *= i - low.astype(np.float32)
+    found += values.take(low, axis=1)
+    return np.asarray(found, np.float32)
 
 
 def _ramp(y: F32, start: F32, stop: F32) -> F32:
-    return np.asarray(np.clip((y - start) / np.maximum(stop - start, 0.5), 0, 1), np.float32)
+    return _unit((y - start) / np.maximum(stop - start, 0.5))
 
 
 def smooth(t: npt.NDArray[np.floating]) -> F32:
     """Smoothstep, clipped to [0, 1]."""
-    t = np.clip(t, 0, 1)
+    t = np.minimum(np.maximum(t, 0), 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _unit(t: F32) -> F32:
+    """Clipped to [0, 1], in place."""
+    return np.minimum(np.maximum(t, 0, out=t), 1, out=t)
 
 
 def _lerp(a: F32, b: F32, t: F32) -> F32:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 
 from raydub.arrays import F32, U8
+from raydub.media.chroma import bgr_to_yuv, quarter
+from raydub.media.info import Colour
 from raydub.stages.engine import Arrays
 from raydub.stages.lipsync.warp_edges import refine, straighten
 from raydub.stages.lipsync.warp_field import Opening, smooth
@@ -23,6 +25,7 @@ ROWS, COLS = 96, 160  # of a straightened inside
 SCALE = 240.0  # rows a face unit: ROWS covers an opening of 0.4
 EDGE = 0.012  # face units off either edge, where lip and inside mix
 MOST_STRETCH = 1.3
+SEAM = 0.45  # darkness of the line drawn between lips that were open and are to be closed
 SEEN_OPENING = 0.075  # face units: an opening this high shows enough to be kept
 
 
@@ -63,12 +66,16 @@ class Inside:
         )
 
 
-def light_of(bgr: U8, offset: tuple[int, int], landmarks: F32) -> F32:
-    """Mean BGR (3,) float32 around the mouth; bgr's pixel (0, 0) lies at `offset` (x, y) in the frame."""
+def spots_around(landmarks: F32) -> F32:
+    """(72, 2) places on the lips' rim and the skin around it, frame pixels."""
     centre = landmarks[48:60].mean(axis=0)
     rim = landmarks[48:60] - centre
-    spots = np.concatenate([centre + reach * rim for reach in (1.1, 1.15, 1.2, 1.4, 1.45, 1.5)])
-    spots = (spots - np.asarray(offset, np.float32)).astype(np.float32)
+    return np.concatenate([centre + reach * rim for reach in (1.1, 1.15, 1.2, 1.4, 1.45, 1.5)]).astype(np.float32)
+
+
+def light_of(bgr: U8, offset: tuple[int, int], landmarks: F32) -> F32:
+    """Mean BGR (3,) float32 around the mouth; bgr's pixel (0, 0) lies at `offset` (x, y) in the frame."""
+    spots = spots_around(landmarks) - np.asarray(offset, np.float32)
     found = cv2.remap(bgr, spots[None, :, 0], spots[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found[0].astype(np.float32).mean(axis=0), np.float32)
 
@@ -174,9 +181,24 @@ def show_inside(inside: Inside, opening: Opening, u: float, light: F32) -> F32:
     top = np.exp(-np.maximum(opening.depth, 0) / (0.02 * u))
     floor = np.exp(-np.maximum(opening.rise, 0) / (0.02 * u))
     slit = np.clip(height / (0.07 * u), 0, 1)
-    side = 1 - (2 * across - 1) ** 4
+    side = 1 - np.square(np.square(2 * across - 1))
     shade = (1 - 0.35 * top) * (1 - 0.3 * floor) * (0.7 + 0.3 * slit) * (0.45 + 0.55 * side)
     return np.asarray(pixels * gain * shade[..., None], np.float32)
+
+
+def fill_opening(planes: tuple[F32, F32, F32], opening: Opening, shown: F32, colour: Colour) -> None:
+    """Draw the seam and the opening into moved planes (warp_field.warp), in place. shown: of show_inside."""
+    x0, y0, x1, y1 = opening.box
+    matrix = bgr_to_yuv(colour.matrix, colour.full_range)
+    luma, *chroma = cv2.split(cv2.transform(np.minimum(shown, 255), matrix))
+    lips = (1 - SEAM * opening.seam) * (1 - opening.hole)
+    black, neutral = np.float32(matrix[0, 3]), np.float32(128)
+    y = planes[0][y0:y1, x0:x1]
+    y[:] = black + (y - black) * lips + (luma - black) * opening.hole
+    lips = quarter(lips)
+    for plane, new in zip(planes[1:], chroma, strict=True):
+        samples = plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
+        samples[:] = neutral + (samples - neutral) * lips + quarter((new - neutral) * opening.hole)
 
 
 def _even(edge: F32) -> F32:

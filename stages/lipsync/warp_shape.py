@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raydub.arrays import F32
+from raydub.arrays import F32, F64
 
 COLUMNS = 257  # samples of each curve across the region
 HALF_WIDTH = 0.95  # the region reaches this many face units to either side of the mouth's middle
@@ -25,11 +25,17 @@ JAW_SPREAD = 0.50  # face units: how far to the sides the chin's movement is fel
 LIP_STIFFNESS = 0.06  # face units over which a lip's outer edge evens out what its inner edge does
 MAX_OPENING = 0.40  # face units: speaking mouths open no wider
 
-_OUTER_UPPER = (48, 49, 50, 51, 52, 53, 54)
-_OUTER_LOWER = (48, 59, 58, 57, 56, 55, 54)
-_INNER_UPPER = (60, 61, 62, 63, 64)
-_INNER_LOWER = (60, 67, 66, 65, 64)
-_JAW = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+_CHAINS = (
+    (48, 49, 50, 51, 52, 53, 54),  # outer upper lip
+    (48, 59, 58, 57, 56, 55, 54),  # outer lower lip
+    (60, 61, 62, 63, 64),  # inner upper lip
+    (60, 67, 66, 65, 64),  # inner lower lip
+    (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13),  # jaw
+)
+_LAST = np.array([len(chain) - 1 for chain in _CHAINS])
+_KNOTS = int(_LAST.max()) + 1
+_PADDED = np.array([chain + chain[-1:] * (_KNOTS - len(chain)) for chain in _CHAINS])
+_ROW = np.arange(len(_CHAINS))
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,7 @@ def curves_of(landmarks: F32, axes: Axes) -> LipCurves | None:
     left, right = float(p[48, 0]), float(p[54, 0])
     if right - left < 0.15 * axes.u:
         return None
-    outer_upper, outer_lower = _curve(p, _OUTER_UPPER, x), _curve(p, _OUTER_LOWER, x)
-    inner_upper, inner_lower = _curve(p, _INNER_UPPER, x), _curve(p, _INNER_LOWER, x)
+    outer_upper, outer_lower, inner_upper, inner_lower, jaw = _curves(p, x)
     # the predictor may cross edges by a pixel: an edge never goes past its neighbour
     middle = (inner_upper + inner_lower) / 2
     inner_upper, inner_lower = np.minimum(inner_upper, middle), np.maximum(inner_lower, middle)
@@ -130,7 +135,7 @@ def curves_of(landmarks: F32, axes: Axes) -> LipCurves | None:
     nose = float(p[31:36, 1].max())
     if nose > float(outer_upper.min()) - 0.02 * axes.u:
         nose = float(outer_upper.min()) - 0.02 * axes.u
-    jaw = np.maximum(_curve(p, _JAW, x), outer_lower + 0.1 * axes.u)
+    jaw = np.maximum(jaw, outer_lower + 0.1 * axes.u)
     inner = float(p[60, 0]), float(p[64, 0])
     return LipCurves(x, outer_upper, inner_upper, inner_lower, outer_lower, jaw, left, right, *inner, nose)
 
@@ -163,36 +168,52 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
         outer_upper=(0.9 * upper).astype(np.float32),
         inner_upper=upper.astype(np.float32),
         inner_lower=lower.astype(np.float32),
-        outer_lower=np.asarray(0.95 * _softened(lower, LIP_STIFFNESS), np.float32),
+        outer_lower=np.asarray(0.95 * _softened(lower), np.float32),
         jaw=jaw.astype(np.float32),
         widen=widen,
         opening=wanted,
     )
 
 
-def _softened(shift: F32, width: float) -> F32:
-    """The shift, Gaussian-smoothed over x with a standard deviation of `width` face units."""
-    sigma = width * COLUMNS / (2 * HALF_WIDTH)
+def _softened(shift: F32) -> F32:
+    """The shift, Gaussian-smoothed over x with a standard deviation of LIP_STIFFNESS."""
+    return np.convolve(shift, _STIFF, mode="same").astype(np.float32)
+
+
+def _gaussian(sigma: float) -> F64:
     reach = int(3 * sigma + 0.5)
     weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.convolve(shift, weight / weight.sum(), mode="same").astype(np.float32)
+    return np.asarray(weight / weight.sum(), np.float64)
 
 
-def _curve(points: F32, chain: tuple[int, ...], x: F32) -> F32:
-    """A smooth curve through the chain's points, held level beyond its ends."""
-    px, py = points[list(chain), 0].astype(np.float64), points[list(chain), 1].astype(np.float64)
-    step = 0.02 * max(float(px[-1] - px[0]), 1.0) * np.arange(len(px))
-    px = np.maximum.accumulate(px - step) + step  # a turned head may fold the chain back: keep x growing
+_STIFF = _gaussian(LIP_STIFFNESS * COLUMNS / (2 * HALF_WIDTH))
+
+
+def _curves(points: F32, x: F32) -> F32:
+    """Smooth curves through the points of each of _CHAINS, held level beyond its ends: (len(_CHAINS), len(x)).
+
+    All at once, because calls of numpy on so few numbers cost more than the numbers. Short chains are padded with their
+    last point, which no x reaches.
+    """
+    px, py = points[_PADDED, 0].astype(np.float64), points[_PADDED, 1].astype(np.float64)
+    step = 0.02 * np.maximum(px[:, -1:] - px[:, :1], 1.0) * np.arange(_KNOTS)
+    px = np.maximum.accumulate(px - step, axis=1) + step  # a turned head may fold the chain back: keep x growing
     # A cubic Hermite spline with three-point slopes (de Boor, A Practical Guide to Splines, chapter IV). Written out:
     # importing scipy.interpolate costs each worker 1 s of CPU time.
-    steps = np.diff(px)
-    rises = np.diff(py) / steps
-    inner = (rises[:-1] * steps[1:] + rises[1:] * steps[:-1]) / (steps[:-1] + steps[1:])
-    slopes = np.concatenate([rises[:1], inner, rises[-1:]])
-    x = np.clip(x, px[0], px[-1])
-    left = np.clip(np.searchsorted(px, x, side="right") - 1, 0, len(px) - 2)
-    width = steps[left]
-    t = (x - px[left]) / width
-    values = py[left] + (py[left + 1] - py[left]) * (3 - 2 * t) * t * t
-    values += width * t * (1 - t) * (slopes[left] * (1 - t) - slopes[left + 1] * t)
+    steps = px[:, 1:] - px[:, :-1]
+    rises = (py[:, 1:] - py[:, :-1]) / steps
+    slopes = np.empty_like(px)
+    slopes[:, 0] = rises[:, 0]
+    slopes[:, 1:-1] = (rises[:, :-1] * steps[:, 1:] + rises[:, 1:] * steps[:, :-1]) / (steps[:, :-1] + steps[:, 1:])
+    slopes[_ROW, _LAST] = rises[_ROW, _LAST - 1]
+    at = np.minimum(np.maximum(x, px[:, :1]), px[_ROW, _LAST][:, None])
+    inner = np.where(np.arange(1, _KNOTS - 1) < _LAST[:, None], px[:, 1:-1], np.inf)
+    left = (at[:, None, :] >= inner[:, :, None]).sum(axis=1) + _ROW[:, None] * _KNOTS
+    right = left + 1
+    px, py, slopes = px.ravel(), py.ravel(), slopes.ravel()
+    start, low = px[left], py[left]
+    width = px[right] - start
+    t = (at - start) / width
+    values = low + (py[right] - low) * (3 - 2 * t) * t * t
+    values += width * t * (1 - t) * (slopes[left] * (1 - t) - slopes[right] * t)
     return np.asarray(values, np.float32)

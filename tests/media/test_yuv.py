@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raydub.media.frames import Frame
 from raydub.media.info import Colour, Matrix
-from raydub.media.yuv import blend_bgr, from_bgr, to_bgr
+from raydub.media.yuv import blend_bgr, blend_planes, from_bgr, to_bgr
 from tests.examples import examples
 
 COLOURS = st.builds(Colour, matrix=st.sampled_from(["bt601", "bt709", "bt2020"]), full_range=st.booleans())
@@ -67,6 +67,32 @@ def test_pixels_with_alpha_zero_are_bit_identical(colour: Colour, seed: int, dat
     assert np.array_equal(frame.v[~touched], before.v[~touched])
 
 
+@settings(max_examples=examples(60), deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 10), st.integers(0, 10))
+def test_planes_are_blended_as_pixels_are(seed: int, left: int, top: int) -> None:
+    frame, (x0, y0) = noise(Colour(), seed), (2 * left, 2 * top)
+    before, box = frame.copy(), (x0, y0, x0 + 12, y0 + 8)
+    rng = np.random.default_rng(seed)
+    planes = tuple(rng.uniform(-20, 280, shape).astype(np.float32) for shape in ((8, 12), (4, 6), (4, 6)))
+    alpha = np.where(rng.random((8, 12)) < 0.4, rng.random((8, 12)), 0).astype(np.float32)
+    blend_planes(frame, box, planes, alpha)  # type: ignore[arg-type]
+    share = alpha.reshape(4, 2, 6, 2).mean(axis=(1, 3))
+    for after, old, new, weight, half in zip(
+        (frame.y, frame.u, frame.v),
+        (before.y, before.u, before.v),
+        planes,
+        (alpha, share, share),
+        (1, 2, 2),
+        strict=True,
+    ):
+        part = (slice(y0 // half, y0 // half + len(new)), slice(x0 // half, x0 // half + new.shape[1]))
+        expected = np.clip(old[part] + weight * (new - old[part]), 0, 255)
+        assert np.abs(after[part] - expected).max() <= 0.501
+        assert np.array_equal(after[part][weight == 0], old[part][weight == 0])
+        after[part] = old[part]
+        assert np.array_equal(after, old)
+
+
 @settings(max_examples=examples(30), deadline=None)
 @given(COLOURS, st.integers(0, 1000))
 def test_there_and_back(colour: Colour, seed: int) -> None:
@@ -95,6 +121,9 @@ def test_bad_boxes(box: tuple[int, int, int, int]) -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="alpha"):
         blend_bgr(noise(Colour()), (0, 0, 4, 4), np.zeros((4, 4, 3), np.uint8), np.zeros((4, 2), np.float32))
+    full, half = np.zeros((4, 4), np.float32), np.zeros((2, 2), np.float32)
+    with pytest.raises(ValueError, match="alpha"):
+        blend_planes(noise(Colour()), (0, 0, 4, 4), (full, half, full), full)
 
 
 def gentle(seed: int, width: int = 96, height: int = 300) -> np.ndarray:
