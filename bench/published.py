@@ -51,8 +51,8 @@ def patch(filters: Any) -> None:
 def detect(clip: str, count: int) -> float:
     """Seconds a frame of S3FD on the first `count` frames of the clip."""
     import cv2
-    import numpy as np
     import face_detection
+    import numpy as np
     import torch
     from face_detection.detection.sfd import sfd_detector
 

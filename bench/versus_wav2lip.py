@@ -111,10 +111,6 @@ def psnr(folder: Path, one: str, other: str, box: str | None = None) -> tuple[fl
     return float(average), done.stdout.count("psnr_y:")
 
 
-def frames_of(folder: Path, name: str) -> int:
-    return psnr(folder, name, name)[1]
-
-
 def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="versus") as name:
@@ -122,10 +118,9 @@ def main() -> None:
         folder = Path(name)
         (folder / "temp").mkdir()
         random_checkpoint(1.0, folder / "random.pth")
-        seconds = options.seconds or 1e6
         for source, made in ((options.clip, "clip.mp4"), (options.speech, "speech.wav")):
             if options.seconds:
-                looped(source, seconds, folder / made)
+                looped(source, options.seconds, folder / made)
             else:
                 (folder / made).symlink_to(Path(source).absolute())
         report(measure(options, folder), options.out)
@@ -142,8 +137,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for kind in kinds:
             row[kind] = ours(folder, kind, ["--precision", kind, "--box", options.box])
         found["rounds"].append(row)
-    lost = {"theirs": frames_of(folder, "theirs.mp4"), **{kind: frames_of(folder, f"{kind}.mp4") for kind in kinds}}
-    found["frames"] = {"source": frames_of(folder, "clip.mp4"), **lost}
+    found["frames"] = {one: psnr(folder, f"{one}.mp4", f"{one}.mp4")[1] for one in ("theirs", *kinds)}
 
     def ratio(kind: str, what: str, more: float = 0.0) -> float:
         values = [(row["theirs"][what] + more) / row[kind][what] for row in found["rounds"]]
@@ -160,7 +154,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         _, said = whole([*command, str(options.detector_frames)], folder, dict(os.environ))
         each = json.loads(said.rpartition("BENCH ")[2])["seconds_a_frame"]
         own = ours(folder, "own", ["--precision", "fp32"])
-        frames = found["frames"]["source"]
+        frames = own["frames"]
         computed = statistics.median(row["theirs"]["wall_s"] for row in found["rounds"]) + each * frames
         found["own_detector"] = {
             "s3fd_ms_a_frame": round(1000 * each),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raydub.manifests.options import (
@@ -71,12 +74,27 @@ def engine_device(options: Options, wanted: str) -> str:
 
 
 def pick_device(wanted: str) -> str:
-    """ "auto" → "cuda" if torch finds a working GPU, else "cpu"."""
+    """ "auto" → "cuda" if torch finds a working GPU, else "cpu", without importing torch if there is no driver."""
     if wanted != "auto":
         return wanted
+    if not _may_have_gpu():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@lru_cache(maxsize=1)
+def _may_have_gpu() -> bool:
+    """Whether torch has to be asked: importing it takes 3 s of processor time. On Linux it needs CUDA's driver library,
+    or ROCm's device (/dev/dxg under Windows)."""
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return any(Path(device).exists() for device in ("/dev/kfd", "/dev/dxg"))
+    return True
 
 
 def resolved_engine(options: Options) -> str:
