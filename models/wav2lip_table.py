@@ -1,5 +1,5 @@
-"""The layer table of the Wav2Lip generator (Prajwal et al., "A Lip Sync Expert Is All You Need", 2020), and the names and
-shapes of its published weights. Without torch: what runs the network elsewhere need not import it (3 s of CPU time).
+"""The layer table of the Wav2Lip generator (Prajwal et al., "A Lip Sync Expert Is All You Need", 2020), and the names
+and shapes of its published weights. Without torch, which OpenVINO does not need and whose import takes 3 s of CPU time.
 """
 
 from __future__ import annotations

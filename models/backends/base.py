@@ -54,11 +54,12 @@ def make_backend(
     from raydub.models.backends.torch_any import TorchBackend
 
     if isinstance(network, Mapping):
+        import numpy as np
         import torch
 
         from raydub.models.wav2lip import from_state
 
-        network = from_state({name: torch.asarray(value, copy=True) for name, value in network.items()})
+        network = from_state({name: torch.tensor(np.asarray(value)) for name, value in network.items()})
 
     return TorchBackend(network, device, kind, threads)
 
