@@ -70,10 +70,9 @@ def random_checkpoint(width: float, out: Path) -> str:
     """A Wav2Lip checkpoint of random weights in the published layout."""
     import torch
 
-    from raydub.models.wav2lip import Wav2Lip
+    from bench.network import random_network
 
-    torch.manual_seed(0)
-    torch.save({"state_dict": Wav2Lip(width=width).state_dict()}, out)
+    torch.save({"state_dict": random_network(width).state_dict()}, out)
     return str(out)
 
 

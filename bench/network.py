@@ -49,11 +49,11 @@ def eager(network: torch.nn.Module, layout: torch.memory_format) -> Run:
     return run
 
 
-def random_network() -> Wav2Lip:
-    """Full width, random weights, batch norms with statistics of their own, outputs that use [0, 1] without sticking
+def random_network(width: float = 1.0) -> Wav2Lip:
+    """Random weights, batch norms with statistics of their own, outputs that use [0, 1] without sticking
     to its ends, where differences would not show."""
     torch.manual_seed(0)
-    network = Wav2Lip(1.0).eval()
+    network = Wav2Lip(width).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)

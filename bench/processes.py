@@ -21,6 +21,7 @@ _FIELDS = {
     "Shared_Clean": ("shared",),
     "Shared_Dirty": ("shared",),
     "Anonymous": ("anonymous",),
+    "Pss": ("proportional",),
     "Pss_Shmem": ("object_store",),
 }
 
@@ -36,12 +37,13 @@ class Seen:
 
 class Watch:
     """Samples a process and its descendants in a thread, as a context manager. seen: by process id. series: (seconds,
-    private MiB) of every process once a minute."""
+    private MiB) of every process once a minute. together_mb: the most that all had at one time, in MiB; pages that
+    several of them map count once."""
 
     def __init__(self, root: int, every: float = 0.5) -> None:
         self.root, self.every = root, every
         self.seen: dict[int, Seen] = {}
-        self.store_mb = 0
+        self.store_mb = self.together_mb = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -59,14 +61,17 @@ class Watch:
             at = time.monotonic() - start
             keep = at - kept >= 60
             kept = at if keep else kept
+            together = 0
             for pid in descendants(self.root):
                 now = memory(pid)
                 if now:
+                    together += now["proportional"]
                     one = self.seen.setdefault(pid, Seen(""))
                     one.command = name_of(pid, one.command)
                     one.peak = {key: max(value, one.peak.get(key, 0)) for key, value in now.items()}
                     if keep:
                         one.samples.append((round(at), now["private"]))
+            self.together_mb = max(self.together_mb, together)
             self.store_mb = max(self.store_mb, object_store_mb())
 
 
@@ -95,7 +100,7 @@ def memory(pid: int) -> dict[str, int] | None:
         lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
         return None
-    found = {"resident": 0, "private": 0, "shared": 0, "anonymous": 0, "object_store": 0}
+    found = {"resident": 0, "private": 0, "shared": 0, "anonymous": 0, "proportional": 0, "object_store": 0}
     for line in lines:
         key, _, rest = line.partition(":")
         for name in _FIELDS.get(key, ()):

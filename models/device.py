@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -19,6 +22,19 @@ class Problem(NamedTuple):
     found: str
     hint: str
     present: bool
+
+
+@functools.cache
+def may_have_gpu() -> bool:
+    """Whether torch has to be asked: importing it takes 3 s of processor time. On Linux it needs CUDA's driver library,
+    or ROCm's device (/dev/dxg under Windows)."""
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return any(os.path.exists(device) for device in ("/dev/kfd", "/dev/dxg"))
+    return True
 
 
 def cuda_problem(device: str = "cuda") -> Problem | None:

@@ -1,8 +1,8 @@
 """Read weight files from any source without running their content.
 
 Two formats only: safetensors, and torch's own through `torch.load(weights_only=True)`, which unpickles tensors and
-plain containers and no code. Web pages and git-lfs pointers saved under the name of a weights file (common on mirrors)
-are recognised by their first bytes.
+plain containers and no code (plain files as arrays without torch: models.torch_file). Web pages and git-lfs pointers
+saved under the name of a weights file (common on mirrors) are recognised by their first bytes.
 """
 
 from __future__ import annotations
@@ -42,6 +42,33 @@ def load_state(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]
         )
     state = _safetensors(file) if is_safetensors(file) else _nested(file, _pickled(file))
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def load_arrays(path: str | Path) -> dict[str, Any]:
+    """load_state() as numpy arrays, read-only where they are views of the file; without importing torch for files that
+    models.torch_file and safetensors' numpy reader understand. Raises as load_state does."""
+    from raydub.models.torch_file import read_torch
+
+    file = check_file(path)
+    found = _safetensors_arrays(file) if is_safetensors(file) else read_torch(file, _inner)
+    if not found:
+        found = {key: _numpy(value) for key, value in load_state(file).items()}
+    return {key.removeprefix("module."): value for key, value in found.items()}
+
+
+def _safetensors_arrays(file: Path) -> dict[str, Any] | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(str(file)))
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # a type that numpy lacks (bf16), or damage: torch's reader says which
+
+
+def _numpy(value: Tensor) -> Any:
+    value = value.detach()
+    return (value.float() if value.is_floating_point() else value).numpy()
 
 
 def check_file(path: str | Path) -> Path:
@@ -90,7 +117,7 @@ def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], w
 
 
 def check_layout(
-    name: str, state: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]], wanted: str, optional: str = "\0"
+    name: str, state: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], wanted: str, optional: str = "\0"
 ) -> None:
     """Raise WEIGHTS_LAYOUT unless the state dict has tensors of exactly these names and shapes. Names that end with
     `optional` may be missing."""
@@ -165,15 +192,17 @@ def _check_archive(file: Path) -> None:
         raise DependencyError(Code.WEIGHTS_REFUSED, message, hint="save it again with torch.save, or as safetensors")
 
 
+def _inner(found: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The dict that holds the network's tensors."""
+    return next((found[name] for name in _NESTED if isinstance(found.get(name), Mapping)), found)
+
+
 def _nested(file: Path, found: Any) -> dict[str, Tensor]:
-    for name in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-            break
     import torch
 
     if not isinstance(found, Mapping):
         raise layout_error(str(file), [], [type(found).__name__], "a dict of tensors")
+    found = _inner(found)
     # Arrays are allowed by models.store.importing only.
     arrays = {key: torch.from_numpy(value) for key, value in found.items() if _is_numeric_array(value)}
     tensors = {str(key): value for key, value in {**found, **arrays}.items() if isinstance(value, torch.Tensor)}

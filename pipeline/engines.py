@@ -74,15 +74,17 @@ def engine_device(options: Options, wanted: str) -> str:
 
 
 def pick_device(wanted: str) -> str:
-    """ "auto" → "cuda" if torch can use a GPU, else "cpu", with a warning if there is one. "cuda" is checked:
-    DependencyError NO_GPU."""
+    """ "auto" → "cuda" if torch can use a GPU, else "cpu", with a warning if there is one; without importing torch if
+    there is no driver. "cuda" is checked: DependencyError NO_GPU."""
     if wanted == "cpu":
         return wanted
-    from raydub.models.device import check_cuda, cuda_problem
+    from raydub.models.device import check_cuda, cuda_problem, may_have_gpu
 
     if wanted != "auto":
         check_cuda(wanted)
         return wanted
+    if not may_have_gpu():
+        return "cpu"
     problem = cuda_problem()
     if problem is not None and problem.present:
         _warn(f"the GPU is not used: {problem.found} ({problem.hint})")

@@ -137,8 +137,8 @@ _SHORT = ((15, 2.5), (40, 5.0))
 
 
 def chunk_length(seconds: float, rate: Fraction, n_frames: int) -> int:
-    """Output frames per chunk, at least one. seconds: the longest chunk asked for; videos of a few times that get shorter
-    ones, so that several cores share them. In steps, so that a little more speech seldom moves every border."""
+    """Output frames per chunk, at least one. seconds: the longest chunk asked for; short videos get shorter ones,
+    so that several cores share them. In steps, so that a little more speech seldom moves every border."""
     for below, shorter in _SHORT:
         if n_frames < below * rate:
             seconds = min(seconds, shorter)

@@ -267,6 +267,36 @@ def test_the_embedded_engine_loads_no_heavy_library() -> None:
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
+def test_a_wav2lip_checkpoint_runs_without_torch_beside_openvino(tmp_path: Path) -> None:
+    """Importing torch costs each worker 3 s of CPU time."""
+    pytest.importorskip("openvino")
+    from raydub.models.device import may_have_gpu
+
+    if may_have_gpu():
+        pytest.skip("there may be a GPU, and only torch knows")
+    import torch
+
+    from raydub.models.wav2lip import Wav2Lip
+
+    torch.save({"state_dict": Wav2Lip(1 / 16).state_dict()}, tmp_path / "x.pth")
+    code = (
+        "import sys, numpy\n"
+        "from raydub.manifests.options import Options\n"
+        "from raydub.pipeline.engines import engine_device, make_job_engine\n"
+        f"options = Options(model={str(tmp_path / 'x.pth')!r})\n"
+        "engine = make_job_engine(options)\n"
+        "engine.weights()\n"
+        "engine.load(engine_device(options, 'auto'))\n"
+        "engine._batches.map(numpy.zeros((3, 96, 96, 3), numpy.uint8), numpy.zeros((3, 80, 16), numpy.float32))\n"
+        "print('loaded:', [name for name in ('torch', 'openvino') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded: ['openvino']"
+
+
 def test_the_demo_sample_is_whole_small_and_a_valid_manifest() -> None:
     folder = ROOT / "examples" / "demo"
     result = read_manifest(folder / "jobs.jsonl")

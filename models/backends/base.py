@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from raydub.arrays import F32, U8
 from raydub.errors import Code, DependencyError, UsageError
@@ -34,17 +35,18 @@ class Backend(Protocol):
 
 
 def make_backend(
-    network: Wav2Lip,
+    network: Wav2Lip | Mapping[str, Any],
     device: str,
     backend: BackendName = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
 ) -> Backend:
-    """The network ready to run; `network` is modified (its batch norms are folded in place).
+    """The network ready to run. network: weights by name, as published (arrays or tensors; OpenVINO needs no torch for
+    them), or a network, whose batch norms torch's backend folds in place.
 
     device: "cpu" or "cuda[:n]". auto backend: torch on CUDA, on a CPU OpenVINO where it is installed (1.5 times as
     fast as folded torch), else torch. auto precision: fp32 on a CPU, fp16 on CUDA. threads: of a CPU backend; default
-    torch's own count, which follows OMP_NUM_THREADS.
+    OMP_NUM_THREADS, or all cores.
 
     Raises UsageError (FIELD_VALUE) for an unknown word or a precision that this device does not support,
     DependencyError: DEPENDENCY_MISSING for an absent backend, NO_GPU for a device that torch cannot use.
@@ -53,8 +55,16 @@ def make_backend(
     if name == "openvino":
         from raydub.models.backends.openvino_cpu import OpenVinoBackend
 
-        return OpenVinoBackend(network, kind, threads)
+        return OpenVinoBackend(network if isinstance(network, Mapping) else network.state_dict(), kind, threads)
     from raydub.models.backends.torch_any import TorchBackend
+
+    if isinstance(network, Mapping):
+        import numpy as np
+        import torch
+
+        from raydub.models.wav2lip import from_state
+
+        network = from_state({name: torch.tensor(np.asarray(value)) for name, value in network.items()})
 
     return TorchBackend(network, device, kind, threads)
 

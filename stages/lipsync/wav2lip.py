@@ -86,13 +86,14 @@ class Wav2LipEngine:
         if self._batches is not None and self._device == device:
             return
         from raydub.models.backends.base import make_backend
-        from raydub.models.load import load_state
-        from raydub.models.wav2lip import from_state
+        from raydub.models.load import load_arrays
+        from raydub.models.wav2lip_table import check_layout
         from raydub.stages.batching import FixedBatches
 
         found = self._located()
-        network = from_state(load_state(found.path), found.name)
-        backend = make_backend(network, device, self.options.backend, self.options.precision)
+        state = load_arrays(found.path)
+        check_layout(state, found.name)
+        backend = make_backend(state, device, self.options.backend, self.options.precision)
         size = self.options.batch_size or (BATCH_CUDA if device.startswith("cuda") else BATCH_CPU)
 
         def run(crops: U8, sounds: F32) -> U8:
@@ -143,7 +144,7 @@ class Wav2LipEngine:
 @functools.lru_cache(maxsize=8)
 def _check_network(path: str, digest: str) -> float:
     """Width of the network in the file; raises if it is another network. Once per process and content."""
-    from raydub.models.load import load_state
-    from raydub.models.wav2lip import check_layout
+    from raydub.models.load import load_arrays
+    from raydub.models.wav2lip_table import check_layout
 
-    return check_layout(load_state(path), Path(path).name)
+    return check_layout(load_arrays(path), Path(path).name)

@@ -78,6 +78,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], None]:
         about = SimpleNamespace(name="NVIDIA X", total_memory=24 << 30, major=(one.own or (0, 0))[0], minor=0)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: about)
         monkeypatch.setattr(device, "_has_driver", lambda: one.driver)
+        monkeypatch.setattr(device, "may_have_gpu", lambda: True)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if one.hidden is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", one.hidden)
@@ -141,6 +142,12 @@ def test_doctor_reports_the_same(case: str, machine: Any) -> None:
     assert check.state == "note"
     assert CASES[case][1] in check.found
     assert case in ("no GPU", "hidden") or CASES[case][2] in check.hint
+
+
+def test_torch_is_not_asked_where_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(device, "cuda_problem", lambda: pytest.fail("asked"))
+    assert engines.pick_device("auto") == "cpu"
 
 
 def test_a_gpu_that_fits(machine: Any) -> None:

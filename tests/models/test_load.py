@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from raydub.errors import EXIT_DEPENDENCY, Code, DependencyError
 from raydub.models import catalogue
 from raydub.models.catalogue import ACCEPT_VARIABLE, Published, licence_of
-from raydub.models.load import load_state, sha256_of
+from raydub.models.load import load_arrays, load_state, sha256_of
 
 LICENCE = "wav2lip-noncommercial"
 TENSORS = {"a.weight": torch.arange(600, dtype=torch.float32), "a.bias": torch.ones(3)}
@@ -27,6 +27,10 @@ def refused(path: Path, sha256: str | None = None) -> DependencyError:
     with pytest.raises(DependencyError) as error:
         load_state(path, sha256)
     assert error.value.exit_code == EXIT_DEPENDENCY
+    if sha256 is None:
+        with pytest.raises(DependencyError) as other:
+            load_arrays(path)
+        assert other.value.code == error.value.code
     return error.value
 
 
