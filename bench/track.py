@@ -3,7 +3,7 @@
     python bench/track.py CLIP [CLIP ..] [--detector auto|hog|mmod|yunet] [--frames N]
 
 Milliseconds are CPU time per source frame, all threads of one process: decode (reading the frames), detection (the
-detector, on every fifth frame and at cuts, spread over all frames), landmarks (fits, refits, checks, shot score),
+detector, on the grid of stages.track.see, spread over all frames), landmarks (fits, refits, checks, shot score),
 decide. coverage is the share of frames in which the largest face was found.
 """
 
@@ -23,7 +23,8 @@ from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
 from raydub.stages.track.detect import Detector, Found, make_detector
 from raydub.stages.track.landmarks import fit
-from raydub.stages.track.raw import pack, see
+from raydub.stages.track.raw import pack
+from raydub.stages.track.see import see
 from raydub.stages.types import Span
 
 
@@ -71,7 +72,7 @@ def measure(path: str, detector_name: str, limit: int | None) -> dict[str, objec
     with open_frames(info) as reader:
         source = TimedSource(reader)
         began = time.process_time()
-        raw = pack(list(see(source, detector, config, 0, n)), embed=False)
+        raw = pack(list(see(source, detector, config, Span(0, n), n)), embed=False)
         total = time.process_time() - began
     began = time.process_time()
     (track,) = decide(raw, Span(0, n))

@@ -20,7 +20,7 @@ from raydub.stages.types import Span
 from raydub.store import Store
 
 BLOCK = 60
-"""Frames in a block, a multiple of `TrackConfig.every`."""
+"""Frames in a block, a multiple of `TrackConfig.step`."""
 
 _OF_FACES = ("frame", "slot", "level", "score", "box", "landmarks", "embedding")
 _OF_FRAMES = ("shot", "cut")

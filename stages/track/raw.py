@@ -1,14 +1,10 @@
-"""Raw tracks: the faces of every source frame, before any decision. Computed once per source, cached as Parquet.
+"""Raw tracks: the faces of every source frame, before any decision, as arrays; and where shots begin.
 
-The detector runs on frames i with i mod every = 0 and on the first frame after a shot cut; in between every face is
-carried by refitting its landmarks. A face that the detector misses is carried for at most `carry` more intervals, and
-ends as soon as its pixels no longer look like the detected face. So frame i depends only on frames from (i // every −
-carry)·every to i, and on i−1 for the cut: blocks computed separately, in any order, on any machine, are equal.
+Computed by track.see, once per source; cached by track.cache.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,12 +13,7 @@ import cv2
 import numpy as np
 
 from raydub.arrays import F32, I32, U8, Bools
-from raydub.beat import beat
 from raydub.media.frames import Frame
-from raydub.stages.track import landmarks as lm
-from raydub.stages.track.config import TrackConfig
-from raydub.stages.track.detect import REFIT, STRONG, WEAK, Detector, Found
-from raydub.stages.track.embed import embedding
 from raydub.stages.types import Span
 
 CUT, SURE_CUT = 0.075, 0.25
@@ -63,8 +54,9 @@ class RawTracks:
 
 
 @dataclass
-class _Face:
-    """A tracked face. `born` is the interval of its detection, `patch` its pixels then."""
+class Face:
+    """A tracked face. `born` is the number of the interval of its detection (frame // every), `patch` its pixels
+    then."""
 
     points: F32
     box: F32
@@ -82,7 +74,7 @@ class SeenFrame:
     index: int
     shot: float
     cut: bool
-    faces: tuple[_Face, ...]
+    faces: tuple[Face, ...]
     detected: bool
 
 
@@ -109,6 +101,7 @@ class Shots:
     """Frames to show first for the answers to be those of a run from the source's beginning."""
 
     def __init__(self) -> None:
+        self.thumbnail: F32 = np.zeros((18, 32), np.float32)
         self._before: F32 | None = None
         self._last = 0.0
 
@@ -117,101 +110,9 @@ class Shots:
         now = thumbnail(luma)
         score = 0.0 if self._before is None else shot_score(self._before, now)
         cut = score > SURE_CUT or (score > CUT and score > 2 * self._last)
-        self._before, self._last = now, score
+        self.thumbnail = self._before = now
+        self._last = score
         return score, cut
-
-
-def see(source: FrameSource, detector: Detector, config: TrackConfig, start: int, stop: int) -> Iterator[SeenFrame]:
-    """Frames start .. stop−1 in order, start on a multiple of `every`. Reads up to carry·every frames before start, and
-    Shots.LOOK_BACK at least, so that the outcome is the same wherever a run begins. One interval of frames in memory at
-    a time."""
-    intervals = max(config.carry, -(-Shots.LOOK_BACK // config.every))
-    first = max(0, start - intervals * config.every)
-    faces: list[_Face] = []
-    shots = Shots()
-    for frame in _ahead(source.frames(first, stop), config.every):
-        beat("track")
-        luma = np.ascontiguousarray(frame.y)
-        shot, cut = shots.next(luma)
-        interval = frame.index // config.every
-        detect = frame.index % config.every == 0 or cut
-        found: list[_Face] = []
-        refused: list[F32] = []
-        if detect:
-            fine = interval % 2 == 0 or cut
-            found, refused = _detect(frame, luma, detector.find(frame, fine), config, interval)
-        news = [*refused, *(lm.square_of(face.points) for face in found)]
-        continued = [] if cut else [face for face in faces if not _covered(face, news)]
-        faces = _merge(found, _carry(continued, luma, interval - config.carry))
-        if frame.index >= start:
-            ordered = tuple(
-                sorted(faces, key=lambda face: (float(face.points[:, 0].mean()), float(face.points[:, 1].mean())))
-            )
-            yield SeenFrame(frame.index, shot, cut, ordered, detect)
-
-
-def _ahead(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
-    """Read one interval ahead: consecutive fits without decoding in between find the predictor's 100 MB in the
-    processor's cache and take half the time."""
-    while batch := list(itertools.islice(frames, count)):
-        yield from batch
-
-
-def _detect(
-    frame: Frame, luma: U8, boxes: list[Found], config: TrackConfig, interval: int
-) -> tuple[list[_Face], list[F32]]:
-    """New faces of a frame from the detector's boxes, and the boxes of detections without usable landmarks (profiles,
-    wrong detections). Landmarks are fitted twice, the second time in the square of the first fit: refits start from
-    such squares too, so detection frames do not twitch."""
-    found, refused = [], []
-    for one in boxes:
-        points = lm.fit(luma, lm.square_of(lm.fit(luma, one.box)))
-        box = lm.square_of(points)
-        doubt = lm.unsettled(luma, points)
-        apart = 0.0 if one.points is None else lm.disagreement(points, one.points)
-        if doubt > lm.NO_FACE or apart > lm.APART or lm.overlap(box, one.box) < 0.35:
-            refused.append(one.box)
-            continue
-        level = one.level if doubt <= lm.UNSURE else WEAK
-        face = _Face(points, box, lm.patch(luma, points), interval, level, one.score)
-        if config.embed and level >= STRONG:
-            face.embedding = embedding(frame, points)
-        found.append(face)
-    return found, refused
-
-
-def _covered(face: _Face, boxes: list[F32]) -> bool:
-    """Was this face detected again, or found to have no usable landmarks any more? Then it is not carried."""
-    square = lm.square_of(face.points)
-    return any(lm.overlap(square, box) >= 0.4 for box in boxes)
-
-
-def _carry(faces: list[_Face], luma: U8, oldest: int) -> list[_Face]:
-    """Refit every face in the square of its last landmarks; drop those that are too old or no longer look the same."""
-    height, width = luma.shape
-    carried = []
-    for face in faces:
-        if face.born < oldest:
-            continue
-        box = lm.square_of(face.points)
-        points = lm.fit(luma, box)
-        if not lm.plausible(points, face.points, width, height):
-            continue
-        if float(lm.patch(luma, points) @ face.patch) < lm.KEEP_CORRELATION:
-            continue
-        carried.append(_Face(points, box, face.patch, face.born, REFIT, 0.0))
-    return carried
-
-
-def _merge(new: list[_Face], carried: list[_Face]) -> list[_Face]:
-    """Detections replace carried faces; of two rows on one face the younger, then the surer is kept. An older face
-    never displaces a younger one, so the past reaches back by at most `carry` intervals."""
-    order = sorted([*new, *carried], key=lambda face: (-face.born, -face.level, -face.score, float(face.box[0])))
-    kept: list[_Face] = []
-    for face in order:
-        if all(lm.overlap(lm.square_of(face.points), lm.square_of(other.points)) < 0.4 for other in kept):
-            kept.append(face)
-    return kept
 
 
 def pack(seen: list[SeenFrame], embed: bool) -> RawTracks:

@@ -12,7 +12,8 @@ from raydub.media.frames import Frame
 from raydub.stages.track.cache import BLOCK, TrackCache, blocks_of, cut_out, join
 from raydub.stages.track.config import TrackConfig
 from raydub.stages.track.detect import Detector, make_detector
-from raydub.stages.track.raw import FrameSource, RawTracks, SeenFrame, pack, see
+from raydub.stages.track.raw import FrameSource, RawTracks, SeenFrame, pack
+from raydub.stages.track.see import see
 from raydub.stages.types import Span
 
 
@@ -21,8 +22,8 @@ class Tracker:
     process. `detected` counts the frames on which the detector has run so far: it stays 0 on a full cache."""
 
     def __init__(self, config: TrackConfig) -> None:
-        if BLOCK % config.every:
-            raise ValueError(f"every={config.every} must divide the cache's block of {BLOCK} frames")
+        if BLOCK % config.step:
+            raise ValueError(f"a step of {config.step} frames must divide the cache's block of {BLOCK} frames")
         self.config = config
         self.detected = 0
         self._detector: Detector | None = None
@@ -35,7 +36,7 @@ class Tracker:
 
         source: an open media.frames.FrameReader, in the working frame (its transform is part of the cache's key);
         cache: named by `TrackConfig.key`, or None to keep nothing. Whole blocks of 60 frames are read,
-        computed and written, so the source may be read up to a block and `carry` intervals beyond the span.
+        computed and written, so the source may be read up to a block and an interval (`config.step`) beyond the span.
         Raises ValueError for an empty span, DependencyError for absent models, InputError from reading.
         """
         wanted = Span(max(0, span.start), min(n_frames, span.stop))
@@ -48,15 +49,16 @@ class Tracker:
             if cached is None:
                 missing.append(block)
                 continue
-            parts += self._compute(source, cache, missing)
+            parts += self._compute(source, cache, missing, n_frames)
             missing = []
             parts.append(cached)
-        parts += self._compute(source, cache, missing)
+        parts += self._compute(source, cache, missing, n_frames)
         return cut_out(join(parts), wanted)
 
     def faces_of(self, frame: Frame) -> RawTracks:
         """Detected faces of one frame on its own (span of one frame, nothing carried, nothing cached): for sampling."""
-        seen = list(see(_OneFrame(frame), self._load(), self.config.model_copy(update={"carry": 0, "every": 1}), 0, 1))
+        alone = self.config.model_copy(update={"carry": 0, "every": 1})
+        seen = list(see(_OneFrame(frame), self._load(), alone, Span(0, 1), 1))
         one = pack(seen, self.config.embed)
         return replace(one, span=Span(frame.index, frame.index + 1), frame=one.frame + np.int32(frame.index))
 
@@ -65,13 +67,16 @@ class Tracker:
             self._detector = make_detector(self.config)
         return self._detector
 
-    def _compute(self, source: FrameSource, cache: TrackCache | None, blocks: list[Span]) -> list[RawTracks]:
+    def _compute(
+        self, source: FrameSource, cache: TrackCache | None, blocks: list[Span], n_frames: int
+    ) -> list[RawTracks]:
         """Consecutive blocks in one pass over the pixels."""
         if not blocks:
             return []
         parts: list[RawTracks] = []
         seen: list[SeenFrame] = []
-        for one in see(source, self._load(), self.config, blocks[0].start, blocks[-1].stop):
+        whole = Span(blocks[0].start, blocks[-1].stop)
+        for one in see(source, self._load(), self.config, whole, n_frames):
             seen.append(one)
             if one.index + 1 == blocks[len(parts)].stop:
                 part = pack(seen, self.config.embed)

@@ -15,7 +15,7 @@ from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
 from raydub.stages.track.choose import choose_one
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
-from raydub.stages.track.raw import see
+from raydub.stages.track.see import see
 from raydub.stages.types import Span
 from tests.stages.track.test_track_decide import raw_of, three
 
@@ -53,8 +53,8 @@ def test_a_constant_box_and_the_tracker_see_the_same_shots(span: Span, every: in
     boxed = FaceFinder(FacePlan(wanted=wanted, track=None, box=(100, 40, 200, 140)))
     seen = boxed.see(cast(Any, Restless()), span, 60)
     config = TrackConfig(detector=DetectorSpec(name="hog"), predictor="", every=every, carry=0)
-    first = span.start - span.start % every
-    tracked = [one for one in see(Restless(), cast(Any, Nobody()), config, first, span.stop) if one.index >= span.start]
+    whole = Span(span.start - span.start % every, span.stop)
+    tracked = [one for one in see(Restless(), cast(Any, Nobody()), config, whole, 60) if one.index >= span.start]
     expected = [index in (FAST.start, SURE) for index in range(*span)]
     assert seen.cut.tolist() == expected
     assert [one.cut for one in tracked] == expected
