@@ -1,8 +1,8 @@
 """Read weight files from any source without running their content.
 
 Two formats only: safetensors, and torch's own through `torch.load(weights_only=True)`, which unpickles tensors and
-plain containers and no code (plain files as arrays without torch: models.torch_file). Web pages and git-lfs pointers saved under the name of a weights file (common on mirrors)
-are recognised by their first bytes.
+plain containers and no code (or, for plain files as arrays, models.torch_file). Web pages and git-lfs pointers saved
+under the name of a weights file (common on mirrors) are recognised by their first bytes.
 """
 
 from __future__ import annotations

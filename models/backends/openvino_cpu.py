@@ -1,5 +1,5 @@
-"""The network in OpenVINO: its graph built from layer table and weights, compiled for the CPU at one batch size. Without
-torch, whose import takes longer than all of this.
+"""The network in OpenVINO: its graph built from layer table and weights, compiled for the CPU at one batch size.
+Without torch, whose import takes longer than all of this.
 """
 
 from __future__ import annotations
