@@ -246,13 +246,13 @@ def _mouth_rows(y: F32, nose: float, u: float) -> F32:
 
 def _columns(tables: tuple[npt.NDArray[np.floating], ...], column: F32) -> F32:
     """Every table (COLUMNS,) looked up at fractional columns (h, w), linearly: (len(tables), h, w)."""
-    values = np.stack(tables).astype(np.float32)
+    values = np.array(tables, np.float32)
     rises = values[:, 1:] - values[:, :-1]
     i = np.minimum(np.maximum(column, 0), values.shape[1] - 1.001)
     low = i.astype(np.intp)
-    found = rises.take(low, axis=1)
+    found = rises.take(low, axis=1, mode="clip")  # nothing is outside; without the check it takes half the time
     found *= i - low.astype(np.float32)
-    found += values.take(low, axis=1)
+    found += values.take(low, axis=1, mode="clip")
     return np.asarray(found, np.float32)
 
 

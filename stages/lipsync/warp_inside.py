@@ -173,7 +173,7 @@ def show_inside(inside: Inside, opening: Opening, u: float, light: F32) -> F32:
     across = np.minimum(np.maximum(opening.across, 0), 1)
     column = np.asarray(across * (COLS - 1), np.float32)
     height = np.maximum(opening.depth + opening.rise, 0)
-    seen = np.maximum(inside.height * u, 1.0).take(column.astype(np.intp))
+    seen = np.maximum(inside.height * u, 1.0).take(column.astype(np.intp), mode="clip")
     stretch = np.minimum(np.maximum(height / seen, 1.0), MOST_STRETCH)
     depth, rise = np.maximum(opening.depth, 0), np.maximum(opening.rise, 0)
     row = (rise if inside.standing else depth) * (SCALE / u) / stretch
