@@ -106,7 +106,7 @@ class PartWriter:
         if frame.size != self._size:
             raise StageError(Code.ENCODE_FAILED, f"frame {frame.index} has size {frame.size}, not {self._size}")
         width, height = self._size
-        picture = av.VideoFrame(width, height, "yuv420p")
+        picture: Any = av.VideoFrame(width, height, "yuv420p")
         for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
             rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
             rows[: len(samples), : samples.shape[1]] = samples

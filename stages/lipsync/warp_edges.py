@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.floating]
 _COLS, _ROWS = 56, 20  # of a straightened lip
 _PLACES = (np.arange(_ROWS, dtype=np.float32) + 0.5) / _ROWS
 _CENTRED = 2 * _PLACES - 1
+_ALONG = np.linspace(0, 1, _COLS, dtype=np.float32)
+_TAPER = np.minimum(np.minimum(_ALONG, 1 - _ALONG) / np.float32(0.15), 1)
 _NARROW, _WIDE = 0.07, 0.11  # face units of opening between which the predicted opening is trusted increasingly
 _SEAM_SEARCH = 0.02  # face units around it where the line between closed lips may lie
 _REACH = 0.75  # share of a lip's height that may be corrected
@@ -42,12 +44,10 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
         for edge in (curves.outer_upper, curves.inner_upper, curves.inner_lower, curves.outer_lower)
     )
 
-    s = np.linspace(0, 1, _COLS, dtype=np.float32)
-    taper = np.minimum(np.minimum(s, 1 - s) / np.float32(0.15), 1)
     gap = float(curves.gap.max()) / axes.u
     narrow = 1 - _share((gap - _NARROW) / (_WIDE - _NARROW))
     middle, half = (low + high) / 2, 0.5 * (low - high)
-    reach = half + _SEAM_SEARCH * axes.u * taper
+    reach = half + _SEAM_SEARCH * axes.u * _TAPER
     bands: list[tuple[Floats, Floats]] = [(high, top), (low, bottom)]
     if narrow > 0:
         bands += [(high, low), (middle - reach, middle + reach)]
@@ -70,8 +70,8 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
 
     open_share = _share((gap - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM))
     if open_share > 0:
-        new_high = new_high - open_share * taper * kept * _push(_strange(upper_lip, upper_is), high - top, axes.u)
-        new_low = new_low + open_share * taper * kept * _push(_strange(lower_lip, lower_is), bottom - low, axes.u)
+        new_high = new_high - open_share * _TAPER * kept * _push(_strange(upper_lip, upper_is), high - top, axes.u)
+        new_low = new_low + open_share * _TAPER * kept * _push(_strange(lower_lip, lower_is), bottom - low, axes.u)
 
     def back(edge: Floats, old: Floats) -> F32:
         return np.asarray(np.interp(curves.x, x, edge - old, left=0, right=0), np.float32)
@@ -112,13 +112,13 @@ def _usual(lip: F32) -> F32:
     """(3,) Lab of a lip: the median of its outer part, which no tooth reaches."""
     sure = lip[int(0.6 * _ROWS) : int(0.9 * _ROWS), _COLS // 5 : -_COLS // 5].reshape(-1, 3)
     half = len(sure) // 2  # of an even number
-    middle = np.partition(sure, (half - 1, half), axis=0)[half - 1 : half + 1]
-    return np.asarray(middle.mean(axis=0), np.float32)
+    ordered = np.partition(sure, (half - 1, half), axis=0)
+    return np.asarray((ordered[half - 1] + ordered[half]) / 2, np.float32)
 
 
 def _strange(band: F32, lip: F32) -> F32:
     """(_ROWS, _COLS) 0..1: how little each pixel looks like this lip."""
-    d = (band - lip) / float(np.clip(lip[0] / 120.0, 0.35, 1.0))
+    d = (band - lip) / min(max(float(lip[0]) / 120.0, 0.35), 1.0)
     light = np.maximum(d[..., 0] / _LIGHTER, d[..., 0] / -_DARKER)
     far = np.sqrt((d[..., 1] / _HUE) ** 2 + 0.5 * (d[..., 2] / _HUE) ** 2 + light**2)
     return np.asarray(1 / (1 + np.exp(-6 * (far - 1.1))), np.float32)

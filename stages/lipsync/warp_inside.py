@@ -170,17 +170,19 @@ def _throat(bright: float) -> F32:
 
 def show_inside(inside: Inside, opening: Opening, u: float, light: F32) -> F32:
     """The inside as seen through the opening: (h, w, 3) float32 BGR over the opening's box."""
-    across = np.clip(opening.across, 0, 1)
+    across = np.minimum(np.maximum(opening.across, 0), 1)
     column = np.asarray(across * (COLS - 1), np.float32)
     height = np.maximum(opening.depth + opening.rise, 0)
-    stretch = np.clip(height / np.maximum(inside.height[column.astype(np.intp)] * u, 1.0), 1.0, MOST_STRETCH)
-    row = np.clip(opening.rise if inside.standing else opening.depth, 0, None) * (SCALE / u) / stretch
+    seen = np.maximum(inside.height * u, 1.0).take(column.astype(np.intp), mode="clip")
+    stretch = np.minimum(np.maximum(height / seen, 1.0), MOST_STRETCH)
+    depth, rise = np.maximum(opening.depth, 0), np.maximum(opening.rise, 0)
+    row = (rise if inside.standing else depth) * (SCALE / u) / stretch
     pixels = cv2.remap(inside.pixels, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gain = np.clip(light / np.maximum(inside.light, 1.0), 0.5, 1.8)
     # lips throw shade on what lies behind them, and a narrow slit lets little light in
-    top = np.exp(-np.maximum(opening.depth, 0) / (0.02 * u))
-    floor = np.exp(-np.maximum(opening.rise, 0) / (0.02 * u))
-    slit = np.clip(height / (0.07 * u), 0, 1)
+    top = np.exp(depth / (-0.02 * u))
+    floor = np.exp(rise / (-0.02 * u))
+    slit = np.minimum(height / (0.07 * u), 1)
     side = 1 - np.square(np.square(2 * across - 1))
     shade = (1 - 0.35 * top) * (1 - 0.3 * floor) * (0.7 + 0.3 * slit) * (0.45 + 0.55 * side)
     return np.asarray(pixels * gain * shade[..., None], np.float32)

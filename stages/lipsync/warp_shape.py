@@ -144,18 +144,18 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
     """The move that gives this face a mouth `opening` and `width` (both in face units; opening as the mean over the
     three inner pairs of landmarks, see openness_of)."""
     x = curves.x
-    opening = float(np.clip(opening, 0.0, MAX_OPENING)) * u
+    opening = min(max(opening, 0.0), MAX_OPENING) * u
     s = (x - curves.inner_left) / max(curves.inner_right - curves.inner_left, 1e-3)
     # the opening's outline: a flat arch; 0.87 is its mean at the places of the three inner pairs (1/4, 1/2, 3/4)
-    arch = np.clip(4 * s * (1 - s), 0.0, 1.0) ** 0.75
+    arch = np.maximum(4 * s * (1 - s), 0.0) ** 0.75
     wanted = np.asarray(opening / 0.87 * arch, np.float32)
     gap = curves.gap
     change = wanted - gap
     # an open mouth's upper lip is an arch: as it closes, it sinks half way to the line between the corners
     ends = np.interp((curves.inner_left, curves.inner_right), x, curves.inner_upper)
-    chord = ends[0] + np.clip(s, 0, 1) * (ends[1] - ends[0])
-    sink = np.clip(0.5 * (chord - curves.inner_upper - UPPER_SHARE * gap), 0.0, 0.4 * gap)
-    sink = sink * np.clip(1 - wanted / np.maximum(gap, 1e-3), 0.0, 1.0)
+    chord = ends[0] + np.minimum(np.maximum(s, 0), 1) * (ends[1] - ends[0])
+    sink = np.minimum(np.maximum(0.5 * (chord - curves.inner_upper - UPPER_SHARE * gap), 0), 0.4 * gap)
+    sink = sink * np.maximum(1 - wanted / np.maximum(gap, 1e-3), 0)
     upper = np.asarray(sink - UPPER_SHARE * change, np.float32)
     lower = np.asarray(sink + (1 - UPPER_SHARE) * change, np.float32)
     # the jaw turns as one piece: its move is smooth over x and follows the mean change of the opening
@@ -163,7 +163,7 @@ def move_to(curves: LipCurves, u: float, opening: float, width: float) -> LipMov
     mean_change = float(change[inside].mean()) if inside.any() else 0.0
     jaw = CHIN_SHARE * mean_change * np.exp(-((x / (JAW_SPREAD * u)) ** 2))
     widen = (width * u - (curves.right - curves.left)) / 2
-    widen = float(np.clip(widen, -0.12 * u, 0.10 * u))
+    widen = min(max(widen, -0.12 * u), 0.10 * u)
     return LipMove(
         outer_upper=(0.9 * upper).astype(np.float32),
         inner_upper=upper.astype(np.float32),

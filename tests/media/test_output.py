@@ -65,6 +65,26 @@ def test_film_is_frame_exact(tmp_path: Path, rate: Fraction, suffix: str) -> Non
         assert [number_of(frame) for frame in reader.frames(0, total)] == list(range(total))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_damaged_parts_are_found(codec: str, tmp_path: Path) -> None:
+    [path] = parts_at(tmp_path, Fraction(25), [24], codec=codec, preset="ultrafast")
+    assert count_frames(path) == 24
+    with av.open(path) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    whole = Path(path).read_bytes()
+    start, size = places[12]
+    for damaged in (
+        whole[: len(whole) * 2 // 3],
+        whole[:start] + bytes(size) + whole[start + size :],
+        whole[:start] + b"\xff" * size + whole[start + size :],
+    ):
+        Path(path).write_bytes(damaged)
+        try:
+            assert count_frames(path) != 24
+        except StageError as error:
+            assert error.code == Code.VERIFY_FAILED
+
+
 def test_the_other_codec_joins_too(tmp_path: Path) -> None:
     rate, counts = Fraction(30000, 1001), [9, 14]
     parts = parts_at(tmp_path, rate, counts, codec="libx265", preset="ultrafast", crf=20)
