@@ -71,9 +71,9 @@ def faces(device: str, quick: bool) -> list[dict[str, Any]]:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         width_network(torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, 96, 96))
     flops = counter.get_total_flops()
-    batches = (4, 16) if quick else (16, 64, 128, 256, 512, 1024)
+    batches = (2, 4) if quick else (16, 64, 128, 256, 512, 1024)
     random = np.random.default_rng(0)
-    chunk = 12 if quick else 300
+    chunk = 6 if quick else 300
     crops = random.integers(0, 256, (max(chunk, 4 * max(batches)), 96, 96, 3), dtype=np.uint8)
     mel = random.uniform(-4, 4, (len(crops), 80, 16)).astype(np.float32)
     for precision in _precisions(device):
@@ -89,8 +89,8 @@ def faces(device: str, quick: bool) -> list[dict[str, Any]]:
                 "faces_per_s": (4 * batch, partial(fixed.map, *many)),
                 "faces_per_s_one_by_one": (batch, partial(backend.run, *one)),
             }
-            rates = {name: round(n / timed(call, device, 2 if quick else 5)) for name, (n, call) in calls.items()}
-            alone = timed(_resident(backend, batch, device), device, 2 if quick else 5)
+            rates = {name: round(n / timed(call, device, 1 if quick else 5)) for name, (n, call) in calls.items()}
+            alone = timed(_resident(backend, batch, device), device, 1 if quick else 5)
             rows.append(
                 {
                     "precision": precision,

@@ -176,13 +176,10 @@ def test_devices_and_precisions_that_do_not_exist(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("raydub.models.backends.base.has_bf16", lambda: False)
     with pytest.raises(UsageError, match="bf16"):
         resolve("cpu", "torch", "bf16")
-    monkeypatch.setattr("raydub.models.backends.base._has_cuda", lambda: True)
+    monkeypatch.setattr("raydub.models.backends.base.check_cuda", lambda device: None)
     assert resolve("cuda:0") == ("torch", "fp16")
     with pytest.raises(UsageError, match="CPU"):
         resolve("cuda", "openvino")
-    monkeypatch.setattr("raydub.models.backends.base._has_cuda", lambda: False)
-    with pytest.raises(DependencyError, match="CUDA"):
-        resolve("cuda")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert resolve("cpu") == ("torch", "fp32")
     with pytest.raises(DependencyError, match="openvino"):
