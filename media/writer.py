@@ -28,6 +28,8 @@ _SETTINGS = {
     "libx264": {"x264-params": "open-gop=0:threads=4:sliced-threads=0:lookahead-threads=1:cpu-independent=1"},
     "libx265": {"x265-params": "open-gop=0:log-level=none:pools=4:frame-threads=2:info=0"},
 }
+_DEFAULT = ":partitions=none"
+"""Added to x264's preset veryfast, our default: a fifth less processor time, 0.2 dB, the same size (bench/NOTES.md)."""
 _MATRIX_NUMBER = {"bt709": 1, "bt601": 6, "bt2020": 9}
 _GOP_SECONDS = 5
 _REORDERED = 2
@@ -70,6 +72,8 @@ class PartWriter:
         self._count = 0
         self._container: Any = None
         tags = {"crf": str(crf), **_SETTINGS[codec], "preset": preset}
+        if codec == "libx264" and preset == "veryfast":
+            tags["x264-params"] += _DEFAULT
         try:
             scale = str(fine_time_base(rate).denominator)
             self._container = av.open(path, "w", format="mp4", options={"video_track_timescale": scale})

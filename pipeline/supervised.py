@@ -28,7 +28,7 @@ from raydub.stages.types import Chunk, Part
 UNCHARGED_DEATHS = 3
 """Consecutive processes that may die without working on anything; that is the machine's fault, not a chunk's."""
 
-_SPARES = 3  # a short video has four chunks
+_SPARES = 3  # a short video has few chunks
 _LEAVE_SECONDS = 3.0
 _LOOK_EVERY = 1.0
 _START_SECONDS = 120.0  # loading the stages takes 1 s, on a busy machine 20

@@ -132,18 +132,18 @@ def voice_file(name: str, voice: int) -> str:
     return f"{stem}-{voice}{suffix}" if voice else name
 
 
-_SHORT = ((15, 2.5), (40, 5.0))
-"""(seconds of the output below which, seconds of a chunk)"""
+_SHORT_SECONDS, _SHORT_CHUNK = 40, 5
 
 
 def chunk_length(seconds: float, rate: Fraction, n_frames: int) -> int:
-    """Output frames per chunk, at least one. seconds: the longest chunk asked for; short videos get shorter ones,
-    so that several cores share them. In steps, so that a little more speech seldom moves every border."""
-    for below, shorter in _SHORT:
-        if n_frames < below * rate:
-            seconds = min(seconds, shorter)
-            break
-    return max(1, round(Fraction(seconds) * rate))
+    """Output frames per chunk, at least one. seconds: the longest chunk asked for. Videos below 40 s get equal chunks
+    of about 5 s, so that several cores share them; shorter ones would be decoded from the same key frame again and
+    again."""
+    most = max(1, round(Fraction(seconds) * rate))
+    if n_frames >= _SHORT_SECONDS * rate:
+        return most
+    count = max(1, round(n_frames / (_SHORT_CHUNK * rate)))
+    return max(1, min(most, -(-n_frames // count)))
 
 
 def job_dir_of(work_dir: str, key: str) -> str:
