@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -161,7 +161,7 @@ class FrameReader:
             # A repeated frame (variable rate) must not share memory with the one already yielded.
             yield frame.copy() if offset + 1 < len(numbers) and numbers[offset + 1] == number else frame
 
-    def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame]:
         """Yield each distinct frame number of `indices` once, ascending, reading neighbours in one run."""
         wanted = sorted({int(index) for index in indices})
         run = 0

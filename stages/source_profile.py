@@ -12,10 +12,13 @@ from typing import Any
 
 from raydub.arrays import F32
 from raydub.media.frames import Frame
+from raydub.stages.ahead import ahead
 from raydub.stages.engine import LipEngine, even_positions
 from raydub.stages.faces import FaceFinder
 from raydub.stages.job_plan import JobPlan, put_arrays
 from raydub.store import Store, key_of
+
+_AHEAD = 4  # frames
 
 
 def source_profile(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
@@ -51,9 +54,12 @@ class PlanSampler:
         finder = FaceFinder(self._plan.faces)
         found = []
         with self._plan.open() as reader:
-            for frame in reader.frames_at(self._plan.timeline.source(at) for at in positions):
-                face = finder.one(frame, self._voice)
-                if face is not None:
-                    found.append((frame, *face))
+            frames = reader.frames_at(self._plan.timeline.source(at) for at in positions)
+            # Seeks decode many frames for one, without the interpreter's lock, which dlib holds.
+            with ahead(frames, _AHEAD, "raydub-read") as sampled:
+                for frame in sampled:
+                    face = finder.one(frame, self._voice)
+                    if face is not None:
+                        found.append((frame, *face))
             reader.check()
         return found
