@@ -4,7 +4,8 @@ For files as torch.save writes them for a state dict: the zip archive since torc
 (in which the Wav2Lip weights were published). Everything else gets None, and torch's own reader decides about it.
 
 The pickle may name an ordered dict and what tensors are rebuilt with, for which functions of this module stand in;
-nothing else is looked up, and no object's attributes are set. Python's own unpickler is used rather than the one in C:
+nothing else is looked up, no object's attributes are set, and only text and integers are hashed (hashing deeply nested
+tuples ends the process). Python's own unpickler is used rather than the one in C:
 its memo is a dict, where that of C grows to any size that a damaged file states. Arrays are read-only views of the
 mapped file, after their bounds are checked.
 """
@@ -44,7 +45,7 @@ class _Storage:
     """Values in the file. place: offset of the first byte; None until it is known, where data follows the pickles."""
 
     def __init__(self, kind: Any, count: Any, place: int | None) -> None:
-        if type(count) is not int or count < 0:
+        if type(kind) is not str or type(count) is not int or count < 0:
             raise _Strange
         self.dtype, self.count, self.place = _TYPES[kind], count, place
 
@@ -81,8 +82,12 @@ def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
+def _ordered() -> Any:
+    return OrderedDict()
+
+
 _NAMES: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     **{("torch", name): name for name in _TYPES},
@@ -104,7 +109,7 @@ class _Unpickler(pickle._Unpickler):
 
     def persistent_load(self, saved: Any) -> Any:
         what, kind, key, _, count, *view = saved
-        if what != "storage" or view not in ([], [None]):
+        if what != "storage" or view not in ([], [None]) or type(key) is not str:
             raise _Strange
         return self._storage(kind, key, count)
 
@@ -114,7 +119,21 @@ class _Unpickler(pickle._Unpickler):
         if type(self.stack[-1]) is not OrderedDict:
             raise _Strange
 
+    def load_setitem(self) -> None:
+        if type(self.stack[-2]) not in (str, int):
+            raise _Strange
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        if any(type(key) not in (str, int) for key in self.stack[::2]):
+            raise _Strange
+        super().load_setitems()
+
     dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    for _code in (pickle.DICT, pickle.EMPTY_SET, pickle.FROZENSET):
+        del dispatch[_code[0]]
 
 
 def read_torch(file: Path, choose: Callable[[Mapping[Any, Any]], Mapping[Any, Any]]) -> dict[str, Any] | None:
@@ -164,6 +183,8 @@ def _streamed(data: mmap.mmap) -> Any:
         raise _Strange
     found, keys, place = load(), load(), stream.tell()
     for key in keys:
+        if type(key) is not str:
+            raise _Strange
         one = kept[key]
         if struct.unpack_from("<q", data, place)[0] != one.count:
             raise _Strange

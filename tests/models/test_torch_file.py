@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ import torch
 
 from raydub.models.load import load_arrays, load_state
 from raydub.models.torch_file import read_torch
+from tests.conftest import REPOSITORY
 
 FORMS = [pytest.param(True, id="zip"), pytest.param(False, id="old")]
 
@@ -139,3 +143,29 @@ def test_cut_files_are_not_read(tmp_path: Path, zipped: bool) -> None:
     for length in range(0, len(whole), 97):
         path.write_bytes(whole[:length])
         assert read_torch(path, all_of) is None
+
+
+def test_nested_tuples_are_not_hashed(tmp_path: Path) -> None:
+    """That ends the process: as keys, in sets, as the name of a type, as the key of a storage."""
+    deep = b"N" + b"\x85" * 2_000_000
+    word = b"X\x07\x00\x00\x00storage"
+    floats, place = b"ctorch\nFloatStorage\n", b"X\x03\x00\x00\x00cpuK\x04tQ"
+    old = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    for number, body in enumerate(
+        [
+            b"}" + deep + b"K\x01s",
+            b"}(" + deep + b"K\x01u",
+            b"(" + deep + b"K\x01d",
+            b"(" + deep + b"\x91",
+            b"\x8f(" + deep + b"\x90",
+            b"ccollections\nOrderedDict\n](" + deep + b"K\x01\x86e\x85R",
+            b"(" + word + floats + deep + place,
+            b"(" + word + deep + b"X\x01\x00\x00\x000" + place,
+        ]
+    ):
+        path = tmp_path / f"{number}.pth"
+        path.write_bytes(old + b"\x80\x04" + body + b".")
+        code = "import sys; from pathlib import Path; from raydub.models.torch_file import read_torch\n"
+        code += "assert read_torch(Path(sys.argv[1]), lambda found: found) is None"
+        done = subprocess.run([sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+        assert done.returncode == 0, number
