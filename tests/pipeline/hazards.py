@@ -213,6 +213,7 @@ class WarmToolbox(HazardToolbox):
         return super().prepare(job)
 
     def warm_up(self) -> None:
+        Path(self._settings.work_dir).mkdir(parents=True, exist_ok=True)
         with open(Path(self._settings.work_dir) / "warmed", "a") as log:
             log.write(f"{os.getpid()}\n")
         harm = Path(self._settings.work_dir) / "harm"

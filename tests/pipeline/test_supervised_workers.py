@@ -103,7 +103,7 @@ def test_workers_start_while_the_first_prepares(tmp_path: Path, harm: str) -> No
     """Whatever happens to them then, the job is done."""
     notes, work = Notes(), tmp_path / "work"
     if harm:
-        work.mkdir()
+        work.mkdir(parents=True)
         (work / "harm").write_text(harm)
     [result], _ = run(tmp_path, ["ok:6"], notes, workers=2, stages="tests.pipeline.hazards:WARM_STAGES")
     assert (result.status, Path(result.output or "").read_text()) == ("ok", "0 1 2 3 4 5 ")
