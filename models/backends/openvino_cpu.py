@@ -33,6 +33,8 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": _HINT[precision],
             "INFERENCE_NUM_THREADS": threads or _threads(),
             "NUM_STREAMS": 1,
+            # Pinned, the threads of all workers of a machine would share the first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         self._model = _Graph(state, precision).model()
         self._batch = 0

@@ -133,6 +133,15 @@ def test_a_row_does_not_depend_on_its_batch(small: Wav2Lip, name: str, precision
     assert np.array_equal(backend.run(*alone)[5], whole[2])
 
 
+def test_openvino_leaves_its_threads_on_all_cores(small: Wav2Lip) -> None:
+    """Pinned, the workers of a machine share its first core: two of them took twice as long as one."""
+    pytest.importorskip("openvino")
+    backend = backend_of(small, "openvino", "fp32")
+    backend.run(*inputs(2))
+    made = backend._request.get_compiled_model()  # type: ignore[attr-defined]
+    assert made.get_property("ENABLE_CPU_PINNING") is False
+
+
 def test_width_is_inferred(small: Wav2Lip) -> None:
     assert width_of(small.state_dict()) == 0.125
     assert from_state(small.state_dict()).width == 0.125
