@@ -21,12 +21,12 @@ from pathlib import Path
 from raydub.cluster.commands.fields import chosen
 from raydub.manifests.read import check_rows
 from raydub.media.frames import Frame
-from raydub.media.writer import PartWriter, count_frames
+from raydub.media.writer import count_frames
 from raydub.pipeline.engines import make_job_engine
 from raydub.stages.chunk import TrackStage
 from raydub.stages.job_plan import JobPlan, chunks_of, load_source
 from raydub.stages.prepare import prepare_job
-from raydub.stages.render import draw_face
+from raydub.stages.render import draw_face, part_writer
 from raydub.stages.source_timeline import read_shown
 from raydub.stages.synthesise import LipsyncStage
 
@@ -79,17 +79,7 @@ def measure(clip: str, speech: str, fields: list[str], frames: int, rounds: int,
 
 def encode(path: str, plan: JobPlan, frames: list[Frame]) -> None:
     """As the render stage does."""
-    options, video = plan.job.options, plan.video
-    with PartWriter(
-        path,
-        plan.out_size,
-        plan.rate,
-        video.colour,
-        plan.sample_aspect,
-        codec=options.codec,
-        crf=options.crf,
-        preset=options.preset,
-    ) as writer:
+    with part_writer(plan, path) as writer:
         for frame in frames:
             writer.write(frame)
 

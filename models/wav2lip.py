@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from raydub.models.wav2lip_table import FACE, Layer, check_layout, exact_width, table_of, width_of
-
-__all__ = ["FACE", "Wav2Lip", "check_layout", "from_state", "width_of"]
+from raydub.models.wav2lip_table import Layer, check_layout, exact_width, table_of
 
 
 class Block(nn.Module):

@@ -257,11 +257,13 @@ def run_dir(work_dir: str | Path, run_id: str) -> Path:
 def is_dead(folder: Path) -> bool:
     """Whether the driver of this run ran on this machine and has ended, or is unknown and nothing has changed for
     DEAD_RUN_DAYS; without info.json, for an hour: a worker that outlived its run has made the folder again."""
-    days = DEAD_RUN_DAYS if (folder / "info.json").exists() else 1 / 24
+    days: float = DEAD_RUN_DAYS
     try:
         info = json.loads((folder / "info.json").read_bytes())
         if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":
             return not process_lives(info)
+    except FileNotFoundError:
+        days = 1 / 24
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing known about its driver: decide by age
     with contextlib.suppress(OSError):

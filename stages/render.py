@@ -66,23 +66,14 @@ class RenderStage:
         DISK_FULL, OUT_OF_MEMORY.
         """
         plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
-        options, start = plan.job.options, time.perf_counter()
+        start = time.perf_counter()
         drawn: list[Gate] = []
         most_drawn, most_finished = _WAITING if self._post_processors else (0, 0)
         make_parent(out_path)
         try:
             with (
                 ahead(self._drawn(chunk, plan, drawn), most_drawn, "raydub-draw") as shown,
-                PartWriter(
-                    out_path,
-                    plan.out_size,
-                    plan.rate,
-                    plan.video.colour,
-                    plan.sample_aspect,
-                    codec=options.codec,
-                    crf=options.crf,
-                    preset=options.preset,
-                ) as writer,
+                part_writer(plan, out_path) as writer,
             ):
                 finishing = _PostProcessing(self._post_processors, shown, span)
                 with behind(writer.write, most_finished, "raydub-encode") as write:
@@ -142,6 +133,21 @@ class RenderStage:
         if self._source[0] != plan.job_dir:
             self._source = (plan.job_dir, [load_source(plan, voice) for voice in range(len(plan.voices))])
         return self._source[1]
+
+
+def part_writer(plan: JobPlan, out_path: str) -> PartWriter:
+    """The writer of a part of this job, as its options ask. Raises StageError ENCODE_FAILED, STORAGE, DISK_FULL."""
+    options = plan.job.options
+    return PartWriter(
+        out_path,
+        plan.out_size,
+        plan.rate,
+        plan.video.colour,
+        plan.sample_aspect,
+        codec=options.codec,
+        crf=options.crf,
+        preset=options.preset,
+    )
 
 
 def draw_face(

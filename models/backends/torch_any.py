@@ -8,7 +8,8 @@ from torch import Tensor
 
 from raydub.arrays import F32, U8
 from raydub.models.backends.conveyor import Conveyor
-from raydub.models.wav2lip import FACE, Wav2Lip
+from raydub.models.wav2lip import Wav2Lip
+from raydub.models.wav2lip_table import FACE
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

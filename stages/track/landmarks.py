@@ -23,7 +23,7 @@ faces that look at the camera; 0.35 for heads that are turning away, which are d
 
 @functools.lru_cache(maxsize=1)
 def _predictor() -> Any:
-    """The 68-point predictor, 0.4 s and 100 MB once per process."""
+    """The 68-point predictor, 0.4 to 1 s and 100 MB once per process."""
     return dlib.shape_predictor(str(dlib_file(PREDICTOR_FILE)))
 
 
@@ -33,8 +33,8 @@ def load() -> None:
 
 
 def fit(luma: U8, box: F32) -> F32:
-    """Landmarks (68, 2) float32 of the face in the square `box` (x0 y0 x1 y1). luma: (H, W) uint8, C-contiguous. 0.5
-    ms."""
+    """Landmarks (68, 2) float32 of the face in the square `box` (x0 y0 x1 y1). luma: (H, W) uint8, C-contiguous. 5 ms
+    (bench/NOTES.md)."""
     x0, y0, x1, y1 = (int(v) for v in np.rint(box))
     shape = _predictor()(luma, dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
     return np.array([(point.x, point.y) for point in shape.parts()], np.float32)

@@ -109,6 +109,7 @@ class _Seer:
         """Results of the frames `here`, an interval whose first frame shows `anchor`; the one after it shows
         `next_anchor`."""
         every, first = self._config.every, here[0]
+        born = first.index // every
         steady = (
             following is not None
             and next_anchor is not None
@@ -123,15 +124,13 @@ class _Seer:
                 detected = self.detect(look, fine=look.cut or (look.index - first.index) // every % 2 == 0)
             faces = self._next(look, detected)
             if steady and detected is None:
-                followed = [face for face in faces if face.born == first.index // every]
+                followed = [face for face in faces if face.born == born]
                 if len(followed) < len(anchor.faces):
                     steady = False
                     detected = self.detect(look)
                     faces = self._next(look, detected)
                 elif look.index % every == 0:
-                    faces = [
-                        replace(face, level=STRONG) if face.born == first.index // every else face for face in faces
-                    ]
+                    faces = [replace(face, level=STRONG) if face.born == born else face for face in faces]
             self._faces = faces
             yield SeenFrame(look.index, look.shot, look.cut, _from_left(faces), detected is not None)
 

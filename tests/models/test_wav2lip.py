@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from raydub.errors import Code, DependencyError, RaydubError, UsageError
 from raydub.models.backends.base import Backend, has_bf16, make_backend, resolve
 from raydub.models.load import load_state
-from raydub.models.wav2lip import Wav2Lip, check_layout, from_state, width_of
+from raydub.models.wav2lip import Wav2Lip, from_state
+from raydub.models.wav2lip_table import check_layout, width_of
 from tests.models.reference import generator, lively, published_floats
 
 LAYOUTS = ["nested", "nested module.", "flat", "flat module.", "safetensors", "safetensors module."]
