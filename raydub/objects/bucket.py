@@ -172,10 +172,13 @@ class Bucket:
                 pages = None
                 raise
 
-        while listed := persist(page, self.text(prefix), "list"):
-            for raw in listed:
-                last = raw["path"]
-                yield _seen(raw)
+        try:
+            while listed := persist(page, self.text(prefix), "list"):
+                for raw in listed:
+                    last = raw["path"]
+                    yield _seen(raw)
+        except Unfinished as unfinished:
+            raise errors.raised(errors.missing_bucket(unfinished.failure), self.text(prefix), "list") from None
         if last is None:
             # To the client a web page is an empty listing.
             self._known = False

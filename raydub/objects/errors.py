@@ -172,11 +172,11 @@ def _without_status(text: str) -> tuple[Outcome, int, str, str]:
         return Outcome.HOPELESS, 0, "", "its TLS certificate is not trusted"
     if "invalidcontenttype" in low or "corruptmessage" in low or "parse(" in low or "invalid http version" in low:
         return Outcome.HOPELESS, 0, "", "it does not speak the protocol"
-    if "timedout" in low or "timeout" in low or "deadline" in low:
+    if "timedout" in low or "kind: timeout" in low:
         return Outcome.BROKEN, 0, "", "no answer in time"
     if "dns error" in low or "failed to lookup" in low:
         return Outcome.BUSY, 0, "", "the endpoint's host is unknown"
-    if "kind: connect" in low or "connection refused" in low:
+    if "kind: connect," in low or "connection refused" in low:
         return Outcome.BUSY, 0, "", "the endpoint cannot be reached"
     if "httperror" in low or "error sending request" in low or "body error" in low or "content-range" in low:
         return Outcome.BROKEN, 0, "", "the connection broke off"

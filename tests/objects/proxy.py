@@ -18,6 +18,7 @@ import struct
 import threading
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,18 @@ from urllib.parse import unquote, urlsplit
 
 FAULTS = ("errors", "resets", "truncated", "html", "slow", "hung")
 _HTML = b"<!DOCTYPE html><html><body>Please sign in to this network</body></html>"
-_ERROR = b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>injected</Message></Error>'
+_ERROR = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>injected</Message></Error>'
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"})
 _CHUNK = 64 << 10
 
 
 class Proxy:
-    """Starts with the block and ends with it. chances: of each of FAULTS; script: faults (or "" for none) of the next
-    requests, before chance decides; only: a part of the path that a request must have to be broken."""
+    """Starts with the block and ends with it. chances: of each of FAULTS; only: a part of the path that a request must
+    have to be broken.
+
+    Tests decide before chance does: `rule` by method and path, and `script` for the next requests. Both give a fault,
+    "" for none, or the status and code of an answer: "403 AccessDenied". "errors:before" and "resets:before" are not
+    carried out by the store, ":after" are."""
 
     def __init__(
         self, to: str, *, port: int = 0, seed: int = 0, only: str = "", host: str = "127.0.0.1", **chances: float
@@ -42,6 +47,7 @@ class Proxy:
         assert not chances, chances
         self.only = only
         self.script: deque[str] = deque()
+        self.rule: Callable[[str, str], str] = lambda method, path: ""
         self.keys: dict[str, Counter[str]] = defaultdict(Counter)
         self.faults: Counter[str] = Counter()
         self.slow_pause = 0.02
@@ -66,15 +72,15 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def fault(self, path: str) -> tuple[str, bool]:
+    def fault(self, method: str, path: str) -> tuple[str, bool]:
         """The fault of the next request ("" for none), and whether the store carries the request out before."""
         with self._lock:
             if self.only not in path:
                 return "", True
             after = self._random.random() < 0.5
-            if self.script:
-                found = self.script.popleft()
-                found, _, when = found.partition(":")
+            found = self.rule(method, path)
+            if found or self.script:
+                found, _, when = (found or self.script.popleft()).partition(":")
                 after = when != "before"
             else:
                 roll, found = self._random.random(), ""
@@ -114,19 +120,22 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.proxy
         body = self._body()
         proxy.note(self.path, requests=1, bytes_written=len(body), **{self.command: 1})
-        fault, after = proxy.fault(self.path)
+        fault, after = proxy.fault(self.command, self.path)
+        if fault[:1].isdigit():
+            status, _, code = fault.partition(" ")
+            return self._send(int(status), [("Content-Type", "application/xml")], _ERROR % code.encode())
         if fault == "html":
             return self._send(200, [("Content-Type", "text/html")], _HTML)
         if fault == "hung":
             time.sleep(proxy.hung_seconds)
             return self._cut(b"", reset=False)
         if fault == "errors" and not (after and self.command in ("PUT", "POST")):
-            return self._send(500, [("Content-Type", "application/xml")], _ERROR)
+            return self._send(500, [("Content-Type", "application/xml")], _ERROR % b"InternalError")
         if fault == "resets" and not after:
             return self._cut(b"", reset=True)
         status, headers, answer = self._ask(body)
         if fault == "errors":
-            return self._send(500, [("Content-Type", "application/xml")], _ERROR)
+            return self._send(500, [("Content-Type", "application/xml")], _ERROR % b"InternalError")
         if fault in ("resets", "truncated"):
             # HEAD and most answers to PUT have no body that could break off: then there is no answer.
             sent = self._head(status, headers, len(answer)) + answer[: len(answer) // 2] if answer else b""
