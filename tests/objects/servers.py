@@ -23,7 +23,6 @@ ENVIRONMENT = {
     "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",
     "GCE_METADATA_HOST": "127.0.0.1:9",
     "GCE_METADATA_IP": "127.0.0.1:9",
-    "GCE_METADATA_ROOT": "127.0.0.1:9",
 }
 """What tests set besides AWS_ENDPOINT_URL."""
 
