@@ -107,10 +107,10 @@ def test_of_racing_creates_one_wins(bucket: Bucket, gcs: Gcs) -> None:
 
 
 def test_files_in_parts_and_listing_by_pages(bucket: Bucket, gcs: Gcs, tmp_path: Path) -> None:
-    content = random.Random(1).randbytes(2 * module.PIECE + 5)
+    content = random.Random(1).randbytes(2 * module.PART + 5)
     (tmp_path / "up").write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SINGLE", module.PIECE)
+        patch.setattr(module, "SINGLE", module.PART)
         made = bucket.put_file("film", tmp_path / "up", create=True)
         with pytest.raises(Conflict):
             bucket.put_file("film", tmp_path / "up", create=True)
