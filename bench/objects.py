@@ -1,7 +1,8 @@
 """Reading a one-hour film from an object store: once whole into the machine's cache, or by ranges.
 
 Four readers of one machine each decode their chunks of 10 s twice, as track and render do; with `--share 0.02` the
-machine gets every fiftieth chunk. Local disk is the third way, for comparison. Prints JSON.
+machine gets every fiftieth chunk. Local disk is the third way, for comparison. Prints a line of JSON for each way
+and share.
 
     python bench/objects.py --folder /large/folder --share 1 0.25 0.1 0.02
 """
@@ -17,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,7 @@ def make_film(path: Path, minutes: int) -> None:
     one.unlink()
 
 
-def read_chunks(source: Any, chunks: list[int]) -> int:
+def read_chunks(source: Any, chunks: list[int], decode: bool) -> int:
     """Decode each chunk twice, opening the film each time as the stages do. Returns the frames."""
     frames = 0
     for chunk in chunks:
@@ -84,20 +86,20 @@ def read_chunks(source: Any, chunks: list[int]) -> int:
                 video = container.streams.video[0]
                 begin, end = (int(at * CHUNK / video.time_base) for at in (chunk, chunk + 1))
                 container.seek(begin, stream=video)
-                for frame in container.decode(video):
-                    if frame.pts >= end:
+                for shown in container.decode(video) if decode else container.demux(video):
+                    if shown.pts is None or shown.pts >= end:
                         break
-                    frames += frame.pts >= begin
+                    frames += shown.pts >= begin
             if not isinstance(opened, str):
                 opened.close()
     return frames
 
 
-def reader(way: str, local: str, chunks: list[int], block: int, answers: Any) -> None:
+def reader(way: str, local: str, chunks: list[int], block: int, decode: bool) -> tuple[int, ...]:
     """One process: what it read, and what that cost."""
     ranges.BLOCK = block
     if way == "local":
-        frames = read_chunks(lambda: local, chunks)
+        frames = read_chunks(lambda: local, chunks, decode)
     else:
         bucket = bucket_of(FILM)
         meta = bucket.head("film.mp4")
@@ -106,34 +108,29 @@ def reader(way: str, local: str, chunks: list[int], block: int, answers: Any) ->
             path = fetch_once(
                 cache_root() / "film.mp4", lambda temp: bucket.download("film.mp4", temp, meta) and None, size=meta.size
             )
-            frames = read_chunks(lambda: str(path), chunks)
+            frames = read_chunks(lambda: str(path), chunks, decode)
         else:
-            frames = read_chunks(lambda: ranges.RangeFile(bucket, meta), chunks)
+            frames = read_chunks(lambda: ranges.RangeFile(bucket, meta), chunks, decode)
     counts, spent = counted(), resource.getrusage(resource.RUSAGE_SELF)
-    answers.put((frames, counts.bytes_read, counts.requests, spent.ru_utime + spent.ru_stime, spent.ru_maxrss))
+    cpu_ms = round(1000 * (spent.ru_utime + spent.ru_stime))
+    return frames, counts.bytes_read, counts.requests, cpu_ms, spent.ru_maxrss
 
 
-def measure(way: str, share: float, film: Path, minutes: int, block: int) -> dict[str, Any]:
+def measure(way: str, share: float, film: Path, minutes: int, block: int, decode: bool) -> dict[str, Any]:
     """All readers of a machine that gets this share of the chunks."""
     every = max(1, round(1 / share))
     chunks = list(range(0, minutes * MINUTE // CHUNK, every))
     quarter = -(-len(chunks) // READERS)
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
+    spawned = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(dir=film.parent) as cache:
         os.environ["RAYDUB_CACHE_DIR"] = cache
         began = time.perf_counter()
-        processes = [
-            context.Process(
-                target=reader, args=(way, str(film), chunks[n * quarter : (n + 1) * quarter], block, answers)
-            )
-            for n in range(READERS)
-        ]
-        for process in processes:
-            process.start()
-        got = [answers.get() for _ in processes]
-        for process in processes:
-            process.join()
+        with ProcessPoolExecutor(READERS, mp_context=spawned, max_tasks_per_child=1) as pool:
+            asked = [
+                pool.submit(reader, way, str(film), chunks[n * quarter : (n + 1) * quarter], block, decode)
+                for n in range(READERS)
+            ]
+            got = [one.result() for one in asked]
         wall = time.perf_counter() - began
         kept = sum(path.stat().st_size for path in Path(cache).rglob("*") if path.is_file())
     frames, read, requests, cpu, memory = (list(column) for column in zip(*got, strict=True))
@@ -146,7 +143,7 @@ def measure(way: str, share: float, film: Path, minutes: int, block: int) -> dic
         "of_film": round(sum(read) / film.stat().st_size, 3),
         "requests": sum(requests),
         "wall_s": round(wall, 1),
-        "cpu_s": round(sum(cpu), 1),
+        "cpu_s": sum(cpu) / 1000,
         "rss_mib": max(memory) >> 10,
         "cache_bytes": kept,
     }
@@ -159,6 +156,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, nargs="+", default=[1.0, 0.25, 0.1, 0.02])
     parser.add_argument("--ways", nargs="+", default=["local", "whole", "ranges"])
     parser.add_argument("--block", type=int, default=ranges.BLOCK, help="bytes of a block")
+    parser.add_argument("--no-decode", action="store_true", help="read the chunks' packets only: what fetching costs")
     given = parser.parse_args()
     given.folder = given.folder.resolve()
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -172,12 +170,12 @@ def main() -> None:
             os.environ["AWS_ENDPOINT_URL"] = url
             servers.make_signed_bucket(url, "films")
             bucket_of(FILM).put_file("film.mp4", film)
-            rows = [
-                measure(way, share, film, given.minutes, given.block) for share in given.share for way in given.ways
-            ]
+            for share in given.share:
+                for way in given.ways:
+                    row = measure(way, share, film, given.minutes, given.block, not given.no_decode)
+                    print(json.dumps({**row, "block": given.block, "decoded": not given.no_decode}), flush=True)
     finally:
         shutil.rmtree(data)
-    print(json.dumps({"film_bytes": film.stat().st_size, "block": given.block, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

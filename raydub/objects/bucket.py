@@ -163,9 +163,7 @@ def bucket_of(name: ObjectName | str) -> Bucket:
     place = (found.scheme, found.bucket, client.endpoint(found.scheme))
     with _lock:
         if _process not in (0, os.getpid()):
-            raise RuntimeError(
-                "a forked process cannot use the clients of its parent: spawn it"
-            )
+            raise RuntimeError("a forked process cannot use the clients of its parent: spawn it")
         if place not in _buckets:
             _buckets[place] = Bucket(found)
             _process = os.getpid()

@@ -19,22 +19,22 @@ from raydub.files import discard
 from raydub.objects.bucket import Bucket, Meta
 from raydub.objects.room import cache_root, fetch_once
 
-BLOCK = 4 << 20
+BLOCK = 1 << 20
 """Bytes of a block, and of a request."""
 AHEAD = 2
 """Blocks that are fetched beforehand while somebody reads on in order."""
 SMALL = 64 << 20
 """Objects up to this size are always fetched whole."""
-ENOUGH = 0.25
-"""The part of an object from which on all of it is fetched."""
-_HELD = 4
+ENOUGH = 0.15
+"""The part of an object from which on all of it is fetched: then that costs less CPU than ranges (bench/objects.py)."""
+_HELD = 8
 
 
 def whole_or_ranges(size: int, share: float, room: int) -> Literal["whole", "ranges"]:
     """How a machine should read an object of `size` bytes of which it is expected to use `share` (0 to 1), with a cache
     of `room` bytes.
 
-    Whole, if it is small or a quarter of it is wanted, and it takes at most half of the cache."""
+    Whole, if it is small or enough of it is wanted, and it takes at most half of the cache."""
     if size > room // 2:
         return "ranges"
     return "whole" if size <= SMALL or share >= ENOUGH else "ranges"
