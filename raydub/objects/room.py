@@ -7,6 +7,7 @@ the file itself would change its look, for which raydub.identity would read it a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -131,7 +132,12 @@ def _reserve(path: Path, size: int) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, size)
+                try:
+                    os.posix_fallocate(handle, 0, size)
+                except OSError as error:
+                    # Not every file system can; then the limit is exceeded by what is being downloaded.
+                    if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                        raise
         finally:
             os.close(handle)
     except OSError as error:
