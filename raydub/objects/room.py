@@ -31,6 +31,8 @@ SPARE = 256 << 20
 
 _USED = ".used"
 _LOCKS = ".locks"
+_OTHERS = frozenset({_LOCKS, "origins", "refs", "runs", "tmp"})
+"""Folders whose small or unfinished files are not evicted (raydub.objects.near)."""
 
 
 def cache_root() -> Path:
@@ -170,8 +172,7 @@ def _files(root: Path) -> list[tuple[float, int, str]]:
     """Last use, bytes on the disk and path of each file in the cache. Files may come and go meanwhile."""
     found: list[tuple[float, int, str]] = []
     for folder, folders, names in os.walk(root):
-        if _LOCKS in folders:
-            folders.remove(_LOCKS)
+        folders[:] = [name for name in folders if name not in _OTHERS]
         for name in names:
             if name.endswith(_USED):
                 continue
