@@ -111,7 +111,7 @@ class Prices:
 
 
 def parse_prices(text: str, cluster: Cluster) -> Prices:
-    """Read prices. Raises UsageError FIELD_VALUE, which names the item; also for a GPU that the cluster does not have."""
+    """Read prices. Raises UsageError FIELD_VALUE, which names the item, also for a GPU that no node has."""
     types = {group.gpu for group in cluster if group.gpus}
     found: dict[str, float] = {}
     for place, part in enumerate(text.split(","), 1):

@@ -33,10 +33,10 @@ class _Table(BaseModel):
 
 
 class StageCost(_Table):
-    """Costs of one stage. Core seconds: job (each job), second (per second of speech or output), chunk (each chunk), load
-    (once in each worker: libraries and models). Core milliseconds: frame, megapixel (per frame and megapixel of the
-    `picture`: as it is tracked, or as it is written), network (per frame, what a GPU can do). threads: cores that one
-    worker keeps busy on average, besides networks."""
+    """Costs of one stage. Core seconds: job (each job), second (per second of speech or output), chunk (each chunk),
+    load (once in each worker: libraries and models). Core milliseconds: frame, megapixel (per frame and megapixel of
+    the `picture`: as it is tracked, or as it is written), network (per frame, what a GPU can do). threads: cores that
+    one worker keeps busy on average, besides networks."""
 
     job: float = Field(0.0, ge=0)
     second: float = Field(0.0, ge=0)

@@ -127,7 +127,11 @@ def _items(work: JobWork) -> Iterator[tuple[str, float, float]]:
     for stage in STAGES:
         if stage.name in work.loads:
             chunked = stage.per == "chunk"
-            yield stage.name, work.chunks - 1 + work.last if chunked else 1.0, 1.0 if work.chunks > 1 or not chunked else work.last
+            yield (
+                stage.name,
+                work.chunks - 1 + work.last if chunked else 1.0,
+                1.0 if work.chunks > 1 or not chunked else work.last,
+            )
 
 
 def _pool(pools: Pools | int, name: str, hosts: Sequence[Host]) -> Pool:

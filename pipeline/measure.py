@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, TypeVar
 
 from raydub.errors import Code, UsageError
@@ -65,7 +66,7 @@ def measure_stages(job: Job, folder: str, seconds: float = SECONDS) -> Mapping[s
         steps.append({})
         for stage in STAGES:
             if stage.per == "chunk":
-                item, steps[-1][stage.name] = _timed(lambda s=stage, i=item: s.run(context, i), len(chunk.span))
+                item, steps[-1][stage.name] = _timed(partial(stage.run, context, item), len(chunk.span))
         parts.append(context.ledger.publish_part(item, context.settings.run_id))
     for name in steps[0]:
         found[name] = _steady(steps[0][name], steps[-1][name])
@@ -91,7 +92,6 @@ def _timed(call: Callable[[], T], frames: int) -> tuple[T, Measured]:
 def _steady(first: Measured, last: Measured) -> Measured:
     each = first.cpu * max(last.frames, 1) / max(first.frames, 1)
     return Measured(last.cpu, last.wall, max(0.0, each - last.cpu), last.frames)
-
 
 
 def measured(job: Job, folder: str, table: Costs, seconds: float = SECONDS) -> Costs:
@@ -139,8 +139,8 @@ print(statistics.median(spent))
 
 
 def efficiency(cores: int) -> float:
-    """Throughput of each of `cores` busy processes over that of one alone, at most 1, by the processor time that the same
-    work takes: compressing and array arithmetic. Takes 4 s."""
+    """Throughput of each of `cores` busy processes over that of one alone, at most 1, by the processor time that the
+    same work takes: compressing and array arithmetic. Takes 4 s."""
     return round(min(1.0, _busy(1) / _busy(cores)), 2) if cores > 1 else 1.0
 
 

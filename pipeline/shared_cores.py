@@ -11,10 +11,22 @@ class SharedCores:
     they want more together than there is, all of them become slower by the same factor.
 
     Half of the cores are full ones. The others add so much that all cores together do `efficiency` of their number:
-    hyper-threads of one core share its units. A task's end is a fixed point on a common clock that runs at the machine's
-    current rate (virtual time), so that an event costs a heap operation, however many tasks there are."""
+    hyper-threads of one core share its units. A task's end is a fixed point on a common clock that runs at the rate of
+    all tasks (virtual time), so that an event costs a heap operation, however many there are."""
 
-    __slots__ = ("_clock", "_demand", "_ends", "_full", "_last", "_more", "_rate", "busy", "cores", "touched", "version")
+    __slots__ = (
+        "_clock",
+        "_demand",
+        "_ends",
+        "_full",
+        "_last",
+        "_more",
+        "_rate",
+        "busy",
+        "cores",
+        "touched",
+        "version",
+    )
 
     def __init__(self, cores: float, efficiency: float = 1.0) -> None:
         self.cores = cores

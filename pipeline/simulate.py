@@ -87,8 +87,8 @@ class JobWork:
 @dataclass(frozen=True)
 class Outcome:
     """seconds: until the command ends; ended: until each job's output is published; parts: chunks made; workers: number
-    by stage; busy: share of the time that a stage's workers work; cores_busy, gpus_busy: share of the time that they are
-    busy, None without GPUs. Shares are 0 to 1."""
+    by stage; busy: share of the time that a stage's workers work; cores_busy, gpus_busy: share of the time that they
+    are busy, None without GPUs. Shares are 0 to 1."""
 
     seconds: float
     ended: Mapping[str, float]
@@ -117,7 +117,20 @@ _Item = tuple[int, int, int]  # job, chunk (-1: the job), step of the route
 
 
 class _Worker:
-    __slots__ = ("busy", "cores", "debt", "gpu", "kind", "known", "number", "pool", "queue", "since", "stage", "working")
+    __slots__ = (
+        "busy",
+        "cores",
+        "debt",
+        "gpu",
+        "kind",
+        "known",
+        "number",
+        "pool",
+        "queue",
+        "since",
+        "stage",
+        "working",
+    )
 
     def __init__(self, pool: _Pool, cores: SharedCores, gpu: SharedCores | None, kind: str | None, debt: float) -> None:
         self.pool, self.cores, self.gpu, self.kind = pool, cores, gpu, kind

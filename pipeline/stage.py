@@ -60,7 +60,8 @@ class Stage:
     relative to those of the other stages (pipeline.pools); finishing_share: the same in runs that restore or upscale.
     all_cores: its libraries may use as many threads as a set has cores, else one. gpu: share of a GPU per worker.
     actors: workers keep state between items (else each item is a task). warm_up: loads what items of any job need, in a
-    worker that has nothing else to do yet. limit: time limit of a step in seconds. What a stage costs is in pipeline.costs.
+    worker that has nothing else to do yet. limit: time limit of a step in seconds.
+    What a stage costs is in pipeline.costs.
     """
 
     name: str

@@ -36,8 +36,8 @@ def plan(
         typer.Option(
             "--cluster",
             metavar="COUNTxNODE,..",
-            help="Nodes to plan for: 8xH100:16cpu (8 nodes with one H100 and 16 cores each), 2x8xH100:128cpu, 10x64cpu; "
-            "default: this machine.",
+            help="Nodes to plan for: 8xH100:16cpu (8 nodes with one H100 and 16 cores each), 2x8xH100:128cpu, 10x64cpu, "
+            "or several, separated by commas; default: this machine.",
         ),
     ] = None,
     price: Annotated[
@@ -47,11 +47,14 @@ def plan(
         ),
     ] = None,
     costs: Annotated[
-        Path | None, typer.Option("--costs", metavar="FILE", help="Costs of the stages, TOML or JSON, over the built-in.")
+        Path | None,
+        typer.Option("--costs", metavar="FILE", help="Costs of the stages, TOML or JSON, over the built-in."),
     ] = None,
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Measure the costs here first, with 10 s of the first job that has a sound file."),
+        typer.Option(
+            "--measure", help="Measure the costs here first, with 10 s of the first job that has a sound file."
+        ),
     ] = False,
     cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores of one node to plan for.")] = None,
     gpus: Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs (H100) of one node to plan for.")] = None,
@@ -93,7 +96,9 @@ def plan(
             known.append(job)
         except RaydubError as error:
             problems.append(error.at(job=job.id, line=job.line))
-    seen = forecast(found, nodes, _pools(known, no_ray, workers), table, prices) if found else None
+    predicted = _predicted(nodes, table)
+    count = _pools(known, no_ray, workers)
+    seen = forecast(found, nodes, count, table, prices, marginal=not no_ray) if found else None
     total: dict[str, Any] = {
         "jobs": len(found),
         "chunks": sum(one.chunks for one in found),
@@ -103,7 +108,7 @@ def plan(
         "cores": sum(group.count * group.cpus for group in nodes),
         "gpus": sum(group.count * group.gpus for group in nodes),
         **_numbers(seen, priced=prices is not None),
-        "predicted": _predicted(nodes, table),
+        "predicted": predicted,
     }
     if as_json:
         jobs = [{**vars(one), "core_seconds": round(one.core_seconds, 2)} for one in found]
@@ -182,9 +187,7 @@ def _measured(jobs: Sequence[Job], table: Costs, quiet: bool) -> Costs:
 def _predicted(nodes: Sequence[Group], table: Costs) -> list[str]:
     kinds = sorted({group.gpu for group in nodes if group.gpus})
     gpus = {kind: table.gpu(kind) for kind in kinds}
-    return [
-        f"{kind}, in networks as fast as {gpu.cores:.0f} cores" for kind, gpu in gpus.items() if not gpu.measured
-    ]
+    return [f"{kind}, in networks as fast as {gpu.cores:.0f} cores" for kind, gpu in gpus.items() if not gpu.measured]
 
 
 def _numbers(seen: Forecast | None, *, priced: bool) -> dict[str, Any]:

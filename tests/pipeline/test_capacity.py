@@ -14,7 +14,11 @@ GROUPS = st.lists(
     st.one_of(
         st.builds(Group, st.integers(0, 3000), st.integers(1, 4096)),
         st.builds(
-            Group, st.integers(0, 3000), st.integers(1, 4096), st.integers(1, 64), st.sampled_from(["H100", "L40S", "A-1"])
+            Group,
+            st.integers(0, 3000),
+            st.integers(1, 4096),
+            st.integers(1, 64),
+            st.sampled_from(["H100", "L40S", "A-1"]),
         ),
     ),
     min_size=1,

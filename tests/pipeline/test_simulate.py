@@ -32,8 +32,8 @@ BY_HAND = {
 
 
 def test_one_worker_of_each_stage() -> None:
-    """Ray starts until 10, prepare ends at 12, the three chunks are tracked at 13, 14 and 15, the first is rendered from
-    13.5 to 17.5, the others until 21.5 and 25.5, the stitch ends at 26.5."""
+    """Ray starts until 10, prepare ends at 12, the three chunks are tracked at 13, 14 and 15, the first is rendered
+    from 13.5 to 17.5, the others until 21.5 and 25.5, the stitch ends at 26.5."""
     made = simulate([JobWork("a", BY_HAND, 3)], [Host(100.0)], ALONE, start=AT_ONCE)
     assert (made.seconds, made.parts, made.ended) == (26.5, 3, {"a": 26.5})
     assert made.busy["render"] == pytest.approx(12 / 26.5)
@@ -57,7 +57,7 @@ def test_workers_share_the_cores_of_their_node() -> None:
     """Prepare needs both cores; then three workers want one core each of two."""
     loads = {name: Load(2.0) for name in BY_HAND} | {"prepare": Load(2.0, threads=2.0)}
     made = simulate([JobWork("a", loads, 3)], [Host(2.0)], ALONE, start=AT_ONCE)
-    # Until 11, then 13; tracked and lipsynced to 15, all three at once for 3 s, two for 2 s, the last render, the stitch.
+    # Prepare until 11; 2 s for one, 2 for two, 3 for all three at once, 2 for two, 2 for the last one, 2 to stitch.
     assert made.seconds == pytest.approx(11 + 2 + 2 + 3 + 2 + 2 + 2)
 
 
@@ -74,7 +74,8 @@ def test_starting_and_loading_is_paid_once_in_each_worker() -> None:
     loads = {name: replace(load, load=1.0) for name, load in BY_HAND.items()}
     start = replace_start(local=1.0, worker=3.0, end=0.5)
     # One process: it starts, and loads for each of five stages.
-    assert simulate([JobWork("a", loads, 3)], [Host(2.0)], 1, start=start).seconds == pytest.approx(1 + 3 + 19.5 + 5 + 0.5)
+    made = simulate([JobWork("a", loads, 3)], [Host(2.0)], 1, start=start)
+    assert made.seconds == pytest.approx(1 + 3 + 19.5 + 5 + 0.5)
 
 
 def replace_start(**values: float) -> Start:
@@ -130,7 +131,9 @@ def works(jobs: int, chunks: int) -> st.SearchStrategy[list[JobWork]]:
 
 WORKS = works(6, 12)
 HOSTS = st.lists(
-    st.sampled_from([Host(1.0), Host(2.0), Host(16.0), Host(16.0, 2, "H100"), Host(8.0, 1, "L4")]), min_size=1, max_size=5
+    st.sampled_from([Host(1.0), Host(2.0), Host(16.0), Host(16.0, 2, "H100"), Host(8.0, 1, "L4")]),
+    min_size=1,
+    max_size=5,
 )
 
 
