@@ -5,7 +5,8 @@
 
 check: measures the costs here (or takes them from the file, as a former run printed them), writes the predictions on
 stderr, and only then runs each mode: one worker process on one core, one, two, and Ray. Seconds are of whole commands.
-`others` is how many cores other processes kept busy meanwhile: with more than 0.1 the comparison says little.
+`others` is how many cores other processes kept busy meanwhile; `predicted_beside_others` is the prediction for the
+cores that they left, computed after the run with the same costs.
 table: a described workload on 1, 8, 64 and 1,000 GPUs, and on cores alone. Everything in it is predicted.
 """
 
@@ -27,13 +28,14 @@ from typing import Any
 from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.manifests.read import check_rows
-from raydub.pipeline.capacity import Group, parse_cluster, parse_prices
+from raydub.pipeline.capacity import parse_cluster, parse_prices
 from raydub.pipeline.costs import COSTS, Costs, read_costs
 from raydub.pipeline.forecast import Forecast, PoolsFor, forecast
 from raydub.pipeline.measure import measured
-from raydub.pipeline.plan import Estimate, estimate, estimated
-from raydub.pipeline.pools import plan_pools
+from raydub.pipeline.plan import Estimate, estimate, estimated, work_of
+from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.registry import STAGES
+from raydub.pipeline.simulate import Host, simulate
 from raydub.pipeline.stage import Demand
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,12 +46,14 @@ def pools(jobs: int, demand: Demand) -> PoolsFor:
     return lambda nodes: plan_pools(nodes, jobs, demand=demand, stages=SILENT)
 
 
-def predicted(mode: str, found: Estimate, costs: Costs) -> float:
+def predicted(mode: str, found: Estimate, costs: Costs, others: float = 0.0) -> float:
+    """Seconds of a run beside other processes that keep `others` cores busy."""
     cores = 1 if mode == "1core" else len(os.sched_getaffinity(0))
-    count: PoolsFor = pools(1, Demand(network=found.engine != "warp"))
-    if mode != "ray":
-        count = lambda _: 1 if mode == "1core" else int(mode)  # noqa: E731
-    return forecast([found], (Group(1, cores),), count, costs, marginal=False).outcome.seconds
+    workers: Pools | int = 1 if mode == "1core" else int(mode) if mode != "ray" else 0
+    if mode == "ray":
+        workers = plan_pools([Node(cores)], 1, demand=Demand(network=found.engine != "warp"), stages=SILENT)
+    hosts = [Host(max(0.1, cores - others))]
+    return simulate([work_of(found, costs)], hosts, workers, start=costs.start, efficiency=costs.efficiency).seconds
 
 
 def busy_cores() -> float:
@@ -113,7 +117,14 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
         for mode in modes:
             made = run(mode, row, folder)
             print(mode, json.dumps(made), file=sys.stderr, flush=True)
-            runs[mode] = {"predicted": guesses[mode], **made, "error": round(guesses[mode] / made["seconds"] - 1, 3)}
+            beside = round(predicted(mode, found, costs, made["others"]), 1)
+            runs[mode] = {
+                "predicted": guesses[mode],
+                "predicted_beside_others": beside,
+                **made,
+                "error": round(guesses[mode] / made["seconds"] - 1, 3),
+                "error_beside_others": round(beside / made["seconds"] - 1, 3),
+            }
     return {"frames": found.frames, "core_seconds": found.seconds, "runs": runs, "costs": costs.model_dump(mode="json")}
 
 

@@ -64,7 +64,7 @@ class Gpu(_Table):
     """A type of GPU. cores: cores of the table that it stands for in a network; frame: milliseconds per frame of single
     networks (lipsync, upscale, restore), where known; measured: whether these figures are."""
 
-    cores: float = Field(400.0, gt=0)
+    cores: float = Field(700.0, gt=0)
     frame: Mapping[str, float] = {}
     measured: bool = False
 
@@ -138,34 +138,42 @@ def read_costs(path: Path) -> Costs:
     raise UsageError(Code.FIELD_VALUE, message, hint="docs/plan.md shows a file", field="--costs")
 
 
-_SOURCE = "2 cores of an AMD EPYC with AVX-512, 2026-11-28 (bench/simulator.py)"
+_TFLOPS = {
+    "H100": 989.0,
+    "H200": 989.0,
+    "B200": 2250.0,
+    "A100": 312.0,
+    "L40S": 362.0,
+    "L4": 121.0,
+    "A10G": 70.0,
+    "V100": 125.0,
+    "T4": 65.0,
+}
+
+
+def _gpu(tflops: float) -> Gpu:
+    # Predicted for an H100: 10,000 faces a second in Wav2Lip; 700 cores in general-x4v3, 1,300 in GFPGAN
+    # (bench/NOTES.md, "The GPU bench"). Others by their peak in dense half precision.
+    speed = tflops / _TFLOPS["H100"]
+    return Gpu(cores=round(700 * speed), frame={"lipsync": round(0.1 / speed, 3)})
+
+
 COSTS = Costs(
-    source=_SOURCE,
+    # Talking heads of 540x360, 1080x720 and 1620x1080 at 30 frames a second, 10 s each, Wav2Lip in fp32 with OpenVINO.
+    source="2 cores of an AMD EPYC with AVX2, 2026-11-28 (raydub plan --measure)",
     efficiency=0.95,
     stages={
         # Not measured again: 15 times real time with espeak-ng beside other work; neural voices take longer.
         "speak": StageCost(job=1.0, second=0.1),
-        "prepare": StageCost(job=1.6, second=0.02, load=1.6),
-        "track": StageCost(frame=9.0, megapixel=5.0, load=1.0, picture="source"),
+        # The embedded engine looks for the person's mouth in the source.
+        "prepare": StageCost(job=1.8, second=0.015, load=1.5, threads=1.5),
+        "prepare:wav2lip": StageCost(job=0.2, second=0.015, load=0.5),
+        "track": StageCost(frame=8.6, megapixel=9.3, load=1.0, picture="source", threads=1.15),
         "lipsync:warp": StageCost(frame=0.25),
-        "lipsync:wav2lip": StageCost(frame=1.0, network=66.0, load=2.0),
-        "render": StageCost(frame=6.0, megapixel=28.0),
-        "stitch": StageCost(job=0.3, frame=0.3, megapixel=0.1),
+        "lipsync:wav2lip": StageCost(frame=1.0, network=117.0, load=2.0),
+        "render:wav2lip": StageCost(frame=3.0, megapixel=36.0, load=0.2, threads=1.85),
+        "render": StageCost(frame=6.2, megapixel=35.7, load=0.2, threads=1.85),
+        "stitch": StageCost(job=0.3, second=0.02, frame=0.2, megapixel=0.1),
     },
-    # Predicted: 340 to 700 cores for Wav2Lip on an H100 in half precision, 700 for general-x4v3, 1,300 for GFPGAN
-    # (bench/NOTES.md, "The GPU bench"); the others by their peak in dense half precision over that of an H100.
-    gpus={
-        name: Gpu(cores=round(400 * tflops / 989))
-        for name, tflops in {
-            "H100": 989.0,
-            "H200": 989.0,
-            "B200": 2250.0,
-            "A100": 312.0,
-            "L40S": 362.0,
-            "L4": 121.0,
-            "A10G": 70.0,
-            "V100": 125.0,
-            "T4": 65.0,
-        }.items()
-    },
+    gpus={name: _gpu(tflops) for name, tflops in _TFLOPS.items()},
 )

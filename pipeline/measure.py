@@ -33,11 +33,10 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Measured:
-    """One stage. cpu, wall: seconds of the measured step; load: core seconds more of the first step in this process;
+    """One stage. cpu: core seconds of the measured step; load: how many more the first step in this process took;
     frames: of the step."""
 
     cpu: float
-    wall: float
     load: float
     frames: int
 
@@ -84,19 +83,20 @@ def _prepare(job: Job, work_dir: str, found: dict[str, Measured]) -> tuple[Worke
 
 
 def _timed(call: Callable[[], T], frames: int) -> tuple[T, Measured]:
-    cpu, wall = time.process_time(), time.perf_counter()
+    before = time.process_time()
     made = call()
-    return made, Measured(time.process_time() - cpu, time.perf_counter() - wall, 0.0, frames)
+    return made, Measured(time.process_time() - before, 0.0, frames)
 
 
 def _steady(first: Measured, last: Measured) -> Measured:
     each = first.cpu * max(last.frames, 1) / max(first.frames, 1)
-    return Measured(last.cpu, last.wall, max(0.0, each - last.cpu), last.frames)
+    return Measured(last.cpu, max(0.0, each - last.cpu), last.frames)
 
 
 def measured(job: Job, folder: str, table: Costs, seconds: float = SECONDS) -> Costs:
     """The table, with what was measured here on a job: its stages (all core times of a stage are scaled by the same
-    factor), the start of a worker process, and the efficiency of busy cores. Raises as measure_stages()."""
+    factor), the start of a worker process, and the efficiency of busy cores. How many cores a worker keeps busy is not
+    measured: it depends on the stage, and a wall clock on whoever else is at work. Raises as measure_stages()."""
     stages = dict(table.stages)
     engine = resolved_engine(job.options)
     made = measure_stages(job, folder, seconds)
@@ -108,10 +108,8 @@ def measured(job: Job, folder: str, table: Costs, seconds: float = SECONDS) -> C
         if name == "render":
             expected += sum(guess.seconds.get(post, 0.0) for post in ("upscale", "restore"))
         known = f"{name}:{engine}" if f"{name}:{engine}" in stages else name
-        more = {"load": round(one.load, 2), "threads": round(max(1.0, one.cpu / one.wall), 2)}
-        if table.of(name, engine).network:
-            more.pop("threads")
-        stages[known] = table.of(name, engine).scaled(one.cpu / expected).model_copy(update=more)
+        scaled = table.of(name, engine).scaled(one.cpu / expected)
+        stages[known] = scaled.model_copy(update={"load": round(one.load, 2)})
     cores = usable_cores()
     return table.model_copy(
         update={

@@ -36,7 +36,7 @@ def plan(
         typer.Option(
             "--cluster",
             metavar="COUNTxNODE,..",
-            help="Nodes to plan for: 8xH100:16cpu (8 nodes with one H100 and 16 cores each), 2x8xH100:128cpu, 10x64cpu, "
+            help="Nodes to plan for: 8xH100:16cpu (8 nodes, one H100 and 16 cores each), 2x8xH100:128cpu, 10x64cpu, "
             "or several, separated by commas; default: this machine.",
         ),
     ] = None,
@@ -187,7 +187,7 @@ def _measured(jobs: Sequence[Job], table: Costs, quiet: bool) -> Costs:
 def _predicted(nodes: Sequence[Group], table: Costs) -> list[str]:
     kinds = sorted({group.gpu for group in nodes if group.gpus})
     gpus = {kind: table.gpu(kind) for kind in kinds}
-    return [f"{kind}, in networks as fast as {gpu.cores:.0f} cores" for kind, gpu in gpus.items() if not gpu.measured]
+    return [f"{kind}, as fast as {gpu.cores:.0f} cores in most networks" for kind, gpu in gpus.items() if not gpu.measured]
 
 
 def _numbers(seen: Forecast | None, *, priced: bool) -> dict[str, Any]:
@@ -222,8 +222,8 @@ def _words(seen: Forecast, total: dict[str, Any]) -> list[str]:
     lines = [
         f"about {_time(made.seconds)}, the first video after {_time(seen.first_seconds)}{cost}",
         f"bottleneck: {_bottleneck(seen.bottleneck, made.workers)}",
-        f"busy: cores {made.cores_busy:.0%}{gpus}; workers of "
-        + ", ".join(f"{stage} {share:.0%}" for stage, share in made.busy.items()),
+        f"busy: cores {made.cores_busy:.0%}{gpus}; workers: "
+        + ", ".join(f"{made.workers[stage]} {stage} {share:.0%}" for stage, share in made.busy.items()),
     ]
     for one in total["one_more_node"]:
         change = f"{one['seconds']:+.0f} s ({one['seconds'] / made.seconds:+.1%})"
@@ -237,7 +237,7 @@ def _bottleneck(found: Bottleneck, workers: Any) -> str:
         return f"{found.stage}, {found.share:.0%} of the way of one job ({found.job}) that nothing shortens"
     if found.bound == "workers":
         count = workers.get(found.stage, workers.get("worker"))
-        return f"{found.stage}: all its {count} workers are busy while cores are not"
+        return f"{found.stage}, {found.share:.0%} of what {count} workers have to do, while cores are idle"
     names = {"cores": "cores", "gpus": "GPUs"}
     return f"{found.stage}, {found.share:.0%} of what the {names[found.bound]} have to do"
 

@@ -37,7 +37,7 @@ def test_time_price_bottleneck_and_one_more_node(jobs: Path) -> None:
     assert 0 < total["first_seconds"] <= total["estimated_seconds"]
     assert [one["node"] for one in total["one_more_node"]] == ["L4:8cpu", "64cpu"]
     assert total["bottleneck"]["seconds"] <= total["estimated_seconds"]
-    assert total["predicted"] == ["L4, in networks as fast as 49 cores"]
+    assert total["predicted"] == ["L4, as fast as 86 cores in most networks"]
     said = CliRunner().invoke(app, ["plan", str(jobs), *flags]).stdout
     for words in ("on 2xL4:8cpu,0x64cpu: 16 cores, 2 GPUs", "the first video after", "; price ", "bottleneck: "):
         assert words in said

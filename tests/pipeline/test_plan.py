@@ -117,7 +117,7 @@ def test_costs_from_a_file(tmp_path: Path) -> None:
         COSTS.stages["render"],
     )
     assert costs.gpu("h100").seconds("lipsync", 99.0, 1000) == pytest.approx(0.05)
-    assert costs.gpu("h100").seconds("restore", 800.0, 1000) == 2.0
+    assert costs.gpu("h100").seconds("restore", 700.0, 1000) == 1.0
     assert costs.gpu("H100").measured
     again = tmp_path / "costs.json"
     again.write_text(costs.model_dump_json())
