@@ -143,9 +143,9 @@ def table(options: argparse.Namespace) -> dict[str, Any]:
     wav2lip = {"engine": "wav2lip", "model": "wav2lip"}
     restored = {**wav2lip, "restore": "gfpgan", "restore_model": "gfpgan"}
     work = {
-        "720p, wav2lip, 200 hours in videos of 20 minutes": (films(200, 20, (1280, 720), costs, **wav2lip), Demand()),
-        "1080p, wav2lip and gfpgan, 200 hours in videos of 20 minutes": (
-            films(200, 20, (1920, 1080), costs, **restored),
+        "720p, wav2lip, 280 hours in videos of 20 minutes": (films(280, 20, (1280, 720), costs, **wav2lip), Demand()),
+        "1080p, wav2lip and gfpgan, 280 hours in videos of 20 minutes": (
+            films(280, 20, (1920, 1080), costs, **restored),
             Demand(finish=True),
         ),
     }

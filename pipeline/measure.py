@@ -43,13 +43,15 @@ class Measured:
 
 def measure_stages(job: Job, folder: str, seconds: float = SECONDS) -> Mapping[str, Measured]:
     """Run the first `seconds` of a job through the stages in this process, one after another, with one thread for
-    networks. folder: an empty one, for work and output. Raises UsageError for a job without a sound file; the stages'
-    errors."""
+    networks and without restoring and upscaling. folder: an empty one, for work and output. Raises UsageError for a job
+    without a sound file; the stages' errors."""
     if job.audio is None:
         raise UsageError(Code.FIELD_MISSING, "measuring takes a job with a sound file", hint="give --costs", job=job.id)
     sound = os.path.join(folder, "speech.wav")
     convert_sound(job.audio, sound, Fraction(seconds))
-    options = job.options.model_copy(update={"chunk_seconds": seconds / 2, "length": "audio"})
+    # Restoring and upscaling take seconds a frame on a CPU: their estimate comes from their networks' size.
+    plain = {"restore": "none", "upscale": "none"}
+    options = job.options.model_copy(update={"chunk_seconds": seconds / 2, "length": "audio", **plain})
     output = os.path.join(folder, "output.mp4")
     short = job.model_copy(update={"audio": sound, "options": options, "output": output, "output_root": ""})
     limit_threads(1)
@@ -105,8 +107,6 @@ def measured(job: Job, folder: str, table: Costs, seconds: float = SECONDS) -> C
         chunks, length = (1, float(one.frames / video.rate)) if one.frames else (0, seconds)
         guess = estimated(job, (video.width, video.height), video.rate, one.frames or 1, length, table)
         expected = guess.seconds[name] - (table.of(name, engine).chunk * (guess.chunks - chunks))
-        if name == "render":
-            expected += sum(guess.seconds.get(post, 0.0) for post in ("upscale", "restore"))
         known = f"{name}:{engine}" if f"{name}:{engine}" in stages else name
         scaled = table.of(name, engine).scaled(one.cpu / expected)
         stages[known] = scaled.model_copy(update={"load": round(one.load, 2)})

@@ -187,7 +187,9 @@ def _measured(jobs: Sequence[Job], table: Costs, quiet: bool) -> Costs:
 def _predicted(nodes: Sequence[Group], table: Costs) -> list[str]:
     kinds = sorted({group.gpu for group in nodes if group.gpus})
     gpus = {kind: table.gpu(kind) for kind in kinds}
-    return [f"{kind}, as fast as {gpu.cores:.0f} cores in most networks" for kind, gpu in gpus.items() if not gpu.measured]
+    return [
+        f"{kind}, as fast as {gpu.cores:.0f} cores in most networks" for kind, gpu in gpus.items() if not gpu.measured
+    ]
 
 
 def _numbers(seen: Forecast | None, *, priced: bool) -> dict[str, Any]:
