@@ -35,7 +35,8 @@ from raydub.pipeline.measure import measured
 from raydub.pipeline.plan import Estimate, estimate, estimated, work_of
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.registry import STAGES
-from raydub.pipeline.simulate import Host, simulate
+from raydub.pipeline.simulate import simulate
+from raydub.pipeline.simulated import Host
 from raydub.pipeline.stage import Demand
 
 ROOT = Path(__file__).resolve().parent.parent

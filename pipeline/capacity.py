@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from raydub.errors import Code, UsageError
-from raydub.pipeline.simulate import Host
+from raydub.pipeline.simulated import Host
 
 _NODE = re.compile(r"(?:(?:(?P<gpus>[0-9]+)x)?(?P<gpu>[A-Za-z][A-Za-z0-9._-]*):)?(?P<cpus>[0-9]+)cpu")
 _COUNT = re.compile(r"([0-9]+)x(.*)", re.DOTALL)

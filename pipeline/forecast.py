@@ -12,7 +12,8 @@ from raydub.pipeline.plan import Estimate, work_of
 from raydub.pipeline.pools import Node, Pool, Pools
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.shared_cores import SharedCores
-from raydub.pipeline.simulate import Host, JobWork, Outcome, Step, simulate
+from raydub.pipeline.simulate import Outcome, simulate
+from raydub.pipeline.simulated import Host, JobWork, Step
 
 PoolsFor = Callable[[Sequence[Node]], Pools | int]
 """The worker pools of the run on these nodes, or, without Ray, the number of worker processes."""

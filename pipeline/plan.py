@@ -16,7 +16,7 @@ from raydub.media.probe import probe_speech, probe_video
 from raydub.pipeline.costs import COSTS, Costs, Workload
 from raydub.pipeline.engines import resolved_engine
 from raydub.pipeline.registry import STAGES
-from raydub.pipeline.simulate import JobWork, Load
+from raydub.pipeline.simulated import JobWork, Load
 from raydub.stages.job_plan import chunk_length
 from raydub.stages.post_processors import expected_size, post_process_costs
 

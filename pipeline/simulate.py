@@ -10,78 +10,19 @@ processes.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from raydub.pipeline.costs import Start
 from raydub.pipeline.pools import Pool, Pools
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.shared_cores import SharedCores
+from raydub.pipeline.simulated import Host, Item, JobWork, Step, Worker, WorkerPool
 from raydub.pipeline.stage import Stage
 
 IN_FLIGHT = 2
 _READY = 4  # Ray Data's back-pressure: as many again may wait for a stage as are in flight there
 _SPARES = 3  # as in pipeline.supervised
-
-
-@dataclass(frozen=True)
-class Host:
-    """A node. gpu: type of its GPUs."""
-
-    cpus: float
-    gpus: int = 0
-    gpu: str = ""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What an item costs in a stage. cpu: core seconds without networks, on `threads` cores on average; network: core
-    seconds of networks where no GPU does them; gpu: their seconds on each type of GPU; load: core seconds once in each
-    worker."""
-
-    cpu: float
-    threads: float = 1.0
-    network: float = 0.0
-    gpu: Mapping[str, float] = field(default_factory=dict)
-    load: float = 0.0
-
-    def scaled(self, factor: float) -> Load:
-        """The load of a longer or shorter item."""
-        gpu = {name: seconds * factor for name, seconds in self.gpu.items()}
-        return replace(self, cpu=self.cpu * factor, network=self.network * factor, gpu=gpu)
-
-    def step(self, kind: str | None, threads: int) -> Step:
-        """The step of a worker whose networks run on a GPU of this type, or, None, on `threads` cores."""
-        if kind is not None and kind in self.gpu:
-            return Step(self.cpu / self.threads, self.threads, self.gpu[kind])
-        seconds = self.cpu / self.threads + self.network / threads
-        return Step(seconds, (self.cpu + self.network) / seconds if seconds else 1.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Step:
-    """seconds: on cores, undisturbed; cores: kept busy in this time; gpu: seconds on a GPU, at the same time."""
-
-    seconds: float
-    cores: float
-    gpu: float
-
-    def after(self, seconds: float) -> Step:
-        """The step with something on one core before it."""
-        whole = self.seconds + seconds
-        return Step(whole, (self.seconds * self.cores + seconds) / whole if whole else 1.0, self.gpu)
-
-
-@dataclass(frozen=True)
-class JobWork:
-    """A job. loads: by stage, for stages per chunk of a full chunk; chunks: their number, at least 1; last: length of
-    the last one over the others', above 0 and at most 1."""
-
-    id: str
-    loads: Mapping[str, Load]
-    chunks: int
-    last: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,75 +54,6 @@ def simulate(
     return _Simulation(jobs, hosts, start or Start(), efficiency).run(pools, stages)
 
 
-_Item = tuple[int, int, int]  # job, chunk (-1: the job), step of the route
-
-
-class _Worker:
-    __slots__ = (
-        "busy",
-        "cores",
-        "debt",
-        "gpu",
-        "kind",
-        "known",
-        "number",
-        "pool",
-        "queue",
-        "since",
-        "stage",
-        "working",
-    )
-
-    def __init__(self, pool: _Pool, cores: SharedCores, gpu: SharedCores | None, kind: str | None, debt: float) -> None:
-        self.pool, self.cores, self.gpu, self.kind = pool, cores, gpu, kind
-        self.debt = debt  # core seconds of its start, if it has not begun
-        self.number = len(pool.workers)
-        self.queue: deque[_Item] = deque()  # in flight; the first is worked on
-        self.known: set[str] = set()  # stages that it has loaded
-        self.working = False
-        self.stage = 0  # the next one of its item
-        self.busy = self.since = 0.0
-
-
-class _Pool:
-    def __init__(self, name: str, flight: int, threads: int, lanes: int = 1) -> None:
-        self.name, self.flight, self.threads = name, flight, threads
-        self.workers: list[_Worker] = []
-        self.lanes: list[deque[_Item]] = [deque() for _ in range(lanes)]  # the first one first
-        self.open: list[list[int]] = [[] for _ in range(flight)]  # workers by items in flight; some entries are old
-        self.ready = 0  # items that wait, also for a worker that has them
-        self.most_ready: float = float("inf")
-        self.before: _Pool | None = None
-        self.after: _Pool | None = None
-
-    def add(self, worker: _Worker) -> None:
-        heapq.heappush(self.open[0], worker.number)
-        self.workers.append(worker)
-
-    def offers(self) -> Iterator[_Worker]:
-        """Give waiting items to the workers with the fewest, and yield each."""
-        while any(self.lanes) and (self.after is None or self.after.ready < self.after.most_ready):
-            worker = self._free()
-            if worker is None:
-                return
-            worker.queue.append(next(lane for lane in self.lanes if lane).popleft())
-            self.note(worker)
-            yield worker
-
-    def note(self, worker: _Worker) -> None:
-        """Note that the number of items of a worker has changed."""
-        if len(worker.queue) < self.flight:
-            heapq.heappush(self.open[len(worker.queue)], worker.number)
-
-    def _free(self) -> _Worker | None:
-        for count, known in enumerate(self.open):
-            while known:
-                worker = self.workers[heapq.heappop(known)]
-                if len(worker.queue) == count:
-                    return worker
-        return None
-
-
 class _Simulation:
     def __init__(self, jobs: Sequence[JobWork], hosts: Sequence[Host], start: Start, efficiency: float) -> None:
         self._jobs, self._hosts, self._start = jobs, hosts, start
@@ -190,7 +62,7 @@ class _Simulation:
         self._left = [job.chunks for job in jobs]
         self._ended: dict[str, float] = {}
         self._parts = 0
-        self._route: list[tuple[_Pool, int, Sequence[str]]] = []  # pool, its lane, stages of the step
+        self._route: list[tuple[WorkerPool, int, Sequence[str]]] = []  # pool, its lane, stages of the step
         self._last_job = self._last_chunk = 0  # steps of the route
         self._events: list[tuple[float, int, SharedCores, int]] = []
         self._number = 0
@@ -226,12 +98,12 @@ class _Simulation:
     # Workers
 
     def _without_ray(self, workers: int, names: Mapping[str, Sequence[str]]) -> None:
-        pool = _Pool("worker", 1, max(1, int(self._hosts[0].cpus) // workers), lanes=3)
+        pool = WorkerPool("worker", 1, max(1, int(self._hosts[0].cpus) // workers), lanes=3)
         self._route = [(pool, 2, names["job"]), (pool, 1, names["chunk"]), (pool, 0, names["output"])]
         self._last_chunk = 1
         first = min(len(self._jobs), workers)
         for number in range(workers):
-            worker = _Worker(pool, self._cores[0], None, None, self._start.worker)
+            worker = Worker(pool, self._cores[0], None, None, self._start.worker)
             pool.add(worker)
             if first <= number < first + _SPARES:
                 self._begin_worker(worker)
@@ -245,7 +117,7 @@ class _Simulation:
         self._last_chunk = len(steps) - 2
         for number, step in enumerate(steps):
             plan, stays = pools[step[0]], step[0] in actors
-            pool = _Pool(step[0], IN_FLIGHT if stays else 1, plan.threads)
+            pool = WorkerPool(step[0], IN_FLIGHT if stays else 1, plan.threads)
             for place in self._places(plan, free):
                 gpu = None
                 if plan.gpus:
@@ -253,7 +125,7 @@ class _Simulation:
                     cards[place][card] -= plan.gpus
                     gpu = self._gpus[place][card]
                 kind = self._hosts[place].gpu if gpu else None
-                worker = _Worker(pool, self._cores[place], gpu, kind, self._start.worker)
+                worker = Worker(pool, self._cores[place], gpu, kind, self._start.worker)
                 pool.add(worker)
                 if stays:
                     self._begin_worker(worker)
@@ -277,7 +149,7 @@ class _Simulation:
                 free[place][0], count = free[place][0] - plan.cpus, count + 1
                 yield place
 
-    def _begin_worker(self, worker: _Worker) -> None:
+    def _begin_worker(self, worker: Worker) -> None:
         if worker.debt > 0:
             worker.working, seconds, worker.debt = True, worker.debt, 0.0
             self._work(worker, Step(seconds, 1.0, 0.0))
@@ -300,7 +172,7 @@ class _Simulation:
                 heapq.heappush(self._events, (end, self._number, cores, cores.version))
         self._touched.clear()
 
-    def _work(self, worker: _Worker, step: Step) -> None:
+    def _work(self, worker: Worker, step: Step) -> None:
         gpu = worker.gpu if step.gpu > 0 else None
         waiting = [1 if gpu is None else 2, worker]
         self._number += 1
@@ -310,14 +182,14 @@ class _Simulation:
             gpu.add(self._now, self._number, step.gpu, 1.0, waiting)
             self._touch(gpu)
 
-    def _step_done(self, worker: _Worker) -> None:
+    def _step_done(self, worker: Worker) -> None:
         worker.working = False
         if worker.stage:
             self._go_on(worker)
         elif worker.queue:
             self._begin(worker)
 
-    def _begin(self, worker: _Worker) -> None:
+    def _begin(self, worker: Worker) -> None:
         """Begin with the first item of a worker."""
         worker.since, worker.stage = self._now, 0
         pool = worker.pool
@@ -326,7 +198,7 @@ class _Simulation:
         if pool.before is not None:
             self._offer(pool.before)
 
-    def _go_on(self, worker: _Worker) -> None:
+    def _go_on(self, worker: Worker) -> None:
         """Start the next stage of the worker's item, or end the item."""
         item = worker.queue[0]
         job, names = self._jobs[item[0]], self._route[item[2]][2]
@@ -351,7 +223,7 @@ class _Simulation:
         self._leave(item)
         self._offer(worker.pool)
 
-    def _step(self, worker: _Worker, item: _Item, name: str) -> Step:
+    def _step(self, worker: Worker, item: Item, name: str) -> Step:
         job = self._jobs[item[0]]
         key = (item[0], name, worker.kind, item[1] == job.chunks - 1)
         if key not in self._steps:
@@ -359,18 +231,18 @@ class _Simulation:
             self._steps[key] = load.step(worker.kind, worker.pool.threads).after(self._per_item)
         return self._steps[key]
 
-    def _enter(self, item: _Item) -> None:
+    def _enter(self, item: Item) -> None:
         pool, lane, _ = self._route[item[2]]
         pool.lanes[lane].append(item)
         pool.ready += 1
         self._offer(pool)
 
-    def _offer(self, pool: _Pool) -> None:
+    def _offer(self, pool: WorkerPool) -> None:
         for worker in pool.offers():
             if not worker.working and len(worker.queue) == 1:
                 self._begin(worker)
 
-    def _leave(self, item: _Item) -> None:
+    def _leave(self, item: Item) -> None:
         """An item has passed a step: what comes next."""
         job, chunk, step = item
         if chunk < 0 and step == self._last_job:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, UsageError
 from raydub.pipeline.capacity import Group, Prices, hosts_of, parse_cluster, parse_prices
-from raydub.pipeline.simulate import Host
+from raydub.pipeline.simulated import Host
 
 GROUPS = st.lists(
     st.one_of(

@@ -14,7 +14,8 @@ from raydub.pipeline.forecast import bounds
 from raydub.pipeline.pools import Node, Pool, Pools, plan_pools
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.shared_cores import SharedCores
-from raydub.pipeline.simulate import Host, JobWork, Load, Outcome, simulate
+from raydub.pipeline.simulate import Outcome, simulate
+from raydub.pipeline.simulated import Host, JobWork, Load
 from raydub.pipeline.stage import Demand
 from tests.examples import examples
 
