@@ -85,7 +85,7 @@ def _group(part: str, where: str) -> Group:
 
 
 def _wrong(message: str) -> UsageError:
-    return UsageError(Code.FIELD_VALUE, f"cluster: {message}", hint=_HINT, field="--cluster")
+    return UsageError(Code.FIELD_VALUE, message, hint=_HINT, field="--cluster")
 
 
 def hosts_of(cluster: Cluster) -> list[Host]:
@@ -115,7 +115,7 @@ def parse_prices(text: str, cluster: Cluster) -> Prices:
     types = {group.gpu for group in cluster if group.gpus}
     found: dict[str, float] = {}
     for place, part in enumerate(text.split(","), 1):
-        where = f"price: item {place}, {part.strip()!r}"
+        where = f"item {place}, {part.strip()!r}"
         name, _, value = (piece.strip() for piece in part.partition("="))
         key = name.lower() if name.lower() in _WORDS else name.upper()
         try:
