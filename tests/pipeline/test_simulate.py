@@ -79,6 +79,39 @@ def test_starting_and_loading_is_paid_once_in_each_worker() -> None:
     assert made.seconds == pytest.approx(1 + 3 + 19.5 + 5 + 0.5)
 
 
+def test_without_ray_a_job_is_finished_before_the_next_one_is_prepared() -> None:
+    made = simulate([JobWork("a", BY_HAND, 1), JobWork("b", BY_HAND, 1)], [Host(2.0)], 1, start=AT_ONCE)
+    assert made.ended == pytest.approx({"a": 8.5, "b": 17.0})
+
+
+def test_without_ray_workers_start_while_the_first_one_prepares() -> None:
+    """It starts until 3 and prepares until 5; two chunks end at 10.5, because the second worker is there by then."""
+    made = simulate([JobWork("a", BY_HAND, 2)], [Host(2.0)], 2, start=replace_start(worker=3.0))
+    assert made.seconds == pytest.approx(11.5)
+
+
+def test_a_chunk_in_flight_waits_for_its_worker() -> None:
+    """Three chunks are ready at once for two workers. The first has the long one, and the third in flight, which waits
+    although the other worker is idle from 11 on: until 10 + 10 + 5."""
+    works = [
+        JobWork(name, {stage: Load(seconds if stage == "render" else 0.0) for stage in BY_HAND}, 1)
+        for name, seconds in (("a", 10.0), ("b", 1.0), ("c", 5.0))
+    ]
+    made = simulate(works, [Host(100.0)], {**ALONE, "render": replace(ONE, size=2)}, start=AT_ONCE)
+    assert made.ended == {"a": 20.0, "b": 11.0, "c": 25.0}
+
+
+def test_a_stage_waits_for_the_next_one() -> None:
+    """Two jobs on one core. If chunks were tracked far ahead, tracking would have half of the core until all 100 chunks
+    are tracked, at 50, and the first job would end at 70."""
+    loads = {name: Load({"track": 0.2, "render": 1.0}.get(name, 0.0)) for name in BY_HAND}
+    works = [JobWork("a", loads, 40), JobWork("b", loads, 60)]
+    made = simulate(works, [Host(1.0)], ALONE, start=AT_ONCE)
+    # 1.2 s a chunk, and few more are tracked.
+    assert 10 + 40 * 1.2 <= made.ended["a"] <= 10 + (40 * 1.2) + (14 * 0.2)
+    assert made.seconds == pytest.approx(10 + 100 * 1.2)
+
+
 def replace_start(**values: float) -> Start:
     return AT_ONCE.model_copy(update=values)
 
