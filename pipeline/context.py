@@ -36,7 +36,8 @@ class WorkSettings:
     run, "auto", "cpu" or "cuda"; licences: accepted licences, comma-separated; limits: time limits of steps; tries:
     total tries of a step with retryable errors; fetch: fetch policy in the form of media.fetch_policy, by default from
     the environment; tts_command: the operator's speech program, by default from the environment; fresh: do work again
-    that was stored before this time (store.moment), 0 to reuse all of it; verbose: log debug messages too.
+    that was stored before this time (store.moment), 0 to reuse all of it; verbose: log debug messages too;
+    log_format: see raydub.logs.
     """
 
     work_dir: str
@@ -49,6 +50,7 @@ class WorkSettings:
     tts_command: str = field(default_factory=lambda: os.environ.get(COMMAND_VARIABLE, ""))
     fresh: int = 0
     verbose: bool = False
+    log_format: str = "text"
 
 
 class WorkerContext:

@@ -81,7 +81,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))
     request = RunRequest(jobs=jobs, bad=(), work_dir=Path(settings.work_dir), results=None, **hello["request"])
-    set_up_logging(request.verbose)
+    set_up_logging(request.verbose, settings.log_format)
     pulse = _Pulse(line)
     try:
         with ExitStack() as stack:
