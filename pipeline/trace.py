@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,12 +115,13 @@ def traced_runs(store: Store) -> dict[str, list[Slice]]:
     return dict(sorted(found.items(), key=lambda run: max(one.end for one in run[1])))
 
 
-def events(slices: Collection[Slice]) -> list[dict[str, Any]]:
-    """Trace events: a process per host, a thread per worker, a complete event per slice, a counter of waiting chunks
-    per stage. Times in microseconds since the first slice."""
+def events(*runs: Sequence[Slice]) -> list[dict[str, Any]]:
+    """Trace events of one or more runs: a process per host, a thread per worker, a complete event per slice, a counter
+    of waiting items per stage. Times in microseconds since the first slice."""
+    slices = [one for run in runs for one in run]
     zero = min((one.begin for one in slices), default=0.0)
     hosts = {host: number for number, host in enumerate(sorted({one.host for one in slices}), 1)}
-    waits = dict(_waits(slices))
+    waits = {one: wait for run in runs for one, wait in _waits(run)}
     found = [_named("process_name", number, 0, host) for host, number in hosts.items()]
     for (host, pid), stages in sorted(_stages_of(slices).items()):
         found.append(_named("thread_name", hosts[host], pid, f"{'+'.join(stages)} {host}:{pid}"))
@@ -142,13 +143,12 @@ def events(slices: Collection[Slice]) -> list[dict[str, Any]]:
 
 
 def _queues(waits: dict[Slice, float], zero: float) -> list[dict[str, Any]]:
-    steps = sorted(
-        step for one, wait in waits.items() for step in ((one.begin - wait, one.stage, 1), (one.begin, one.stage, -1))
-    )
+    steps = [(one.begin - wait, -1, one.stage) for one, wait in waits.items()]
+    steps += [(one.begin, 1, one.stage) for one in waits]
     now: dict[str, int] = defaultdict(int)
     found = [_named("process_name", 0, 0, "waiting")] if steps else []
-    for when, stage, more in steps:
-        now[stage] += more
+    for when, less, stage in sorted(steps):
+        now[stage] -= less
         place = {"pid": 0, "tid": 0, "ts": _micro(when - zero)}
         found.append({"ph": "C", "name": f"waiting for {stage}", **place, "args": {"items": now[stage]}})
     return found

@@ -29,7 +29,7 @@ _doing: ContextVar[Mapping[str, Any] | None] = ContextVar("doing", default=None)
 _process: Mapping[str, Any] = {}  # of threads without a context of their own: a worker does one step at a time
 _format = "text"
 # A line that Ray has forwarded from a worker: "(StageWorker pid=7, ip=10.0.0.2) {...}", perhaps in colour.
-_FORWARDED = re.compile(r"(?:\x1b\[\d+m)*\([^()]*\)(?:\x1b\[\d+m)* (\{.*\})")
+_FORWARDED = re.compile(r"(?:\x1b\[\d+m)*\([^{]* pid=[^{]*\)(?:\x1b\[\d+m)* (\{.*\})")
 
 
 @contextmanager

@@ -43,15 +43,18 @@ def trace(
     from raydub.texts import strict_json
 
     check_written({"output": output}, source("the trace's source", what))
-    runs, slices = _asked(what, work_dir)
-    found = events(slices)
+    runs = _asked(what, work_dir)
+    slices = [one for run in runs.values() for one in run]
+    found = events(*runs.values())
     seconds = round(max(one.end for one in slices) - min(one.begin for one in slices), 3)
     begin = min(one.begin for one in slices)
-    about = {"runs": runs, "begin": begin, "clock": "the driver's: arrival of a step's end, minus its duration"}
+    about = {"runs": list(runs), "begin": begin, "clock": "the driver's: arrival of a step's end, minus its duration"}
     write_atomic(output, strict_json({"traceEvents": found, "displayTimeUnit": "ms", "otherData": about}).encode())
     workers = len({(one.host, one.pid) for one in slices})
     if as_json:
-        say_json({"runs": runs, "slices": len(slices), "workers": workers, "seconds": seconds, "file": str(output)})
+        say_json(
+            {"runs": list(runs), "slices": len(slices), "workers": workers, "seconds": seconds, "file": str(output)}
+        )
     else:
         said = ", ".join(runs)
         say(f"{'run' if len(runs) == 1 else 'runs'} {said}: {len(slices)} slices of {workers} workers, {seconds:.1f} s")
@@ -59,8 +62,8 @@ def trace(
     return EXIT_OK
 
 
-def _asked(what: str, work_dir: Path | None) -> tuple[list[str], list[Slice]]:
-    """Ids and slices of the runs. Raises UsageError FIELD_VALUE, MANIFEST_UNREADABLE."""
+def _asked(what: str, work_dir: Path | None) -> dict[str, list[Slice]]:
+    """Slices by id of the run. Raises UsageError FIELD_VALUE, MANIFEST_UNREADABLE."""
     from raydub.pipeline.trace import traced_runs
     from raydub.store import Store
 
@@ -70,18 +73,18 @@ def _asked(what: str, work_dir: Path | None) -> tuple[list[str], list[Slice]]:
         runs = traced_runs(Store(folder))
         if runs:
             last = next(reversed(runs))
-            return [last], runs[last]
+            return {last: runs[last]}
     elif _RUN.fullmatch(what) and not path.exists():
         folder = work_dir or Path(WORK_FOLDER)
         slices = traced_runs(Store(folder)).get(what)
         if slices:
-            return [what], slices
+            return {what: slices}
     else:
         folder, jobs = _of_results(path, work_dir)
         runs = {run: [one for one in slices if one.job in jobs] for run, slices in traced_runs(Store(folder)).items()}
         runs = {run: slices for run, slices in runs.items() if slices}
         if runs:
-            return list(runs), [one for slices in runs.values() for one in slices]
+            return runs
     raise UsageError(
         Code.FIELD_VALUE,
         f"{folder} has no trace of {what}",
