@@ -41,9 +41,11 @@ def say(text: str = "") -> None:
     _echo(harmless(text))
 
 
-def warn(text: str, level: str = "INFO") -> None:
-    """Print a line on stderr; with --log-format json, as a log line of this level. Errors are ignored."""
+def warn(text: str) -> None:
+    """Print a line on stderr; with --log-format json, as a log line, whose level is that of the
+    code in front. Errors are ignored."""
     text = harmless(text)
+    level = "ERROR" if text.startswith("[E_") else "WARNING" if text.startswith("[W_") else "INFO"
     with contextlib.suppress(OSError):
         typer.echo(json_line(level, "raydub", text) if log_format() == "json" else text, err=True)
 
@@ -74,7 +76,7 @@ def say_json(value: Mapping[str, Any]) -> None:
 def show_error(error: RaydubError) -> None:
     """Print an error as `[E_CODE] job 'x', line 3, field 'video': message (hint)` on stderr."""
     with doing(job=error.job, code=str(error.code)) if error.job else doing(code=str(error.code)):
-        warn(str(error), "ERROR")
+        warn(str(error))
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:

@@ -56,10 +56,13 @@ def trace(
             {"runs": list(runs), "slices": len(slices), "workers": workers, "seconds": seconds, "file": str(output)}
         )
     else:
-        said = ", ".join(runs)
-        say(f"{'run' if len(runs) == 1 else 'runs'} {said}: {len(slices)} slices of {workers} workers, {seconds:.1f} s")
+        say(f"{', '.join(runs)}: {_many(len(slices), 'slice')} of {_many(workers, 'worker')}, {seconds:.1f} s")
         say(str(output))
     return EXIT_OK
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _asked(what: str, work_dir: Path | None) -> dict[str, list[Slice]]:
