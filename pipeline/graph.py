@@ -25,12 +25,10 @@ from raydub.pipeline.dataset import blocks, build, stitch
 from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
 from raydub.pipeline.failures import failed, stalled
 from raydub.pipeline.feed import Feed
-from raydub.pipeline.metrics import Meter
 from raydub.pipeline.nodes import LivingNodes, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.progress_actor import end_workers, start_progress_actor
 from raydub.pipeline.ray_errors import as_run_error, is_loss
-from raydub.pipeline.ray_metrics import exporter
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, unpack
 from raydub.stages.types import Part
@@ -79,7 +77,6 @@ class RayExecutor:
         self._pulse = pulse
         self._alive = LivingNodes(nodes_now)
         self._board = start_progress_actor()
-        self._meter = Meter(exporter(settings.run_id))
         self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
         self._running: dict[Any, Job] = {}
         self._feed: Feed | None = None
@@ -92,7 +89,6 @@ class RayExecutor:
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """All items as they happen, in any order. Raises StageError STALLED, WORKER_LOST."""
         self._left = {job.id: None for job in jobs}
-        self._meter.begin(jobs)
         for number in range(_MOST_DATASETS):
             open_jobs = [job for job in jobs if self._left.get(job.id, 1) != 0]
             try:
@@ -109,7 +105,6 @@ class RayExecutor:
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Queue a job's stitch (thread-safe). The thread that follows the work starts it."""
         self._waiting.append((job, job_dir, [pack(part) for part in parts]))
-        self._meter.stitch(job.id)
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that have ended since the last call; with `wait`, all of them."""
@@ -129,7 +124,6 @@ class RayExecutor:
             except Exception as error:
                 item = failed(job.id, "stitch", as_run_error(error, "stitch", self._patience.stall), line=job.line)
             if isinstance(item, (Assembled, Failed)):
-                self._meter.item(item)
                 yield item
 
     def notes(self) -> list[Note]:
@@ -143,8 +137,6 @@ class RayExecutor:
             return []
         if notes:
             self._moved = self._clock()
-        for note in notes:
-            self._meter.note(note)
         return notes
 
     def close(self) -> None:
@@ -192,8 +184,7 @@ class RayExecutor:
             end_workers(self._board)
 
     def _count(self, item: Item) -> None:
-        """Count the remaining rows, in case a new dataset is needed, and for metrics."""
-        self._meter.item(item)
+        """Count the remaining rows, in case a new dataset is needed."""
         if isinstance(item, Planned) and self._left.get(item.job_id) is None:
             self._left[item.job_id] = item.n_chunks if item.finished is None else 0
         elif isinstance(item, Failed):

@@ -1,6 +1,6 @@
 """The metrics of a run: their names and labels (docs/metrics.md), and how they are counted from notes and items.
 
-On Ray, one process exports them for the whole run: the one that follows it (pipeline.graph, pipeline.ray_metrics).
+On Ray, one process exports them for the whole run: the one that follows it (pipeline.ray_metrics).
 Everywhere their sums are in the JSON report of a run. They are for watching: notes may be lost, so the results
 manifest, not a metric, says what was done.
 """

@@ -3,11 +3,56 @@ Without `ray[default]` on the node nobody serves them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from raydub.pipeline.metrics import METRICS, Add, Labels, Metric
+from raydub.manifests.job import Job
+from raydub.pipeline.events import Assembled, Failed, Item, Note
+from raydub.pipeline.metrics import METRICS, Add, Labels, Meter, Metric
+from raydub.stages.types import Part
+
+if TYPE_CHECKING:
+    from raydub.pipeline.graph import RayExecutor
+
+
+class Metered:
+    """A RayExecutor (see pipeline.driver.Executor) whose notes and items are counted in the metrics of run `run`."""
+
+    def __init__(self, executor: RayExecutor, run: str) -> None:
+        self._executor = executor
+        self._meter = Meter(exporter(run))
+
+    @property
+    def store_peak_mb(self) -> float:
+        """Peak use of the object stores in MiB, all nodes together."""
+        return self._executor.store_peak_mb
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
+        """See RayExecutor."""
+        self._meter.begin(jobs)
+        for item in self._executor.items(jobs):
+            self._meter.item(item)
+            yield item
+
+    def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
+        """See RayExecutor."""
+        self._meter.stitch(job.id)
+        self._executor.stitch(job, job_dir, parts)
+
+    def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
+        """See RayExecutor."""
+        for item in self._executor.assembled(wait):
+            self._meter.item(item)
+            yield item
+
+    def notes(self) -> list[Note]:
+        """See RayExecutor."""
+        notes = self._executor.notes()
+        for note in notes:
+            self._meter.note(note)
+        return notes
 
 
 def exporter(run: str) -> Add:

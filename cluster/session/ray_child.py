@@ -28,7 +28,7 @@ from raydub.tree import kill_below
 
 if TYPE_CHECKING:
     from raydub.cluster.request import RunRequest
-    from raydub.pipeline.graph import RayExecutor
+    from raydub.pipeline.ray_metrics import Metered
 
 _PULSE_EVERY = 1.0
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def _known(error: Exception, stall: float) -> RaydubError:
 
 def _follow(
     request: RunRequest,
-    executor: RayExecutor,
+    executor: Metered,
     line: Line,
     orders: queue.SimpleQueue[dict[str, Any]],
     pulse: Callable[[], None],
@@ -135,7 +135,7 @@ def _follow(
         time.sleep(_TICK)
 
 
-def _stitch(executor: RayExecutor, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _stitch(executor: Metered, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
     while True:
         order = orders.get()
         parts = [part for part in map(with_blob, order["parts"]) if isinstance(part, Part)]

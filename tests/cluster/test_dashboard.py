@@ -21,6 +21,7 @@ from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.graph import RayExecutor
 from raydub.pipeline.pools import Node, plan_pools
+from raydub.pipeline.ray_metrics import Metered
 from raydub.stages.types import Chunk, TrackedChunk
 from tests.conftest import REPOSITORY
 from tests.pipeline.fakes import record_in, stages_of
@@ -119,17 +120,22 @@ def _matches(matcher: Any, labels: Mapping[str, str]) -> bool:
     return same == (op in (promql.MatchOp.Equal, promql.MatchOp.Re))
 
 
+def _executor(settings: WorkSettings, jobs: int) -> Metered:
+    pools = plan_pools([Node(2.0)], jobs)
+    return Metered(RayExecutor(settings, stages_of(BucketToolbox), pools), settings.run_id)
+
+
 def test_every_query_finds_its_metrics_and_labels(tmp_path: Path) -> None:
     settings = WorkSettings(str(tmp_path / "work"), "run-of-this-test")
     videos = ["ok:3", "kill:2:1", "bad-track:2", "flaky:1:0:1"]
     jobs = [make_job(tmp_path, video, f"j{n}", line=n + 1) for n, video in enumerate(videos)]
-    executor = RayExecutor(settings, stages_of(BucketToolbox), plan_pools([Node(2.0)], len(jobs)))
+    executor = _executor(settings, len(jobs))
     results, _ = Driver(executor, record=record_in(tmp_path / "work")).run(jobs)
     assert [result.status for result in results] == ["ok", "quarantined", "failed", "ok"]
     executor.notes()
     # The same parts for another output: they are reused.
     again = make_job(tmp_path, "ok:3", "j9").model_copy(update={"output": str(tmp_path / "again.mp4")})
-    executor = RayExecutor(settings, stages_of(BucketToolbox), plan_pools([Node(2.0)], 1))
+    executor = _executor(settings, 1)
     [result], _ = Driver(executor).run([again])
     assert result.status == "ok"
     executor.notes()
@@ -144,7 +150,7 @@ def test_every_query_finds_its_metrics_and_labels(tmp_path: Path) -> None:
     from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
     gauge = METRICS_GAUGES[ONLY_WITH_GPU.removeprefix("ray_")]
-    assert {"ip", "GpuIndex"} <= set(gauge._tag_keys if hasattr(gauge, "_tag_keys") else gauge.tags)
+    assert {"ip", "GpuIndex"} <= set(map(str, gauge.view.columns))
 
 
 def test_a_wrong_query_is_noticed() -> None:
