@@ -3,8 +3,8 @@ Without `ray[default]` on the node nobody serves them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -16,13 +16,17 @@ from raydub.stages.types import Part
 if TYPE_CHECKING:
     from raydub.pipeline.graph import RayExecutor
 
+T = TypeVar("T", bound=Item)
+
 
 class Metered:
-    """A RayExecutor (see pipeline.driver.Executor) whose notes and items are counted in the metrics of run `run`."""
+    """A RayExecutor (see pipeline.driver.Executor) whose notes and items are counted in the metrics of run `run`. tell:
+    gets the notes of a job before its outcome; call notes() for others."""
 
-    def __init__(self, executor: RayExecutor, run: str) -> None:
+    def __init__(self, executor: RayExecutor, run: str, tell: Callable[[Note], None]) -> None:
         self._executor = executor
         self._meter = Meter(exporter(run))
+        self._tell = tell
 
     @property
     def store_peak_mb(self) -> float:
@@ -32,9 +36,7 @@ class Metered:
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """See RayExecutor."""
         self._meter.begin(jobs)
-        for item in self._executor.items(jobs):
-            self._meter.item(item)
-            yield item
+        yield from map(self._counted, self._executor.items(jobs))
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """See RayExecutor."""
@@ -43,9 +45,7 @@ class Metered:
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """See RayExecutor."""
-        for item in self._executor.assembled(wait):
-            self._meter.item(item)
-            yield item
+        yield from map(self._counted, self._executor.assembled(wait))
 
     def notes(self) -> list[Note]:
         """See RayExecutor."""
@@ -53,6 +53,13 @@ class Metered:
         for note in notes:
             self._meter.note(note)
         return notes
+
+    def _counted(self, item: T) -> T:
+        self._meter.item(item)
+        if isinstance(item, Assembled):
+            for note in self.notes():
+                self._tell(note)
+        return item
 
 
 def exporter(run: str) -> Add:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,8 +53,8 @@ class Slice:
 
 
 class TraceRecorder:
-    """Records the notes of a run in the store as trace/<run>/<number>. A Reporter; never raises, and loses slices that
-    cannot be written.
+    """Records the notes of a run in the store as trace/<run>/<number>. A Reporter; thread-safe; never raises, and
+    loses slices that cannot be written.
 
     After 50,000 slices adjacent steps of a worker are merged, over a span that doubles with every 10,000 more: 64 s at
     100,000, half a day at 200,000.
@@ -64,12 +65,26 @@ class TraceRecorder:
         self._last: dict[tuple[str, int], Slice] = {}  # by worker; not yet in _waiting
         self._waiting: list[Slice] = []
         self._count = self._pieces = 0
+        self._lock = threading.Lock()
         self._written = clock()
 
     def note(self, note: Note) -> None:
         """Record a step that has ended."""
         if not note.done:
             return
+        with self._lock:
+            self._add(note)
+            if len(self._waiting) >= _PIECE or self._clock() - self._written > _PIECE_SECONDS:
+                self._write()
+
+    def close(self) -> None:
+        """Write the rest."""
+        with self._lock:
+            self._waiting += self._last.values()
+            self._last.clear()
+            self._write()
+
+    def _add(self, note: Note) -> None:
         end, worker = arrived(note).at, (note.host, note.pid)
         before = self._last.get(worker)
         begin = max(end - note.seconds, before.end if before else 0.0)
@@ -81,14 +96,6 @@ class TraceRecorder:
             self._waiting.append(before)
             self._count += 1
         self._last[worker] = new
-        if len(self._waiting) >= _PIECE or self._clock() - self._written > _PIECE_SECONDS:
-            self._write()
-
-    def close(self) -> None:
-        """Write the rest."""
-        self._waiting += self._last.values()
-        self._last.clear()
-        self._write()
 
     def _span(self) -> float:
         return float(2 ** ((self._count - _WHOLE) // 10_000 + 1)) if self._count >= _WHOLE else 0.0

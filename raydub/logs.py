@@ -28,8 +28,11 @@ PLACE = ("run", "job", "chunk", "stage")
 _doing: ContextVar[Mapping[str, Any] | None] = ContextVar("doing", default=None)
 _process: Mapping[str, Any] = {}  # of threads without a context of their own: a worker does one step at a time
 _format = "text"
-# A line that Ray has forwarded from a worker: "(StageWorker pid=7, ip=10.0.0.2) {...}", perhaps in colour.
-_FORWARDED = re.compile(r"(?:\x1b\[\d+m)*\([^{]* pid=[^{]*\)(?:\x1b\[\d+m)* (\{.*\})")
+# A line that Ray has forwarded from a worker: "(StageWorker pid=7, ip=10.0.0.2) {...}".
+_FORWARDED = re.compile(r"\([^{]* pid=[^{]*\) (\{.*\})")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+# By such a line in its log Ray knows whose the next lines are.
+_FOR_RAY = re.compile(r":(actor|task)_name:|:job_id:")
 
 
 @contextmanager
@@ -157,6 +160,9 @@ class JsonLines(io.TextIOBase):
 
 
 def _as_json(line: str) -> str:
+    if _FOR_RAY.match(line):
+        return line
+    line = _COLOUR.sub("", line)
     forwarded = _FORWARDED.fullmatch(line)
     text = forwarded[1] if forwarded else line
     if text.startswith("{"):

@@ -93,7 +93,7 @@ def ray_executor(
     patience = Patience(stall=request.stall_timeout)
     executor = RayExecutor(settings, stages, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
     stack.callback(executor.close)
-    metered = Metered(executor, settings.run_id)
+    metered = Metered(executor, settings.run_id, note)
     stack.enter_context(Poller(metered.notes, note))
     return metered
 

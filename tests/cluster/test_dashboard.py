@@ -19,6 +19,7 @@ import ray
 
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.driver import Driver
+from raydub.pipeline.events import Note
 from raydub.pipeline.graph import RayExecutor
 from raydub.pipeline.pools import Node, plan_pools
 from raydub.pipeline.ray_metrics import Metered
@@ -120,22 +121,24 @@ def _matches(matcher: Any, labels: Mapping[str, str]) -> bool:
     return same == (op in (promql.MatchOp.Equal, promql.MatchOp.Re))
 
 
-def _executor(settings: WorkSettings, jobs: int) -> Metered:
+def _executor(settings: WorkSettings, jobs: int, notes: list[Note]) -> Metered:
     pools = plan_pools([Node(2.0)], jobs)
-    return Metered(RayExecutor(settings, stages_of(BucketToolbox), pools), settings.run_id)
+    return Metered(RayExecutor(settings, stages_of(BucketToolbox), pools), settings.run_id, notes.append)
 
 
 def test_every_query_finds_its_metrics_and_labels(tmp_path: Path) -> None:
     settings = WorkSettings(str(tmp_path / "work"), "run-of-this-test")
     videos = ["ok:3", "kill:2:1", "bad-track:2", "flaky:1:0:1"]
     jobs = [make_job(tmp_path, video, f"j{n}", line=n + 1) for n, video in enumerate(videos)]
-    executor = _executor(settings, len(jobs))
+    notes: list[Note] = []
+    executor = _executor(settings, len(jobs), notes)
     results, _ = Driver(executor, record=record_in(tmp_path / "work")).run(jobs)
     assert [result.status for result in results] == ["ok", "quarantined", "failed", "ok"]
     executor.notes()
     # The same parts for another output: they are reused.
     again = make_job(tmp_path, "ok:3", "j9").model_copy(update={"output": str(tmp_path / "again.mp4")})
-    executor = _executor(settings, 1)
+    assert "stitch" in {note.stage for note in notes if note.done}, "not only when somebody asks for them"
+    executor = _executor(settings, 1, notes)
     [result], _ = Driver(executor).run([again])
     assert result.status == "ok"
     executor.notes()
