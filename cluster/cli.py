@@ -21,6 +21,7 @@ from raydub.cluster.commands import (
     run,
     submit,
     timeline,
+    trace,
     train,
     tts,
     validate,
@@ -65,6 +66,7 @@ app.command("faces")(faces.faces)
 app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("timeline")(timeline.timeline)
+app.command("trace")(trace.trace)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")
 app.command("clean")(clean.clean)

@@ -21,6 +21,7 @@ from raydub.cluster.session.stopping import StopWatch
 from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import remove
+from raydub.logs import doing, log_format
 from raydub.manifests.failed import write_failed
 from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
@@ -32,6 +33,7 @@ from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
+from raydub.pipeline.trace import TraceRecorder
 from raydub.store import Store, moment
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ class _Run:
             {stage: round(float(seconds), 3) for stage, seconds in tally.stage_seconds.items()},
             {f"{stage}@{host}:{pid}": round(peak, 1) for (stage, host, pid), peak in tally.peak_mb.items()},
             round(self._store_mb, 1),
+            tally.sums.rows(),
             dependency_missing=self._admitted.unable,
         )
 
@@ -166,7 +169,12 @@ class _Run:
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
             refuse_while_cleaned(settings.work_dir)
-            with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
+            with (
+                doing(run=settings.run_id),
+                progress.traced(TraceRecorder(settings.work_dir, settings.run_id)),
+                executor_for(self._request, settings, jobs, progress, stop) as executor,
+                progress,
+            ):
                 self._driver = Driver(
                     executor,
                     progress,
@@ -195,6 +203,7 @@ class _Run:
             StepLimits(flat=self._request.step_timeout),
             fresh=moment(self._request.work_dir) if self._request.fresh else 0,
             verbose=self._request.verbose,
+            log_format=log_format(),
         )
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:
@@ -243,7 +252,8 @@ def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
 
     if request.show == "quiet":
         return QuietProgress(jobs, earlier)
-    if request.show == "auto" and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    rich = request.show == "auto" and log_format() != "json"
+    if rich and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
         return RichProgress(jobs, Console(stderr=True), earlier)

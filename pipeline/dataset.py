@@ -16,6 +16,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources, TaskPoolStrategy
 
+from raydub.logs import set_up_logging
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
@@ -80,6 +81,7 @@ def _divide(row: Row, prefetch: Prefetch) -> Iterator[Row]:
 
 def _steps(settings: WorkSettings, stages: Stages, reporter: ActorReporter) -> Steps:
     """Steps for a Ray worker: with time limits, and its node in the records."""
+    set_up_logging(settings.verbose, settings.log_format)
     return Steps(settings, stages, reporter, worker=this_worker(this_node()), alive=LivingNodes())
 
 

@@ -13,6 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydub.pipeline.events import Note
+from raydub.pipeline.notes import arrived
 
 _KEPT_NOTES = 100_000
 _log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class ProgressActor:
     def note(self, note: Note) -> None:
         """Keep a note, up to a limit."""
         if len(self._notes) < _KEPT_NOTES:
-            self._notes.append(note)
+            self._notes.append(arrived(note))
 
     def drain(self) -> list[Note]:
         """Return all notes since the last call."""

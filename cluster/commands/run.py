@@ -68,6 +68,7 @@ def show_report(report: Any, as_json: bool) -> None:
                 "stage_seconds": report.stage_seconds,
                 "peak_mb": report.peak_mb,
                 "object_store_mb": report.object_store_mb,
+                "metrics": report.metrics,
                 "files": [str(path) for path in report.written],
                 "results": [result.model_dump(mode="json") for result in report.results],
             }

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.driver import Executor
     from raydub.pipeline.events import Note
-    from raydub.pipeline.graph import RayExecutor
     from raydub.pipeline.pools import Node, Pools
     from raydub.pipeline.progress import QuietProgress
+    from raydub.pipeline.ray_metrics import Metered
 
 STAGES = "raydub.pipeline.registry:STAGES"
 _POLL = 1.0
@@ -79,11 +79,12 @@ def ray_executor(
     *,
     own: bool = False,
     pulse: Callable[[], None] = lambda: None,
-) -> RayExecutor:
+) -> Metered:
     """The executor of a process that is connected to Ray; closed with the stack. own: no node can join later. Raises
     DependencyError NO_GPU."""
     from raydub.pipeline.graph import Patience, RayExecutor
     from raydub.pipeline.progress import Poller
+    from raydub.pipeline.ray_metrics import Metered
 
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
     if own and request.device == "cuda":
@@ -92,8 +93,9 @@ def ray_executor(
     patience = Patience(stall=request.stall_timeout)
     executor = RayExecutor(settings, stages, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
     stack.callback(executor.close)
-    stack.enter_context(Poller(executor.notes, note))
-    return executor
+    metered = Metered(executor, settings.run_id, note)
+    stack.enter_context(Poller(metered.notes, note))
+    return metered
 
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
