@@ -37,7 +37,7 @@ needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="needs kubectl, which
 
 
 def everything() -> list[Document]:
-    return [*base(), raycluster(), rayjob()]
+    return [*base(), *documents(KUBERNETES / "podmonitor.yaml"), raycluster(), rayjob()]
 
 
 def test_all_manifests_fit_the_schema() -> None:
@@ -199,6 +199,13 @@ def test_tokens_are_required() -> None:
     assert RAY["authOptions"]["mode"] == "token"
 
 
+def test_metrics_are_read_from_the_port_that_is_open() -> None:
+    [monitor] = documents(KUBERNETES / "podmonitor.yaml")
+    [port] = [one["port"] for one in monitor["spec"]["podMetricsEndpoints"]]
+    # KubeRay names 8080 so in the pods that name no ports.
+    assert {"name": port, "containerPort": 8080} in RAY["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
+
+
 def test_who_can_reach_ray() -> None:
     [policy] = [one for one in base() if one["kind"] == "NetworkPolicy"]
     nodes, *others = policy["spec"]["ingress"]
@@ -223,7 +230,7 @@ def test_versions_are_those_of_the_project() -> None:
 def test_the_entrypoint_reads_and_writes_buckets() -> None:
     words = shlex.split(rayjob()["spec"]["entrypoint"])
     assert words[:2] == ["raydub", "run"]
-    assert [word for word in words if word.startswith("s3://")] == ["s3://BUCKET/jobs.jsonl", "s3://BUCKET/out"]
+    assert [word for word in words if word.startswith("s3://")] == ["s3://BUCKET/in/jobs.jsonl", "s3://BUCKET/out"]
     assert words[words.index("--address") + 1] == "auto"
 
 
