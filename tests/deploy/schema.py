@@ -160,12 +160,5 @@ SCHEMAS: dict[str, Schema] = {
             ingress=some({"type": "object", **closed("from", **{"from": PEERS, "ports": PORTS})}),
         ),
     ),
-    "PodMonitor": document(
-        "monitoring.coreos.com/v1",
-        "PodMonitor",
-        spec=closed(
-            "selector podMetricsEndpoints", selector=SELECTOR, podMetricsEndpoints=some(closed("port", port=NAME))
-        ),
-    ),
 }
 """By kind."""

@@ -37,7 +37,7 @@ needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="needs kubectl, which
 
 
 def everything() -> list[Document]:
-    return [*base(), *documents(KUBERNETES / "podmonitor.yaml"), raycluster(), rayjob()]
+    return [*base(), raycluster(), rayjob()]
 
 
 def test_all_manifests_fit_the_schema() -> None:
@@ -197,13 +197,6 @@ def test_no_secret_is_written_down() -> None:
 
 def test_tokens_are_required() -> None:
     assert RAY["authOptions"]["mode"] == "token"
-
-
-def test_metrics_are_read_from_the_port_that_is_open() -> None:
-    [monitor] = documents(KUBERNETES / "podmonitor.yaml")
-    [port] = [one["port"] for one in monitor["spec"]["podMetricsEndpoints"]]
-    # KubeRay names 8080 so in the pods that name no ports.
-    assert {"name": port, "containerPort": 8080} in RAY["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
 
 
 def test_who_can_reach_ray() -> None:
