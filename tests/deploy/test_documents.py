@@ -6,6 +6,9 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -111,6 +114,16 @@ def test_the_first_run_takes_ten_commands() -> None:
     commands = [line for line in block.splitlines() if not line.startswith("#")]
     assert len(commands) == 10
     assert block.count(f":{__version__} ") == 2
+
+
+def test_the_fourth_command_replaces_all_placeholders(tmp_path: Path) -> None:
+    [command] = re.findall(r"^sed -i .*$", TEXT, re.MULTILINE)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    text = "".join(path.read_text() for path in (tmp_path / "deploy/kubernetes").rglob("*.yaml"))
+    assert "MY-BUCKET/out" in text
+    assert "REGISTRY/raydub-cuda" in text
+    assert not re.search(r"//BUCKET|example\.com", text)
 
 
 def test_rights_to_the_bucket_are_few() -> None:
