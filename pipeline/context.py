@@ -38,12 +38,7 @@ class WorkSettings:
     limits of steps; tries: total tries of a step with retryable errors; fetch: fetch policy in the form of
     media.fetch_policy, by default from the environment; tts_command: the operator's speech program, by default from the
     environment; fresh: do work again that was stored before this time (store.moment), 0 to reuse all of it; verbose:
-    log debug messages too; nodes: how many machines share the work, and so each input.
-    work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where networks
-    run, "auto", "cpu" or "cuda"; licences: accepted licences, comma-separated; limits: time limits of steps; tries:
-    total tries of a step with retryable errors; fetch: fetch policy in the form of media.fetch_policy, by default from
-    the environment; tts_command: the operator's speech program, by default from the environment; fresh: do work again
-    that was stored before this time (store.moment), 0 to reuse all of it; verbose: log debug messages too;
+    log debug messages too; nodes: how many machines share the work, and so each input;
     log_format: see raydub.logs.
     """
 

@@ -82,8 +82,6 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))
     request = RunRequest(jobs=jobs, bad=(), work_dir=path_at(settings.work_dir), results=None, **hello["request"])
-    set_up_logging(request.verbose)
-    request = RunRequest(jobs=jobs, bad=(), work_dir=Path(settings.work_dir), results=None, **hello["request"])
     set_up_logging(request.verbose, settings.log_format)
     if settings.log_format == "json":
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would add words to lines
