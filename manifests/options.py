@@ -186,7 +186,10 @@ class Options(BaseModel):
 
     # the run
     priority: Whole = Field(
-        0, ge=-100, le=100, description="whole number -100 to 100: jobs of a higher one come first, ten more double the turns"
+        0,
+        ge=-100,
+        le=100,
+        description="whole number -100 to 100: jobs of a higher one come first, ten more double the turns",
     )
 
     def row(self) -> dict[str, Any]:

@@ -149,11 +149,13 @@ class Attempts:
         """Whether the job is marked as failed in this run."""
         return self._failed(job_id).exists()
 
-    def forgive(self) -> None:
-        """End all open attempts, because their workers were killed for another reason. Never raises."""
+    def forgive(self, mine: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> None:
+        """End the open attempts with mine(record), because their workers were killed for another reason. Never
+        raises."""
         for path in self._all_unended():
-            with contextlib.suppress(OSError):
-                os.rename(path, f"{path}.ended")
+            with contextlib.suppress(OSError, ValueError):
+                if mine(json.loads(path.read_bytes())):
+                    os.rename(path, f"{path}.ended")
 
     def _all_unended(self) -> list[Path]:
         """The attempts of the whole run without an end."""

@@ -63,8 +63,8 @@ _WARM_UP = _Order("", {"warm": True}, "warm")
 class SupervisedExecutor:
     """Runs jobs in `workers` child processes. See pipeline.driver.Executor; call close() at the end.
 
-    A worker does stitches first, then what has its turn (pipeline.turns): a chunk, or preparing the next job. While all of them prepare
-    jobs, up to three more are started ahead, which load what chunks need. stages: import path of their list,
+    A worker does stitches first, then what has its turn (pipeline.turns): a chunk, or preparing a job. While all of
+    them prepare jobs, up to three more are started ahead, which load what chunks need. stages: import path of their list,
     "package.module:NAME". stall: seconds without a message from a working process after which the run is stopped. A
     step within its own time limit is not stopped; that limit is checked here too, because a stopped child (SIGSTOP)
     cannot. All methods must be called from one thread: on Linux the children die with the thread that
@@ -209,7 +209,9 @@ class SupervisedExecutor:
         else:
             # Workers get chunks that are not neighbours: those track the same faces, and read the same frames, twice.
             stride = -(-len(worker.chunks) // self._most)
-            self._queue([chunk for first in range(stride) for chunk in worker.chunks[first::stride]], size=len(worker.chunks))
+            self._queue(
+                [chunk for first in range(stride) for chunk in worker.chunks[first::stride]], size=len(worker.chunks)
+            )
             items, worker.items, worker.chunks = worker.items, [], []
             worker.order, self._uncharged = None, 0
             yield from items

@@ -30,7 +30,7 @@ def lane_of(size: int) -> int:
 
 def weight(priority: int) -> float:
     """Turns of a lane relative to one of priority 0."""
-    return 2.0 ** (priority / 10)
+    return float(2.0 ** (priority / 10))
 
 
 @dataclass
@@ -57,7 +57,9 @@ class Turns(Generic[T]):
     def __len__(self) -> int:
         return self._waiting
 
-    def add(self, name: str, items: Iterable[T], *, priority: int = 0, size: int | None = None, first: bool = False) -> None:
+    def add(
+        self, name: str, items: Iterable[T], *, priority: int = 0, size: int | None = None, first: bool = False
+    ) -> None:
         """Add items of the job `name`, after those that it has, or before them (`first`). size: of the whole job in
         items, which decides its lane; None: as before, or not known."""
         job = self._jobs.setdefault(name, _Job(len(self._jobs)))
