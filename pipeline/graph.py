@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,21 +26,22 @@ import ray
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import Attempts
+from raydub.pipeline.backlog import Backlog
 from raydub.pipeline.context import WorkSettings
-from raydub.pipeline.dataset import JOBS, blocks, chunks_dataset, jobs_dataset, stitch
-from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Note, Planned
-from raydub.pipeline.failures import failed, stalled
+from raydub.pipeline.dataset import JOBS, blocks, chunks_dataset, jobs_dataset
+from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Note
+from raydub.pipeline.failures import stalled
 from raydub.pipeline.feed import HELD_ROWS, Feed
 from raydub.pipeline.lanes import Key, Lane, joined, unused, window, works_on
-from raydub.pipeline.nodes import LivingNodes, free_now, nodes_now, rather_stay, store_used_mb
+from raydub.pipeline.nodes import LivingNodes, free_now, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.progress_actor import start_progress_actor
 from raydub.pipeline.ray_errors import as_run_error, is_loss
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, unpack
 from raydub.pipeline.source import end_workers, start_source
-from raydub.pipeline.turns import Turns
-from raydub.stages.types import Chunk, Part
+from raydub.pipeline.stitches import Stitches
+from raydub.stages.types import Part
 
 _log = logging.getLogger(__name__)
 _TICK = 0.2
@@ -81,7 +81,6 @@ class RayExecutor:
     ) -> None:
         self._settings = settings
         self._stages = stages
-        self._ends = [stage.name for stage in find(stages) if stage.per == "output"]
         self._pools = pools
         self._patience = patience or Patience()
         self._plan = plan
@@ -91,13 +90,9 @@ class RayExecutor:
         self._attempts = Attempts(settings.work_dir, settings.run_id)
         self._board = start_progress_actor()
         self._source = start_source()
-        self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
-        self._running: dict[Any, Job] = {}
+        self._stitches = Stitches(settings, stages, self._board, self._patience.stall)
         self._rows: queue.Queue[tuple[Feed, dict[str, Any] | None]] = queue.Queue(HELD_ROWS)
-        self._jobs: dict[str, Job] = {}
-        self._seen: dict[str, set[int]] = {}  # chunks of each planned job that came out of the dataset of jobs
-        self._chunks: dict[str, int] = {}  # how many it has
-        self._turns: Turns[Chunk] = Turns()
+        self._backlog = Backlog()
         self._planning: Feed | None = None
         self._lanes: list[Lane] = []
         self._lane_count = self._failures = 0
@@ -110,7 +105,7 @@ class RayExecutor:
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """All items as they happen, in any order. Raises StageError STALLED, WORKER_LOST."""
-        self._jobs = {job.id: job for job in sorted(jobs, key=lambda job: -job.options.priority)}
+        self._backlog = Backlog(jobs)
         self._moved = self._looked = self._clock()
         self._nodes = nodes_now()
         small = unused([], self._nodes)
@@ -120,7 +115,7 @@ class RayExecutor:
             self._start_planning()
             if small:
                 self._start_lane(small, self._pools)
-            while self._planning is not None or self._turns or any(lane.flight for lane in self._lanes):
+            while self._planning is not None or self._backlog or any(lane.flight for lane in self._lanes):
                 self._hand_out()
                 try:
                     feed, row = self._rows.get(timeout=_TICK)
@@ -139,27 +134,21 @@ class RayExecutor:
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Queue a job's stitch (thread-safe). The thread that follows the work starts it."""
-        self._waiting.append((job, job_dir, [pack(part) for part in parts]))
+        self._stitches.add(job, job_dir, parts)
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that have ended since the last call; with `wait`, all of them."""
-        self._start_stitches()
-        while self._running:
-            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_TICK if wait else 0)
-            if not ready:
-                if not wait:
-                    return
+        self._stitches.start(self._pools, self._nodes)
+        while self._stitches:
+            ended = list(self._stitches.ended(_TICK if wait else 0))
+            if ended:
+                self._moved = self._clock()
+                self._stitches.start(self._pools, self._nodes)
+                yield from ended
+            elif wait:
                 self._check_stall()
-                continue
-            self._moved = self._clock()
-            job = self._running.pop(ready[0])
-            self._start_stitches()
-            try:
-                item = unpack(ray.get(ready[0]))
-            except Exception as error:
-                item = failed(job.id, "stitch", as_run_error(error, "stitch", self._patience.stall), line=job.line)
-            if isinstance(item, (Assembled, Failed)):
-                yield item
+            else:
+                return
 
     def notes(self) -> list[Note]:
         """Progress of the workers since the last call; [] if the progress actor does not answer."""
@@ -177,13 +166,7 @@ class RayExecutor:
     def close(self) -> None:
         """Cancel in-flight work: the datasets' executions and the stitches. Never raises; takes a few seconds."""
         self._end_datasets()
-        self._waiting.clear()
-        for reference in list(self._running):
-            try:
-                ray.cancel(reference, force=True)
-            except Exception:
-                _log.debug("a stitch could not be cancelled", exc_info=True)
-        self._running.clear()
+        self._stitches.cancel()
 
     def _took(self, feed: Feed, row: dict[str, Any] | None) -> Iterator[Item]:
         """Take a row of a dataset, or its end."""
@@ -200,44 +183,22 @@ class RayExecutor:
         item = unpack(row)
         if lane is not None:
             lane.moved = self._clock()
-            key = _key(item)
-            if key is not None:
-                lane.flight.pop(key, None)
+            lane.flight.pop(_key(item), None)
         elif feed is self._planning:
             self._planned = self._clock()
-            if isinstance(item, (Chunk, Part)) and not self._is_new(item):
+            if not self._backlog.new(item):
                 return
-        if isinstance(item, Chunk):
-            self._queue(item)
-            return
-        if isinstance(item, Planned):
-            self._seen.setdefault(item.job_id, set())
-            known = self._chunks.get(item.job_id, item.n_chunks)
-            self._chunks[item.job_id] = known if item.finished is None else 0
-        elif isinstance(item, Failed):
-            self._turns.drop(item.job_id)
-            self._seen[item.job_id], self._chunks[item.job_id] = set(), 0
+        if isinstance(item, Failed):
+            self._backlog.give_up(item.job_id)
         yield item
-
-    def _is_new(self, item: Chunk | Part) -> bool:
-        """Whether a chunk of the dataset of jobs is the first of its kind, and of a job that has not failed."""
-        chunk = item if isinstance(item, Chunk) else item.chunk
-        seen = self._seen.setdefault(chunk.job_id, set())
-        new = chunk.index not in seen and self._chunks.get(chunk.job_id) != 0
-        seen.add(chunk.index)
-        return new
-
-    def _queue(self, chunk: Chunk, *, again: bool = False) -> None:
-        priority = self._jobs[chunk.job_id].options.priority
-        self._turns.add(chunk.job_id, [chunk], priority=priority, size=chunk.n_chunks, first=again)
 
     def _hand_out(self) -> None:
         """Give chunks to the lanes with the most room."""
         rows: dict[int, list[Row]] = {}
         room = {lane.number: lane.room(self._nodes) for lane in self._lanes}
-        while self._turns and any(left > 0 for left in room.values()):
+        while self._backlog and any(left > 0 for left in room.values()):
             lane = max(self._lanes, key=lambda lane: room[lane.number])
-            chunk = self._turns.take()
+            chunk = self._backlog.take()
             assert chunk is not None
             if not lane.flight:
                 lane.moved = self._clock()
@@ -265,9 +226,12 @@ class RayExecutor:
             if len(lost) == len(lane.nodes) or (lost and late and not self._works(lane)):
                 _log.warning("%d of %d nodes were lost: their chunks are done again", len(lost), len(lane.nodes))
                 self._end_lane(lane)
-            elif not lane.flight and lane.room(self._nodes) <= 0:
-                _log.info("%d nodes that are being drained have nothing left to do", len(lane.nodes))
-                self._end_lane(lane)
+            elif lane.leaving(self._nodes):
+                # Ray gives nothing to workers on such nodes: what they have not begun would wait for the nodes' end.
+                lane.idle = 0 if self._works(lane) else lane.idle + 1
+                if not lane.flight or lane.idle > 1:
+                    _log.warning("%d nodes are being drained, and have nothing left to do", len(lane.nodes))
+                    self._end_lane(lane)
         late = self._planning is not None and now - self._planned > self._patience.replan
         if late and set(self._planned_on) - set(self._nodes) and not self._plans():
             _log.warning("nodes were lost while jobs were prepared: preparing the rest again")
@@ -280,22 +244,18 @@ class RayExecutor:
         self._since = {name: self._since.get(name, now) for name in self._nodes}
         settle = min(_SETTLE, self._patience.replan) if self._lanes else 0.0
         old = {name: node for name, node in self._nodes.items() if now - self._since[name] >= settle}
-        if not self._turns or not unused(self._lanes, old):
+        if not self._backlog or not unused(self._lanes, old):
             return
         need_gpu = self._settings.device == "cuda" or any(lane.gpu for lane in self._lanes)
         new = joined(self._lanes, old, free_now(), need_gpu)
         if new:
-            _log.info("%d more nodes get work", len(new))
-            self._start_lane(new, self._plan(list(new.values()), len(self._jobs)))
-            self._pools = self._plan(list(self._nodes.values()), len(self._jobs))
+            _log.warning("%d more nodes get work", len(new))
+            self._start_lane(new, self._plan(list(new.values()), self._backlog.size))
+            self._pools = self._plan(list(self._nodes.values()), self._backlog.size)
 
     def _start_planning(self) -> None:
         """Start the dataset of jobs, with those whose plan or chunks are not all known."""
-        jobs = [
-            job
-            for name, job in self._jobs.items()
-            if name not in self._chunks or len(self._seen[name]) < self._chunks[name]
-        ]
+        jobs = self._backlog.unplanned()
         self._planned, self._planned_on = self._clock(), self._nodes
         if jobs:
             dataset = jobs_dataset(jobs, self._settings, self._stages, self._pools, self._board, self._source)
@@ -326,11 +286,9 @@ class RayExecutor:
         # That killed these workers, not their work.
         self._attempts.forgive(lambda record: works_on(lane, find(self._stages), record))
         for chunk in reversed(lane.flight.values()):
-            if self._chunks.get(chunk.job_id):
-                self._queue(chunk, again=True)
+            self._backlog.queue(chunk, again=True)
 
     def _end_datasets(self) -> None:
-        self._turns = Turns()
         self._end_planning()
         for lane in list(self._lanes):
             self._end_lane(lane)
@@ -363,20 +321,11 @@ class RayExecutor:
         stage = str(record.get("work")).partition(".")[0]
         return any(one.name == stage and one.per == "job" for one in find(self._stages))
 
-    def _start_stitches(self) -> None:
-        # One task runs all stages per output of a job, so it reserves the sum of their CPUs.
-        pools = [self._pools[name] for name in self._ends]
-        while self._waiting and len(self._running) < max(pool.size for pool in pools):
-            job, job_dir, parts = self._waiting.popleft()
-            task = stitch.options(num_cpus=sum(pool.cpus for pool in pools), **rather_stay(self._nodes))
-            reference = task.remote(pack(job), job_dir, parts, self._settings, self._stages, self._board)
-            self._running[reference] = job
 
-
-def _key(item: Item) -> Key | None:
-    """Job and chunk of what came out of a lane."""
+def _key(item: Item) -> Key:
+    """Job and chunk of what came out of a lane; no chunk's for what is none."""
     if isinstance(item, Part):
         return item.chunk.job_id, item.chunk.index
     if isinstance(item, (Dropped, Failed)) and item.chunk is not None:
         return item.job_id, item.chunk
-    return None
+    return "", -1

@@ -24,7 +24,7 @@ Key = tuple[str, int]
 class Lane:
     """One dataset of chunks. nodes: those that it was planned for; window: most chunks at a time while all of them are
     there; moved: time of the last chunk that came out; gpu: whether some of its workers have one; flight: chunks handed
-    out that have not come out."""
+    out that have not come out; idle: how often in a row nobody was seen to work, while its nodes are leaving."""
 
     number: int
     nodes: Mapping[str, Node]
@@ -33,6 +33,12 @@ class Lane:
     moved: float
     gpu: bool = False
     flight: dict[Key, Chunk] = field(default_factory=dict)
+    idle: int = 0
+
+    def leaving(self, living: Mapping[str, Node]) -> bool:
+        """Whether all nodes that are left to it are being drained."""
+        left = [living[name] for name in self.nodes if name in living]
+        return bool(left) and all(node.leaving for node in left)
 
     def room(self, living: Mapping[str, Node]) -> int:
         """How many more chunks it should get, by the nodes that are left to it."""

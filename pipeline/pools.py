@@ -1,10 +1,10 @@
 """Numbers of workers per stage, and the resources that each reserves.
 
 Three rules come from Ray: one worker of every stage together must fit the smallest used node (after losing a node Ray
-may have to rebuild anything there, and hangs if it cannot); pools have a fixed size (growing ones grow late and one
-sided, see pipeline.graph); and shares of a GPU must fill it (1, 1/2), else a part is idle. Tracking and rendering take a few
-milliseconds of one core per frame; a network on a CPU uses all its cores, and restoring or upscaling in the render
-stage is by far the largest network of a run.
+may have to rebuild anything there, and hangs if it cannot); pools have a fixed size (growing ones grow late and
+unevenly, see pipeline.graph); and shares of a GPU must fill it (1, 1/2), else a part is idle. Tracking and rendering
+take a few milliseconds of one core per frame; a network on a CPU uses all its cores, and restoring or upscaling in the
+render stage is by far the largest network of a run.
 """
 
 from __future__ import annotations

@@ -167,11 +167,14 @@ def test_a_node_that_joins_gets_a_lane(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_node_that_leaves_gets_nothing_new_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     left: list[int] = []
+    attempts = Attempts(str(tmp_path), "run")
 
     def leaving(number: int) -> Iterator[Any]:
         yield from world.parts(number, 2)
         world.nodes = {"a": Node(2.0, leaving=True), "b": Node(2.0, leaving=True), "c": Node(2.0)}
         left.append(len(world.made))
+        for index in range(40):
+            attempts.begin("y", f"render.{index:06d}", worker={**this_worker("a"), "limit_s": 60.0})
         for part in world.parts(number):
             time.sleep(0.1)
             yield part
@@ -183,6 +186,20 @@ def test_a_node_that_leaves_gets_nothing_new_and_loses_nothing(monkeypatch: pyte
     assert len(world.made) == len(ALL)
     first = sum(number == 1 for number, _, _ in world.made)
     assert left[0] < first < len(ALL) - 5, "it did what it had, and the new node the rest"
+
+
+def test_chunks_that_a_leaving_node_has_not_begun_are_done_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stuck(number: int) -> Iterator[Any]:
+        yield from world.parts(number, 2)
+        world.nodes = {"a": Node(2.0, leaving=True), "b": Node(2.0, leaving=True), "c": Node(2.0)}
+        yield from hang()
+
+    world = World(monkeypatch, tmp_path, plan)
+    world.work[1] = stuck
+    assert made(world.run()) == ALL
+    assert len(world.made) == len(ALL)
 
 
 def test_a_run_on_gpus_does_not_grow_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
