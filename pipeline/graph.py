@@ -5,8 +5,8 @@ The driver hands out chunks: it gets those of all jobs from the dataset of jobs,
 and gives each lane (pipeline.lanes) as many as keep its workers busy. It starts a job's stitch when its last part is
 published, while other jobs are still being tracked.
 
-Growth: nodes that no lane was planned for get a lane of their own. Ray Data's growing pools were measured instead (Ray
-2.60, bench/NOTES.md): its shares of CPUs per operator let one pool of three grow, 17 s after a node had joined.
+Growth: nodes that no lane was planned for get a lane. Ray Data's growing pools were tried (Ray 2.60, bench/NOTES.md):
+its shares of CPUs per operator let one pool of three grow, 18 s after a node had joined.
 
 Loss: Ray restarts actors elsewhere as far as they fit. A lane whose nodes are all gone, or that lost some and makes no
 progress, or whose dataset Ray gives up, ends; its chunks have their turn again, and its other nodes get a new lane.
@@ -29,10 +29,10 @@ from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.backlog import Backlog
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.dataset import JOBS, blocks, chunks_dataset, jobs_dataset
-from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Note
+from raydub.pipeline.events import Assembled, Failed, Item, Note
 from raydub.pipeline.failures import stalled
 from raydub.pipeline.feed import HELD_ROWS, Feed
-from raydub.pipeline.lanes import Key, Lane, joined, unused, window, works_on
+from raydub.pipeline.lanes import Lane, joined, key_of, of_job, unused, window, works_on
 from raydub.pipeline.nodes import LivingNodes, free_now, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.progress_actor import start_progress_actor
@@ -65,7 +65,7 @@ class RayExecutor:
     """Runs jobs on the connected Ray cluster. See pipeline.driver.Executor.
 
     plan: plans the pools for some nodes. pulse: called several times a second by the thread that follows the work,
-    unless Ray blocks it.
+    unless Ray blocks it. grow: use nodes that join; else only in place of others.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class RayExecutor:
         plan: Callable[[Sequence[Node], int], Pools] = plan_pools,
         clock: Callable[[], float] = time.monotonic,
         pulse: Callable[[], None] = lambda: None,
+        grow: bool = True,
     ) -> None:
         self._settings = settings
         self._stages = stages
         self._pools = pools
         self._patience = patience or Patience()
-        self._plan = plan
-        self._clock = clock
-        self._pulse = pulse
+        self._plan, self._may_grow = plan, grow
+        self._clock, self._pulse = clock, pulse
         self._alive = LivingNodes(nodes_now)
         self._attempts = Attempts(settings.work_dir, settings.run_id)
         self._board = start_progress_actor()
@@ -183,7 +183,7 @@ class RayExecutor:
         item = unpack(row)
         if lane is not None:
             lane.moved = self._clock()
-            lane.flight.pop(_key(item), None)
+            lane.flight.pop(key_of(item), None)
         elif feed is self._planning:
             self._planned = self._clock()
             if not self._backlog.new(item):
@@ -244,7 +244,7 @@ class RayExecutor:
         self._since = {name: self._since.get(name, now) for name in self._nodes}
         settle = min(_SETTLE, self._patience.replan) if self._lanes else 0.0
         old = {name: node for name, node in self._nodes.items() if now - self._since[name] >= settle}
-        if not self._backlog or not unused(self._lanes, old):
+        if not self._backlog or not unused(self._lanes, old) or (self._lanes and not self._may_grow):
             return
         need_gpu = self._settings.device == "cuda" or any(lane.gpu for lane in self._lanes)
         new = joined(self._lanes, old, free_now(), need_gpu)
@@ -266,7 +266,7 @@ class RayExecutor:
             self._planning.close()
             self._planning = None
             end_workers(self._source, JOBS)
-            self._attempts.forgive(self._of_jobs)
+            self._attempts.forgive(lambda record: of_job(find(self._stages), record))
 
     def _start_lane(self, nodes: Mapping[str, Node], pools: Pools) -> None:
         self._lane_count += 1
@@ -315,17 +315,5 @@ class RayExecutor:
 
     def _plans(self) -> bool:
         """Whether somebody works on a job's stages."""
-        return self._attempts.somebody_works(lambda record: self._of_jobs(record) and self._alive(record))
-
-    def _of_jobs(self, record: Mapping[str, Any]) -> bool:
-        stage = str(record.get("work")).partition(".")[0]
-        return any(one.name == stage and one.per == "job" for one in find(self._stages))
-
-
-def _key(item: Item) -> Key:
-    """Job and chunk of what came out of a lane; no chunk's for what is none."""
-    if isinstance(item, Part):
-        return item.chunk.job_id, item.chunk.index
-    if isinstance(item, (Dropped, Failed)) and item.chunk is not None:
-        return item.job_id, item.chunk
-    return "", -1
+        stages = find(self._stages)
+        return self._attempts.somebody_works(lambda record: of_job(stages, record) and self._alive(record))

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from raydub.pipeline.events import Dropped, Failed, Item
 from raydub.pipeline.feed import Feed
 from raydub.pipeline.pools import Node, Pools, used
 from raydub.pipeline.stage import Stage
-from raydub.stages.types import Chunk
+from raydub.stages.types import Chunk, Part
 
 Key = tuple[str, int]
 """Job and index of a chunk."""
@@ -77,3 +78,18 @@ def works_on(lane: Lane, stages: Sequence[Stage], record: Mapping[str, Any]) -> 
     stage, _, index = str(record.get("work")).partition(".")
     chunks = {one.name for one in stages if one.per == "chunk"}
     return stage in chunks and index.isdecimal() and (record.get("job"), int(index)) in lane.flight
+
+
+def key_of(item: Item) -> Key:
+    """Job and chunk of what came out of a lane; no chunk's for what is none."""
+    if isinstance(item, Part):
+        return item.chunk.job_id, item.chunk.index
+    if isinstance(item, (Dropped, Failed)) and item.chunk is not None:
+        return item.job_id, item.chunk
+    return "", -1
+
+
+def of_job(stages: Sequence[Stage], record: Mapping[str, Any]) -> bool:
+    """Whether an attempt's record belongs to a stage per job."""
+    name = str(record.get("work")).partition(".")[0]
+    return any(stage.name == name and stage.per == "job" for stage in stages)

@@ -65,8 +65,8 @@ class SupervisedExecutor:
 
     A worker does stitches first, then what has its turn (pipeline.turns): a chunk, or preparing a job. While all of
     them prepare jobs, up to three more are started ahead, which load what chunks need. stages: import path of their
-    list, "package.module:NAME". stall: seconds without a message from a working process after which the run is stopped. A
-    step within its own time limit is not stopped; that limit is checked here too, because a stopped child (SIGSTOP)
+    list, "package.module:NAME". stall: seconds without a message from a working process after which the run is stopped.
+    A step within its own time limit is not stopped; that limit is checked here too, because a stopped child (SIGSTOP)
     cannot. All methods must be called from one thread: on Linux the children die with the thread that
     started them.
     """
