@@ -117,7 +117,7 @@ class Finished:
         inputs = job.inputs()
         detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
         row = {**inputs, "output": absolute(job.output)}
-        options = job.options.model_dump(mode="json", exclude={"overwrite"})
+        options = job.options.model_dump(mode="json", exclude=set(RUN_FIELDS))
         return key_of([versions, row, options, list(weights), detector, _speech(job)])
 
     @functools.cached_property

@@ -91,7 +91,8 @@ def ray_executor(
         check_cuda()  # Ray counts GPUs, whether torch can use them or not
     plan = planner(request)
     patience = Patience(stall=request.stall_timeout)
-    executor = RayExecutor(settings, stages, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
+    pools, grow = plan(nodes, len(request.jobs)), request.workers is None
+    executor = RayExecutor(settings, stages, pools, patience=patience, plan=plan, pulse=pulse, grow=grow)
     stack.callback(executor.close)
     metered = Metered(executor, settings.run_id, note)
     stack.enter_context(Poller(metered.notes, note))
