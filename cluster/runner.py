@@ -30,7 +30,8 @@ from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
-from raydub.store import moment
+from raydub.pipeline.run_state import RunState
+from raydub.store import Store, moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ class _Run:
         self._progress: QuietProgress | None = None
         self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
+        self._state: RunState | None = None
         self._refused: RaydubError | None = None  # why no job could start
         self._written: tuple[Path, ...] | None = None
         self._writing = False
@@ -164,10 +166,11 @@ class _Run:
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
             refuse_while_cleaned(settings.work_dir)
-            with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
+            state = self._state = self._new_state(settings.run_id)
+            with executor_for(self._request, settings, jobs, state, stop) as executor, progress:
                 self._driver = Driver(
                     executor,
-                    progress,
+                    state,
                     record=self._record,
                     stopping=lambda: stop.asked,
                     strict=self._request.strict,
@@ -194,6 +197,16 @@ class _Run:
             fresh=moment(self._request.work_dir) if self._request.fresh else 0,
             verbose=self._request.verbose,
         )
+
+    def _new_state(self, run_id: str) -> RunState:
+        request, shown = self._request, self._shown()
+        closed = [*self._admitted.closed, *map(JobResult.refused, request.bad)]
+        about = {"manifest": str(request.manifest or ""), "work_dir": str(request.work_dir)}
+        return RunState(request.work_dir, run_id, shown, [job.id for job in self._admitted.open], closed, about).start()
+
+    def _keep_failed(self, path: Path) -> None:
+        request = self._request
+        write_failed(path, self._results(), request.jobs, request.bad, request.folder)
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:
         self._finished.write(job, self._admitted.digests_of(job), plan, result.model_dump(mode="json"))
@@ -228,8 +241,13 @@ class _Run:
         if self._writing:
             return
         self._writing = True
-        self._written = _write(self._request, self._results())
+        results = self._results()
+        self._written = _write(self._request, results)
         self._all_written.set()
+        if self._state is None and self._refused is None and Store(self._request.work_dir).is_tagged:
+            self._state = self._new_state(new_run_id())  # every row had its outcome before
+        if self._state is not None:
+            self._state.close(results, self._written, self._keep_failed, stopped=self._stop.asked)
 
 
 def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
