@@ -29,6 +29,8 @@ from raydub.errors import Code, UsageError
 from raydub.manifests.failed import placed_row
 from raydub.manifests.formats import raw_rows
 from raydub.manifests.naming import results_name
+from raydub.manifests.options import FIELDS
+from raydub.manifests.placed import with_paths
 from raydub.manifests.read import ManifestResult, read_manifest
 from raydub.places import WORK_FOLDER
 from raydub.tts.scripts.read import voice_files
@@ -66,6 +68,9 @@ def order_for(
     options that `raydub run` would refuse or that cannot be meant for the cluster."""
     said = run_options([manifest, *arguments])
     root, work, stem = (_place(name, said[name]) for name in ("output_root", "work_dir", "results"))
+    for name in FIELDS:
+        if isinstance(said[name], str) and with_paths(name, said[name], "/") != said[name]:
+            raise _relative(name, said[name])
     fields = FIELD_FLAGS.build({one.name: said[one.name] for one in FIELD_FLAGS.parameters})
     here = _here(manifest, working_dir)
     env: dict[str, Any] = dict(runtime_env or {})
@@ -108,6 +113,8 @@ def again(job: JobSeen) -> Prepared:
         keep = {**env, "working_dir": sent} if sent else env
         path = shlex.split(job.entrypoint)[2]
         return Prepared(Order(job.base, (path, *arguments), job.facts, keep))
+    if not os.path.isfile(manifest):
+        raise _not_here(job, "it does not exist")
     try:
         folder = None if sent == "manifest" else sent
         found = order_for(manifest, arguments, ship=folder is None, working_dir=folder, runtime_env=env)
@@ -198,10 +205,14 @@ def _place(name: str, value: Any) -> str:
         return ""
     text = re.sub(r"^([a-z]\w+):/+(?=[^/])", r"\1://", str(value))  # pathlib drops a slash of an address
     if "://" not in text and not os.path.isabs(text):
-        message = f"{text!r} is relative to a folder of this machine, and the run works on the cluster"
-        hint = "give a bucket, or an absolute path that all nodes mount"
-        raise UsageError(Code.FIELD_VALUE, message, field=name.replace("_", "-"), hint=hint)
+        raise _relative(name, text)
     return text
+
+
+def _relative(name: str, text: str) -> UsageError:
+    message = f"{text!r} is relative to a folder of this machine, and the run works on the cluster"
+    hint = "give an address, or an absolute path that all nodes mount"
+    return UsageError(Code.FIELD_VALUE, message, field=name.replace("_", "-"), hint=hint)
 
 
 def _here(manifest: str, working_dir: str | None) -> str | None:

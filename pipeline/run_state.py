@@ -65,12 +65,9 @@ class Book:
     def __init__(self, open_ids: Iterable[str], closed: Sequence[JobResult] = ()) -> None:
         self._open: dict[str, dict[str, Any]] = {name: {} for name in open_ids}
         self._counts: Counter[str] = Counter(result.status for result in closed)
-        self._failures: list[dict[str, Any]] = []
-        self._failed = 0
+        self._failed = [result for result in closed if result.status != "ok"]
         self.rows = len(self._open) + len(closed)
         self._lock = threading.Lock()
-        for result in closed:
-            self._note_failure(result)
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         """A job was prepared: it has this many frames, in this many chunks."""
@@ -97,7 +94,7 @@ class Book:
         with self._lock:
             if self._open.pop(result.id, None) is not None:
                 self._counts[result.status] += 1
-                self._note_failure(result)
+                self._failed += [result] if result.status != "ok" else []
 
     def snapshot(self) -> dict[str, Any]:
         """Counts, open jobs that have begun, and failures; JSON-ready and of bounded size."""
@@ -112,18 +109,16 @@ class Book:
                 "counts": counts,
                 "jobs": jobs,
                 "jobs_left_out": len(begun) - len(jobs),
-                "failures": list(self._failures),
-                "failures_left_out": self._failed - len(self._failures),
+                **failures_of(self._failed),
             }
 
-    def _note_failure(self, result: JobResult) -> None:
-        if result.status == "ok":
-            return
-        self._failed += 1
-        if len(self._failures) < MOST_FAILURES:
-            said = result.model_dump(mode="json")
-            names = ("id", "line", "status", "error_code", "error_message", "hint")
-            self._failures.append({name: _short(said[name]) for name in names})
+
+def failures_of(results: Iterable[JobResult]) -> dict[str, Any]:
+    """The first rows that did not succeed, each with its reason, and the number of the others."""
+    names = ("id", "line", "status", "error_code", "error_message", "hint")
+    lost = [result for result in results if result.status != "ok"]
+    shown = [{name: _short(getattr(result, name)) for name in names} for result in lost[:MOST_FAILURES]]
+    return {"failures": shown, "failures_left_out": len(lost) - len(shown)}
 
 
 class RunState:
@@ -181,7 +176,9 @@ class RunState:
                 "counts": {name: counts[name] for name in OUTCOMES} | {"running": 0, "waiting": 0},
                 "jobs": [],
                 "jobs_left_out": 0,
+                "unplanned": 0,
                 "eta": None,
+                **failures_of(results),
                 "files": [str(path) for path in written],
             }
             self._wake.set()
@@ -235,19 +232,25 @@ class RunState:
     def _keep_writing(self) -> None:
         while True:
             last = self._ending is not None
-            self._write()
+            if last:
+                self._try(self._keep_results)
+            self._try(self._write)
             if last:
                 return
             self._wake.wait(self._every)
 
     def _write(self) -> None:
+        self._beat += 1
+        self._store.put_record(self._named(), self.record())
+
+    def _named(self) -> str:
+        if not self._name:
+            self._name = _next_name(self._store, self._run_id)
+        return self._name
+
+    def _try(self, write: Callable[[], None]) -> None:
         try:
-            if not self._name:
-                self._name = _next_name(self._store, self._run_id)
-            self._beat += 1
-            if self._ending is not None:
-                self._keep_results()
-            self._store.put_record(self._name, self.record())
+            write()
         except (OSError, ValueError, RaydubError) as error:
             if not self._complained:
                 self._complained = True
@@ -256,7 +259,7 @@ class RunState:
             _log.debug("the state of the run is not written", exc_info=True)
 
     def _keep_results(self) -> None:
-        name = results_name(self._name)
+        name = results_name(self._named())
         rows = "".join(f"{strict_json(result.model_dump(mode='json'))}\n" for result in self._results)
         self._store.put(f"{name}/rows", rows.encode(), ".jsonl")
         if self._failed is not None and any(result.status != "ok" for result in self._results):
