@@ -68,6 +68,10 @@ def order_for(
     options that `raydub run` would refuse or that cannot be meant for the cluster."""
     said = run_options([manifest, *arguments])
     root, work, stem = (_place(name, said[name]) for name in ("output_root", "work_dir", "results"))
+    if said["use_ray"] is False or said["cpus"] is not None:
+        field = "cpus" if said["use_ray"] is not False else "no-ray"
+        message = f"--{field} is for runs without a cluster"
+        raise UsageError(Code.FIELD_CONFLICT, message, field=field, hint="leave it out, or use `raydub run`")
     for name in FIELDS:
         if isinstance(said[name], str) and with_paths(name, said[name], "/") != said[name]:
             raise _relative(name, said[name])
@@ -89,7 +93,8 @@ def order_for(
         raise UsageError(Code.FIELD_MISSING, "a manifest that is sent has no folder for outputs", field="output-root",
                          hint=hint)  # fmt: skip
     content = f"content {_digest(here)}" if here is not None else f"at {path}"
-    base = base_id(os.path.basename(path), content, {name: said[name] for name in said if name != "manifest"})
+    same = {name: value for name, value in said.items() if name not in ("manifest", "verbose", "as_json")}
+    base = base_id(os.path.basename(path), content, same)
     root = root or _folder(path)
     facts = {
         "manifest": manifest if "://" in manifest or here is None else os.path.abspath(here),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +50,13 @@ def work_folder(given: str) -> str:
     )
 
 
-def runs(work_dir: str) -> list[RunSeen]:
-    """The runs of a work folder, the latest first. Damaged records are left out."""
+def runs(work_dir: str) -> Iterator[RunSeen]:
+    """The runs of a work folder, the latest first, each read when it is asked for. Damaged records are left out."""
     store = Store(work_dir)
-    names = [name for name in reversed(store.names(STATE)) if number_of(name)]
-    found = ((name, store.record(name)) for name in names)
-    return [RunSeen(work_dir, name, state) for name, state in found if state is not None]
+    for name in reversed(store.names(STATE)):
+        state = store.record(name) if number_of(name) else None
+        if state is not None:
+            yield RunSeen(work_dir, name, state)
 
 
 def latest(work_dir: str, ray_job: str | None = None) -> RunSeen | None:

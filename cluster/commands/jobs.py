@@ -56,7 +56,7 @@ def _runs(work_dir: str) -> list[Any]:
     from raydub.pipeline.run_lookup import runs
 
     try:
-        return runs(work_dir) if work_dir else []
+        return list(runs(work_dir)) if work_dir else []
     except (RaydubError, OSError, ValueError):
         return []
 

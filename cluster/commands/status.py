@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_OK, EXIT_SOME_FAILED
 
 _SHOWN = 10
+_LOOKED_AT = 5
+"""Runs of the folder among which others that work are looked for."""
 
 
 @command
@@ -40,7 +43,8 @@ def status(
     if lives is None and watch and found.run is not None:
         lives = shows_life(found.run, watch)
     run = found.run
-    others = [] if run is None else [one for one in runs(run.work_dir) if one.says_running and one.name != run.name]
+    recent = [] if run is None else list(islice(runs(run.work_dir), _LOOKED_AT))
+    others = [one for one in recent if run is not None and one.says_running and one.name != run.name]
     log = ""
     if run is None and found.job is not None and found.cluster is not None:
         from raydub.cluster.session.jobs import last_progress
@@ -85,7 +89,8 @@ def _tell(found: Found, lives: bool | None, watch: float, log: str) -> None:
     say(f"  rows: {state['rows']} ({counts})")
     frames = state["frames"]
     if frames["planned"]:
-        unknown = f", {state['unplanned']} jobs of unknown length" if state["unplanned"] else ""
+        more = state["unplanned"]
+        unknown = f", {more} {'job' if more == 1 else 'jobs'} of unknown length" if more else ""
         say(f"  frames: {frames['done']} of {frames['planned']} done, {frames['reached']} reached{unknown}")
     if state["status"] == "running" and lives is not False:
         from raydub.pipeline.progress import clock

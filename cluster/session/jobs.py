@@ -13,7 +13,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,9 +197,9 @@ class Cluster:
         """Pieces of a job's log as they are written, until its end."""
         with asking(self.address):
             pieces = self._client.tail_job_logs(job_id)
-            with asyncio.Runner() as runner, contextlib.suppress(StopAsyncIteration):
-                while True:
-                    yield runner.run(anext(pieces))
+            with asyncio.Runner() as runner:
+                while (piece := runner.run(_next(pieces))) is not None:
+                    yield piece
 
     def outcome(self, job_id: str, status: str) -> Outcome:
         """The outcome of an ended job, from Ray and the run's log. Never raises: without a log its fields are empty."""
@@ -235,6 +235,10 @@ def last_progress(log: str) -> str:
     """The last line of a run's log that sums up its progress, or ""."""
     lines = [line.strip() for line in log.splitlines()]
     return next((line for line in reversed(lines) if _PROGRESS.match(line) or _SUMMARY.match(line)), "")
+
+
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
 
 
 def _seen(told: Any) -> JobSeen:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
@@ -88,14 +91,22 @@ def test_the_id_is_of_the_content_and_the_options(tmp_path: Path, cluster: FakeJ
     same = manifest(tmp_path / "elsewhere")
     ids = [
         order_for(str(one), [*OUT[1:], *more]).order.base
-        for one, more in [(path, []), (same, []), (path, ["--strict"]), (path, ["--work-dir", "/w"])]
+        for one, more in [(path, []), (same, ["-v"]), (path, ["--strict"]), (path, ["--work-dir", "/w"])]
     ]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
     manifest(tmp_path, output="p.mp4")
     assert order_for(str(path), OUT[1:]).order.base not in ids
-    assert all(jobs.split_id(one) == (one, 1) and jobs.split_id(f"{one}-12") == (one, 12) for one in ids)
-    assert jobs.split_id("jobs-1234567890") == ("jobs-1234567890", 1)
+
+
+@given(st.text(min_size=1), st.text(), st.integers(2, 999_999))
+@example("a-1234567890.jsonl", "", 2)
+def test_ids_are_plain_and_split_again(name: str, content: str, attempt: int) -> None:
+    base = jobs.base_id(name, content, {"strict": True})
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{12,51}", base)
+    assert base[0] not in "-."
+    assert jobs.split_id(base) == (base, 1)
+    assert jobs.split_id(f"{base}-{attempt}") == (base, attempt)
 
 
 def test_somebody_else_submits_the_same_at_this_moment(tmp_path: Path, cluster: FakeJobs) -> None:
@@ -187,6 +198,8 @@ def test_a_working_folder_is_sent_whole(tmp_path: Path, cluster: FakeJobs) -> No
         (["--", "--output-root", "/o", "--work-dir", "w"], "work-dir"),
         (["--", "--results", "r"], "results"),
         ([*OUT, "--face", "reference:me.png"], "face"),
+        ([*OUT, "--no-ray"], "no-ray"),
+        ([*OUT, "--cpus", "2"], "cpus"),
         (["--image", "i", "--ship", *OUT], "ship"),
         (["--image", "i", "--working-dir", ".", *OUT], "working-dir"),
         (["--working-dir", ".", "--ship", *OUT], "ship"),

@@ -139,7 +139,7 @@ def test_two_runs_on_one_folder_have_their_own_records(tmp_path: Path) -> None:
     two = state_in(folder, "b" * 12)
     one.close([outcome("a", "ok"), outcome("b", "ok")], [], lambda path: None)
     two.close([outcome("a", "skipped"), outcome("b", "ok")], [], lambda path: path.touch(), stopped=True)
-    seen = run_lookup.runs(str(folder))
+    seen = list(run_lookup.runs(str(folder)))
     assert [(run.number, run.state["run"][0], run.state["status"]) for run in seen] == [
         (2, "b", "interrupted"),
         (1, "a", "ended"),
