@@ -208,7 +208,7 @@ def _place(name: str, value: Any) -> str:
     """A folder or file of the cluster as text, "" for none. Raises UsageError FIELD_VALUE for a relative path."""
     if value is None:
         return ""
-    text = re.sub(r"^([a-z]\w+):/+(?=[^/])", r"\1://", str(value))  # pathlib drops a slash of an address
+    text = str(value)
     if "://" not in text and not os.path.isabs(text):
         raise _relative(name, text)
     return text

@@ -20,7 +20,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from raydub import __version__
@@ -129,7 +129,7 @@ class RunState:
 
     def __init__(
         self,
-        work_dir: str | Path,
+        work_dir: str | PurePath,
         run_id: str,
         shown: Counted,
         open_ids: Iterable[str],
@@ -159,7 +159,7 @@ class RunState:
     def close(
         self,
         results: Sequence[JobResult],
-        written: Iterable[str | Path],
+        written: Iterable[str | PurePath],
         failed: Callable[[Path], object],
         *,
         stopped: bool = False,

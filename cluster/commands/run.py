@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json
+from raydub.places import path_at
 
 if TYPE_CHECKING:
     from raydub.manifests.results import JobResult
@@ -33,7 +33,7 @@ def run(
     from raydub.manifests.read import read_manifest
 
     asked = read_manifest(manifest, output_root, fields)
-    stem = flags.results or Path(asked.output_root) / results_name(manifest)
+    stem = flags.results or path_at(asked.output_root) / results_name(manifest)
     check_stem(stem, (job.output for job in asked.jobs))
     request = RunRequest(
         jobs=asked.jobs,
@@ -42,7 +42,7 @@ def run(
         results=stem,
         folder=asked.folder,
         use_ray=flags.use_ray is not False,
-        manifest=Path(os.environ.get("RAYDUB_MANIFEST") or manifest),  # of a job: where it was sent from
+        manifest=path_at(os.environ.get("RAYDUB_MANIFEST") or manifest),  # of a job: where it was sent from
         **flags.asked(),
     )
     report = run_jobs(request)
