@@ -130,7 +130,9 @@ def test_small_scripts_go_with_their_manifest(tmp_path: Path, cluster: FakeJobs)
     assert order_for(str(path), OUT[1:]).files is None
 
 
-@pytest.mark.parametrize("row", [{"video": "v.mp4"}, {"face": "reference:me.png"}, {"script": "../a.txt", "audio": None}])
+@pytest.mark.parametrize(
+    "row", [{"video": "v.mp4"}, {"face": "reference:me.png"}, {"script": "../a.txt", "audio": None}]
+)
 def test_a_manifest_of_relative_inputs_stays_where_it_is(
     row: dict[str, str], tmp_path: Path, cluster: FakeJobs
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from raydub.pipeline.events import Note
 from raydub.pipeline.progress import QuietProgress
 from raydub.pipeline.run_state import MOST_FAILURES, MOST_JOBS, Book, RunState
 from raydub.store import Store
+from tests.conftest import REPOSITORY
 from tests.examples import examples
 
 IDS = [f"job {number}" for number in range(5)]
@@ -180,6 +183,21 @@ def test_any_error_of_the_store_is_one_warning(
     state.close([outcome("a", "ok"), outcome("b", "ok")], [], lambda path: None)
     assert "no space left" in caplog.text
     assert caplog.text.count("no space left") == 1
+
+
+def test_a_dead_driver_of_this_machine_is_known_to_be_dead(tmp_path: Path) -> None:
+    code = f"""
+import os
+from raydub.pipeline.progress import QuietProgress
+from raydub.pipeline.run_state import RunState
+state = RunState({str(tmp_path)!r}, "a" * 12, QuietProgress(1), ["a"])
+state._write()
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 9
+    run = run_lookup.latest(str(tmp_path))
+    assert run is not None
+    assert (run.says_running, run_lookup.alive(run)) == (True, False)
 
 
 def test_old_records_are_removed(tmp_path: Path) -> None:
