@@ -127,15 +127,18 @@ class Cluster:
         seen = [_seen(one) for one in told if (one.metadata or {}).get(_MARK) and one.submission_id]
         return sorted(seen, key=lambda job: (-job.started, job.id))
 
-    def find(self, job_id: str, *, exact: bool = False) -> JobSeen:
-        """A job by its id; for the id of a first try the latest one, unless `exact`. Raises UsageError JOB_UNKNOWN."""
+    def find(self, job_id: str) -> JobSeen:
+        """A job by its id; for the id of a first try the latest one. Raises UsageError JOB_UNKNOWN."""
+        if not re.fullmatch(r"[\w.-]+", job_id, re.ASCII):
+            message = f"{job_id[:80]!r} is not the id of a job"
+            raise UsageError(Code.JOB_UNKNOWN, message, hint="`raydub jobs` lists them", field="job")
         with asking(self.address):
             told = self._client.get_job_info(job_id)
         if not (told.metadata or {}).get(_MARK):
             message = f"{job_id!r} is a job of another program, not of raydub"
             raise UsageError(Code.JOB_UNKNOWN, message, hint="`raydub jobs` lists those of raydub", field="job")
         seen = _seen(told)
-        if exact or seen.attempt > 1:
+        if seen.attempt > 1:
             return seen
         return max(self._tries(seen.base), key=lambda job: job.attempt, default=seen)
 

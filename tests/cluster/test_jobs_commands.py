@@ -74,7 +74,8 @@ def test_jobs_are_listed_with_what_their_folders_know(
 @pytest.mark.parametrize("command", ["status", "logs", "cancel", "resume", "results"])
 def test_jobs_that_are_not_ours(command: str, cluster: FakeJobs) -> None:
     cluster.put("raysubmit_1", "RUNNING", {})
-    for name, words in (("nothing", "no such job"), ("raysubmit_1", "another program")):
+    odd = "a?b" if command in ("status", "results") else "../a"
+    for name, words in (("nothing", "no such job"), ("raysubmit_1", "another program"), (odd, "not the id of a job")):
         result = invoke(command, name)
         assert result.exit_code == 2
         assert "E_JOB_UNKNOWN" in result.stderr
