@@ -9,6 +9,7 @@ import typer
 from raydub import __version__
 from raydub.bound import adopt_orphans
 from raydub.cluster.commands import (
+    cancel,
     clean,
     demo,
     describe,
@@ -16,9 +17,14 @@ from raydub.cluster.commands import (
     dub,
     faces,
     frames,
+    jobs,
+    logs,
     models,
     plan,
+    results,
+    resume,
     run,
+    status,
     submit,
     timeline,
     trace,
@@ -59,6 +65,12 @@ def _root(
 app.command("run", cls=PanelCommand)(run.run)
 app.command("dub", cls=PanelCommand)(dub.dub)
 app.command("submit")(submit.submit)
+app.command("jobs")(jobs.jobs)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("cancel")(cancel.cancel)
+app.command("resume")(resume.resume)
+app.command("results")(results.results)
 app.command("validate", cls=PanelCommand)(validate.validate)
 app.command("plan", cls=PanelCommand)(plan.plan)
 app.command("fields")(describe.fields)

@@ -33,11 +33,12 @@ from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
+from raydub.pipeline.run_state import RunState
 from raydub.pipeline.trace import TraceRecorder
 from raydub.store import Store, moment
 
 if TYPE_CHECKING:
-    from pathlib import PurePath
+    from pathlib import Path, PurePath
 
     from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.progress import QuietProgress
@@ -79,6 +80,7 @@ class _Run:
         self._progress: QuietProgress | None = None
         self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
+        self._state: RunState | None = None
         self._refused: RaydubError | None = None  # why no job could start
         self._written: tuple[PurePath, ...] | None = None
         self._writing = False
@@ -169,15 +171,16 @@ class _Run:
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
             refuse_while_cleaned(settings.work_dir)
+            state = self._state = self._new_state(settings.run_id)
             with (
                 doing(run=settings.run_id),
                 progress.traced(TraceRecorder(settings.work_dir, settings.run_id)),
-                executor_for(self._request, settings, jobs, progress, stop) as executor,
+                executor_for(self._request, settings, jobs, state, stop) as executor,
                 progress,
             ):
                 self._driver = Driver(
                     executor,
-                    progress,
+                    state,
                     record=self._record,
                     stopping=lambda: stop.asked,
                     strict=self._request.strict,
@@ -205,6 +208,16 @@ class _Run:
             verbose=self._request.verbose,
             log_format=log_format(),
         )
+
+    def _new_state(self, run_id: str) -> RunState:
+        request, shown = self._request, self._shown()
+        closed = [*self._admitted.closed, *map(JobResult.refused, request.bad)]
+        about = {"manifest": str(request.manifest or ""), "work_dir": str(request.work_dir)}
+        return RunState(request.work_dir, run_id, shown, [job.id for job in self._admitted.open], closed, about).start()
+
+    def _keep_failed(self, path: Path) -> None:
+        request = self._request
+        write_failed(path, self._results(), request.jobs, request.bad, request.folder)
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:
         self._finished.write(job, self._admitted.digests_of(job), plan, result.model_dump(mode="json"))
@@ -239,8 +252,13 @@ class _Run:
         if self._writing:
             return
         self._writing = True
-        self._written = _write(self._request, self._results())
+        results = self._results()
+        self._written = _write(self._request, results)
         self._all_written.set()
+        if self._state is None and self._refused is None and Store(self._request.work_dir).is_tagged:
+            self._state = self._new_state(self._lock.owner)  # every row had its outcome before
+        if self._state is not None:
+            self._state.close(results, self._written, self._keep_failed, stopped=self._stop.asked)
 
 
 def _real(folder: PurePath) -> str:

@@ -16,6 +16,7 @@ from raydub import __version__
 from raydub.errors import RaydubError
 from raydub.identity import identify, known_identity
 from raydub.manifests.job import Job
+from raydub.manifests.options import RUN_FIELDS
 from raydub.manifests.paths import is_remote
 from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.fetch import known_copy

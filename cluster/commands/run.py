@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def run(
         results=stem,
         folder=asked.folder,
         use_ray=flags.use_ray is not False,
-        manifest=manifest,
+        manifest=path_at(os.environ.get("RAYDUB_MANIFEST") or manifest),  # of a job: where it was sent from
         **flags.asked(),
     )
     report = run_jobs(request)

@@ -18,9 +18,8 @@ from raydub.models.device import check_cuda
 if TYPE_CHECKING:
     from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.driver import Executor
-    from raydub.pipeline.events import Note
+    from raydub.pipeline.events import Note, Reporter
     from raydub.pipeline.pools import Node, Pools
-    from raydub.pipeline.progress import QuietProgress
     from raydub.pipeline.ray_metrics import Metered
 
 STAGES = "raydub.pipeline.registry:STAGES"
@@ -29,7 +28,7 @@ _POLL = 1.0
 
 @contextmanager
 def executor_for(
-    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress, stop: StopWatch
+    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Reporter, stop: StopWatch
 ) -> Iterator[Executor]:
     """The executor of a run of `jobs`. At the end in-flight work is cancelled and everything that was started for it is
     ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
@@ -46,7 +45,7 @@ def executor_for(
 
 
 def _beside(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Reporter
 ) -> Executor:
     from raydub.pipeline.local_workers import local_workers
     from raydub.pipeline.supervised import SupervisedExecutor
@@ -60,7 +59,7 @@ def _beside(
 
 
 def _on_ray(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Reporter
 ) -> Executor:
     from raydub.cluster.session.ray_process import RayProcess
 

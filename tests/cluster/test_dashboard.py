@@ -1,166 +1,195 @@
-"""Every query of the dashboard and every alert of docs/metrics.md, against the metrics that a real Ray serves."""
+"""The way to a dashboard: Ray's own client against small servers that answer as a dashboard does, or as something
+else. No Ray is started."""
 
 from __future__ import annotations
 
 import json
-import re
-import sys
-import time
-import urllib.request
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import SimpleNamespace
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-import ray
 
-from raydub.pipeline.context import WorkSettings
-from raydub.pipeline.driver import Driver
-from raydub.pipeline.events import Note
-from raydub.pipeline.graph import RayExecutor
-from raydub.pipeline.pools import Node, plan_pools
-from raydub.pipeline.ray_metrics import Metered
-from raydub.stages.types import Chunk, TrackedChunk
-from tests.conftest import REPOSITORY
-from tests.pipeline.fakes import record_in, stages_of
-from tests.pipeline.hazards import HazardToolbox
-from tests.pipeline.test_driver import make_job
+from raydub.cluster.session import dashboard, jobs
+from raydub.cluster.session.connect import _read_auth_anew
+from raydub.errors import Code, DependencyError, RaydubError, UsageError
 
-promql = pytest.importorskip("promql_parser", reason="the extra dev is not installed")
-families = pytest.importorskip("prometheus_client.parser", reason="the extra cluster is not installed")
-pytest.importorskip("opencensus", reason="the extra cluster, which serves Ray's metrics, is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
+pytest.importorskip("aiohttp", reason="the client of Ray Jobs needs raydub[cluster]")
+pytest.importorskip("requests")
 
-ONLY_WITH_GPU = "ray_node_gpus_utilization"
-SECONDS = 60.0
-
-Scrape = Mapping[str, list[dict[str, str]]]
-"""The labels of all series, by metric."""
+TOKEN = "5" * 64
+VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAYDUB_ADDRESS", *dashboard._RAY_ADDRESSES)
+JOB = {
+    "type": "SUBMISSION", "job_id": None, "submission_id": "jobs-0123456789", "status": "RUNNING", "message": "m",
+    "entrypoint": "raydub run jobs.jsonl", "start_time": 5000, "metadata": {"raydub": "1", "raydub_work_dir": "/w"},
+    "runtime_env": {}, "driver_info": None, "error_type": None, "end_time": None,
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Counts:
-    requests: int = 9
-    bytes_read: int = 1000
-    bytes_written: int = 100
-    retries: int = 1
-    hits: int = 2
-    misses: int = 1
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")  # where Ray looks for a token file
+    monkeypatch.setenv("NO_PROXY", "*")
+    _read_auth_anew()
+    yield
+    monkeypatch.undo()
+    _read_auth_anew()
 
 
-class BucketToolbox(HazardToolbox):
-    """Asks an object store in track."""
+@contextmanager
+def served(answer: Callable[[str, str, str | None], tuple[int, str]]) -> Iterator[str]:
+    """A web server on loopback. answer: from method, path and token to status and text."""
 
-    def track(self, chunk: Chunk) -> TrackedChunk:
-        sys.modules["raydub.objects.counted"] = SimpleNamespace(counted=Counts)  # type: ignore[assignment]
-        return super().track(chunk)
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, text = answer(self.command, self.path, self.headers.get("Authorization"))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
 
+        do_POST = do_GET
 
-def queries() -> list[str]:
-    board = json.loads((REPOSITORY / "deploy" / "grafana" / "raydub.json").read_text(encoding="ascii"))
-    found = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
-    alerts = re.findall(r"```promql\n(.*?)```", text, re.S)
-    assert len(found) > 15
-    assert len(alerts) > 5
-    return [one.replace("$__rate_interval", "1m").replace("$run", ".*") for one in [*found, *alerts]]
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
 
-
-def selectors(node: Any, by: frozenset[str] = frozenset()) -> Iterator[tuple[Any, frozenset[str]]]:
-    """All vector selectors of an expression, each with the labels by which it is aggregated."""
-    if isinstance(node, promql.VectorSelector):
-        yield node, by
-        return
-    if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
-        by = by | frozenset(node.modifier.labels)
-    below = [getattr(node, name) for name in ("lhs", "rhs", "expr", "vector_selector") if hasattr(node, name)]
-    for one in [*below, *getattr(node, "args", [])]:
-        yield from selectors(one, by)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
-def scrape() -> Scrape:
-    node = ray.nodes()[0]
-    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    with urllib.request.urlopen(address, timeout=10) as answer:
-        text = answer.read().decode()
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for family in families.text_string_to_metric_families(text):
-        for sample in family.samples:
-            found[sample.name].append(sample.labels)
-    return found
+def ray_like(method: str, path: str, token: str | None) -> tuple[int, str]:
+    """As Ray 2.60 in token mode answers."""
+    if token is None:
+        return 401, "Unauthorized: Missing authentication token"
+    if token != f"Bearer {TOKEN}":
+        return 403, "Forbidden: Invalid authentication token"
+    if path == "/api/version":
+        return 200, json.dumps({"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"})
+    if path == "/api/jobs/":
+        return 200, json.dumps([JOB])
+    if path == f"/api/jobs/{JOB['submission_id']}":
+        return 200, json.dumps(JOB)
+    if path.endswith("/stop"):
+        return 500, "Traceback: boom"
+    return 404, f"Job {path.rpartition('/')[2]} does not exist"
 
 
-def missing(query: str, found: Scrape) -> list[str]:
-    """What a query names and the scrape does not have."""
-    problems = []
-    for selector, by in selectors(promql.parse(query)):
-        series = found.get(selector.name, [])
-        if not series:
-            problems.append(selector.name)
-            continue
-        names = {name for labels in series for name in labels}
-        problems += [f"{selector.name} by {name}" for name in by - names]
-        for one in selector.matchers.matchers:
-            if not any(_matches(one, labels) for labels in series):
-                problems.append(f"{selector.name}{{{one.name}={one.value}}}")
-    return problems
+def refused(address: str | None) -> RaydubError:
+    with pytest.raises(RaydubError) as found:
+        jobs.connect(address).jobs()
+    return found.value
 
 
-def _matches(matcher: Any, labels: Mapping[str, str]) -> bool:
-    if matcher.name not in labels:
-        return False
-    value, op = labels[matcher.name], matcher.op
-    same = (
-        value == matcher.value
-        if op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
-        else bool(re.fullmatch(matcher.value, value))
-    )
-    return same == (op in (promql.MatchOp.Equal, promql.MatchOp.Re))
+def with_token(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    _read_auth_anew()
 
 
-def _executor(settings: WorkSettings, jobs: int, notes: list[Note]) -> Metered:
-    pools = plan_pools([Node(2.0)], jobs)
-    return Metered(RayExecutor(settings, stages_of(BucketToolbox), pools), settings.run_id, notes.append)
+def test_the_right_token_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_token(monkeypatch, TOKEN)
+    with served(ray_like) as url:
+        for address in (url, f"{url}/", url.removeprefix("http://")):
+            (job,) = jobs.connect(address).jobs()
+        assert (job.id, job.status, job.work_dir, job.started) == ("jobs-0123456789", "RUNNING", "/w", 5.0)
+        with pytest.raises(UsageError) as unknown:
+            jobs.connect(url).find("other-0123456789")
+        assert unknown.value.code is Code.JOB_UNKNOWN
+        with pytest.raises(DependencyError) as broken:
+            jobs.connect(url).stop(job)
+        assert (broken.value.code, "boom" in broken.value.message) == (Code.JOB_REFUSED, True)
 
 
-def test_every_query_finds_its_metrics_and_labels(tmp_path: Path) -> None:
-    settings = WorkSettings(str(tmp_path / "work"), "run-of-this-test")
-    videos = ["ok:3", "kill:2:1", "bad-track:2", "flaky:1:0:1"]
-    jobs = [make_job(tmp_path, video, f"j{n}", line=n + 1) for n, video in enumerate(videos)]
-    notes: list[Note] = []
-    executor = _executor(settings, len(jobs), notes)
-    results, _ = Driver(executor, record=record_in(tmp_path / "work")).run(jobs)
-    assert [result.status for result in results] == ["ok", "quarantined", "failed", "ok"]
-    executor.notes()
-    # The same parts for another output: they are reused.
-    again = make_job(tmp_path, "ok:3", "j9").model_copy(update={"output": str(tmp_path / "again.mp4")})
-    assert "stitch" in {note.stage for note in notes if note.done}, "not only when somebody asks for them"
-    executor = _executor(settings, 1, notes)
-    [result], _ = Driver(executor).run([again])
-    assert result.status == "ok"
-    executor.notes()
-    until, open_ones = time.monotonic() + SECONDS, queries()
-    while open_ones and time.monotonic() < until:
-        found = scrape()
-        open_ones = [one for one in open_ones if [name for name in missing(one, found) if name != ONLY_WITH_GPU]]
-        time.sleep(1.0)
-    assert not {one: missing(one, found) for one in open_ones}
-    runs = {labels["run"] for labels in found["ray_raydub_frames_total"]}
-    assert runs == {"run-of-this-test"}
-    from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
-
-    gauge = METRICS_GAUGES[ONLY_WITH_GPU.removeprefix("ray_")]
-    assert {"ip", "GpuIndex"} <= set(map(str, gauge.view.columns))
+def test_a_missing_and_a_wrong_token_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(ray_like) as url:
+        none = refused(url)
+        assert none.code is Code.CLUSTER_DENIED
+        assert "it requires a token, and RAY_AUTH_MODE is not token" in none.message
+        assert "ray get-auth-token" in none.hint
+        assert none.exit_code == 3
+        monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        _read_auth_anew()
+        assert "(a token is set)" in refused(url).message
+        with_token(monkeypatch, "6" * 64)
+        wrong = refused(url)
+        assert (wrong.code, "it refuses our token" in wrong.message) == (Code.CLUSTER_DENIED, True)
+        assert "6666" not in f"{wrong}"
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+        _read_auth_anew()
+        absent = refused(url)
+        assert (absent.code, "none is found" in absent.message) == (Code.CLUSTER_DENIED, True)
 
 
-def test_a_wrong_query_is_noticed() -> None:
-    found = {"ray_x": [{"run": "a", "stage": "track"}, {"run": "a", "stage": "render"}]}
-    assert (
-        missing('sum by (run) (rate(ray_x{stage="track"}[1m])) / sum by (stage) (ray_x{stage=~"ren.*"})', found) == []
-    )
-    assert missing('sum by (node) (ray_x{stage!="track"})', found) == ["ray_x by node"]
-    assert missing('ray_x{stage="stitch"} or ray_y', found) == ["ray_x{stage=stitch}", "ray_y"]
-    assert missing('max(ray_x{code=""})', found) == ["ray_x{code=}"]
+def test_an_address_of_ours_wins_over_those_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_token(monkeypatch, TOKEN)
+    with served(ray_like) as url:
+        monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
+        monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+        assert jobs.connect(url).jobs()
+        assert "127.0.0.1:9'" in refused(None).message
+        monkeypatch.setenv("RAYDUB_ADDRESS", url)
+        assert jobs.connect(None).jobs()
+        assert dashboard.os.environ["RAY_ADDRESS"] == "http://127.0.0.1:9"
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert dashboard.asked_dashboard(None) == dashboard.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, "<html>hello</html>"), "not a Ray dashboard (status 200"),
+        ((404, "no"), "not a Ray dashboard (status 404"),
+        ((502, "Bad gateway"), "not a Ray dashboard (status 502"),
+        ((302, ""), "not a Ray dashboard (status 302"),
+    ],
+)
+def test_a_server_that_is_no_dashboard(answer: tuple[int, str], words: str) -> None:
+    with served(lambda *_: answer) as url:
+        error = refused(url)
+    assert error.code is Code.CLUSTER_UNREACHABLE
+    assert words in error.message
+
+
+def test_nobody_answers() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        nothing = refused(f"http://127.0.0.1:{bound.getsockname()[1]}")
+    assert (nothing.code, nothing.exit_code) == (Code.CLUSTER_UNREACHABLE, 3)
+    assert "nothing listens there" in nothing.message
+    assert "kubectl port-forward svc/NAME-head-svc 8265:8265" in nothing.hint
+    assert "ssh -L 8265:127.0.0.1:8265 HEAD" in nothing.hint
+    assert "cannot be resolved" in refused("http://nowhere.invalid:8265").message
+
+
+def test_tls_where_there_is_none_and_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(ray_like) as url:
+        assert "does not speak TLS" in refused(url.replace("http://", "https://")).message
+    monkeypatch.setattr(dashboard, "_ANSWER_SECONDS", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        assert "does not answer" in refused(f"http://127.0.0.1:{silent.getsockname()[1]}").message
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "s3://bucket", "http://", "anyscale://x"])
+def test_an_address_of_another_kind(address: str) -> None:
+    error = refused(address)
+    assert (error.code, error.field, error.exit_code) == (Code.FIELD_VALUE, "address", 2)
+
+
+def test_a_bare_address_that_is_no_cluster_either() -> None:
+    with served(lambda *_: (200, "<html>")) as url:
+        assert refused(url.removeprefix("http://")).code is Code.CLUSTER_UNREACHABLE
+    assert refused("nonsense").code is Code.CLUSTER_UNREACHABLE
