@@ -210,6 +210,8 @@ def _fetch_blob(path: Path, store: str, name: str) -> None:
 
     def download(temp: Path) -> None:
         if not path.name.startswith(bucket.download(place.key, temp, meta)):
+            # Absent from now on: a damaged one would be found again by every run.
+            bucket.delete(place.key)
             raise StageError(Code.STORAGE, f"{place.text} is damaged", hint=_AGAIN)
 
     path.parent.mkdir(parents=True, exist_ok=True)
