@@ -247,7 +247,7 @@ def test_a_write_whose_answer_is_lost_is_known_as_ours(bucket: Bucket, proxy: Pr
 def test_a_store_with_all_faults_at_once(
     s3: str, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = random.Random(5).randbytes(5 * module.PIECE + 5)
+    content = random.Random(5).randbytes(5 * module.PART + 5)
     (tmp_path / "up").write_bytes(content)
     with Proxy(moto_url, seed=5, errors=0.1, resets=0.06, truncated=0.04, slow=0.02) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
