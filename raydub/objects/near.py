@@ -119,8 +119,7 @@ def digest_of(path: str) -> str:
 
 def ensure(path: str) -> None:
     """Fetch the copy at `path` if it is not there. Nothing for paths that are no copy."""
-    if os.path.exists(path):
-        used(path)
+    if used(path):
         return
     try:
         kind, key, *rest = Path(path).relative_to(_root()).parts
