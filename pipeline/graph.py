@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -155,7 +155,7 @@ class RayExecutor:
         self._moved = self._looked = self._clock()
         dataset = build(
             jobs,
-            self._settings,
+            replace(self._settings, nodes=max(1, sum(node.cpus > 0 for node in self._nodes.values()))),
             self._stages,
             self._pools,
             self._board,
