@@ -5,11 +5,10 @@ The driver hands out chunks: it gets those of all jobs from the dataset of jobs,
 and gives each lane (pipeline.lanes) as many as keep its workers busy. It starts a job's stitch when its last part is
 published, while other jobs are still being tracked.
 
-Growth: nodes that no lane was planned for get a lane. Ray Data's growing pools were tried (Ray 2.60, bench/NOTES.md):
-its shares of CPUs per operator let one pool of three grow, 18 s after a node had joined.
+Growth: nodes that no lane was planned for get a lane. Ray Data's own growing pools (2.60) grew late and unevenly.
 
-Loss: Ray restarts actors elsewhere as far as they fit. A lane whose nodes are all gone, or that lost some and makes no
-progress, or whose dataset Ray gives up, ends; its chunks have their turn again, and its other nodes get a new lane.
+Loss: Ray restarts actors elsewhere as far as they fit. Chunks that wait for one have their turn again. A lane whose
+nodes are all gone, or that lost some and stands still, or that Ray gives up, ends; its other nodes get a new lane.
 """
 
 from __future__ import annotations
@@ -296,6 +295,8 @@ class RayExecutor:
             self._backlog.queue(chunk, again=True)
 
     def _end_datasets(self) -> None:
+        for lane in self._lanes:
+            lane.feed.close(0.0)  # all at once
         self._end_planning()
         for lane in list(self._lanes):
             self._end_lane(lane)
