@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 
 from pydantic import ValidationError
 
@@ -53,7 +53,7 @@ def admit(
     jobs: Sequence[Job],
     finished: Finished | None,
     lock: RunLock,
-    work_dir: Path,
+    work_dir: PurePath,
     glance: Glance | None = None,
     strict: bool = False,
     found: Admission | None = None,

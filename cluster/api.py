@@ -13,17 +13,18 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.allowed import VARIABLES, accept_licences, allow_fetching, use_command
-from raydub.cluster.api_arguments import PathLike, check_numbers, fields_of, path_of, rows_of, text_of, words_of
+from raydub.cluster.api_arguments import check_numbers, fields_of, path_of, rows_of, text_of, words_of
 from raydub.cluster.api_progress import CallersSignals, CallingProgress, Progress
 from raydub.cluster.api_results import Result, RunResult
 from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import unforeseen
 from raydub.errors import Code, RaydubError, UsageError
-from raydub.places import WORK_FOLDER
+from raydub.objects.names import is_object
+from raydub.places import WORK_FOLDER, PathLike, path_at
 from raydub.process import kept_environment
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def run(
             path = path_of(manifest, "manifest")
             assert path is not None
             asked = read_manifest(path, root, fields)
-            stem = stem or Path(asked.output_root) / results_name(path)
+            stem = stem or path_at(asked.output_root) / results_name(path)
         else:
             rows = [{**fields, **fields_of(row)} for row in given]
             asked = _checked(list(enumerate(rows, 1)), root or Path.cwd())
@@ -161,7 +162,7 @@ def run(
             progress,
             jobs=asked.jobs,
             bad=asked.bad,
-            work_dir=path_of(work_dir, "work_dir") or Path(asked.output_root) / WORK_FOLDER,
+            work_dir=path_of(work_dir, "work_dir") or path_at(asked.output_root) / WORK_FOLDER,
             results=stem,
             folder=asked.folder,
             use_ray=use_ray,
@@ -242,7 +243,8 @@ def _allowing(
         yield
 
 
-def _checked(rows: list[tuple[int, dict[str, Any]]], root: Path) -> Any:
+def _checked(rows: list[tuple[int, dict[str, Any]]], root: PurePath) -> Any:
     from raydub.manifests.read import check_rows
 
-    return check_rows([(line, fields_of(row)) for line, row in rows], Path.cwd(), Path(os.path.realpath(root)))
+    real = root if is_object(str(root)) else Path(os.path.realpath(root))
+    return check_rows([(line, fields_of(row)) for line, row in rows], Path.cwd(), real)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from raydub.cluster.limits import DEVICES
 from raydub.errors import Code, UsageError
+from raydub.places import PathLike, absolute, path_at
 from raydub.texts import has_utf8
 
-PathLike = str | os.PathLike[str]
 _WHOLE = 1 << 63
 
 
@@ -58,15 +58,16 @@ def fields_of(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None and value != ""}
 
 
-def path_of(value: PathLike | None, name: str) -> Path | None:
-    """An absolute path; None for None. Raises UsageError FIELD_VALUE for another type, and for names that are not UTF-8
+def path_of(value: PathLike | None, name: str) -> PurePath | None:
+    """An absolute path, or one in a bucket; None for None.
+    Raises UsageError FIELD_VALUE for another type, and for names that are not UTF-8
     (which results and Ray require) or that contain NUL."""
     if value is None:
         return None
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str) or "\0" in text:
         raise _wrong(name, value, "a path, as text or pathlib.Path")
-    path = Path(os.path.abspath(text))
+    path = path_at(absolute(text), name)
     if not has_utf8(str(path)):
         message = f"the path {str(path)!r} contains bytes that are not UTF-8"
         raise UsageError(Code.FIELD_VALUE, message, field=name, hint="rename the file or folder")

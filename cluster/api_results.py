@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Self
 
 from raydub.cluster.request import RunReport
 from raydub.errors import Code, RaydubError
 from raydub.manifests.results import JobResult, Status
+from raydub.places import path_at
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Result:
 
     id: str
     status: Status
-    output: Path | None
+    output: PurePath | None
     frames: int
     synthesised: int
     seconds: float
@@ -38,7 +39,7 @@ class Result:
         return cls(
             id=record.id,
             status=record.status,
-            output=None if record.output is None else Path(record.output),
+            output=None if record.output is None else path_at(record.output),
             frames=record.frames,
             synthesised=record.synthesised,
             seconds=record.wall_seconds,
@@ -76,7 +77,7 @@ class RunResult:
     summed over workers."""
 
     results: tuple[Result, ...]
-    files: tuple[Path, ...]
+    files: tuple[PurePath, ...]
     seconds: float
     frames_per_second: float
     stage_seconds: dict[str, float]

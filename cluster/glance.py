@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from raydub.errors import Code, InputError, RaydubError, StageError, UsageError
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
 from raydub.media.writable import check_folder, check_replaceable
-from raydub.places import refuse_work_folder
+from raydub.objects.names import is_object
+from raydub.places import PathLike, refuse_work_folder
 
 _SCRIPTS = frozenset({".srt", ".vtt", ".ass", ".ssa", ".txt"})
 _NO_MEDIA = _SCRIPTS | {
@@ -39,7 +39,7 @@ class Glance:
 
     here: the work runs on this machine; otherwise files that are missing here may exist there."""
 
-    def __init__(self, work_dir: str | Path, here: bool) -> None:
+    def __init__(self, work_dir: PathLike, here: bool) -> None:
         self._work_dir = work_dir
         self._here = here
         self._files: dict[tuple[str, str], RaydubError | None] = {}
@@ -50,7 +50,7 @@ class Glance:
         DISK_FULL for its output. None if none is found here."""
         try:
             for field, path in job.inputs().items():
-                if not is_remote(path):
+                if is_object(path) or not is_remote(path):
                     self._input(field, path)
             self._output(job.output)
         except OSError:
@@ -70,9 +70,13 @@ class Glance:
     def _look(self, kind: str, path: str) -> None:
         if kind == "voice":
             return  # weights: checked by admission
-        if not self._here and not os.path.lexists(path):
+        if not self._here and not is_object(path) and not os.path.lexists(path):
             return
         suffix = os.path.splitext(path)[1].lower()
+        what = {"audio": "speech", "face": "reference picture", "speakers": "reference picture"}.get(kind, kind)
+        if is_object(path) and kind != "script":
+            _check_object(path, what)
+            return
         if kind == "script":
             if suffix in _SOUND and os.path.isfile(path):
                 hint = "set 'audio' to a sound file"
@@ -87,7 +91,6 @@ class Glance:
         from raydub.media.info import ProbeLimits
         from raydub.media.opening import check_file
 
-        what = {"audio": "speech", "face": "reference picture", "speakers": "reference picture"}.get(kind, kind)
         check_file(path, ProbeLimits(), what)
         if kind in _MEDIA and suffix in _NO_MEDIA:
             hint = "set 'script' to a script" if suffix in _SCRIPTS else f"give a file with {_holds(kind)}"
@@ -106,6 +109,18 @@ class Glance:
             check_replaceable(output)
         except StageError as error:
             raise error.at(field="output") from error.__cause__
+
+
+def _check_object(path: str, what: str) -> None:
+    """Only its size: reading it is the workers' business."""
+    from raydub.media.info import ProbeLimits
+    from raydub.objects.near import pin
+
+    size, most = pin(path, what).size, ProbeLimits().max_bytes
+    if size == 0:
+        raise InputError(Code.INPUT_EMPTY, f"{what} {path} is empty (0 bytes)")
+    if size > most:
+        raise InputError(Code.INPUT_LIMIT, f"{what} {path} has {size} bytes, more than {most}")
 
 
 def _check_images(path: str) -> None:

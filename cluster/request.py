@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 
 from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, Code
@@ -16,7 +16,9 @@ from raydub.pipeline.strict import kind_of
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run and where. results: path without extension of the results manifest, None for none; folder: where the
+    """What to run and where; paths may be in buckets (raydub.places.ObjectPath).
+
+    results: path without extension of the results manifest, None for none; folder: where the
     manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet". Seconds: wait_gpu:
     wait for a GPU with device "cuda"; stall_timeout: stop the run after this time without progress; step_timeout: limit
     of any step, None for limits that grow with its size. manifest: the file of the jobs, which must not be overwritten;
@@ -25,8 +27,8 @@ class RunRequest:
 
     jobs: tuple[Job, ...]
     bad: tuple[BadRow, ...]
-    work_dir: Path
-    results: Path | None
+    work_dir: PurePath
+    results: PurePath | None
     folder: str = ""
     use_ray: bool = True
     address: str | None = None
@@ -38,8 +40,8 @@ class RunRequest:
     wait_gpu: float = WAIT_GPU_SECONDS
     stall_timeout: float = STALL_SECONDS
     step_timeout: float | None = None
-    manifest: Path | None = None
-    record: Path | None = None
+    manifest: PurePath | None = None
+    record: PurePath | None = None
     strict: bool = False
     fresh: bool = False
 
@@ -53,7 +55,7 @@ class RunReport:
     use of Ray's object stores, all nodes together."""
 
     results: tuple[JobResult, ...]
-    written: tuple[Path, ...] = ()
+    written: tuple[PurePath, ...] = ()
     earlier: int = 0
     stop_code: int = 0
     seconds: float = 0.0

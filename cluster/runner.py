@@ -20,20 +20,22 @@ from raydub.cluster.session.connect import is_own
 from raydub.cluster.session.stopping import StopWatch
 from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
+from raydub.files import remove
 from raydub.manifests.failed import write_failed
 from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
 from raydub.manifests.results import JobResult, write_results
-from raydub.pipeline.attempts import end_run, new_run_id, start_run
+from raydub.objects.names import is_object
+from raydub.pipeline.attempts import end_run, start_run
 from raydub.pipeline.clean import refuse_while_cleaned
 from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
-from raydub.store import moment
+from raydub.store import Store, moment
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import PurePath
 
     from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.progress import QuietProgress
@@ -76,7 +78,7 @@ class _Run:
         self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
         self._refused: RaydubError | None = None  # why no job could start
-        self._written: tuple[Path, ...] | None = None
+        self._written: tuple[PurePath, ...] | None = None
         self._writing = False
         self._all_written = threading.Event()
         self._store_mb = 0.0
@@ -186,8 +188,8 @@ class _Run:
         from raydub.pipeline.limits import StepLimits
 
         return WorkSettings(
-            os.path.realpath(self._request.work_dir),
-            new_run_id(),
+            Store(_real(self._request.work_dir)).place,
+            self._lock.owner,
             self._request.device,
             words(),
             StepLimits(flat=self._request.step_timeout),
@@ -232,6 +234,10 @@ class _Run:
         self._all_written.set()
 
 
+def _real(folder: PurePath) -> str:
+    return str(folder) if is_object(str(folder)) else os.path.realpath(folder)
+
+
 def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
     from raydub.pipeline.progress import PlainProgress, QuietProgress, RichProgress
 
@@ -244,10 +250,10 @@ def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
     return PlainProgress(jobs, warn, earlier)
 
 
-def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...]:
+def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[PurePath, ...]:
     if request.results is None:
         # Without any work there is no work folder, and none is created for this.
-        if request.record is None or not request.work_dir.is_dir():
+        if request.record is None or not (is_object(str(request.work_dir)) or os.path.isdir(request.work_dir)):
             return ()
         write_results(results, request.record, None)
         return (request.record,)
@@ -257,7 +263,7 @@ def _write(request: RunRequest, results: Sequence[JobResult]) -> tuple[Path, ...
     written = [jsonl, parquet]
     if all(result.status == "ok" for result in results):
         # Remove the list of an earlier run, so that it is not taken for this run's.
-        failed.unlink(missing_ok=True)
+        remove(failed)
     else:
         write_failed(failed, results, request.jobs, request.bad, request.folder)
         written.append(failed)

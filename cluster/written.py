@@ -7,7 +7,8 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from raydub.cluster.request import RunRequest
 from raydub.errors import Code, StageError, UsageError
@@ -18,7 +19,7 @@ from raydub.manifests.paths import is_remote
 from raydub.manifests.reads import add_inputs
 from raydub.media.marked import is_marked
 from raydub.media.writable import check_folder, check_replaceable, check_writable
-from raydub.places import Inputs, overwrites, refuse_overwriting, refuse_work_folder
+from raydub.places import Inputs, absolute, exists, overwrites, refuse_overwriting, refuse_work_folder
 
 _FRAME = re.compile(r"[0-9]{6,}")
 """The name of a frame's picture, without its suffix."""
@@ -76,7 +77,9 @@ def _other_manifest(files: ResultsFiles, request: RunRequest) -> str | None:
         return None
     other = manifest_of(files.parquet)
     try:
-        return None if other is None or os.path.samefile(other, request.manifest) else other
+        if other is None or other == absolute(request.manifest):
+            return None
+        return None if os.path.samefile(other, request.manifest) else other
     except OSError:
         return None  # it was moved or removed, so its results may be replaced
 
@@ -97,7 +100,7 @@ def inputs_of(jobs: Iterable[Job]) -> Inputs:
     return inputs
 
 
-def check_written(written: Mapping[str, Path | None], inputs: Inputs, work_dir: Path | None = None) -> None:
+def check_written(written: Mapping[str, PurePath | None], inputs: Inputs, work_dir: PurePath | None = None) -> None:
     """Check files that a command writes, by the option that names them; None is skipped. work_dir: the work folder, if
     not the default. Raises UsageError: FIELD_CONFLICT for an input or a file named twice, OUTPUT_ESCAPES in a work
     folder, STORAGE or DISK_FULL if it cannot be written."""
@@ -122,13 +125,13 @@ def check_folder_written(option: str, folder: Path, suffixes: Collection[str], i
             raise _not_ours(path, option, "move it, or choose another folder")
 
 
-def check_own(option: str, path: Path, is_ours: Callable[[Path], bool]) -> None:
+def check_own(option: str, path: PurePath, is_ours: Callable[[Any], bool]) -> None:
     """Raises UsageError OUTPUT_EXISTS if a file that is not ours exists at a path that the command chose itself."""
-    if os.path.lexists(path) and not is_ours(path):
+    if (exists(path) or os.path.lexists(path)) and not is_ours(path):
         raise _not_ours(path, option, "move it, or choose another name")
 
 
-def _not_ours(path: Path, option: str, hint: str) -> UsageError:
+def _not_ours(path: PurePath, option: str, hint: str) -> UsageError:
     message = f"{path} exists, and raydub did not write it or it was changed since"
     return UsageError(Code.OUTPUT_EXISTS, message, hint=hint, field=option)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from raydub.files import write_atomic
@@ -12,11 +11,12 @@ from raydub.manifests.limits import MAX_LINE
 from raydub.manifests.placed import face_with_path, voice_with_path, with_paths
 from raydub.manifests.results import JobResult
 from raydub.manifests.rows import NOTES, BadRow
+from raydub.places import PathLike
 from raydub.texts import has_utf8, strict_json
 
 
 def write_failed(
-    path: str | Path, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
+    path: PathLike, results: Iterable[JobResult], jobs: Iterable[Job], bad: Iterable[BadRow] = (), folder: str = ""
 ) -> int:
     """Write the rows that did not succeed; returns their number. Raises StageError STORAGE or DISK_FULL.
 

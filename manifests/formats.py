@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from raydub.errors import Code, UsageError
@@ -33,7 +33,7 @@ _MAX_LINES = 2 * MAX_ROWS
 """Including blank lines."""
 
 
-def raw_rows(path: Path) -> list[RawRow]:
+def raw_rows(path: PurePath) -> list[RawRow]:
     """(line, row) for every row; for a row with a syntax error, (line, UsageError).
 
     Lines count from 1, a CSV header included; Parquet rows count from 1. Raises UsageError MANIFEST_UNREADABLE."""
@@ -64,7 +64,7 @@ def raw_rows(path: Path) -> list[RawRow]:
         raise _unreadable(path, f"{type(error).__name__}: {str(error)[:300]}", hint) from error
 
 
-def _unreadable(path: Path, why: str, hint: str) -> UsageError:
+def _unreadable(path: PurePath, why: str, hint: str) -> UsageError:
     return UsageError(Code.MANIFEST_UNREADABLE, f"cannot read the manifest {str(path)!r}: {why}", hint=hint)
 
 

@@ -4,12 +4,13 @@ if no job started."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from raydub.manifests.naming import ResultsFiles
 from raydub.manifests.results import NOTE_KEY
 from raydub.manifests.rows import NOTES
+from raydub.places import exists
 from raydub.regular import open_regular
 
 if TYPE_CHECKING:
@@ -19,19 +20,19 @@ _TELLING = frozenset({"id", "status", "error_code", "output", "attempts"})
 """Columns that results of every version have."""
 
 
-def stranger_of(files: ResultsFiles) -> Path | None:
+def stranger_of(files: ResultsFiles) -> PurePath | None:
     """A file at a results path that is not a results file and would be overwritten; None if there is none. Raises
     OSError for an unreadable file."""
-    if files.parquet.exists() and not _is_results(files.parquet):
+    if exists(files.parquet) and not _is_results(files.parquet):
         return files.parquet
-    if files.jsonl.exists() and not _all_rows_have(files.jsonl, _TELLING):
+    if exists(files.jsonl) and not _all_rows_have(files.jsonl, _TELLING):
         return files.jsonl
-    if files.failed.exists() and not _all_rows_have(files.failed, frozenset(NOTES)):
+    if exists(files.failed) and not _all_rows_have(files.failed, frozenset(NOTES)):
         return files.failed
     return None
 
 
-def is_row(path: Path) -> bool:
+def is_row(path: PurePath) -> bool:
     """Whether a file contains rows of results only. False for an unreadable one."""
     try:
         return _all_rows_have(path, _TELLING)
@@ -39,9 +40,9 @@ def is_row(path: Path) -> bool:
         return False
 
 
-def manifest_of(parquet: Path) -> str | None:
+def manifest_of(parquet: PurePath) -> str | None:
     """The absolute path of the manifest whose results a Parquet file contains; None if unknown."""
-    schema = _schema(parquet) if parquet.exists() else None
+    schema = _schema(parquet) if exists(parquet) else None
     try:
         said = json.loads((schema.metadata or {})[NOTE_KEY])["manifest"] if schema is not None else None
     except (KeyError, TypeError, ValueError):
@@ -49,12 +50,12 @@ def manifest_of(parquet: Path) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def _is_results(parquet: Path) -> bool:
+def _is_results(parquet: PurePath) -> bool:
     schema = _schema(parquet)
     return schema is not None and _TELLING.issubset(schema.names)
 
 
-def _schema(parquet: Path) -> pa.Schema | None:
+def _schema(parquet: PurePath) -> pa.Schema | None:
     """The schema; None if the file is not Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -66,7 +67,7 @@ def _schema(parquet: Path) -> pa.Schema | None:
         return None
 
 
-def _all_rows_have(path: Path, names: frozenset[str]) -> bool:
+def _all_rows_have(path: PurePath, names: frozenset[str]) -> bool:
     """Whether every line of the file is a JSON object with these keys."""
     try:
         with open_regular(path) as lines:

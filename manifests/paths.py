@@ -6,13 +6,14 @@ import os
 import re
 import stat
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 from raydub.errors import Code, InputError, UsageError
 from raydub.manifests.values import no_utf8
 from raydub.media.fetch_policy import FetchPolicy, store_hint
 from raydub.media.fetch_uri import parse_uri
+from raydub.objects.names import is_object, join, parse
 from raydub.places import folded, refuse_work_folder
 from raydub.regular import kind_of
 from raydub.texts import has_utf8
@@ -23,6 +24,7 @@ __all__ = [
     "folded",
     "is_remote",
     "local_path",
+    "resolve_file",
     "resolve_input",
     "resolve_media",
     "scheme_of",
@@ -43,7 +45,7 @@ def scheme_of(text: str) -> str | None:
 
 
 def is_remote(text: str) -> bool:
-    """Whether `text` is a network address. file:// is local."""
+    """Whether `text` is a network address, of an object in a bucket too. file:// is local."""
     return scheme_of(text) not in (None, "file")
 
 
@@ -83,11 +85,13 @@ def local_path(text: str, field: str) -> str:
     return text
 
 
-def resolve_media(text: str, folder: Path, field: str, policy: FetchPolicy | None = None) -> str:
-    """Resolve an input: a path as by resolve_input(), or a web address unchanged, checked against `policy` (by default
-    the environment's) without a request.
+def resolve_media(text: str, folder: PurePath, field: str, policy: FetchPolicy | None = None) -> str:
+    """Resolve an input: a path as by resolve_input(), the address of an object, or a web address unchanged, checked
+    against `policy` (by default the environment's) without a request.
 
     Raises UsageError URI_SCHEME, URI_DENIED, FIELD_VALUE, and what local_path raises."""
+    if is_object(text):
+        return parse(text, field).text
     if not is_remote(text):
         return resolve_input(text, folder, field)
     try:
@@ -97,13 +101,29 @@ def resolve_media(text: str, folder: Path, field: str, policy: FetchPolicy | Non
     return text
 
 
-def resolve_input(text: str, folder: Path, field: str) -> str:
-    """An input's absolute path; relative ones start at `folder`, the manifest's. It does not need to exist."""
-    return os.path.normpath(os.path.join(folder, local_path(text, field)))
+def resolve_input(text: str, folder: PurePath, field: str) -> str:
+    """An input's absolute path; relative ones start at `folder`, the manifest's, and are addresses if that is in a
+    bucket. It does not need to exist."""
+    path = local_path(text, field)
+    if is_object(str(folder)) and not path.startswith(os.sep):
+        return join(str(folder), path.removeprefix("./"), field)
+    return os.path.normpath(os.path.join(folder, path))
 
 
-def confine_output(text: str, root: Path, field: str = "output") -> str:
-    """The absolute path of an output, checked to be inside `root` after following existing symlinks.
+def resolve_file(text: str, folder: PurePath, field: str) -> str:
+    """The same for a file that is read from a disk only: weights, voices. Raises UsageError NOT_BUILT for one that
+    would be in a bucket."""
+    path = resolve_input(text, folder, field)
+    if is_object(path):
+        message = f"{path} is in a bucket: weights and voices are read from a disk only"
+        hint = "put it on every node and give its absolute path, or use a name of the catalogue"
+        raise UsageError(Code.NOT_BUILT, message, field=field, hint=hint)
+    return path
+
+
+def confine_output(text: str, root: PurePath, field: str = "output") -> str:
+    """The absolute path of an output, checked to be inside `root` after following existing symlinks; or its address, if
+    `root` is in a bucket.
 
     Raises UsageError OUTPUT_ESCAPES (leaves the root, `..`, a control character, a work folder), OUTPUT_FORMAT (suffix,
     a folder) and what local_path raises. Symlinks may change later: publishing checks again.
@@ -116,7 +136,11 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
             field=field,
             hint="use plain file names",
         )
-    path = local_path(text, field)
+    far = is_object(str(root))
+    if is_object(text) and not far:
+        message = f"{text[:_SHOWN]!r} is in a bucket, but the output root {str(root)!r} is not"
+        raise UsageError(Code.OUTPUT_ESCAPES, message, field=field, hint="name the bucket's folder with --output-root")
+    path = parse(text, field).text if is_object(text) else local_path(text, field)
     if ".." in Path(path).parts:
         raise UsageError(Code.OUTPUT_ESCAPES, f"{path!r} contains '..'", field=field, hint=way_out)
     suffix = Path(path).suffix.lower()
@@ -127,8 +151,10 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
             field=field,
             hint=f"expected one of {', '.join(OUTPUT_SUFFIXES)}",
         )
+    if far:
+        return _in_bucket(path, str(root), field, way_out)
     try:
-        real_root = root.resolve()
+        real_root = Path(root).resolve()
         real = (real_root / path).resolve()
     except (OSError, RuntimeError) as error:
         raise UsageError(
@@ -146,6 +172,19 @@ def confine_output(text: str, root: Path, field: str = "output") -> str:
         hint = "give the name of a file in it" if stat.S_ISDIR(mode) else "choose another name"
         raise UsageError(Code.OUTPUT_FORMAT, f"{path!r} is {kind_of(mode)}", field=field, hint=hint)
     return str(real)
+
+
+def _in_bucket(path: str, root: str, field: str, way_out: str) -> str:
+    if path.startswith(os.sep):
+        message = f"{path!r} is a path, but the output root {root!r} is in a bucket"
+        raise UsageError(Code.OUTPUT_ESCAPES, message, field=field, hint=way_out)
+    address = path if is_object(path) else join(root, path.removeprefix("./"), field)
+    if not address.startswith(f"{root}/"):
+        raise UsageError(
+            Code.OUTPUT_ESCAPES, f"{path!r} is outside the output root {root!r}", field=field, hint=way_out
+        )
+    refuse_work_folder(address, field)
+    return address
 
 
 def _mode(path: Path) -> int | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from raydub.manifests.fields import REFERENCE, asks_nothing, by_speaker, voice_file, words_of
 from raydub.manifests.paths import scheme_of
 from raydub.manifests.weights import WEIGHT_FIELDS, is_path
+from raydub.objects.names import is_object
+from raydub.places import path_at
 
 _FILES = ("video", "audio", "script", "bed_audio")
 
@@ -20,7 +21,7 @@ def with_paths(name: str, value: str, folder: str) -> str:
     if name in _FILES:
         return value if name == "script" and asks_nothing(value) else _absolute(value, folder)
     if name in WEIGHT_FIELDS:
-        return _absolute(value, folder) if is_path(value, Path(folder)) else value
+        return _absolute(value, folder) if is_path(value, path_at(folder)) else value
     if name == "face":
         return face_with_path(value, folder)
     if name in ("speakers", "voice"):
@@ -34,7 +35,9 @@ def with_paths(name: str, value: str, folder: str) -> str:
 
 
 def _absolute(text: str, folder: str) -> str:
-    return text if scheme_of(text) is not None else os.path.join(folder, text)
+    if scheme_of(text) is not None or not is_object(folder) or text.startswith(os.sep):
+        return text if scheme_of(text) is not None else os.path.join(folder, text)
+    return f"{folder}/{text.removeprefix('./')}"
 
 
 def face_with_path(text: str, folder: str) -> str:

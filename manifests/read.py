@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from raydub.errors import Code, UsageError
@@ -17,7 +17,8 @@ from raydub.manifests.paths import folded
 from raydub.manifests.reads import add_inputs
 from raydub.manifests.rows import BadRow, parse_row
 from raydub.manifests.values import no_utf8
-from raydub.places import Inputs, overwrites
+from raydub.objects.names import is_object
+from raydub.places import Inputs, PathLike, overwrites, path_at
 from raydub.texts import has_utf8
 
 
@@ -39,21 +40,26 @@ class ManifestResult:
 
 
 def read_manifest(
-    path: str | Path, output_root: str | Path | None = None, defaults: Mapping[str, str] | None = None
+    path: PathLike, output_root: PathLike | None = None, defaults: Mapping[str, str] | None = None
 ) -> ManifestResult:
-    """Read and check a whole manifest. Relative inputs start at its folder, which is also the default output root.
-    defaults: fields for rows that do not set them.
+    """Read and check a whole manifest, which may be in a bucket. Relative inputs start at its folder, which is also the
+    default output root. defaults: fields for rows that do not set them.
 
     Raises UsageError for a manifest as a whole: MANIFEST_UNREADABLE (absent, unknown form, damaged), MANIFEST_EMPTY.
     Errors of single rows are in the result's `bad`.
     """
-    manifest = Path(path)
+    manifest = path_at(path, "manifest")
     rows = [(line, _filled(row, defaults or {})) for line, row in raw_rows(manifest)]
-    folder = Path(os.path.realpath(manifest)).parent
-    return check_rows(rows, folder, folder if output_root is None else Path(os.path.realpath(output_root)))
+    folder = manifest.parent if is_object(str(manifest)) else Path(os.path.realpath(manifest)).parent
+    return check_rows(rows, folder, folder if output_root is None else _root(output_root))
 
 
-def check_rows(rows: Iterable[RawRow], folder: Path, output_root: Path) -> ManifestResult:
+def _root(output_root: PathLike) -> PurePath:
+    found = path_at(output_root, "output-root")
+    return Path(os.path.realpath(found)) if isinstance(found, Path) else found
+
+
+def check_rows(rows: Iterable[RawRow], folder: PurePath, output_root: PurePath) -> ManifestResult:
     """Check rows that were already read (see read_manifest). Raises UsageError MANIFEST_EMPTY, and FIELD_VALUE if the
     path of the folder or the output root is not UTF-8, because every path below it would be refused."""
     for name, place in (("manifest", folder), ("output-root", output_root)):

@@ -7,6 +7,7 @@ import os
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
 from raydub.manifests.weights import WEIGHT_FIELDS
+from raydub.objects.names import is_object
 from raydub.places import Inputs
 
 
@@ -23,6 +24,8 @@ def add_inputs(inputs: Inputs, job: Job) -> None:
             named[f"{field}.json"] = f"{path}.json"
     place = "" if job.line is None else f" of line {job.line}"
     for field, path in named.items():
+        if is_object(path):
+            inputs.add(f"the {field.partition(':')[0]}{place}", path)
         if is_remote(path):
             continue
         words = f"the {field.partition(':')[0]}{place}"

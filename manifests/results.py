@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -21,6 +19,7 @@ from raydub.files import write_atomic
 from raydub.manifests.job import Job
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_uri import redact
+from raydub.places import PathLike, absolute
 from raydub.regular import open_regular
 from raydub.texts import escaped, strict_json
 
@@ -165,9 +164,9 @@ NOTE_KEY = b"raydub"
 
 def write_results(
     results: Sequence[JobResult],
-    jsonl: str | Path | None,
-    parquet: str | Path | None,
-    manifest: str | Path | None = None,
+    jsonl: PathLike | None,
+    parquet: PathLike | None,
+    manifest: PathLike | None = None,
 ) -> None:
     """Write one row per result to `jsonl` and/or `parquet` (None leaves that one out). manifest: recorded in the
     Parquet file.
@@ -180,7 +179,7 @@ def write_results(
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        said = None if manifest is None else {NOTE_KEY: json.dumps({"manifest": os.path.abspath(manifest)})}
+        said = None if manifest is None else {NOTE_KEY: json.dumps({"manifest": absolute(manifest)})}
         table = pa.Table.from_pylist(
             [{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=schema()
         )
@@ -190,7 +189,7 @@ def write_results(
         write_atomic(parquet, content.getvalue())
 
 
-def read_results(path: str | Path) -> list[JobResult]:
+def read_results(path: PathLike) -> list[JobResult]:
     """Read a file of write_results(), in either format. Raises ValueError for other content, and OSError."""
     if not str(path).endswith(".parquet"):
         with open_regular(path) as lines:
@@ -208,7 +207,7 @@ def read_results(path: str | Path) -> list[JobResult]:
         raise ValueError(f"{type(error).__name__}: {str(error)[:300]}") from error
 
 
-def write_jsonl(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+def write_jsonl(rows: Sequence[Mapping[str, Any]], path: PathLike) -> None:
     """Write rows as strict JSON lines, UTF-8, atomically. Raises StageError STORAGE or DISK_FULL."""
     write_atomic(path, "".join(f"{strict_json(row)}\n" for row in rows).encode())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -21,9 +21,10 @@ from raydub.manifests.options import (
     Options,
     choices,
 )
-from raydub.manifests.paths import confine_output, folded, resolve_input, resolve_media
+from raydub.manifests.paths import confine_output, folded, resolve_file, resolve_media
 from raydub.manifests.values import MAX_TEXT, refused
 from raydub.manifests.weights import WEIGHT_FIELDS, resolve_weights
+from raydub.objects.names import is_object
 from raydub.texts import escaped
 
 OWN = ("id", "video", "audio", "script", "output")
@@ -50,7 +51,7 @@ class BadRow(NamedTuple):
 
 
 def parse_row(
-    row: Mapping[str, Any], folder: Path, output_root: Path, line: int | None = None
+    row: Mapping[str, Any], folder: PurePath, output_root: PurePath, line: int | None = None
 ) -> Job | list[UsageError]:
     """The Job of `row`, or all its errors (at least one), each with its line, field and job.
 
@@ -87,7 +88,7 @@ def parse_row(
         output=own["output"],
         options=options,
         line=line,
-        output_root=str(output_root.resolve()),
+        output_root=str(output_root if is_object(str(output_root)) else Path(output_root).resolve()),
     )
     if job.output in job.inputs().values():
         message = "the output would overwrite an input"
@@ -97,7 +98,7 @@ def parse_row(
     return job
 
 
-def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | None, list[UsageError]]:
+def parse_options(given: Mapping[str, Any], folder: PurePath) -> tuple[Options | None, list[UsageError]]:
     """Options from values (text or typed), or all their errors. Relative paths in options start at `folder`."""
     errors: list[UsageError] = [_unknown(name, FIELDS) for name in given if name not in FIELDS]
     values = {name: value for name, value in given.items() if name in FIELDS and not _absent(value)}
@@ -120,7 +121,7 @@ def parse_options(given: Mapping[str, Any], folder: Path) -> tuple[Options | Non
     return (None, errors) if errors else (settled, [])
 
 
-def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
+def _settle(options: Options, folder: PurePath) -> tuple[Options, list[UsageError]]:
     """Make paths absolute and names of weights canonical. Fields without effect (restore_area without restore, ..) get
     their defaults, so that they change no key."""
     changes: dict[str, Any] = {}
@@ -149,17 +150,17 @@ def _settle(options: Options, folder: Path) -> tuple[Options, list[UsageError]]:
     return options.model_copy(update=changes), errors
 
 
-def _placed(face: str, folder: Path, field: str) -> str:
+def _placed(face: str, folder: PurePath, field: str) -> str:
     """A face choice with the path of its reference picture made absolute."""
     if not face.startswith(REFERENCE):
         return face
     return REFERENCE + resolve_media(face.removeprefix(REFERENCE), folder, field)
 
 
-def _placed_voice(voice: str, folder: Path) -> str:
+def _placed_voice(voice: str, folder: PurePath) -> str:
     """A voice with its path made absolute, if it is a model file; other names unchanged."""
     model = voice_file(voice)
-    return voice if model is None else resolve_input(model[0], folder, "voice") + model[1]
+    return voice if model is None else resolve_file(model[0], folder, "voice") + model[1]
 
 
 def _settle_speech(options: Options, script: bool) -> tuple[Options, list[UsageError]]:
@@ -229,7 +230,7 @@ def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _own(name: str, value: Any, folder: Path, output_root: Path) -> str:
+def _own(name: str, value: Any, folder: PurePath, output_root: PurePath) -> str:
     if not isinstance(value, str):
         raise _wrong(name, value, "text")
     if name == "id":

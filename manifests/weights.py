@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import PurePath
 
 from raydub.errors import Code, UsageError
-from raydub.manifests.paths import resolve_input, scheme_of
+from raydub.manifests.paths import resolve_file, scheme_of
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".bin", ".model", ".dat")
 _PURPOSES = {
@@ -19,7 +19,7 @@ WEIGHT_FIELDS = tuple(_PURPOSES)
 """Fields that name weights."""
 
 
-def is_path(text: str, folder: Path) -> bool:
+def is_path(text: str, folder: PurePath) -> bool:
     """Whether `text` is a path rather than a catalogue name: it has a separator or a scheme, or exists in `folder`, or
     has the suffix of a weights file and is not in the catalogue (a file that does not exist yet)."""
     if os.sep in text or scheme_of(text) is not None or os.path.lexists(folder / text):
@@ -29,14 +29,14 @@ def is_path(text: str, folder: Path) -> bool:
     return find(text) is None and text.strip().casefold().endswith(_SUFFIXES)
 
 
-def resolve_weights(text: str, folder: Path, field: str) -> str:
+def resolve_weights(text: str, folder: PurePath, field: str) -> str:
     """An absolute path (relative ones start at `folder`, as for every input), or a catalogue name in its canonical
     spelling.
 
     Raises UsageError: FIELD_VALUE for a word that is neither, or for weights of another purpose, and what
     manifests.paths.local_path raises."""
     if is_path(text, folder):
-        return resolve_input(text, folder, field)
+        return resolve_file(text, folder, field)
     from raydub.models.catalogue import find, way_out
 
     entry = find(text)

@@ -19,6 +19,7 @@ from raydub.identity import identify
 from raydub.media.fetch_http import JudgedDoor
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.media.fetch_uri import Uri, parse_uri
+from raydub.objects.names import is_object
 from raydub.partial import Marks, alone
 from raydub.store import Store
 
@@ -108,6 +109,8 @@ def _latest(store: Store, uri: Uri) -> Copy | None:
         marks = Marks(str(said["about"]["etag"]), str(said["about"]["modified"]))
         path = store.blob(str(said["sha256"]), str(said["suffix"]))
         copy = Copy(str(path), int(said["bytes"]), str(said["sha256"]), marks, float(said["about"]["checked"]))
+        if is_object(store.place):
+            return copy if store.get(_name(uri)) is not None else None
         whole = path.stat().st_size == copy.size
         return copy if whole and identify(path, store.identities).sha256 == copy.sha256 else None
     except (OSError, ValueError, KeyError, TypeError):

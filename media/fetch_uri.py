@@ -17,6 +17,7 @@ from urllib.parse import quote, urljoin
 from raydub.errors import Code, InputError
 from raydub.media.fetch_address import check_literal
 from raydub.media.fetch_policy import KNOWN_SCHEMES, FetchPolicy, store_hint
+from raydub.objects.names import is_object
 
 _PORTS = {"https": 443, "http": 80}
 _MAX_URI, _SHOWN = 8000, 200
@@ -118,7 +119,7 @@ def follow(uri: Uri, location: str, policy: FetchPolicy) -> Uri:
 
 def redact(text: str) -> str:
     """A path or address for messages and results: nothing of an address's user, password, query or fragment."""
-    found = _SECRET.match(text) if "://" in text else None
+    found = _SECRET.match(text) if "://" in text and not is_object(text) else None
     if found is None or found.end() == len(text) == len(found[1]) + len(found[2]):
         return text
     return found[1] + found[2] + ("?.." if found.end() < len(text) else "")

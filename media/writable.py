@@ -9,7 +9,9 @@ import uuid
 from pathlib import Path
 
 from raydub.errors import Code, StageError
-from raydub.files import refuse_special
+from raydub.files import refuse_special, remove, write_atomic
+from raydub.objects.names import is_object, join
+from raydub.places import absolute
 
 _WORDS = {
     errno.EACCES: "you may not write there",
@@ -22,13 +24,18 @@ _WORDS = {
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that a file can be created or replaced at `path`. Leaves nothing behind. Raises StageError STORAGE,
     DISK_FULL."""
-    check_folder(os.path.dirname(os.path.abspath(path)))
+    check_folder(os.path.dirname(absolute(path)))
     check_replaceable(path)
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """Make and remove an empty file in the folder `path`, or in its nearest existing parent. Raises StageError STORAGE,
-    DISK_FULL."""
+    """Make and remove an empty file in the folder `path`, or in its nearest existing parent; or an object in a bucket.
+    Raises StageError STORAGE, DISK_FULL, and for a bucket what raydub.objects.bucket raises."""
+    if is_object(os.fspath(path)):
+        probe_name = join(os.fspath(path), f".raydub-{uuid.uuid4().hex[:12]}.tmp")
+        write_atomic(probe_name, b"")
+        remove(probe_name)
+        return
     wanted = folder = Path(os.path.abspath(path))
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
@@ -43,6 +50,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Check that `path` is free or may be replaced: not a folder, pipe, socket or device, nor a link to one, and not
     another user's file in a sticky folder (/tmp). Raises StageError STORAGE."""
+    if is_object(os.fspath(path)):
+        return
     goal = Path(os.path.abspath(path))
     refuse_special(goal)
     try:

@@ -16,13 +16,13 @@ quarantine a chunk.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
 import re
 import secrets
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raydub.files import storage_error, write_atomic
+from raydub.errors import RaydubError
+from raydub.objects.names import is_object
+from raydub.pipeline.run_files import OVERRAN, RunFiles, run_files
+from raydub.places import PathLike
 from raydub.process import born, place, place_of
 from raydub.store import Store
 
@@ -40,7 +43,6 @@ MAX_DEATHS = 2
 DEAD_RUN_DAYS = 7
 """Days without changes after which the run folder of another machine is removed; far more than clocks differ."""
 
-_END_TRIES = 30
 _RUN_ID = re.compile(r"(clean-)?[0-9a-f]{12}")
 _log = logging.getLogger(__name__)
 
@@ -49,22 +51,22 @@ _log = logging.getLogger(__name__)
 class Attempt:
     """One attempt at a piece of work; numbers start at 1."""
 
-    path: str
+    files: RunFiles
+    name: str
     number: int
 
     def end(self) -> None:
         """Record that the work ended, with or without an error. Never raises."""
         try:
-            os.rename(self.path, f"{self.path}.ended")
-        except OSError as error:
-            # At worst one death too many is counted. The folder of an ended run does not exist any more.
-            if not isinstance(error, FileNotFoundError):
-                _log.warning("cannot release %s: %s", self.path, error)
+            self.files.end(self.name)
+        except RaydubError as error:
+            # At worst one death too many is counted.
+            _log.warning("cannot release %s: %s", self.name, error)
 
     def overran(self, seconds: float) -> None:
         """Record that the worker is killed because the work exceeded its time limit. Never raises."""
-        with contextlib.suppress(OSError), open(f"{self.path}.overran", "w", encoding="utf-8") as file:
-            file.write(repr(seconds))
+        with contextlib.suppress(RaydubError):
+            self.files.write(self.name + OVERRAN, repr(seconds).encode())
 
 
 @dataclass(frozen=True)
@@ -79,110 +81,84 @@ class Attempts:
 
         Raises StageError STORAGE or DISK_FULL.
         """
-        folder = self._folder(job_id)
         record = json.dumps({"work": work, "job": job_id, "started": time.time(), **worker}).encode()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            attempt = 1
-            while not _create(folder / f"{work}.{attempt}", record):
-                attempt += 1
-        except OSError as error:
-            raise storage_error(error, str(folder)) from error
-        return Attempt(str(folder / f"{work}.{attempt}"), attempt)
+        number = 1
+        while not self._files.create(f"{_work(job_id, work)}/{number}", record):
+            number += 1
+        return Attempt(self._files, f"{_work(job_id, work)}/{number}", number)
 
     def deaths(self, job_id: str, work: str, alive: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
         """The records of attempts in which a worker died, oldest first, each with its `attempt`, and `overran`
         (seconds) if the watchdog killed it. Excludes attempts on lost nodes (alive(record) is False), and those whose
         process is still running. Raises StageError STORAGE.
         """
-        found = []
-        for record in self._unended(job_id, work):
-            if alive(record) and not process_lives(record):
-                found.append(record)
-        return found
+        records = self._unended(_work(job_id, work))
+        return [record for record in records if alive(record) and not process_lives(record)]
 
     def left_by(self, job_id: str, pid: int) -> list[dict[str, Any]]:
         """Records of this job's attempts without an end by a dead process of this machine, with `overran` as in
         deaths()."""
-        suffixes, host = (".ended", ".overran"), socket.gethostname()
-        found = []
-        with contextlib.suppress(FileNotFoundError):
-            for name in sorted(os.listdir(self._folder(job_id))):
-                if name.endswith(suffixes):
-                    continue
-                with contextlib.suppress(OSError, ValueError):
-                    record = json.loads((self._folder(job_id) / name).read_bytes())
-                    if (record.get("host"), record.get("pid")) == (host, pid):
-                        found.append({**record, **_overrun(self._folder(job_id) / name)})
-        return found
+        with contextlib.suppress(RaydubError):
+            records = self._unended(f"attempts/{_short(job_id)}")
+            return [one for one in records if (one.get("host"), one.get("pid")) == (socket.gethostname(), pid)]
+        return []
 
     def count(self, job_id: str, work: str) -> int:
         """The number of attempts recorded, whether they ended or not."""
-        folder, count = self._folder(job_id), 0
-        while any((folder / f"{work}.{count + 1}{end}").exists() for end in ("", ".ended")):
-            count += 1
-        return count
+        return len(self._files.attempts(_work(job_id, work)))
 
     def somebody_works(self, alive: Callable[[Mapping[str, Any]], bool], margin: float = 0.0) -> bool:
         """Whether any work is in progress: begun, not ended, within its time limit (the record's `limit_s` plus
         `margin` seconds), on a living node, by a process that is not known to be dead. Never raises. `started` comes
         from another machine's clock: if that is wrong, a stall is detected too early or too late."""
-        for path in self._all_unended():
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                record = json.loads(path.read_bytes())
-                here = record["host"] == socket.gethostname() and record.get("born")
-                dead = here and not process_lives(record)
-                if not dead and time.time() - record["started"] < record["limit_s"] + margin and alive(record):
-                    return True
+        with contextlib.suppress(RaydubError):
+            for record in self._unended("attempts"):
+                with contextlib.suppress(KeyError, TypeError):
+                    here = record["host"] == socket.gethostname() and record.get("born")
+                    dead = here and not process_lives(record)
+                    if not dead and time.time() - record["started"] < record["limit_s"] + margin and alive(record):
+                        return True
         return False
 
     def give_up(self, job_id: str) -> None:
         """Mark the job as failed for all workers of this run. Raises StageError STORAGE or DISK_FULL."""
-        path = self._failed(job_id)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            raise storage_error(error, str(path)) from error
+        self._files.write(f"failed/{_short(job_id)}", b"")
 
     def given_up(self, job_id: str) -> bool:
         """Whether the job is marked as failed in this run."""
-        return self._failed(job_id).exists()
+        return self._files.exists(f"failed/{_short(job_id)}")
 
     def forgive(self) -> None:
         """End all open attempts, because their workers were killed for another reason. Never raises."""
-        for path in self._all_unended():
-            with contextlib.suppress(OSError):
-                os.rename(path, f"{path}.ended")
+        with contextlib.suppress(RaydubError):
+            for name, ended in self._files.attempts("attempts").items():
+                if not ended:
+                    self._files.end(name)
 
-    def _all_unended(self) -> list[Path]:
-        """The attempts of the whole run without an end."""
-        found = run_dir(self.work_dir, self.run_id).glob("attempts/*/*")
-        return [path for path in found if path.name.rpartition(".")[2].isdecimal()]
+    @functools.cached_property
+    def _files(self) -> RunFiles:
+        return run_files(self.work_dir, self.run_id)
 
-    def _unended(self, job_id: str, work: str) -> list[dict[str, Any]]:
-        folder, attempt = self._folder(job_id), 0
+    def _unended(self, below: str) -> list[dict[str, Any]]:
+        """The records of attempts without an end, by work and number. Raises StageError STORAGE."""
         found: list[dict[str, Any]] = []
-        while True:
-            attempt += 1
-            path = folder / f"{work}.{attempt}"
-            try:
-                record = json.loads(path.read_bytes())
-            except FileNotFoundError:
-                if not path.with_name(f"{path.name}.ended").exists():
-                    return found
-            except ValueError:
-                continue  # killed while writing the record, before the work began
-            except OSError as error:
-                raise storage_error(error, str(path)) from error
-            else:
-                found.append({**record, "attempt": attempt, **_overrun(path)})
+        known = self._files.attempts(below)
+        for name in sorted((name for name, ended in known.items() if not ended), key=_order):
+            data = self._files.read(name)
+            with contextlib.suppress(ValueError):  # killed while writing the record, before the work began
+                record = json.loads(data or b"")
+                number = int(name.rpartition("/")[2])
+                found.append({**record, "attempt": number, **_overrun(self._files, name)})
+        return found
 
-    def _folder(self, job_id: str) -> Path:
-        return run_dir(self.work_dir, self.run_id) / "attempts" / _short(job_id)
 
-    def _failed(self, job_id: str) -> Path:
-        return run_dir(self.work_dir, self.run_id) / "failed" / _short(job_id)
+def _order(name: str) -> tuple[str, int]:
+    work, _, number = name.rpartition("/")
+    return work, int(number)
+
+
+def _work(job_id: str, work: str) -> str:
+    return f"attempts/{_short(job_id)}/{work}"
 
 
 def this_worker(node: str = "") -> dict[str, Any]:
@@ -198,7 +174,7 @@ def process_lives(record: Mapping[str, Any]) -> bool:
     return bool(birth) and record.get("host") == socket.gethostname() and born(record["pid"]) == birth
 
 
-def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], outputs: Iterable[str] = ()) -> None:
+def start_run(work_dir: PathLike, run_id: str, info: Mapping[str, Any], outputs: Iterable[str] = ()) -> None:
     """register_run() after removing leftovers of dead runs: their folders, and temporary files in the store and in the
     folders of `outputs`. Raises StageError STORAGE or DISK_FULL."""
     sweep_runs(work_dir)
@@ -206,33 +182,49 @@ def start_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any], output
     register_run(work_dir, run_id, info)
 
 
-def register_run(work_dir: str | Path, run_id: str, info: Mapping[str, Any]) -> None:
+def register_run(work_dir: PathLike, run_id: str, info: Mapping[str, Any]) -> None:
     """Create the folder of a run of this process. run_id: see new_run_id(); info: JSON-ready fields for info.json.
     Raises StageError STORAGE or DISK_FULL."""
     record = {**this_worker(), "started": time.time(), **info}
-    write_atomic(run_dir(work_dir, run_id) / "info.json", json.dumps(record, ensure_ascii=False, default=str).encode())
+    run_files(work_dir, run_id).write("info.json", json.dumps(record, ensure_ascii=False, default=str).encode())
 
 
-def end_run(work_dir: str | Path, run_id: str) -> None:
-    """Remove the folder of an ended run. Never raises. Tried again for a while: a worker of Ray may still record its
-    last attempt."""
-    folder = run_dir(work_dir, run_id)
-    for _ in range(_END_TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
+def end_run(work_dir: PathLike, run_id: str) -> None:
+    """Remove the folder of an ended run. Never raises."""
+    run_files(work_dir, run_id).remove()
 
 
-def sweep_runs(work_dir: str | Path) -> list[str]:
+def sweep_runs(work_dir: PathLike) -> list[str]:
     """Remove the folders of dead runs (see is_dead) and return their names. Never raises."""
-    swept = [folder for folder in run_folders(work_dir) if is_dead(folder)]
-    for folder in swept:
-        shutil.rmtree(folder, ignore_errors=True)
-    return [folder.name for folder in swept]
+    swept = [run for run in runs_in(work_dir) if is_dead(work_dir, run)]
+    for run in swept:
+        run_files(work_dir, run).remove()
+    return swept
 
 
-def run_folders(work_dir: str | Path) -> list[Path]:
+def run_info(work_dir: PathLike, run_id: str) -> dict[str, Any]:
+    """What register_run() wrote, {} if there is nothing. Raises StageError STORAGE."""
+    try:
+        found = json.loads(run_files(work_dir, run_id).read("info.json") or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def runs_in(work_dir: PathLike) -> list[str]:
+    """The names of all runs, sorted. Links, and folders that are not named by new_run_id(), belong to others: a user
+    may have named a folder of his own as the work folder. Never raises."""
+    if is_object(str(work_dir)):
+        from raydub.objects.prefix import Prefix
+
+        with contextlib.suppress(RaydubError):
+            names = {name.partition("/")[0] for name in Prefix.at(f"{work_dir}/runs").names()}
+            return sorted(name for name in names if _RUN_ID.fullmatch(name))
+        return []
+    return [folder.name for folder in run_folders(work_dir)]
+
+
+def run_folders(work_dir: PathLike) -> list[Path]:
     """The folders of all runs, sorted. Links, and folders that are not named by new_run_id(), belong to others: a user
     may have named a folder of his own as the work folder. Never raises."""
     top = run_dir(work_dir, "")
@@ -249,51 +241,33 @@ def new_run_id(what: str = "") -> str:
     return what + secrets.token_hex(6)
 
 
-def run_dir(work_dir: str | Path, run_id: str) -> Path:
-    """The folder of one run."""
-    return Path(work_dir) / "runs" / run_id
+def run_dir(work_dir: PathLike, run_id: str) -> Path:
+    """The folder of one run; for a work folder in a bucket, what belongs to this machine only."""
+    root = Store(work_dir).root if is_object(str(work_dir)) else Path(work_dir)
+    return root / "runs" / run_id
 
 
-def is_dead(folder: Path) -> bool:
+def is_dead(work_dir: PathLike, run_id: str) -> bool:
     """Whether the driver of this run ran on this machine and has ended, or is unknown and nothing has changed for
     DEAD_RUN_DAYS; without info.json, for an hour: a worker that outlived its run has made the folder again."""
     days: float = DEAD_RUN_DAYS
-    try:
-        info = json.loads((folder / "info.json").read_bytes())
-        if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":
-            return not process_lives(info)
-    except FileNotFoundError:
-        days = 1 / 24
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing known about its driver: decide by age
-    with contextlib.suppress(OSError):
-        touched = [path.stat().st_mtime for path in [folder, *folder.glob("*"), *folder.glob("attempts/*")]]
-        return time.time() - max(touched) > days * 86400
+    with contextlib.suppress(RaydubError):
+        info = run_info(work_dir, run_id)
+        with contextlib.suppress(KeyError, TypeError):
+            if info["host"] == socket.gethostname() and place_of(info["born"]) == place() != "":
+                return not process_lives(info)
+        if not info:
+            days = 1 / 24
+        touched = run_files(work_dir, run_id).touched()
+        return touched is not None and time.time() - touched > days * 86400
     return False
 
 
-def _create(path: Path, content: bytes) -> bool:
-    """False if this attempt exists."""
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        return False
-    try:
-        # Another process may have created and ended this attempt in the meantime: its number is taken.
-        if path.with_name(f"{path.name}.ended").exists():
-            path.unlink()
-            return False
-        os.write(handle, content)
-    finally:
-        os.close(handle)
-    return True
-
-
-def _overrun(path: Path) -> dict[str, float]:
-    try:
-        return {"overran": float(path.with_name(f"{path.name}.overran").read_text(encoding="utf-8") or 0)}
-    except (OSError, ValueError):
-        return {}
+def _overrun(files: RunFiles, name: str) -> dict[str, float]:
+    data = files.read(name + OVERRAN)
+    with contextlib.suppress(ValueError):
+        return {} if data is None else {"overran": float(data or 0)}
+    return {}
 
 
 def _short(job_id: str) -> str:

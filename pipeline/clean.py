@@ -10,7 +10,6 @@ other.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -31,7 +30,8 @@ from raydub.pipeline.attempts import (
     new_run_id,
     process_lives,
     register_run,
-    run_folders,
+    run_info,
+    runs_in,
     sweep_runs,
 )
 from raydub.pipeline.finished import Finished
@@ -131,13 +131,11 @@ def _alone(work_dir: str | Path) -> Iterator[None]:
 def _entered(work_dir: str | Path) -> list[tuple[str, dict[str, Any]]]:
     """(name, info.json) of every run and cleaning that uses the folder."""
     found: list[tuple[str, dict[str, Any]]] = []
-    for folder in run_folders(work_dir):
-        info: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            info = dict(json.loads((folder / "info.json").read_bytes()))
+    for run in runs_in(work_dir):
+        info = run_info(work_dir, run)
         silent = info.get(_CLEANING) and not process_lives(info) and time.time() - info.get("started", 0.0) > _LATE
-        if not silent and not is_dead(folder):
-            found.append((folder.name, info))
+        if not silent and not is_dead(work_dir, run):
+            found.append((run, info))
     return found
 
 

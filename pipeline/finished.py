@@ -10,7 +10,6 @@ import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from raydub import __version__
@@ -20,8 +19,10 @@ from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
 from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.fetch import known_copy
+from raydub.objects.names import is_object
 from raydub.pipeline.events import Planned
 from raydub.pipeline.ledger import PART_FORMAT
+from raydub.places import PathLike, absolute
 from raydub.stages.code import DECIDING, code_digest
 from raydub.store import Store, key_of
 
@@ -32,7 +33,7 @@ _QUICK = 64 << 20
 class Finished:
     """The finished jobs of one work folder."""
 
-    def __init__(self, work_dir: str | Path) -> None:
+    def __init__(self, work_dir: PathLike) -> None:
         self._store = Store(work_dir)
         self._detectors: dict[tuple[str, bool], str] = {}
         self._voices: dict[tuple[str, str], str] = {}
@@ -92,8 +93,8 @@ class Finished:
 
     def _holds(self, path: str) -> str | None:
         """SHA-256 of an input, or None if that needs reading a large file."""
-        if is_remote(path):
-            copy = known_copy(path, self._store.root)
+        if is_remote(path) and not is_object(path):
+            copy = known_copy(path, self._store.place)
             return None if copy is None else copy.sha256
         cache = self._store.identities
         if os.path.isdir(path):
@@ -101,7 +102,7 @@ class Finished:
 
             return identify_source(path, cache).sha256
         known = known_identity(path, cache)
-        if known is None and os.stat(path).st_size <= _QUICK:
+        if known is None and not is_object(path) and os.stat(path).st_size <= _QUICK:
             known = identify(path, cache)
         return None if known is None else known.sha256
 
@@ -115,7 +116,7 @@ class Finished:
         versions = [PART_FORMAT, self._code, SPEECH_VERSION, __version__]
         inputs = job.inputs()
         detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
-        row = {**inputs, "output": os.path.abspath(job.output)}
+        row = {**inputs, "output": absolute(job.output)}
         options = job.options.model_dump(mode="json", exclude={"overwrite"})
         return key_of([versions, row, options, list(weights), detector, _speech(job)])
 
@@ -141,10 +142,11 @@ class Finished:
         return known
 
 
-def job_dir_of(output: str | Path, work_dir: str | Path) -> str | None:
+def job_dir_of(output: PathLike, work_dir: PathLike) -> str | None:
     """The folder of the finished job with this output, as recorded in a work folder; None if there is none."""
     store = Store(work_dir)
-    for path in dict.fromkeys((os.path.abspath(output), os.path.realpath(output))):
+    text = os.fspath(output)
+    for path in dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text))):
         record = store.record(_name_of(path))
         found = record.get("result") if record is not None else None
         if isinstance(found, dict) and found.get("job_dir"):
@@ -158,7 +160,7 @@ def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(job: Job) -> str:
-    return _name_of(os.path.abspath(job.output))
+    return _name_of(absolute(job.output))
 
 
 def _name_of(output: str) -> str:

@@ -2,7 +2,7 @@
 
 A hidden folder beside the outputs contains empty files with one locked byte per output (fcntl, POSIX record locks). The
 kernel releases the locks when the driver dies, so there are no leases; NFS supports them. The last driver to end
-removes the files.
+removes the files. Outputs in buckets are claimed by leases instead (pipeline.leases).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from raydub.errors import Code, StageError
+from raydub.errors import Code, RaydubError, StageError
 from raydub.files import make_parent, storage_error
+from raydub.objects.names import is_object
+from raydub.pipeline.attempts import new_run_id
+from raydub.pipeline.leases import FOLDER, Leases
 
-FOLDER = ".raydub.locks"
 _FILES = 64
 """The kernel searches all locks of a file for each new one: 10,000 take 11 s in one file, 0.6 s in 64."""
 _HELD = (errno.EACCES, errno.EAGAIN)
@@ -37,15 +39,21 @@ class RunLock:
     def __init__(self) -> None:
         self._handles: dict[Path, int] = {}
         self._told: set[str] = set()
+        self.owner = new_run_id()
+        """The id of the run, by which its workers know its leases."""
+        self._leases = Leases(self.owner)
 
-    def lock(self, outputs: Iterable[str]) -> dict[str, StageError | None]:
+    def lock(self, outputs: Iterable[str]) -> dict[str, RaydubError | None]:
         """Lock each output. Returns the outputs that could not be locked: with None if another live driver holds the
         lock, with the error (STORAGE, DISK_FULL) if the folder cannot be written to.
 
         On file systems without locks it logs a warning and treats the output as locked.
         """
-        refused: dict[str, StageError | None] = {}
-        for output in outputs:
+        wanted = list(outputs)
+        refused = self._leases.claim(filter(is_object, wanted))
+        for output in wanted:
+            if is_object(output):
+                continue
             try:
                 if not self._try(output):
                     refused[output] = None
@@ -64,6 +72,7 @@ class RunLock:
 
     def close(self) -> None:
         """Release all locks."""
+        self._leases.close()
         folders = {path.parent for path in self._handles}
         while self._handles:
             path, handle = self._handles.popitem()

@@ -1,10 +1,10 @@
 """Items as rows of a Ray Data block: four columns for every kind of item, so that all blocks share one schema. Arrays
-are one binary column; nothing is pickled."""
+are one binary column; nothing is pickled. Rows go to other machines, so paths of copies of objects are translated
+(raydub.present)."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from raydub.manifests.job import Job
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Planned, job_of
+from raydub.present import from_text, to_text
 from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 from raydub.stages.wire import from_row, to_row
 
@@ -23,14 +24,14 @@ _ALIGN = 64  # arrays start at multiples of this, so that views on the blob are 
 def pack(item: Item) -> Row:
     """A row: kind and job_id (text), meta (JSON), blob (bytes of the arrays named in meta)."""
     if isinstance(item, Job):
-        return {"kind": "job", "job_id": item.id, "meta": item.model_dump_json(), "blob": b""}
+        return {"kind": "job", "job_id": item.id, "meta": to_text(item.model_dump(mode="json")), "blob": b""}
     if isinstance(item, (Chunk, TrackedChunk, SynthesisedChunk, Part)):
         fields, blob = _split(to_row(item))
-        return {"kind": "work", "job_id": job_of(item), "meta": json.dumps(fields), "blob": blob}
+        return {"kind": "work", "job_id": job_of(item), "meta": to_text(fields), "blob": blob}
     return {
         "kind": type(item).__name__,
         "job_id": item.job_id,
-        "meta": json.dumps(dataclasses.asdict(item)),
+        "meta": to_text(dataclasses.asdict(item)),
         "blob": b"",
     }
 
@@ -38,8 +39,8 @@ def pack(item: Item) -> Row:
 def unpack(row: Mapping[str, Any]) -> Item:
     """The item of a row. Its arrays are read-only views on the row's blob."""
     if row["kind"] == "job":
-        return Job.model_validate_json(row["meta"])
-    meta = json.loads(row["meta"])
+        return Job.model_validate(from_text(row["meta"]))
+    meta = from_text(row["meta"])
     if row["kind"] == "work":
         item: Item = from_row(_join(meta, row["blob"]))
         return item
@@ -52,7 +53,7 @@ def unpack(row: Mapping[str, Any]) -> Item:
 
 def pack_ahead(job: Job, first: int, stop: int) -> Row:
     """A prefetch request for units of a job (pipeline.stage.Prefetch), as a row of the same shape."""
-    meta = json.dumps({"job": job.model_dump(mode="json"), "first": first, "stop": stop})
+    meta = to_text({"job": job.model_dump(mode="json"), "first": first, "stop": stop})
     return {"kind": "ahead", "job_id": job.id, "meta": meta, "blob": b""}
 
 
@@ -60,7 +61,7 @@ def unpack_ahead(row: Mapping[str, Any]) -> tuple[Job, int, int] | None:
     """The arguments of pack_ahead; None for any other row."""
     if row["kind"] != "ahead":
         return None
-    meta = json.loads(row["meta"])
+    meta = from_text(row["meta"])
     return Job.model_validate(meta["job"]), meta["first"], meta["stop"]
 
 

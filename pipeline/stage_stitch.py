@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from raydub.objects.names import is_object
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.events import Output
+from raydub.pipeline.leases import refuse_lost
 from raydub.pipeline.stage import Stage, Workload
 from raydub.store import verified
 
@@ -22,7 +24,13 @@ def stitch(context: WorkerContext, output: Output) -> Output:
     plan = load_plan(output.job_dir)
     for part in output.parts:
         verified(part.path)
-    done = stitch_job(plan.model_copy(update={"job": output.job}), output.parts)
+    goal, run_id = output.job.output, context.settings.run_id
+
+    def allowed() -> None:
+        if is_object(goal):
+            refuse_lost(goal, run_id)
+
+    done = stitch_job(plan.model_copy(update={"job": output.job}), output.parts, allowed)
     return dataclasses.replace(output, path=done.output, frames=done.frames)
 
 

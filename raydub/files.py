@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 from raydub.errors import Code, StageError
+from raydub.objects.names import is_object, parse
 from raydub.process import born, place
 from raydub.regular import in_the_way
 
@@ -24,7 +25,7 @@ _LEFT_BEHIND = 86400.0
 """Age in seconds after which a temporary file of another machine counts as abandoned."""
 
 
-def temp_beside(path: str | Path) -> str:
+def temp_beside(path: str | os.PathLike[str]) -> str:
     """A fresh hidden name in the folder of `path`, which is created, with its extension (muxers choose by it)."""
     goal = Path(path)
     make_parent(goal)
@@ -39,7 +40,7 @@ def writer_tag() -> str:
     return f".{_place()}_{os.getpid()}_{birth}_{uuid.uuid4().hex[:8]}.tmp"
 
 
-def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> None:
+def publish(temp: str | Path, final: str | os.PathLike[str], *, durable: bool = True) -> None:
     """fsync `temp`, rename it to `final` (same folder) and sync the folder if the file system supports it.
     durable=False skips the syncs, for files that are verified when read and can be made again.
 
@@ -72,7 +73,7 @@ def publish(temp: str | Path, final: str | Path, *, durable: bool = True) -> Non
             os.close(folder)
 
 
-def refuse_special(path: str | Path, folder: int | None = None) -> None:
+def refuse_special(path: str | os.PathLike[str], folder: int | None = None) -> None:
     """Raise StageError STORAGE if `path` (relative to the folder handle `folder`) is, or links to, a folder, pipe,
     socket or device: a rename would replace it."""
     found = in_the_way(path if folder is None else os.path.basename(path), folder)
@@ -81,9 +82,16 @@ def refuse_special(path: str | Path, folder: int | None = None) -> None:
         raise StageError(Code.STORAGE, message, hint="choose another name")
 
 
-def write_atomic(path: str | Path, content: bytes, mode: int = 0o666) -> None:
-    """Write `content` to `path` so that a reader sees the old or the new file, never a mixture. Raises StageError
-    STORAGE or DISK_FULL; the old file stays then."""
+def write_atomic(path: str | os.PathLike[str], content: bytes, mode: int = 0o666) -> None:
+    """Write `content` to `path`, or as an object to an address, so that a reader sees the old or the new file, never a
+    mixture. Raises StageError STORAGE or DISK_FULL, and for an object what raydub.objects.bucket raises; the old file
+    stays then."""
+    if is_object(os.fspath(path)):
+        from raydub.objects.bucket import bucket_of
+
+        name = parse(os.fspath(path))
+        bucket_of(name).put(name.key, content)
+        return
     temp = temp_beside(path)
     try:
         write_new(temp, content, mode)
@@ -108,7 +116,7 @@ def write_new(path: str | Path, content: bytes, mode: int = 0o666) -> None:
         raise storage_error(error, str(path)) from error
 
 
-def make_parent(path: str | Path) -> None:
+def make_parent(path: str | os.PathLike[str]) -> None:
     """Make the folder of `path`. Raises StageError STORAGE or DISK_FULL."""
     folder = Path(path).parent
     try:
@@ -120,6 +128,18 @@ def make_parent(path: str | Path) -> None:
 def discard(path: str | Path) -> None:
     """Remove a temporary file if it exists."""
     with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file or an object if it exists. Raises OSError, and for an object what raydub.objects.bucket raises."""
+    if is_object(os.fspath(path)):
+        from raydub.objects.bucket import bucket_of
+
+        name = parse(os.fspath(path))
+        bucket_of(name).delete(name.key)
+        return
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 

@@ -7,6 +7,7 @@ after the file's newest time; before that the content is hashed. Times are compa
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from raydub.errors import Code, InputError
+from raydub.objects.names import is_object
+from raydub.present import NEAR, present
 from raydub.regular import open_regular
 
 COARSE_TICK_NS = 2_000_000_000
@@ -53,6 +56,8 @@ def identify(
     all of it is read.
 
     Raises OSError, and InputError INPUT_CHANGED for a file that keeps changing."""
+    if _is_far(path):
+        return _identify_object(os.fspath(path), cache, what, anew)
     name = os.path.abspath(path)
     for _ in range(_TRIES):
         state = _at_rest(name)
@@ -76,15 +81,25 @@ def identify(
 
 def known_identity(path: str | os.PathLike[str], cache: Cache | None = None) -> Seen | None:
     """What identify() would return, if that needs no reading of the file; else None. Raises OSError."""
-    name = os.path.abspath(path)
+    name = os.fspath(path) if _is_far(path) else os.path.abspath(path)
     look = look_of(name)
     found = _known(name, look, cache)
     return None if found is None else Seen(found, look)
 
 
 def look_of(path: str | os.PathLike[str]) -> str:
-    """The look of a file: size, mtime, ctime and inode. Raises OSError."""
-    return _look(os.stat(path))
+    """The look of a file: size, mtime, ctime and inode; of an object in a bucket, and of the copy of one, the size and
+    e-tag that the object has now. Raises OSError, and for objects what raydub.objects.bucket raises."""
+    if _is_far(path):
+        from raydub.objects.near import head, origin_of
+
+        pinned = origin_of(os.fspath(path))
+        uri = os.fspath(path) if pinned is None else pinned.uri
+        found = head(uri)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such object", uri)
+        return found.look
+    return _look(os.stat(present(path)))
 
 
 def is_settled(state: os.stat_result) -> bool:
@@ -101,7 +116,7 @@ def tick_of(time_ns: int) -> int:
 
 def remember(path: str, look: str, sha256: str) -> None:
     """Remember in this process the digest of a file with this look."""
-    _memo[os.path.abspath(path), look] = sha256
+    _memo[path if is_object(path) else os.path.abspath(path), look] = sha256
     while len(_memo) > _MEMO:
         _memo.popitem(last=False)
 
@@ -123,10 +138,33 @@ def changed(what: str, *, again: bool = False) -> InputError:
     )
 
 
+def _is_far(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is an address of an object, or a copy of an input."""
+    text = os.fspath(path)
+    return is_object(text) or f"{NEAR}objects{os.sep}" in text
+
+
+def _identify_object(path: str, cache: Cache | None, what: str, anew: bool) -> Seen:
+    """The identity of an object, or of an input's copy as long as the object is still the one that was copied."""
+    from raydub.objects.near import copy_of, digest_of, origin_of, pin
+
+    pinned = origin_of(path)
+    now = pin(path if pinned is None else pinned.uri, what)
+    if pinned is not None and now.look != pinned.look:
+        raise changed(f"{what} {now.uri}", again=True)
+    known = None if anew else _known(now.uri, now.look, cache)
+    if known is None:
+        known = digest_of(copy_of(now if pinned is None else pinned))
+        remember(now.uri, now.look, known)
+        if cache is not None:
+            cache.put(now.uri, now.look, known)
+    return Seen(known, now.look)
+
+
 def _at_rest(name: str) -> os.stat_result:
     """The file's stat. For a large file that was just written it waits one tick, which takes less than hashing it
     twice."""
-    state = os.stat(name)
+    state = os.stat(present(name))
     if state.st_size > _LARGE and not is_settled(state):
         newest = max(state.st_mtime_ns, state.st_ctime_ns)
         left = newest + tick_of(newest) - time.time_ns()

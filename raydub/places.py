@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from raydub.errors import Code, UsageError
+from raydub.objects.names import is_object, prefix
 
 WORK_FOLDER = ".raydub"
 """Default name of the folder for plans, tracks and parts."""
@@ -22,6 +23,39 @@ PathLike = str | os.PathLike[str]
 def folded(text: str) -> str:
     """The same text for all spellings that a case-folding, Unicode-normalising file system treats as equal."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+class ObjectPath(PurePosixPath):
+    """A path in a bucket: as text it is an address."""
+
+    def __str__(self) -> str:
+        scheme, colon, rest = super().__str__().partition(":/")
+        return f"{scheme.lower()}://{rest}" if colon else scheme
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+
+def path_at(text: PathLike, field: str = "") -> PurePath:
+    """A Path, or an ObjectPath for the address of a folder or object. Raises UsageError FIELD_VALUE for an address that
+    is none."""
+    said = os.fspath(text)
+    return ObjectPath(prefix(said, field)) if is_object(said) else Path(said)
+
+
+def absolute(path: PathLike) -> str:
+    """The absolute path; an address of an object unchanged."""
+    text = os.fspath(path)
+    return text if is_object(text) else os.path.abspath(text)
+
+
+def exists(path: PathLike) -> bool:
+    """Whether there is a file, or an object at an address. Raises for an object what raydub.objects.bucket raises."""
+    if is_object(os.fspath(path)):
+        from raydub.objects.near import head
+
+        return head(os.fspath(path)) is not None
+    return os.path.exists(path)
 
 
 class Inputs:
@@ -60,7 +94,7 @@ class Inputs:
             found = self._files.get(inode) or self._linked(text, inode)
         if found is not None:
             return found
-        folder = self._folders.get(_name(os.path.dirname(os.path.abspath(text))))
+        folder = self._folders.get(_name(os.path.dirname(absolute(text))))
         if folder is not None and os.path.splitext(text)[1].lower() in folder[2]:
             return f"a file in {folder[0]}"
         return None
@@ -117,10 +151,10 @@ def overwrites(path: PathLike, option: str, found: str) -> UsageError:
 def refuse_work_folder(path: PathLike, option: str, work_dir: PathLike | None = None) -> None:
     """Raise UsageError OUTPUT_ESCAPES for a path in a folder named .raydub or in `work_dir`: raydub removes unknown
     files there."""
-    real = Path(os.path.realpath(path))
+    real = PurePath(_real(path))
     inside = any(part.casefold() == WORK_FOLDER for part in real.parts)
     if work_dir is not None:
-        inside = inside or Path(os.path.realpath(work_dir)) in (real, *real.parents)
+        inside = inside or PurePath(_real(work_dir)) in (real, *real.parents)
     if inside:
         raise UsageError(
             Code.OUTPUT_ESCAPES,
@@ -138,8 +172,14 @@ def same_place(one: PathLike, other: PathLike) -> bool:
     return inode is not None and inode == _inode(os.fspath(other))
 
 
+def _real(path: PathLike) -> str:
+    text = os.fspath(path)
+    return text.rstrip("/") if is_object(text) else os.path.realpath(text)
+
+
 def _name(text: str) -> str:
-    return folded(os.path.realpath(text))
+    # Keys of objects are compared as they are.
+    return _real(text) if is_object(text) else folded(os.path.realpath(text))
 
 
 def _inode(text: str) -> tuple[int, int] | None:

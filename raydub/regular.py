@@ -12,6 +12,8 @@ import os
 import stat
 from io import BufferedReader
 
+from raydub.present import present
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -45,10 +47,11 @@ def in_the_way(path: str | os.PathLike[str], folder: int | None = None) -> str |
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open the regular file at `path` (links are followed) for reading bytes.
+    """Open the regular file at `path` (links are followed) for reading bytes. An object in a bucket is fetched first.
 
     Never blocks on a pipe, socket or device. Raises NotRegularError for anything but a regular file, other OSErrors as
     open() does (also ELOOP, ENAMETOOLONG), ValueError for a path with a NUL."""
+    path = present(path)
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         raise NotRegularError(str(path), mode)

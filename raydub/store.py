@@ -9,8 +9,9 @@ The blob is written first and its record second, so a record never names a missi
 that does not match its name, count as absent, and the work is done again. Any number of processes may put the same
 name: the last record counts, and blobs are never changed.
 
-Names follow object-store rules: words joined by "/", no renaming, listing by prefix. A second backend needs
-nothing else.
+Names follow object-store rules: words joined by "/", no renaming, listing by prefix. So the work folder may also be a
+prefix in a bucket (raydub.objects): records are read and written there, blobs are uploaded before their records, and
+`root` is the folder of this machine that holds the blobs that it made or used.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raydub import files
 from raydub.errors import Code, StageError
 from raydub.identity import backdate, identify, look_of, remember
+from raydub.objects.names import is_object, prefix
+from raydub.present import present
 from raydub.regular import read_regular
+
+if TYPE_CHECKING:
+    from raydub.objects.prefix import Prefix
 
 TAG = "CACHEDIR.TAG"
 _SIGNED = b"Signature: 8a477f597d28d172789f06886806bc55\n"  # see bford.info/cachedir
@@ -51,10 +57,22 @@ class Artefact:
 
 
 class Store:
-    """The artefacts of one work folder. Cheap to create, keeps nothing open, safe for threads and processes."""
+    """The artefacts of one work folder. Cheap to create, keeps nothing open, safe for threads and processes.
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).absolute()
+    root: a folder, or the address of a prefix in a bucket; `place` names it for all machines. Methods that read or
+    write a bucket also raise what raydub.objects.bucket raises."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._far: Prefix | None = None
+        if is_object(os.fspath(root)):
+            from raydub.objects.near import folder_of
+            from raydub.objects.prefix import Prefix
+
+            self._far = Prefix.at(os.fspath(root))
+            self.root, self.place = folder_of(self._far.text), self._far.text
+        else:
+            self.root = Path(root).absolute()
+            self.place = str(self.root)
 
     def temp(self, suffix: str = "") -> Path:
         """A new temporary path for a file to be put. Raises StageError STORAGE or DISK_FULL."""
@@ -64,6 +82,8 @@ class Store:
     @property
     def is_tagged(self) -> bool:
         """Whether the folder is marked as made by raydub: only such folders are cleaned."""
+        if self._far is not None:
+            return self._far.read(TAG) == _TAGGED
         try:
             return read_regular(self.root / TAG, 4096) == _TAGGED
         except (OSError, ValueError):
@@ -97,21 +117,36 @@ class Store:
         return self._put(name, Path(temp), digest, end, about, durable=durable)
 
     def get(self, name: str) -> Artefact | None:
-        """The artefact of a name, its bytes verified; None if it is absent or damaged."""
+        """The artefact of a name, its bytes verified; None if it is absent or damaged. In a bucket the size is checked
+        now, and the bytes when they are fetched (raydub.present)."""
         said = self.record(name)
         try:
             if said is None or not isinstance(said["about"], dict):
                 return None
             path = self.blob(str(said["sha256"]), str(said["suffix"]))
+            if self._far is not None:
+                whole = self._far.size(self._blob_name(path)) == said["bytes"]
+                return Artefact(str(path), said["sha256"], said["bytes"], said["about"]) if whole else None
             if os.stat(path).st_size != said["bytes"] or identify(path).sha256 != said["sha256"]:
                 return None
             return Artefact(str(path), said["sha256"], said["bytes"], said["about"])
-        except (OSError, KeyError, TypeError, ValueError, StageError):
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+        except StageError:
+            if self._far is not None:
+                raise  # the bucket does not answer: nothing is known
             return None
 
     def put_record(self, name: str, value: Mapping[str, Any], *, durable: bool = False) -> None:
         """Keep a small JSON-ready record under a name. Raises StageError STORAGE or DISK_FULL."""
-        goal, temp = self._ref(name), self.temp(".json")
+        goal = self._ref(name)
+        if self._far is not None:
+            self._tag()
+            from raydub.objects.near import away
+
+            self._far.write(f"refs/{name}.json", _sealed(away(value)))
+            return
+        temp = self.temp(".json")
         files.write_new(temp, _sealed(value))
         files.make_parent(goal)
         files.publish(temp, goal, durable=durable)
@@ -119,15 +154,23 @@ class Store:
     def record(self, name: str) -> dict[str, Any] | None:
         """The record of a name; None if it is absent or damaged."""
         path = self._ref(name)
+        since = 0 if name.startswith(_FACTS) else _forgotten.get(self.place, 0)
         try:
-            since = _forgotten.get(str(self.root), 0)
-            if since and not name.startswith(_FACTS) and os.stat(path).st_mtime_ns < since:
-                return None
-            value = json.loads(read_regular(path, _RECORD_BYTES))
+            if self._far is not None:
+                data = self._far.read(f"refs/{name}.json", since)
+                value = None if data is None else json.loads(data)
+            else:
+                if since and os.stat(path).st_mtime_ns < since:
+                    return None
+                value = json.loads(read_regular(path, _RECORD_BYTES))
         except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(value, dict) or value.pop(_SEAL, None) != key_of(value):
             return None
+        if self._far is not None:
+            from raydub.objects.near import here
+
+            value = here(value)
         return value
 
     def tell(self, name: str, about: Mapping[str, Any]) -> None:
@@ -138,10 +181,16 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove a record; its blob stays. Never raises."""
-        files.discard(self._ref(name))
+        path = self._ref(name)
+        if self._far is not None:
+            self._far.remove(f"refs/{name}.json")
+        files.discard(path)
 
     def names(self, prefix: str) -> list[str]:
         """All names below a prefix ("parts/abc"), sorted."""
+        if self._far is not None:
+            inside = self._far.names(f"refs/{prefix}/" if prefix else "refs/")
+            return sorted(name[5:].removesuffix(".json") for name in inside if name.endswith(".json"))
         top = self.root / "refs"
         found = (path.relative_to(top).as_posix() for path in (top / prefix).rglob("*.json"))
         return sorted(name.removesuffix(".json") for name in found if not name.rpartition("/")[2].startswith("."))
@@ -156,7 +205,14 @@ class Store:
         """Identities of any files, shared between processes."""
         return IdentityCache(self)
 
+    @property
+    def local(self) -> Store:
+        """A store of this machine's own: this one, or for a bucket a folder in the cache."""
+        return self if self._far is None else Store(self.root)
+
     def _tag(self) -> None:
+        if self._far is not None:
+            self._far.mark(TAG, _TAGGED)
         tag = self.root / TAG
         if not os.path.lexists(tag):
             temp = files.temp_beside(tag)
@@ -177,6 +233,8 @@ class Store:
         files.publish(temp, path, durable=durable)
         with contextlib.suppress(OSError):
             remember(str(path), look_of(path), sha256)
+        if self._far is not None:
+            self._far.upload(self._blob_name(path), path, size)
         told = dict(about or {})
         self.put_record(name, {"sha256": sha256, "bytes": size, "suffix": suffix, "about": told}, durable=durable)
         return Artefact(str(path), sha256, size, told)
@@ -186,6 +244,9 @@ class Store:
         if len(sha256) != 64 or not sha256.isalnum() or os.sep in suffix:
             raise ValueError(f"not a valid blob name: {sha256[:80]!r} {suffix[:20]!r}")
         return self.root / "blobs" / sha256[:2] / f"{sha256}{suffix}"
+
+    def _blob_name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def _ref(self, name: str) -> Path:
         steps = name.split("/")
@@ -202,7 +263,7 @@ class IdentityCache:
 
     def get(self, path: str, look: str) -> str | None:
         """The recorded digest of a file with this look, or None."""
-        said = self._store.record(_identity_name(path, look))
+        said = self._of(path).record(_identity_name(path, look))
         if said is None or (said.get("path"), said.get("look")) != (path, look):
             return None
         return str(said["sha256"])
@@ -210,13 +271,21 @@ class IdentityCache:
     def put(self, path: str, look: str, sha256: str) -> None:
         """Record the digest of a file with this look."""
         with contextlib.suppress(StageError, OSError):
-            self._store.put_record(_identity_name(path, look), {"path": path, "look": look, "sha256": sha256})
+            told = {"path": path, "look": look, "sha256": sha256}
+            self._of(path).put_record(_identity_name(path, look), told)
+
+    def _of(self, path: str) -> Store:
+        # Looks of files are of one machine only, those of objects are the same everywhere.
+        return self._store if is_object(path) else self._store.local
 
 
-def moment(root: str | Path) -> int:
+def moment(root: str | os.PathLike[str]) -> int:
     """The current time in ns by the clock of the store's file system, for forget_before(). Raises StageError STORAGE or
     DISK_FULL."""
-    temp = Store(root).temp()
+    store = Store(root)
+    if store._far is not None:
+        return store._far.moment()
+    temp = store.temp()
     files.write_new(temp, b"")
     try:
         return os.stat(temp).st_mtime_ns
@@ -224,15 +293,19 @@ def moment(root: str | Path) -> int:
         files.discard(temp)
 
 
-def forget_before(root: str | Path, since: int) -> None:
+def forget_before(root: str | os.PathLike[str], since: int) -> None:
     """In this process, treat records of work in a store that were written before `since` (see moment()) as absent; 0
     for none. Records of owners, fetched files and identities stay valid."""
-    _forgotten[str(Path(root).absolute())] = since
+    _forgotten[_place_of(root)] = since
 
 
-def forgotten_before(root: str | Path) -> int:
+def forgotten_before(root: str | os.PathLike[str]) -> int:
     """The time set by forget_before() for a store. Caches of its records in memory must have it in their keys."""
-    return _forgotten.get(str(Path(root).absolute()), 0)
+    return _forgotten.get(_place_of(root), 0)
+
+
+def _place_of(root: str | os.PathLike[str]) -> str:
+    return prefix(os.fspath(root)) if is_object(os.fspath(root)) else str(Path(root).absolute())
 
 
 def key_of(said: Any) -> str:
@@ -243,7 +316,7 @@ def key_of(said: Any) -> str:
 def verified(path: str | Path) -> Path:
     """The path of a blob after checking its content against its name. Each version is hashed once per process. Raises
     StageError STORAGE if it is damaged or missing."""
-    found = Path(path)
+    found = Path(present(path))
     try:
         digest = identify(found).sha256
     except OSError as error:

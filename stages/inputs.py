@@ -1,8 +1,8 @@
-"""The inputs of a job as local files: inputs at web addresses are fetched first."""
+"""The inputs of a job as local files: inputs at web addresses and in buckets are fetched first."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.job import Job
@@ -10,15 +10,17 @@ from raydub.manifests.paths import is_remote
 from raydub.media.fetch import fetch
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.media.fetch_uri import redact
+from raydub.objects.names import is_object
 
 _OWN_FOLDERS = frozenset({"blobs", "fetching", "refs", "runs", "tmp"})
 
 
 def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> tuple[Job, tuple[str, ...]]:
-    """The job with local paths for all its inputs, and warnings (W_REMOTE_UNCHECKED). No cost without web addresses.
-    policy: by default the environment's.
+    """The job with local paths for all its inputs, and warnings (W_REMOTE_UNCHECKED). No cost without addresses.
+    Objects are fetched when they are opened. policy: for web addresses, by default the environment's.
 
-    Raises what media.fetch.fetch raises, and StageError OUTPUT_ESCAPES for an output among raydub's own files.
+    Raises what media.fetch.fetch and raydub.objects.near.pin raise, and StageError OUTPUT_ESCAPES for an output among
+    raydub's own files.
     """
     _refuse_own(job.output, work_dir)
     asked = job.inputs()
@@ -26,9 +28,18 @@ def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> 
     if not remote:
         return job, ()
     allowed = policy or FetchPolicy.from_environment()
-    found = {text: fetch(text, work_dir, allowed) for text in remote}
+    found = {text: fetch(text, work_dir, allowed) for text in remote if not is_object(text)}
     doubts = tuple(f"W_REMOTE_UNCHECKED: {one.unchecked}" for one in found.values() if one.unchecked)
-    return job.with_inputs({name: found[text].path for name, text in asked.items() if text in found}), doubts
+    places = {text: one.path for text, one in found.items()}
+    places |= {text: _copy(text, name) for name, text in asked.items() if is_object(text)}
+    return job.with_inputs({name: places[text] for name, text in asked.items() if text in places}), doubts
+
+
+def _copy(text: str, name: str) -> str:
+    """The copy of an object, pinned to its content now."""
+    from raydub.objects.near import copy_of, pin
+
+    return copy_of(pin(text, name.partition(":")[0]))
 
 
 def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:
@@ -41,8 +52,10 @@ def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:
 
 
 def _refuse_own(output: str, work_dir: str) -> None:
+    if is_object(output) != is_object(work_dir):
+        return
     try:
-        inside = Path(output).relative_to(work_dir).parts
+        inside = PurePosixPath(output).relative_to(work_dir).parts
     except ValueError:
         return
     if len(inside) > 1 and inside[0] in _OWN_FOLDERS:

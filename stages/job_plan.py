@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from raydub.manifests.speech import VoiceTrack
 from raydub.media.frames import FrameReader, Transform, open_frames
 from raydub.media.info import ExactRate, VideoInfo
 from raydub.media.watch import Input
+from raydub.objects.names import is_object
 from raydub.stages.engine import Arrays, Speech, WeightsRecord
 from raydub.stages.faces import FacePlan
 from raydub.stages.source_timeline import Timeline
@@ -133,6 +135,7 @@ def voice_file(name: str, voice: int) -> str:
 
 
 _SHORT_SECONDS, _SHORT_CHUNK = 40, 5
+_PLAN_SECONDS = 60.0
 
 
 def chunk_length(seconds: float, rate: Fraction, n_frames: int) -> int:
@@ -147,8 +150,8 @@ def chunk_length(seconds: float, rate: Fraction, n_frames: int) -> int:
 
 
 def job_dir_of(work_dir: str, key: str) -> str:
-    """The folder of a job's records."""
-    return str(Store(work_dir).root / "refs" / "jobs" / key)
+    """The folder of a job's records, or its address in a bucket."""
+    return f"{Store(work_dir).place}/refs/jobs/{key}"
 
 
 def save_plan(plan: JobPlan) -> None:
@@ -159,25 +162,26 @@ def save_plan(plan: JobPlan) -> None:
 def load_plan(job_dir: str) -> JobPlan:
     """The plan of a job. Raises StageError STORAGE if it is absent or damaged."""
     path = os.path.join(job_dir, "plan.json")
+    root, _, key = job_dir.rpartition("/refs/jobs/")
+    if is_object(job_dir):
+        # A plan of the same key says the same, so a minute does not matter.
+        return _load_plan(root, key, int(time.monotonic() / _PLAN_SECONDS), 0, forgotten_before(root))
     try:
         state = os.stat(path)
     except (OSError, ValueError) as error:
         raise _lost(path, error) from error
-    folder = Path(os.path.abspath(job_dir))
-    since = forgotten_before(folder.parents[2]) if len(folder.parents) > 2 else 0
-    return _load_plan(job_dir, state.st_mtime_ns, state.st_ino, since)
+    return _load_plan(root, key, state.st_mtime_ns, state.st_ino, forgotten_before(root or "."))
 
 
 @functools.lru_cache(maxsize=32)
-def _load_plan(job_dir: str, changed: int, inode: int, since: int) -> JobPlan:
-    folder = Path(os.path.abspath(job_dir))
+def _load_plan(root: str, key: str, changed: int, inode: int, since: int) -> JobPlan:
     try:
-        said = Store(folder.parents[2]).record(f"jobs/{folder.name}/plan")
+        said = Store(root).record(f"jobs/{key}/plan")
         if said is None:
-            raise ValueError("it is damaged")
+            raise ValueError("it is absent or damaged")
         return JobPlan.model_validate(said)
-    except (ValueError, IndexError) as error:
-        raise _lost(f"{job_dir}/plan.json", error) from error
+    except ValueError as error:
+        raise _lost(f"{root}/refs/jobs/{key}/plan.json", error) from error
 
 
 def load_speech(plan: JobPlan, voice: int = 0) -> Speech:

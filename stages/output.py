@@ -7,23 +7,52 @@ file.
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from raydub.errors import Code, StageError
 from raydub.identity import backdate, identify, look_of
 from raydub.manifests.job import Job
-from raydub.media.confine import publish_inside
+from raydub.media.confine import exists, publish_inside
+from raydub.objects.names import is_object, parse
+from raydub.places import absolute
 from raydub.store import Store, key_of
 
 _KEPT = 4
 
 
 def publish_output(temp: str, job: Job, root: str, store: Store) -> str:
-    """Publish a finished output below `root`; returns its sha256. Raises what media.confine.publish_inside raises."""
+    """Publish a finished output below `root`; returns its sha256. Raises what media.confine.publish_inside raises, and
+    for an output in a bucket what raydub.objects.bucket raises, OUTPUT_EXISTS, OUTPUT_BUSY."""
     backdate(temp)
     digest = identify(temp).sha256
     made = note_made(job, store, digest)
-    publish_inside(temp, job.output, root, lambda path: may_replace(job, store, made))
-    store.identities.put(os.path.abspath(job.output), look_of(job.output), digest)
+    if is_object(job.output):
+        look = _publish_object(temp, job, store, made)
+    else:
+        publish_inside(temp, job.output, root, lambda path: may_replace(job, store, made))
+        look = look_of(job.output)
+    store.identities.put(absolute(job.output), look, digest)
     return digest
+
+
+def _publish_object(temp: str, job: Job, store: Store, made: tuple[str, ...]) -> str:
+    """Upload an output; an object that the job did not make, or that somebody writes at the same time, stays. Returns
+    the new object's look."""
+    from raydub.objects.bucket import bucket_of
+    from raydub.objects.errors import Conflict
+    from raydub.objects.near import Origin, head
+
+    name = parse(job.output)
+    there = head(name.text)
+    if there is not None and not may_replace(job, store, made):
+        raise exists(job.output)
+    condition: dict[str, Any] = {"create": True} if there is None else {"etag": there.etag}
+    try:
+        meta = bucket_of(name).put_file(name.key, temp, **condition)
+    except Conflict as error:
+        message = f"{job.output} was written by somebody else while it was being published"
+        raise StageError(Code.OUTPUT_BUSY, message, hint="run again when nothing else writes it") from error
+    return Origin(name.text, meta.etag, meta.size, meta.version).look
 
 
 def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:
@@ -39,12 +68,21 @@ def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:
 def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> bool:
     """May the job's output be written: is the path free, was the file made by the same job, or is overwrite set? made:
     digests of what it made, if they are known. Raises OSError."""
-    if job.options.overwrite or not os.path.lexists(job.output):
+    if job.options.overwrite or not _is_there(job.output):
         return True
     if made is None:
         said = store.record(_name(job.output))
         made = tuple(said["made"]) if said is not None and said["job"] == _which(job) else ()
-    return bool(made) and os.path.isfile(job.output) and identify(job.output, store.identities).sha256 in made
+    is_file = is_object(job.output) or os.path.isfile(job.output)
+    return bool(made) and is_file and identify(job.output, store.identities).sha256 in made
+
+
+def _is_there(output: str) -> bool:
+    if not is_object(output):
+        return os.path.lexists(output)
+    from raydub.objects.near import head
+
+    return head(output) is not None
 
 
 def _which(job: Job) -> list[str]:
@@ -53,4 +91,4 @@ def _which(job: Job) -> list[str]:
 
 
 def _name(output: str) -> str:
-    return f"owners/{key_of(os.path.abspath(output))}"
+    return f"owners/{key_of(absolute(output))}"

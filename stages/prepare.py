@@ -12,6 +12,7 @@ The inputs are watched from the first read to the last, so results are made of t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,7 @@ from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.media.watch import Input, Watch, identify_source
+from raydub.present import to_text
 from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
 from raydub.stages.engine import LipEngine
@@ -119,7 +121,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     drawn = {**source, "options": _deciding(options, SOUND_FIELDS | _NOT_DRAWN), "finish": finish}
     content = key_of(decided)
     # Jobs with the same inputs at other paths share parts, but no plan: one of them may lose or change its files.
-    key = key_of([content, job.inputs()])
+    key = key_of([content, json.loads(to_text(job.inputs()))])  # of copies: what they are copies of
     job_dir = job_dir_of(work_dir, key)
     known = _known(job_dir)
     scoped = voices[0].spans is not None
@@ -221,7 +223,7 @@ def _face_plan(
         track=track,
         no_face=options.no_face,
         smooth=options.smooth,
-        work_dir=str(store.root),
+        work_dir=store.place,
         track_key=key,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from raydub import __version__
@@ -13,6 +13,7 @@ from raydub.media.confine import make_folder
 from raydub.media.mux import assemble, check_output
 from raydub.media.watch import Input, Watch
 from raydub.media.writable import check_writable
+from raydub.objects.names import is_object
 from raydub.stages.job_plan import JobPlan, chunks_of
 from raydub.stages.output import publish_output
 from raydub.stages.types import Part
@@ -29,16 +30,16 @@ class Stitched:
     sha256: str
 
 
-def stitch_job(plan: JobPlan, parts: Sequence[Part]) -> Stitched:
+def stitch_job(plan: JobPlan, parts: Sequence[Part], allowed: Callable[[], None] = lambda: None) -> Stitched:
     """Make plan.job.output of all parts of a job, in any order; creates its folder. The output appears complete or not
     at all, and an older file of that name is kept until then; one that the job did not make is replaced with overwrite
-    only.
+    only. allowed: called before publishing; what it raises prevents it.
 
     Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, OUTPUT_EXISTS, STORAGE,
     DISK_FULL; InputError for the speech. All name the job.
     """
     try:
-        return _stitch(plan, _ordered(plan, parts))
+        return _stitch(plan, _ordered(plan, parts), allowed)
     except RaydubError as error:
         raise error.at(job=plan.job.id, line=plan.job.line) from error.__cause__
 
@@ -74,12 +75,15 @@ def _ordered(plan: JobPlan, parts: Sequence[Part]) -> list[Part]:
     return [by_index[chunk.index] for chunk in chunks]
 
 
-def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
-    goal = plan.job.output
+def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None]) -> Stitched:
+    goal, store = plan.job.output, Store(plan.work_dir)
     root = plan.job.output_root or os.path.dirname(goal)
-    make_folder(goal, root)
-    check_writable(goal)
-    store, temp = Store(plan.work_dir), temp_beside(goal)
+    if is_object(goal):
+        temp = str(store.temp(os.path.splitext(goal)[1]))
+    else:
+        make_folder(goal, root)
+        check_writable(goal)
+        temp = temp_beside(goal)
     film = Input("video", plan.video.path, plan.video.identity, plan.video.look)
     watch = Watch([film, *plan.inputs], store.identities)
     try:
@@ -87,6 +91,7 @@ def _stitch(plan: JobPlan, parts: list[Part]) -> Stitched:
         assemble(paths, counts, plan.rate, temp, plan.sound, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()
+        allowed()
         digest = publish_output(temp, plan.job, root, store)
     except OSError as error:
         raise storage_error(error, goal) from error

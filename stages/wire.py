@@ -1,12 +1,12 @@
 """Convert chunks and their results to flat rows of arrays, text and numbers, for sending. No pickled objects.
 
 A row has "kind" (the class), "meta" (JSON: everything but the arrays) and one entry per array, named "items.<field>" or
-"mouths.<name>". Arrays keep dtype and shape; nothing is copied.
+"mouths.<name>". Arrays keep dtype and shape; nothing is copied. Paths of copies of objects are translated
+(raydub.present).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raydub.present import from_text, to_text
 from raydub.stages.types import Chunk, FaceItems, Gate, Part, Span, SynthesisedChunk, TrackedChunk
 
 Array = npt.NDArray[np.generic]
@@ -39,7 +40,7 @@ def to_row(thing: Travels) -> Row:
 
 def from_row(row: Mapping[str, Any]) -> Travels:
     """The object of a row made by to_row. Raises ValueError for a row of another kind."""
-    kind, meta = str(row["kind"]), json.loads(str(row["meta"]))
+    kind, meta = str(row["kind"]), from_text(str(row["meta"]))
     if kind == "chunk":
         return _as_chunk(meta)
     chunk = _as_chunk(meta.pop("chunk"))
@@ -56,7 +57,7 @@ def from_row(row: Mapping[str, Any]) -> Travels:
 
 
 def _row(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> Row:
-    return {"kind": kind, "meta": json.dumps(meta), **(arrays or {})}
+    return {"kind": kind, "meta": to_text(meta), **(arrays or {})}
 
 
 def _as_chunk(meta: Mapping[str, Any]) -> Chunk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
@@ -15,13 +15,19 @@ from raydub.cluster.commands.flags import takes
 from raydub.cluster.commands.run import who_lines
 from raydub.cluster.output import command, say, say_json, show_error, warn
 from raydub.errors import EXIT_USAGE, Code, UsageError
+from raydub.places import absolute, path_at
 
 
 @command
 @takes(fields=FIELD_FLAGS, flags=options.RUN_FLAGS)
 def dub(
     video: Annotated[str, typer.Option("--video", help="Video, image or folder of images.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The dubbed video: .mp4, .mov or .mkv.")],
+    output: Annotated[
+        PurePath,
+        typer.Option(
+            "--output", "-o", metavar="PATH", parser=options.place, help="The dubbed video: .mp4, .mov or .mkv."
+        ),
+    ],
     flags: options.RunFlags,
     fields: dict[str, str],
     audio: Annotated[str | None, typer.Option("--audio", help="The new speech: any file with sound.")] = None,
@@ -37,7 +43,7 @@ def dub(
     from raydub.manifests.read import check_rows
     from raydub.pipeline.progress import lines_of
 
-    root = output.absolute().parent
+    root = path_at(absolute(output)).parent
     row: dict[str, Any] = {"video": video, "audio": audio, "script": script, "output": output.name}
     asked = check_rows([(1, row | fields)], Path.cwd(), root)
     if asked.bad:
@@ -77,11 +83,11 @@ def dub(
     return report.exit_code()
 
 
-def _check_output(output: Path) -> None:
+def _check_output(output: PurePath) -> None:
     """Raises UsageError OUTPUT_FORMAT if the output is a folder, FIELD_VALUE if no file can have its name. Checked here
     so that the message names --output, not a manifest field."""
     try:
-        folder = output.name in ("", "..") or output.is_dir()
+        folder = output.name in ("", "..") or (isinstance(output, Path) and output.is_dir())
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(
@@ -93,8 +99,8 @@ def _check_output(output: Path) -> None:
         raise UsageError(Code.OUTPUT_FORMAT, message, field="output", hint=hint)
 
 
-def _row_name(output: Path, beside: bool) -> str:
+def _row_name(output: PurePath, beside: bool) -> str:
     """The name of an output's row in the work folder, which outputs of one name in several folders may share."""
-    more = "" if beside else "." + hashlib.sha256(os.fsencode(output.absolute())).hexdigest()[:8]
+    more = "" if beside else "." + hashlib.sha256(os.fsencode(absolute(output))).hexdigest()[:8]
     # File names are limited to 255 bytes.
     return os.fsencode(output.name)[:230].decode("utf-8", "ignore") + more + ".jsonl"

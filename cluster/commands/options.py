@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Any
 
 import typer
@@ -15,13 +15,31 @@ from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import JSON_HELP
 from raydub.errors import Code, UsageError
 from raydub.logs import set_up_logging
-from raydub.places import WORK_FOLDER
+from raydub.places import WORK_FOLDER, PathLike, path_at
 
 _WHERE, _HOW, _ALLOWED = "Where it runs", "How it runs", "What is allowed"
 
-Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="JSONL, CSV or Parquet file, one job per row.")]
+
+def place(text: str) -> PurePath:
+    """A path, or an address in a bucket."""
+    try:
+        return path_at(text)
+    except UsageError as error:
+        raise typer.BadParameter(f"{text[:80]!r}: {error.message}") from error
+
+
+Manifest = Annotated[
+    PurePath,
+    typer.Argument(metavar="MANIFEST", parser=place, help="JSONL, CSV or Parquet file or object, one job per row."),
+]
 OutputRoot = Annotated[
-    Path | None, typer.Option("--output-root", help="Folder for all outputs; default: the manifest's folder.")
+    PurePath | None,
+    typer.Option(
+        "--output-root",
+        metavar="FOLDER",
+        parser=place,
+        help="Folder, or s3://bucket/prefix, for all outputs; default: the manifest's folder.",
+    ),
 ]
 NoRay = Annotated[bool, typer.Option("--no-ray", help="Run a plain loop in a child process, without Ray.")]
 TtsCommand = Annotated[
@@ -64,13 +82,20 @@ class RunFlags:
     """Flags of the commands that dub."""
 
     work_dir: Annotated[
-        Path | None,
-        typer.Option("--work-dir", help="Folder for plans, tracks and parts; default: .raydub in the output root."),
+        PurePath | None,
+        typer.Option(
+            "--work-dir",
+            metavar="FOLDER",
+            parser=place,
+            help="Folder, or s3://bucket/prefix, for plans, tracks and parts; default: .raydub in the output root.",
+        ),
     ] = None
     results: Annotated[
-        Path | None,
+        PurePath | None,
         typer.Option(
             "--results",
+            metavar="PATH",
+            parser=place,
             help="Results manifest, without extension; default: jobs.results in the output root for jobs.jsonl, "
             "jobs.csv.results for jobs.csv; for `dub` one row in the folder `results` of the work folder.",
         ),
@@ -214,6 +239,6 @@ class RunFlags:
 RUN_FLAGS = group_of(RunFlags)
 
 
-def work_dir_for(work_dir: Path | None, output_root: str | Path) -> Path:
+def work_dir_for(work_dir: PurePath | None, output_root: PathLike) -> PurePath:
     """The chosen work folder, or the default one in the output root."""
-    return work_dir if work_dir is not None else Path(output_root) / WORK_FOLDER
+    return work_dir if work_dir is not None else path_at(output_root) / WORK_FOLDER

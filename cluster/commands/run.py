@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json
+from raydub.places import path_at
 
 if TYPE_CHECKING:
     from raydub.manifests.results import JobResult
@@ -32,7 +32,7 @@ def run(
     from raydub.manifests.read import read_manifest
 
     asked = read_manifest(manifest, output_root, fields)
-    stem = flags.results or Path(asked.output_root) / results_name(manifest)
+    stem = flags.results or path_at(asked.output_root) / results_name(manifest)
     check_stem(stem, (job.output for job in asked.jobs))
     request = RunRequest(
         jobs=asked.jobs,

@@ -23,6 +23,7 @@ from raydub.cluster.session.ray_process import LEAVE_SECONDS
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
 from raydub.pipeline.child import Line, settings_of, with_blob
+from raydub.places import path_at
 from raydub.stages.types import Part
 from raydub.tree import kill_below
 
@@ -80,7 +81,7 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
 
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))
-    request = RunRequest(jobs=jobs, bad=(), work_dir=Path(settings.work_dir), results=None, **hello["request"])
+    request = RunRequest(jobs=jobs, bad=(), work_dir=path_at(settings.work_dir), results=None, **hello["request"])
     set_up_logging(request.verbose)
     pulse = _Pulse(line)
     try:

@@ -15,6 +15,7 @@ from zlib import error as ZlibError
 
 import numpy as np
 
+from raydub.present import present
 from raydub.stages.track.raw import RawTracks
 from raydub.stages.types import Span
 from raydub.store import Store
@@ -55,7 +56,7 @@ class TrackCache:
         if found is None:
             return None
         try:
-            return _read(Path(found.path), block, embed)
+            return _read(Path(present(found.path)), block, embed)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, ZlibError) as error:
             _log.warning("tracks in %s are damaged and are computed again: %s", found.path, error)
             return None

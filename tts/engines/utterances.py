@@ -14,6 +14,7 @@ from raydub.errors import Code, RaydubError, StageError
 from raydub.identity import changed
 from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.sound import resample
+from raydub.present import present
 from raydub.store import Store, key_of
 from raydub.tts.engines.base import Engine
 from raydub.tts.mix.level import levelled, trimmed
@@ -96,7 +97,7 @@ def _read(store: Store, name: str) -> tuple[Utterance, str] | None:
     if found is None:
         return None
     marks = tuple(Mark(*mark) for mark in found.about["marks"])
-    samples = np.fromfile(found.path, "<f4").astype(np.float32)
+    samples = np.fromfile(present(found.path), "<f4").astype(np.float32)
     return Utterance(samples, found.about["rate"], marks), found.about["run"]
 
 

@@ -11,12 +11,14 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePath
 
 from raydub.errors import Code, InputError, RaydubError
 from raydub.manifests.fields import voice_file
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
+from raydub.objects.names import is_object
+from raydub.places import absolute, path_at
 from raydub.regular import NotRegularError, read_regular
 from raydub.tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
 from raydub.tts.scripts.markup import plain_lines
@@ -57,11 +59,11 @@ def read_script(path: str) -> Script:
     the limits of tts.scripts.cue; SCRIPT_EMPTY; SCRIPT_CUE, which names the cue by its number, and by its line in the
     file if there are lines."""
     notes = Notes()
-    text = _decode(_bytes(Path(path)), Path(path).name)
+    text = _decode(_bytes(path_at(path)), path_at(path).name)
     if not text.strip():
         raise InputError(Code.SCRIPT_EMPTY, f"script {path} is empty", hint="write some text", field="script")
-    script = settle(_cues(text, Path(path), notes), notes)
-    folder = os.path.dirname(os.path.abspath(path))
+    script = settle(_cues(text, path_at(path), notes), notes)
+    folder = os.path.dirname(absolute(path))
     return replace(script, segments=tuple(_placed(segment, folder) for segment in script.segments))
 
 
@@ -86,7 +88,7 @@ def _placed(segment: Segment, folder: str) -> Segment:
     )
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: PurePath) -> bytes:
     try:
         data = read_regular(path, MAX_BYTES + 1)
     except FileNotFoundError:
@@ -121,7 +123,7 @@ def _decode(data: bytes, name: str) -> str:
     return text
 
 
-def _cues(text: str, path: Path, notes: Notes) -> Iterator[Cue]:
+def _cues(text: str, path: PurePath, notes: Notes) -> Iterator[Cue]:
     """The cues of `text`, by the reader of its form."""
     form = SUFFIXES.get(path.suffix.lower(), "")
     if _VTT_HEAD.match(text):
@@ -154,7 +156,7 @@ def _cues(text: str, path: Path, notes: Notes) -> Iterator[Cue]:
 def script_length(job: Job) -> int:
     """Number of cues of the job's script; 0 without one, and if it is not known yet (a web address, or an unreadable
     script: the speak step reports the error)."""
-    if job.script is None or is_remote(job.script):
+    if job.script is None or (is_remote(job.script) and not is_object(job.script)):
         return 0
     try:
         return len(read_script(job.script).segments)

@@ -1,0 +1,220 @@
+"""Leases on outputs in buckets, so that two drivers never write the same output, whatever their work folders are.
+
+    <folder of the output>/.raydub.locks/<output>.json     who writes the output: names a lease
+    <folder of the output>/.raydub.locks/runs/<run>.json   the lease of a run, written again every BEAT seconds
+
+Claims are created only where there is none, and taken over only from runs whose lease was not written for EXPIRED
+seconds by the store's own clock. A run that lost its claims in this way, because it could not reach the store, finds out
+before it publishes (holds()); the write itself depends on the object that was there (stages.output).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from raydub.errors import Code, RaydubError, StageError
+from raydub.objects.names import base_name, parent
+from raydub.process import born
+
+FOLDER = ".raydub.locks"
+BEAT, EXPIRED = 10.0, 60.0
+"""Seconds between two writes of a lease, and after which a lease that was not written is void."""
+_LOOK_EVERY = 2.0
+_AT_ONCE = 16
+_log = logging.getLogger(__name__)
+
+
+class Leases:
+    """The claims of one run. owner: unique for the run. Leases are written by a thread until close()."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._claims: dict[str, str] = {}  # etag of our claim, by output
+        self._folders: set[str] = set()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def claim(self, outputs: Iterable[str]) -> dict[str, RaydubError | None]:
+        """Claim outputs. Returns those that could not be claimed: with None if another live run holds the claim, else
+        with the error. Waits up to EXPIRED seconds for runs that may have died."""
+        wanted = list(dict.fromkeys(outputs))
+        refused: dict[str, RaydubError | None] = {}
+        for folder in {parent(output) for output in wanted} - self._folders:
+            try:
+                _write(_lease(folder, self._owner), self._said())
+                self._folders.add(folder)
+            except RaydubError as error:
+                refused |= {output: error for output in wanted if parent(output) == folder}
+        if self._folders and self._thread is None:
+            self._thread = threading.Thread(target=self._beat, name="raydub-leases", daemon=True)
+            self._thread.start()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            left = [output for output in wanted if output not in refused]
+            for output, problem in zip(left, pool.map(self._claim, left), strict=True):
+                if problem is not _OURS:
+                    refused[output] = problem
+        return refused
+
+    def close(self) -> None:
+        """Give all claims back. Never raises."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(BEAT)
+        with contextlib.suppress(RaydubError), ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self._release, self._claims))
+        for folder in self._folders:
+            with contextlib.suppress(RaydubError):
+                _remove(_lease(folder, self._owner))
+        self._claims.clear()
+        self._folders.clear()
+
+    def _claim(self, output: str) -> RaydubError | None:
+        """_OURS, or why not: None for another live run."""
+        from raydub.objects.errors import Conflict
+
+        name = _claim_name(output)
+        told = json.dumps({"run": self._owner, "output": output}).encode()
+        try:
+            while True:
+                with contextlib.suppress(Conflict):
+                    self._claims[output] = _create(name, told)
+                    return _OURS
+                found = _read(name)
+                if found is None:
+                    continue  # given back in this moment
+                said, etag = found
+                if said.get("run") == self._owner:
+                    self._claims[output] = etag
+                    return _OURS
+                if _lives(parent(output), str(said.get("run"))):
+                    return None
+                with contextlib.suppress(Conflict):
+                    self._claims[output] = _replace(name, told, etag)
+                    _log.info("took over the claim on %s from a run that ended", output)
+                    return _OURS
+        except RaydubError as error:
+            return error
+
+    def _release(self, output: str) -> None:
+        if holds(output, self._owner):
+            _remove(_claim_name(output))
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            for folder in list(self._folders):
+                try:
+                    _write(_lease(folder, self._owner), self._said())
+                except RaydubError as error:
+                    _log.warning("the lease in %s cannot be written: %s", folder, error)
+
+    def _said(self) -> dict[str, Any]:
+        return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid()), "at": time.time()}
+
+
+_OURS = StageError(Code.INTERNAL, "claimed")
+
+
+def holds(output: str, owner: str) -> bool:
+    """Whether the run still has the claim on this output in a bucket."""
+    found = _read(_claim_name(output))
+    return found is not None and found[0].get("run") == owner
+
+
+def refuse_lost(output: str, owner: str) -> None:
+    """Raises StageError OUTPUT_BUSY if the run no longer has the claim."""
+    if not holds(output, owner):
+        message = f"another run has taken over {output}: this one could not reach the store for {EXPIRED:.0f} s"
+        raise StageError(Code.OUTPUT_BUSY, message, hint="wait for the other run to end, then run again")
+
+
+def _lives(folder: str, owner: str) -> bool:
+    """Whether the run of a lease is alive. Waits until it is known: the lease is written again, or has expired."""
+    from raydub.objects.prefix import Prefix
+
+    place = Prefix.at(folder)
+    name = f"{FOLDER}/runs/{owner}.json"
+    first: float | None = None
+    while True:
+        data, written = place.read(name), place.modified(name)
+        if data is None or written is None:
+            return False
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            said = json.loads(data)
+            if said["host"] == socket.gethostname() and said["born"]:
+                if born(said["pid"]) == said["born"]:
+                    return True
+                if _same_place(said["born"]):
+                    return False
+        if first is not None and written != first:
+            return True
+        if place.moment() / 1e9 - written > EXPIRED:
+            return False
+        first = written if first is None else first
+        time.sleep(_LOOK_EVERY)
+
+
+def _same_place(birth: str) -> bool:
+    from raydub.process import place, place_of
+
+    return place_of(birth) == place() != ""
+
+
+def _claim_name(output: str) -> str:
+    digest = hashlib.sha256(base_name(output).encode()).hexdigest()[:32]
+    return f"{parent(output)}/{FOLDER}/{digest}.json"
+
+
+def _lease(folder: str, owner: str) -> str:
+    return f"{folder}/{FOLDER}/runs/{owner}.json"
+
+
+def _write(name: str, said: dict[str, Any]) -> None:
+    place, bucket = _at(name)
+    bucket.put(place.key, json.dumps(said).encode())
+
+
+def _create(name: str, data: bytes) -> str:
+    place, bucket = _at(name)
+    etag: str = bucket.put(place.key, data, create=True).etag
+    return etag
+
+
+def _replace(name: str, data: bytes, etag: str) -> str:
+    place, bucket = _at(name)
+    new: str = bucket.put(place.key, data, etag=etag).etag
+    return new
+
+
+def _read(name: str) -> tuple[dict[str, Any], str] | None:
+    place, bucket = _at(name)
+    found = bucket.get(place.key)
+    if found is None:
+        return None
+    with contextlib.suppress(ValueError):
+        said = json.loads(found[0])
+        if isinstance(said, dict):
+            return said, found[1].etag
+    return {}, found[1].etag
+
+
+def _remove(name: str) -> None:
+    place, bucket = _at(name)
+    bucket.delete(place.key)
+
+
+def _at(name: str) -> tuple[Any, Any]:
+    from raydub.objects.bucket import bucket_of
+    from raydub.objects.names import parse
+
+    place = parse(name)
+    return place, bucket_of(place)

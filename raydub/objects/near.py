@@ -1,0 +1,229 @@
+"""Local copies of objects in buckets: one path per object and version, fetched at its first use on this machine.
+
+    <cache>/raydub-near/objects/<key>/<name>              an input, pinned to the version that its plan was made with
+    <cache>/raydub-near/stores/<key>/blobs/<2>/<sha256>   a blob of a work folder in a bucket
+    <cache>/raydub-near/origins/<key>.json                what these keys stand for
+
+Paths differ between machines. Text that goes to another machine is translated: away() replaces the paths of copies by
+what they stand for, and here() does the reverse on the other side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from raydub.errors import Code, InputError, StageError
+from raydub.files import write_atomic
+from raydub.objects.bucket import Meta, bucket_of
+from raydub.objects.names import is_object, parse, prefix
+from raydub.objects.room import cache_root, fetch_once, used
+from raydub.present import MARK, NEAR
+
+_OBJECT, _BLOB, _TEXT = "object:", "blob:", "text:"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An object as it was when it was pinned. uri: canonical; version: of the bucket, "" if it has none."""
+
+    uri: str
+    etag: str
+    size: int
+    version: str = ""
+
+    @property
+    def look(self) -> str:
+        """Equal if and only if the content is: see raydub.identity."""
+        return f"{self.size} {self.etag or self.version}"
+
+
+def pin(uri: str, what: str = "input") -> Origin:
+    """The object at an address as it is now. Raises InputError INPUT_MISSING, and what Bucket.head raises."""
+    found = head(uri)
+    if found is None:
+        raise InputError(Code.INPUT_MISSING, f"{what} {uri} does not exist")
+    return found
+
+
+def head(uri: str) -> Origin | None:
+    """The object at an address as it is now, None if there is none. Raises what Bucket.head raises."""
+    name = parse(uri)
+    meta = bucket_of(name).head(name.key)
+    return None if meta is None else Origin(name.text, meta.etag, meta.size, meta.version)
+
+
+def origin_of(path: str) -> Origin | None:
+    """The object that an input's copy stands for; None for any other path."""
+    if not path.startswith(str(_root() / "objects") + os.sep):
+        return None
+    return _origin(Path(path).parent.name)
+
+
+def copy_of(origin: Origin) -> str:
+    """The path of an input's copy, which need not be there yet."""
+    key = _key(json.dumps(asdict(origin), sort_keys=True))
+    name = parse(origin.uri).key.rpartition("/")[2]
+    stem, suffix = os.path.splitext(name)
+    short = os.fsencode(stem)[:80].decode("utf-8", "ignore") + suffix[:20]
+    _note(key, asdict(origin))
+    return str(_root() / "objects" / key / short)
+
+
+def folder_of(uri: str) -> Path:
+    """The folder on this machine that belongs to the work folder at an address."""
+    text = prefix(uri)
+    key = _key(text)
+    _note(key, {"store": text})
+    return _root() / "stores" / key
+
+
+def digest_of(path: str) -> str:
+    """The SHA-256 of an input's copy, fetched if needed."""
+    note = Path(path).with_name(".sha256")
+    for _ in range(2):
+        ensure(path)
+        with suppress(OSError):
+            return note.read_text(encoding="ascii")
+        with suppress(OSError):  # a copy without its digest was not finished
+            os.unlink(path)
+    raise StageError(Code.STORAGE, f"{path} keeps disappearing", hint="give the cache more room: RAYDUB_CACHE_GB")
+
+
+def ensure(path: str) -> None:
+    """Fetch the copy at `path` if it is not there. Nothing for paths that are no copy."""
+    if os.path.exists(path):
+        used(path)
+        return
+    try:
+        kind, key, *rest = Path(path).relative_to(_root()).parts
+    except ValueError:
+        return
+    if kind == "objects" and len(rest) == 1:
+        _fetch_object(Path(path), _origin(key))
+    elif kind == "stores" and len(rest) == 3 and rest[0] == "blobs":
+        _fetch_blob(Path(path), _said(key)["store"], "/".join(rest))
+
+
+def away(value: Any) -> Any:
+    """A JSON value with the paths of copies in its texts replaced by what they stand for."""
+    if isinstance(value, str):
+        return _away(value)
+    if isinstance(value, dict):
+        return {name: away(one) for name, one in value.items()}
+    return [away(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def here(value: Any) -> Any:
+    """The reverse of away(), with the paths of this machine."""
+    if isinstance(value, str):
+        return _here(value)
+    if isinstance(value, dict):
+        return {name: here(one) for name, one in value.items()}
+    return [here(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _away(text: str) -> str:
+    if text.startswith(MARK):
+        return f"{MARK}{_TEXT}{text}"
+    if NEAR not in text or not text.startswith(str(_root())):
+        return text
+    kind, key, *rest = Path(text).relative_to(_root()).parts
+    if kind == "objects":
+        return f"{MARK}{_OBJECT}{json.dumps(asdict(_origin(key)))}"
+    if kind == "stores" and rest and rest[0] == "blobs":
+        return f"{MARK}{_BLOB}{json.dumps([_said(key)['store'], '/'.join(rest)])}"
+    return text
+
+
+def _here(text: str) -> str:
+    if not text.startswith(MARK):
+        return text
+    kind, colon, rest = text.removeprefix(MARK).partition(":")
+    if kind + colon == _TEXT:
+        return rest
+    said = json.loads(rest)
+    if kind + colon == _OBJECT:
+        return copy_of(Origin(**said))
+    store, name = said
+    if not is_object(store) or ".." in name.split("/"):
+        raise ValueError(f"not the name of a blob: {name[:80]!r}")
+    return str(folder_of(store) / name)
+
+
+def _fetch_object(path: Path, origin: Origin) -> None:
+    name = parse(origin.uri)
+
+    def download(temp: Path) -> None:
+        meta = Meta(name.key, origin.size, origin.etag, origin.version, 0.0)
+        digest = bucket_of(name).download(name.key, temp, meta)
+        write_atomic(path.with_name(".sha256"), digest.encode())
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fetch_once(path, download, size=origin.size)
+
+
+def _fetch_blob(path: Path, store: str, name: str) -> None:
+    place = parse(f"{store}/{name}")
+
+    bucket = bucket_of(place)
+    meta = bucket.head(place.key)
+    if meta is None:
+        raise StageError(Code.STORAGE, f"{place.text} is missing", hint=_AGAIN)
+
+    def download(temp: Path) -> None:
+        if not path.name.startswith(bucket.download(place.key, temp, meta)):
+            raise StageError(Code.STORAGE, f"{place.text} is damaged", hint=_AGAIN)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fetch_once(path, download, size=meta.size)
+
+
+_AGAIN = "it was removed or changed by somebody else; run again to make it again"
+
+
+def _root() -> Path:
+    return _folder(str(cache_root()))
+
+
+@lru_cache(maxsize=8)
+def _folder(root: str) -> Path:
+    return Path(root + NEAR.rstrip(os.sep))
+
+
+def _note(key: str, said: dict[str, Any]) -> None:
+    """Write down what a key stands for, once per process."""
+    _notes(str(_root()), key, json.dumps(said))
+
+
+@lru_cache(maxsize=10_000)
+def _notes(root: str, key: str, said: str) -> None:
+    write_atomic(Path(root) / "origins" / f"{key}.json", said.encode())
+
+
+@lru_cache(maxsize=10_000)
+def _known(root: str, key: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((Path(root) / "origins" / f"{key}.json").read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"{root} does not know what {key[:80]} is a copy of: {error}"
+        raise StageError(Code.STORAGE, message, hint="remove the cache folder and run again") from error
+    return found
+
+
+def _said(key: str) -> dict[str, Any]:
+    return _known(str(_root()), key)
+
+
+def _origin(key: str) -> Origin:
+    return Origin(**_said(key))
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,62 @@
+"""Files that may not be on this machine yet: the local copies of objects in buckets (raydub.objects.near).
+
+A copy has a path like any file, and is fetched when it is opened for the first time. Code that opens a file by other
+means than raydub.regular calls present() before.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from typing import Any
+
+from raydub.objects.names import is_object
+
+NEAR = f"{os.sep}raydub-near{os.sep}"
+"""The folder of all copies, in the cache folder of this machine."""
+
+MARK = "\ue000raydub-near:"
+"""Begins text that stands for the path of a copy. U+E000 is for private use; other text that begins so is escaped."""
+_MARKED = json.dumps(MARK)[1:-1]
+
+
+def present(path: str | os.PathLike[str]) -> str:
+    """The path itself, after fetching the file if it is a copy that is not there; for the address of an object, the
+    path of its copy. No cost for any other path.
+
+    Raises FileNotFoundError for an address without an object, InputError INPUT_CHANGED for a copy of one that is gone
+    or another one now, StageError STORAGE, DISK_FULL, and what raydub.objects.bucket raises."""
+    text = os.fspath(path)
+    if is_object(text):
+        from raydub.objects.near import copy_of, head
+
+        found = head(text)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such object", text)
+        text = copy_of(found)
+    if NEAR in text:
+        from raydub.objects.near import ensure
+
+        ensure(text)
+    return text
+
+
+def to_text(value: Any) -> str:
+    """A JSON-ready value as JSON for another machine: paths of copies are replaced by what they are copies of."""
+    text = json.dumps(value)
+    if NEAR in text or _MARKED in text:
+        from raydub.objects.near import away
+
+        text = json.dumps(away(value))
+    return text
+
+
+def from_text(text: str) -> Any:
+    """The value of to_text(), with the paths of this machine."""
+    value = json.loads(text)
+    if _MARKED in text:
+        from raydub.objects.near import here
+
+        value = here(value)
+    return value
