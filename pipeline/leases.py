@@ -4,7 +4,7 @@
     <folder of the output>/.raydub.locks/runs/<run>.json   the lease of a run, written again every BEAT seconds
 
 Claims are created only where there is none, and taken over only from runs whose lease was not written for EXPIRED
-seconds by the store's own clock. A run that lost its claims in this way, because it could not reach the store, finds out
+seconds by the store's own clock. A run that lost its claims so, because it could not reach the store, finds out
 before it publishes (holds()); the write itself depends on the object that was there (stages.output).
 """
 

