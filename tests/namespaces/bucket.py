@@ -57,7 +57,11 @@ class Server:
     def start(self) -> None:
         program = weed()
         assert program is not None
-        said = {"identities": [{"name": "bed", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}]}
+        said = {
+            "identities": [
+                {"name": "bed", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+            ]
+        }
         folder = self.machine.disk / "root" / "tmp"
         (folder / "weed").mkdir(exist_ok=True)
         (folder / "s3.json").write_text(json.dumps(said))
@@ -76,7 +80,12 @@ class Server:
         from obstore.store import S3Store
 
         config = {"endpoint": self.endpoint, "access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1"}
-        return S3Store(name, prefix=prefix or None, config=config, client_options={"allow_http": True, "timeout": timedelta(seconds=30)})
+        return S3Store(
+            name,
+            prefix=prefix or None,
+            config=config,
+            client_options={"allow_http": True, "timeout": timedelta(seconds=30)},
+        )
 
     def make(self, name: str) -> Any:
         """A new bucket."""
@@ -100,5 +109,7 @@ class Server:
                 with urllib.request.urlopen(f"{self.endpoint}/status", timeout=2):
                     return
             except OSError as error:
-                assert self._run.process.poll() is None and time.monotonic() < until, f"{error}\n{self._run.said[-3000:]}"
+                assert self._run.process.poll() is None and time.monotonic() < until, (
+                    f"{error}\n{self._run.said[-3000:]}"
+                )
                 time.sleep(0.2)

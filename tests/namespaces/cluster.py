@@ -86,7 +86,9 @@ class Cluster:
         return found
 
 
-def until(true: Callable[[], Any], what: str, run: Run | None = None, seconds: float = PATIENCE, step: float = 0.2) -> Any:
+def until(
+    true: Callable[[], Any], what: str, run: Run | None = None, seconds: float = PATIENCE, step: float = 0.2
+) -> Any:
     """Wait for something to become true and return it; a command that ends meanwhile will not make it so."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

@@ -52,9 +52,23 @@ def six_jobs(media: Path, folder: Path) -> list[dict[str, Any]]:
     (into / "duo.vtt").write_text(_VTT, encoding="utf-8")
     return [
         {"id": "webcam", "video": "in/webcam.mp4", "audio": "in/es.wav", "output": "out/webcam.mp4", "upscale": "none"},
-        {"id": "script", "video": "in/talk of s18.mp4", "script": "in/s18.srt", "language": "es", "bed": "duck", "output": "out/s18 ñ.mp4"},
+        {
+            "id": "script",
+            "video": "in/talk of s18.mp4",
+            "script": "in/s18.srt",
+            "language": "es",
+            "bed": "duck",
+            "output": "out/s18 ñ.mp4",
+        },
         {"id": "still", "video": "in/portrait.jpg", "audio": "in/fr.wav", "output": "out/still.mp4"},
-        {"id": "duo", "video": "in/duo.mp4", "script": "in/duo.vtt", "language": "de", "speakers": {"Anna": "left", "Ben": "right"}, "output": "out/duo.mp4"},
+        {
+            "id": "duo",
+            "video": "in/duo.mp4",
+            "script": "in/duo.vtt",
+            "language": "de",
+            "speakers": {"Anna": "left", "Ben": "right"},
+            "output": "out/duo.mp4",
+        },
         {"id": "mkv", "video": "in/d20.mp4", "audio": "in/de.wav", "output": "out/d20.mkv"},
         {"id": "mpeg1", "video": "in/grid.mpg", "audio": "in/it.wav", "output": "out/grid.mp4", "masking": "always"},
     ]
@@ -101,7 +115,7 @@ def cut_speech(source: Path, goal: Path, seconds: float) -> None:
 
 
 def frames_of(path: Path) -> str:
-    """"<number> <digest>" of all decoded pictures of a file with their times, in order."""
+    """ "<number> <digest>" of all decoded pictures of a file with their times, in order."""
     digest, count = hashlib.sha256(), 0
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -113,7 +127,7 @@ def frames_of(path: Path) -> str:
 
 
 def sound_of(path: Path) -> str:
-    """"<samples> <digest>" of the decoded sound of a file."""
+    """ "<samples> <digest>" of the decoded sound of a file."""
     digest, count = hashlib.sha256(), 0
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
@@ -122,7 +136,7 @@ def sound_of(path: Path) -> str:
     return f"{count} {digest.hexdigest()}"
 
 
-def outputs_of(folder: Path) -> dict[str, tuple[str, str]]:
-    """Frames and sound of all outputs below a folder, by name."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix in (".mp4", ".mkv"))
-    return {path.relative_to(folder).as_posix(): (frames_of(path), sound_of(path)) for path in found}
+def outputs_of(folder: Path, rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Frames and sound of the outputs of rows below a folder, by name; without those that are not there."""
+    there = [row["output"] for row in rows if (folder / row["output"]).is_file()]
+    return {name: (frames_of(folder / name), sound_of(folder / name)) for name in there}

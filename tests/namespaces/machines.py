@@ -208,7 +208,20 @@ class Network:
 
     def _cable(self, device: str, machine: Machine | None, number: int) -> None:
         where = ["netns", str(machine.init)] if machine else []
-        _run("ip", "link", "add", "name", device, *where, "type", "veth", "peer", f"port{number}", "netns", str(self.switch.init))
+        _run(
+            "ip",
+            "link",
+            "add",
+            "name",
+            device,
+            *where,
+            "type",
+            "veth",
+            "peer",
+            f"port{number}",
+            "netns",
+            str(self.switch.init),
+        )
         _in(self.switch, "ip", "link", "set", f"port{number}", "master", "br0", "up")
         for words in (["addr", "add", f"{self._net}.{number}/24", "dev", device], ["link", "set", device, "up"]):
             _in(machine, "ip", *words)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,10 +23,11 @@ _PROXY = 8334
 
 @dataclass
 class World:
-    """folder: for the disks of all machines; media: the real clips, which machines do not see; chances: of faults
-    between nodes and server (tests.objects.proxy), None for no proxy. Ends with the block."""
+    """folder: for the disks of all machines; inputs: from prepare(); media: the real clips, which machines do not see;
+    chances: of faults between nodes and server (tests.objects.proxy), None for no proxy. Ends with the block."""
 
     folder: Path
+    inputs: Path
     media: Path
     chances: Mapping[str, float] | None = None
     network: Network = field(init=False)
@@ -39,11 +42,10 @@ class World:
             self.server = Server(self.network.switch)
             self.server.start()
             self.bucket = self.server.make(BUCKET)
-            self.rows = six_jobs(self.media, self.folder / "inputs")
-            write_manifest(self.folder / "inputs" / "jobs.jsonl", self.rows)
-            for path in sorted((self.folder / "inputs").rglob("*")):
-                if path.is_file():
-                    self.bucket.put(path.relative_to(self.folder / "inputs").as_posix(), path)
+            manifest = self.inputs / "jobs.jsonl"
+            self.rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+            for path in [manifest, *sorted((self.inputs / "in").iterdir())]:
+                self.bucket.put(path.relative_to(self.inputs).as_posix(), path)
             endpoint = self.server.endpoint if self.chances is None else self._proxy(self.chances)
             self.cluster = Cluster(self.network, credentials(endpoint))
         except BaseException:
@@ -76,13 +78,14 @@ class World:
 
     def outputs(self, to: str = "dubbed") -> dict[str, tuple[str, str]]:
         """Decoded frames and sound of the outputs, see outputs_of()."""
+        there = self.names(f"{to}/out")
         with tempfile.TemporaryDirectory() as folder:
             for row in self.rows:
                 goal = Path(folder) / row["output"]
                 goal.parent.mkdir(exist_ok=True)
-                if self.names(f"{to}/{Path(row['output']).parent}").get(f"{to}/{row['output']}"):
+                if f"{to}/{row['output']}" in there:
                     goal.write_bytes(bytes(self.bucket.get(f"{to}/{row['output']}").bytes()))
-            return outputs_of(Path(folder))
+            return outputs_of(Path(folder), self.rows)
 
     def traffic(self) -> dict[str, Any]:
         """What the proxy counted: see tests.objects.proxy."""
@@ -99,14 +102,15 @@ class World:
         return f"http://{host}:{_PROXY}"
 
 
-def reference(folder: Path, media: Path) -> dict[str, tuple[str, str]]:
-    """The outputs of the six jobs, made on this computer without Ray and without buckets. Runs the command."""
-    import os
-    import subprocess
-
+def prepare(folder: Path, media: Path) -> dict[str, Any]:
+    """Write manifest and inputs of the six jobs into `folder` and run them on this computer, without Ray and without
+    buckets. Returns outputs (see outputs_of()), seconds, parts."""
     rows = six_jobs(media, folder)
     manifest = write_manifest(folder / "jobs.jsonl", rows)
     words = [PYTHON, "-m", "raydub.cluster.cli", "run", str(manifest), "--output-root", str(folder), "--no-ray"]
     environment = {**os.environ, "RAYDUB_OFFLINE": "1"}
-    subprocess.run([*words, "--json", *OPTIONS], check=True, capture_output=True, env=environment, timeout=300)
-    return outputs_of(folder)
+    begun = time.monotonic()
+    done = subprocess.run([*words, "--json", *OPTIONS], capture_output=True, text=True, env=environment, timeout=400)
+    assert done.returncode == 0, done.stderr[-4000:]
+    parts = len(list(folder.glob(".raydub/refs/parts/*/*.json")))
+    return {"outputs": outputs_of(folder, rows), "seconds": round(time.monotonic() - begun, 1), "parts": parts}
