@@ -1,5 +1,5 @@
-"""Six jobs of real clips from bucket to bucket on two machines that share nothing but an S3 server, as one JSON document:
-undisturbed, with a machine lost, with the driver killed, with a server that breaks requests, and others.
+"""Six jobs of real clips from bucket to bucket on two machines that share nothing but an S3 server, as one JSON
+document: undisturbed, with a machine lost, with the driver killed, with a server that breaks requests, and others.
 
     python bench/cluster/bucket_to_bucket.py --media ../shared/media --only plain,node_killed
 

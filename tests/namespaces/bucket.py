@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -109,7 +108,6 @@ class Server:
                 with urllib.request.urlopen(f"{self.endpoint}/status", timeout=2):
                     return
             except OSError as error:
-                assert self._run.process.poll() is None and time.monotonic() < until, (
-                    f"{error}\n{self._run.said[-3000:]}"
-                )
+                over = self._run.process.poll() is not None or time.monotonic() > until
+                assert not over, f"{error}\n{self._run.said[-3000:]}"
                 time.sleep(0.2)

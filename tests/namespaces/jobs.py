@@ -7,6 +7,7 @@ import json
 import shutil
 import wave
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ def frames_of(path: Path) -> str:
     digest, count = hashlib.sha256(), 0
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            assert frame.pts is not None and frame.time_base is not None
-            digest.update(f"{frame.pts * frame.time_base}".encode())
+            assert frame.pts is not None
+            digest.update(f"{frame.pts * Fraction(frame.time_base or 1)}".encode())
             digest.update(frame.to_ndarray().tobytes())
             count += 1
     return f"{count} {digest.hexdigest()}"
