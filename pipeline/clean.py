@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from raydub.errors import Code, StageError, UsageError
-from raydub.files import discard
 from raydub.pipeline.attempts import (
     end_run,
     is_dead,
@@ -36,7 +35,7 @@ from raydub.pipeline.attempts import (
 )
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.ledger import part_name
-from raydub.regular import read_regular
+from raydub.places import PathLike
 from raydub.store import TAG, Store
 
 if TYPE_CHECKING:
@@ -45,11 +44,9 @@ if TYPE_CHECKING:
 KEPT = ("done", "owners", "identities")
 """Records that cleaning keeps."""
 _CLEANING = "cleaning"
-_RECORD_BYTES = 64 << 20
 _LATE = 3600.0
 """Seconds after which a blob without a record is removed, and a cleaning on another machine counts as dead."""
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
-_BLOB = re.compile(r"[0-9a-f]{64}(\..*)?")
 
 
 @dataclass
@@ -67,12 +64,12 @@ class Freed:
         return sum(self.sizes.values())
 
 
-def is_work_folder(folder: str | Path) -> bool:
+def is_work_folder(folder: PathLike) -> bool:
     """Whether this folder is marked as a work folder of raydub."""
     return Store(folder).is_tagged
 
 
-def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = False) -> Freed:
+def clean(work_dir: PathLike, *, everything: bool = False, dry_run: bool = False) -> Freed:
     """Clean a work folder. everything: remove all records except KEPT, including work of unfinished jobs and copies of
     remote inputs. Raises UsageError: FIELD_VALUE for a folder that raydub did not make or that contains links in
     place of its folders, OUTPUT_BUSY if a run uses it; StageError STORAGE or DISK_FULL."""
@@ -87,14 +84,13 @@ def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = Fal
         if not dry_run:
             for name in dropped:
                 store.remove(name)
-        for blob in _blobs(store.root):
-            digest = blob.name[:64].encode()
-            if digest not in kept and (digest in kinds or everything or _is_old(blob)):
-                kind = kinds.get(digest, "unnamed")
+        for blob in list(store.blobs()):
+            if blob.digest not in kept and (blob.digest in kinds or everything or blob.age > _LATE):
+                kind = kinds.get(blob.digest, "unnamed")
                 freed.blobs[kind] += 1
-                freed.sizes[kind] += blob.stat().st_size
+                freed.sizes[kind] += blob.size
                 if not dry_run:
-                    discard(blob.path)
+                    store.discard(blob)
         if not dry_run:
             sweep_runs(work_dir)
             store.sweep()
@@ -103,7 +99,7 @@ def clean(work_dir: str | Path, *, everything: bool = False, dry_run: bool = Fal
         return freed
 
 
-def refuse_while_cleaned(work_dir: str | Path) -> None:
+def refuse_while_cleaned(work_dir: PathLike) -> None:
     """Called by a run after start_run(). Raises StageError STORAGE, retryable, while the folder is cleaned."""
     if any(info.get(_CLEANING) for _, info in _entered(work_dir)):
         message = f"{work_dir} is being cleaned by `raydub clean`"
@@ -111,7 +107,7 @@ def refuse_while_cleaned(work_dir: str | Path) -> None:
 
 
 @contextmanager
-def _alone(work_dir: str | Path) -> Iterator[None]:
+def _alone(work_dir: PathLike) -> Iterator[None]:
     name = new_run_id("clean-")
     register_run(work_dir, name, {_CLEANING: True})
     try:
@@ -128,7 +124,7 @@ def _alone(work_dir: str | Path) -> Iterator[None]:
         end_run(work_dir, name)
 
 
-def _entered(work_dir: str | Path) -> list[tuple[str, dict[str, Any]]]:
+def _entered(work_dir: PathLike) -> list[tuple[str, dict[str, Any]]]:
     """(name, info.json) of every run and cleaning that uses the folder."""
     found: list[tuple[str, dict[str, Any]]] = []
     for run in runs_in(work_dir):
@@ -141,7 +137,7 @@ def _entered(work_dir: str | Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _refuse_others(store: Store) -> None:
     if not store.is_tagged:
-        message = f"{store.root} is not a work folder: it has no {TAG} of raydub"
+        message = f"{store.place} is not a work folder: it has no {TAG} of raydub"
         raise UsageError(
             Code.FIELD_VALUE, message, field="folder", hint="give the output root of a run, or its --work-dir"
         )
@@ -157,7 +153,7 @@ def _all(names: list[str]) -> set[str]:
 
 def _of_finished(store: Store, names: list[str]) -> set[str]:
     """Names that only finished jobs use."""
-    finished = Finished(store.root)
+    finished = Finished(store.place)
     dropped: set[str] = set()
     needed: set[str] = set()
     speeches = {_sound(store, name): name.removesuffix("/tracks") for name in names if _is_speech(name)}
@@ -207,23 +203,7 @@ def _kind(name: str) -> str:
 
 def _named(store: Store, name: str) -> set[bytes]:
     """All hex strings in a record that may be digests of blobs."""
-    try:
-        return set(_DIGEST.findall(read_regular(store.root / "refs" / f"{name}.json", _RECORD_BYTES)))
-    except OSError:
-        return set()
-
-
-def _blobs(root: Path) -> Iterator[os.DirEntry[str]]:
-    with suppress(FileNotFoundError):
-        for folder in sorted(entry.path for entry in os.scandir(root / "blobs") if entry.is_dir(follow_symlinks=False)):
-            with os.scandir(folder) as entries:
-                found = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-            yield from [entry for entry in found if _BLOB.fullmatch(entry.name)]
-
-
-def _is_old(blob: os.DirEntry[str]) -> bool:
-    # By ctime: blobs get an mtime in the past (raydub.identity.backdate).
-    return time.time() - blob.stat(follow_symlinks=False).st_ctime > _LATE
+    return set(_DIGEST.findall(store.raw(name)))
 
 
 def _prune(top: Path) -> None:

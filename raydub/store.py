@@ -20,7 +20,9 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,7 @@ _SIGNED = b"Signature: 8a477f597d28d172789f06886806bc55\n"  # see bford.info/cac
 _TAGGED = _SIGNED + b"# Work folder of raydub: intermediate results that can be made again. `raydub clean` frees it.\n"
 _SEAL = "seal"
 _RECORD_BYTES = 64 << 20
+_BLOB = re.compile(r"[0-9a-f]{64}(\..*)?")
 _FACTS = ("owners", "identities", "fetched")
 """Records of facts, not of work that was done."""
 _forgotten: dict[str, int] = {}
@@ -54,6 +57,20 @@ class Artefact:
     sha256: str
     size: int
     about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob that exists. name: below the work folder; age: seconds since it was written, by the store's clock."""
+
+    name: str
+    size: int
+    age: float
+
+    @property
+    def digest(self) -> bytes:
+        """Its SHA-256, hex."""
+        return self.name.rpartition("/")[2][:64].encode()
 
 
 class Store:
@@ -194,6 +211,42 @@ class Store:
         top = self.root / "refs"
         found = (path.relative_to(top).as_posix() for path in (top / prefix).rglob("*.json"))
         return sorted(name.removesuffix(".json") for name in found if not name.rpartition("/")[2].startswith("."))
+
+    def raw(self, name: str) -> bytes:
+        """The bytes of a record as they are, b"" for an absent one."""
+        path = self._ref(name)
+        if self._far is not None:
+            return self._far.read(f"refs/{name}.json") or b""
+        try:
+            return read_regular(path, _RECORD_BYTES)
+        except OSError:
+            return b""
+
+    def blobs(self) -> Iterator[Blob]:
+        """All blobs. Nothing else in the folder is one."""
+        if self._far is not None:
+            now = self._far.moment() / 1e9
+            for name, meta in self._far.files("blobs"):
+                if _BLOB.fullmatch(name.rpartition("/")[2]):
+                    yield Blob(name, meta.size, now - meta.modified)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            tops = [entry for entry in os.scandir(self.root / "blobs") if entry.is_dir(follow_symlinks=False)]
+            for top in sorted(entry.path for entry in tops):
+                with os.scandir(top) as entries:
+                    found = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+                for entry in found:
+                    if _BLOB.fullmatch(entry.name):
+                        state = entry.stat(follow_symlinks=False)
+                        name = Path(entry.path).relative_to(self.root).as_posix()
+                        # By ctime: blobs get an mtime in the past (raydub.identity.backdate).
+                        yield Blob(name, state.st_size, time.time() - state.st_ctime)
+
+    def discard(self, blob: Blob) -> None:
+        """Remove a blob. Never raises."""
+        if self._far is not None:
+            self._far.remove(blob.name)
+        files.discard(self.root / blob.name)
 
     def sweep(self, also: Iterable[str | Path] = ()) -> list[str]:
         """Remove temporary files of dead writers in tmp/ and in the folders `also`; returns their names. Never

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
@@ -16,7 +16,12 @@ from raydub.places import WORK_FOLDER
 @command
 def clean(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Output root or work folder; default: the current folder.")
+        PurePath,
+        typer.Argument(
+            metavar="[FOLDER]",
+            parser=options.place,
+            help="Output root or work folder; default: the current folder.",
+        ),
     ] = Path("."),
     everything: Annotated[
         bool,

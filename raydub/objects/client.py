@@ -74,7 +74,9 @@ def make(name: ObjectName, *, retries: bool) -> Any:
     try:
         if name.scheme == "gs":
             return GCSStore(name.bucket, **options)
-        return S3Store(name.bucket, config={"endpoint": where} if where else {}, **options)
+        # Bulk requests hide refusals of single objects, and not every store has them.
+        config: Any = {"disable_bulk_delete": True} | ({"endpoint": where} if where else {})
+        return S3Store(name.bucket, config=config, **options)
     except (BaseError, ValueError, OSError):
         pass
     variables = "AWS_*" if name.scheme == "s3" else "GOOGLE_*"

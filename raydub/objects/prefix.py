@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from raydub.errors import Code, RaydubError, StageError
-from raydub.objects.bucket import Bucket, bucket_of
+from raydub.objects.bucket import Bucket, Meta, bucket_of
 from raydub.objects.errors import Conflict
 from raydub.objects.names import ObjectName, parse
 
@@ -70,6 +70,11 @@ class Prefix:
         """All names that begin with the steps `below`."""
         top = len(self._key(""))
         return (meta.key[top:] for meta in self._bucket.names(self._key(below).rstrip("/")))
+
+    def files(self, below: str) -> Iterator[tuple[str, Meta]]:
+        """The names that begin with the steps `below`, with what the store says of them."""
+        top = len(self._key(""))
+        return ((meta.key[top:], meta) for meta in self._bucket.names(self._key(below)))
 
     def touched(self) -> float | None:
         """When the newest of the files was written, by the store's clock, in seconds since 1970."""

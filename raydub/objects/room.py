@@ -7,6 +7,7 @@ the file itself would change its look, for which raydub.identity would read it a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -30,6 +31,8 @@ SPARE = 256 << 20
 
 _USED = ".used"
 _LOCKS = ".locks"
+_OTHERS = frozenset({_LOCKS, "origins", "refs", "runs", "tmp"})
+"""Folders whose small or unfinished files are not evicted (raydub.objects.near)."""
 
 
 def cache_root() -> Path:
@@ -131,7 +134,12 @@ def _reserve(path: Path, size: int) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, size)
+                try:
+                    os.posix_fallocate(handle, 0, size)
+                except OSError as error:
+                    # Not every file system can; then the limit is exceeded by what is being downloaded.
+                    if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                        raise
         finally:
             os.close(handle)
     except OSError as error:
@@ -164,8 +172,7 @@ def _files(root: Path) -> list[tuple[float, int, str]]:
     """Last use, bytes on the disk and path of each file in the cache. Files may come and go meanwhile."""
     found: list[tuple[float, int, str]] = []
     for folder, folders, names in os.walk(root):
-        if _LOCKS in folders:
-            folders.remove(_LOCKS)
+        folders[:] = [name for name in folders if name not in _OTHERS]
         for name in names:
             if name.endswith(_USED):
                 continue

@@ -23,16 +23,15 @@ ENVIRONMENT = {
     "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",
     "GCE_METADATA_HOST": "127.0.0.1:9",
     "GCE_METADATA_IP": "127.0.0.1:9",
-    "GCE_METADATA_ROOT": "127.0.0.1:9",
 }
 """What tests set besides AWS_ENDPOINT_URL."""
 
 
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(number: int) -> list[int]:
+    """Different TCP ports that were free a moment ago."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
@@ -53,7 +52,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60.0) 
 @contextlib.contextmanager
 def moto() -> Iterator[str]:
     """The URL of moto's S3 server, a process of its own."""
-    port = free_port()
+    [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
@@ -80,10 +79,11 @@ def seaweed(folder: Path) -> Iterator[str]:
     ]
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": identities}))
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    names = ("master", "volume", "filer", "s3")
+    free = free_ports(2 * len(names))
+    ports, grpc = dict(zip(names, free, strict=False)), dict(zip(names, free[len(names) :], strict=True))
     command = [program, "server", f"-dir={folder}", "-s3", f"-s3.config={config}", "-ip=127.0.0.1"]
     command += ["-ip.bind=127.0.0.1", "-volume.max=20", "-master.volumeSizeLimitMB=128", "-s3.port.iceberg=0"]
-    grpc = {name: free_port() for name in ports}
     for name, port in ports.items():
         command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc[name]}"]
     with (folder / "log").open("wb") as log:

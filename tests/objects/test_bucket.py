@@ -25,7 +25,7 @@ def bucket(s3: str) -> Bucket:
 @pytest.fixture
 def film(tmp_path: Path) -> tuple[Path, bytes]:
     """A file of two parts and a bit."""
-    content = random.Random(1).randbytes(2 * module.PIECE + 12345)
+    content = random.Random(1).randbytes(2 * module.PART + 12345)
     path = tmp_path / "film.bin"
     path.write_bytes(content)
     return path, content
@@ -114,7 +114,7 @@ def test_changed_objects_are_noticed(bucket: Bucket) -> None:
         assert bucket.name in caught.value.message
 
 
-@pytest.mark.parametrize("size", [0, 1, module.PIECE, module.PIECE + 1])
+@pytest.mark.parametrize("size", [0, 1, module.PART, module.PART + 1])
 def test_files_up_and_down(bucket: Bucket, tmp_path: Path, size: int) -> None:
     content = random.Random(size).randbytes(size)
     (tmp_path / "up").write_bytes(content)
@@ -136,7 +136,7 @@ def test_large_files_go_in_parts(bucket: Bucket, film: tuple[Path, bytes], tmp_p
     assert counted().bytes_read - before.bytes_read == len(content)
 
 
-@pytest.mark.parametrize("single", [module.SINGLE, module.PIECE], ids=["one request", "parts"])
+@pytest.mark.parametrize("single", [module.SINGLE, module.PART], ids=["one request", "parts"])
 def test_conditional_writes_of_files(
     bucket: Bucket, film: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch, single: int
 ) -> None:
@@ -189,3 +189,15 @@ def test_one_client_for_each_place(s3: str, monkeypatch: pytest.MonkeyPatch, mot
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
     assert bucket_of(s3) is before
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in repr(before) + repr(vars(before))
+
+
+def test_forked_processes_are_told_so(bucket: Bucket) -> None:
+    bucket.head("warm")
+    child = os.fork()
+    if child == 0:
+        try:
+            bucket_of(f"s3://{bucket.name}")
+        except RuntimeError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

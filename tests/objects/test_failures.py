@@ -16,7 +16,7 @@ import pytest
 
 from raydub.errors import Code, InputError, RaydubError
 from raydub.objects import bucket as module
-from raydub.objects import client
+from raydub.objects import client, reading
 from raydub.objects.bucket import Bucket, bucket_of
 from raydub.objects.counted import counted
 from raydub.objects.errors import Conflict
@@ -40,7 +40,8 @@ def bucket(s3: str, proxy: Proxy) -> Bucket:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest parts that stores take."""
-    monkeypatch.setattr(module, "PIECE", 5 << 20)
+    monkeypatch.setattr(module, "PART", 5 << 20)
+    monkeypatch.setattr(reading, "PIECE", 5 << 20)
     monkeypatch.setattr(module, "MULTIPART", 5 << 20)
 
 
@@ -100,7 +101,7 @@ def test_refusals_have_names_and_are_not_repeated(
 
 
 def test_credentials_that_expire_in_the_middle(bucket: Bucket, proxy: Proxy, tmp_path: Path) -> None:
-    content = random.Random(1).randbytes(3 * module.PIECE)
+    content = random.Random(1).randbytes(3 * module.PART)
     (tmp_path / "up").write_bytes(content)
     made = bucket.put_file("film", tmp_path / "up")
     proxy.script.extend(["", "400 ExpiredToken", "400 ExpiredToken", "400 ExpiredToken"])

@@ -167,3 +167,20 @@ def test_outputs_outside_the_root_or_among_ours_are_refused(uploaded: str, clips
     (clips / "one.jsonl").write_text(json.dumps(row))
     _, said = run(str(clips / "one.jsonl"))
     assert [row["error_code"] for row in said["results"]] == ["E_OUTPUT_ESCAPES"]
+
+
+@pytest.mark.slow
+def test_a_work_folder_in_a_bucket_is_cleaned(uploaded: str) -> None:
+    asked = [f"{uploaded}/{NAME}/jobs.jsonl", "--output-root", f"{uploaded}/out"]
+    assert run(*asked)[0] == 0
+    bucket = bucket_of(uploaded)
+    assert any("/blobs/" in meta.key for meta in bucket.names("out"))
+    done = CliRunner().invoke(app, ["clean", f"{uploaded}/out", "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["records"]["parts"] == 1
+    left = {meta.key.split("/")[3] for meta in bucket.names("out/.raydub/refs")}
+    assert left == {"done", "identities", "owners", "index", "sources"}
+    assert len(list(bucket.names("out/.raydub/blobs"))) == 2
+    code, said = run(*asked)
+    assert (code, said["finished_before"]) == (0, 2)
+    assert CliRunner().invoke(app, ["clean", f"{uploaded}/in"]).exit_code == 2

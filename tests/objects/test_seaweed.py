@@ -13,6 +13,7 @@ import pytest
 
 from raydub.errors import Code, RaydubError
 from raydub.objects import bucket as module
+from raydub.objects import reading
 from raydub.objects.bucket import Bucket, bucket_of
 from raydub.objects.errors import Conflict
 from tests.objects import servers
@@ -103,7 +104,7 @@ def test_replace_only_what_was_seen(bucket: Bucket) -> None:
 def test_parts_through_a_breaking_proxy(
     bucket: Bucket, seaweed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = random.Random(1).randbytes(5 * module.PIECE + 5)
+    content = random.Random(1).randbytes(5 * module.PART + 5)
     (tmp_path / "up").write_bytes(content)
     with Proxy(seaweed_url, seed=7, errors=0.05, resets=0.04, truncated=0.03) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
@@ -120,7 +121,7 @@ def test_parts_through_a_breaking_proxy(
 def test_listing_by_pages(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(25):
         bucket.put(f"pages/{number:02}", b"x")
-    monkeypatch.setattr(module, "_PAGE", 7)
+    monkeypatch.setattr(reading, "_PAGE", 7)
     assert [meta.key for meta in bucket.names("pages")] == [f"pages/{number:02}" for number in range(25)]
 
 

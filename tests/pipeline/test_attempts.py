@@ -76,10 +76,11 @@ def test_an_overrun_is_known(attempts: Attempts) -> None:
 
 
 def test_a_worker_killed_before_its_record_was_whole_had_not_begun(attempts: Attempts, tmp_path: Path) -> None:
-    attempt = attempts.begin("a", WORK, worker=GONE)
-    whole = Path(attempt.path).read_bytes()
+    attempts.begin("a", WORK, worker=GONE)
+    [path] = run_dir(tmp_path, "run").glob(f"attempts/*/{WORK}.1")
+    whole = path.read_bytes()
     for kept in (0, 1, len(whole) // 2, len(whole) - 1):
-        Path(attempt.path).write_bytes(whole[:kept])
+        path.write_bytes(whole[:kept])
         assert attempts.deaths("a", WORK, always) == []
     assert attempts.begin("a", WORK, worker=GONE).number == 2
     assert len(attempts.deaths("a", WORK, always)) == 1
