@@ -9,6 +9,7 @@ import typer
 from raydub import __version__
 from raydub.bound import adopt_orphans
 from raydub.cluster.commands import (
+    cancel,
     clean,
     demo,
     describe,
@@ -16,11 +17,17 @@ from raydub.cluster.commands import (
     dub,
     faces,
     frames,
+    jobs,
+    logs,
     models,
     plan,
+    results,
+    resume,
     run,
+    status,
     submit,
     timeline,
+    trace,
     train,
     tts,
     validate,
@@ -58,6 +65,12 @@ def _root(
 app.command("run", cls=PanelCommand)(run.run)
 app.command("dub", cls=PanelCommand)(dub.dub)
 app.command("submit")(submit.submit)
+app.command("jobs")(jobs.jobs)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("cancel")(cancel.cancel)
+app.command("resume")(resume.resume)
+app.command("results")(results.results)
 app.command("validate", cls=PanelCommand)(validate.validate)
 app.command("plan", cls=PanelCommand)(plan.plan)
 app.command("fields")(describe.fields)
@@ -65,6 +78,7 @@ app.command("faces")(faces.faces)
 app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("timeline")(timeline.timeline)
+app.command("trace")(trace.trace)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")
 app.command("clean")(clean.clean)

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec
 import typer
 
 from raydub.errors import EXIT_INTERRUPTED, Code, InterruptedRun, RaydubError, StageError, UsageError
+from raydub.logs import doing, json_line, log_format
 from raydub.texts import has_utf8, strict_json
 
 P = ParamSpec("P")
@@ -41,9 +42,12 @@ def say(text: str = "") -> None:
 
 
 def warn(text: str) -> None:
-    """Print a line on stderr. Errors are ignored."""
+    """Print a line on stderr; with --log-format json, as a log line, whose level is that of the
+    code in front. Errors are ignored."""
+    text = harmless(text)
+    level = "ERROR" if text.startswith("[E_") else "WARNING" if text.startswith("[W_") else "INFO"
     with contextlib.suppress(OSError):
-        typer.echo(harmless(text), err=True)
+        typer.echo(json_line(level, "raydub", text) if log_format() == "json" else text, err=True)
 
 
 def _echo(text: str) -> None:
@@ -71,7 +75,8 @@ def say_json(value: Mapping[str, Any]) -> None:
 
 def show_error(error: RaydubError) -> None:
     """Print an error as `[E_CODE] job 'x', line 3, field 'video': message (hint)` on stderr."""
-    warn(str(error))
+    with doing(job=error.job, code=str(error.code)) if error.job else doing(code=str(error.code)):
+        warn(str(error))
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, Code
@@ -52,7 +53,7 @@ class RunReport:
     finished; stop_code: 128 + the signal that stopped it, else 0. seconds: the whole run; until_plan: until the first
     job was prepared (includes starting Ray); speed: frames per second since the first part; stage_seconds: work per
     stage; peak_mb: peak memory of each worker by "stage@host:pid" (both as far as notes arrived); object_store_mb: peak
-    use of Ray's object stores, all nodes together."""
+    use of Ray's object stores, all nodes together; metrics: see pipeline.metrics.Sums."""
 
     results: tuple[JobResult, ...]
     written: tuple[PurePath, ...] = ()
@@ -64,6 +65,7 @@ class RunReport:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     peak_mb: dict[str, float] = field(default_factory=dict)
     object_store_mb: float = 0.0
+    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     dependency_missing: bool = False
 
     @property

@@ -21,6 +21,7 @@ from raydub.cluster.session.stopping import StopWatch
 from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import remove
+from raydub.logs import doing, log_format
 from raydub.manifests.failed import write_failed
 from raydub.manifests.job import Job
 from raydub.manifests.naming import results_files
@@ -32,10 +33,12 @@ from raydub.pipeline.driver import Driver, stopped_job
 from raydub.pipeline.events import Planned
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
+from raydub.pipeline.run_state import RunState
+from raydub.pipeline.trace import TraceRecorder
 from raydub.store import Store, moment
 
 if TYPE_CHECKING:
-    from pathlib import PurePath
+    from pathlib import Path, PurePath
 
     from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.progress import QuietProgress
@@ -77,6 +80,7 @@ class _Run:
         self._progress: QuietProgress | None = None
         self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
+        self._state: RunState | None = None
         self._refused: RaydubError | None = None  # why no job could start
         self._written: tuple[PurePath, ...] | None = None
         self._writing = False
@@ -119,6 +123,7 @@ class _Run:
             {stage: round(float(seconds), 3) for stage, seconds in tally.stage_seconds.items()},
             {f"{stage}@{host}:{pid}": round(peak, 1) for (stage, host, pid), peak in tally.peak_mb.items()},
             round(self._store_mb, 1),
+            tally.sums.rows(),
             dependency_missing=self._admitted.unable,
         )
 
@@ -166,10 +171,16 @@ class _Run:
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
             refuse_while_cleaned(settings.work_dir)
-            with executor_for(self._request, settings, jobs, progress, stop) as executor, progress:
+            state = self._state = self._new_state(settings.run_id)
+            with (
+                doing(run=settings.run_id),
+                progress.traced(TraceRecorder(settings.work_dir, settings.run_id)),
+                executor_for(self._request, settings, jobs, state, stop) as executor,
+                progress,
+            ):
                 self._driver = Driver(
                     executor,
-                    progress,
+                    state,
                     record=self._record,
                     stopping=lambda: stop.asked,
                     strict=self._request.strict,
@@ -195,7 +206,18 @@ class _Run:
             StepLimits(flat=self._request.step_timeout),
             fresh=moment(self._request.work_dir) if self._request.fresh else 0,
             verbose=self._request.verbose,
+            log_format=log_format(),
         )
+
+    def _new_state(self, run_id: str) -> RunState:
+        request, shown = self._request, self._shown()
+        closed = [*self._admitted.closed, *map(JobResult.refused, request.bad)]
+        about = {"manifest": str(request.manifest or ""), "work_dir": str(request.work_dir)}
+        return RunState(request.work_dir, run_id, shown, [job.id for job in self._admitted.open], closed, about).start()
+
+    def _keep_failed(self, path: Path) -> None:
+        request = self._request
+        write_failed(path, self._results(), request.jobs, request.bad, request.folder)
 
     def _record(self, job: Job, plan: Planned, result: JobResult) -> None:
         self._finished.write(job, self._admitted.digests_of(job), plan, result.model_dump(mode="json"))
@@ -230,8 +252,13 @@ class _Run:
         if self._writing:
             return
         self._writing = True
-        self._written = _write(self._request, self._results())
+        results = self._results()
+        self._written = _write(self._request, results)
         self._all_written.set()
+        if self._state is None and self._refused is None and Store(self._request.work_dir).is_tagged:
+            self._state = self._new_state(self._lock.owner)  # every row had its outcome before
+        if self._state is not None:
+            self._state.close(results, self._written, self._keep_failed, stopped=self._stop.asked)
 
 
 def _real(folder: PurePath) -> str:
@@ -243,7 +270,8 @@ def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
 
     if request.show == "quiet":
         return QuietProgress(jobs, earlier)
-    if request.show == "auto" and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    rich = request.show == "auto" and log_format() != "json"
+    if rich and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
 
         return RichProgress(jobs, Console(stderr=True), earlier)

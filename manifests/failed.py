@@ -33,7 +33,7 @@ def write_failed(
             rows.append((job.line or 0, {**job.row(), **_reason(result)}))
     for row in bad:
         if row.row:
-            rows.append((row.line, {**_placed(row.row, folder), **_reason(JobResult.refused(row))}))
+            rows.append((row.line, {**placed_row(row.row, folder), **_reason(JobResult.refused(row))}))
     lines = [strict_json(row).encode() + b"\n" for _, row in sorted(rows, key=lambda pair: pair[0])]
     kept = [line for line in lines if len(line) <= MAX_LINE]
     write_atomic(path, b"".join(kept))
@@ -44,7 +44,7 @@ def _reason(result: JobResult) -> dict[str, str | None]:
     return dict(zip(NOTES, (result.error_code, result.error_message, result.hint), strict=True))
 
 
-def _placed(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
+def placed_row(row: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """A refused row with relative inputs made absolute, by the rules for valid rows: catalogue names and values that
     are not paths stay unchanged."""
     placed = {name: value for name, value in row.items() if name not in NOTES}

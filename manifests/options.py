@@ -184,6 +184,14 @@ class Options(BaseModel):
         False, description="true or false: replace an existing output file, even if raydub did not make it"
     )
 
+    # the run
+    priority: Whole = Field(
+        0,
+        ge=-100,
+        le=100,
+        description="whole number -100 to 100: jobs of a higher one come first, ten more double the turns",
+    )
+
     def row(self) -> dict[str, Any]:
         """The fields that differ from their defaults, JSON-ready, as in a manifest row."""
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -270,6 +278,8 @@ POST_FIELDS = frozenset(
     }
 )
 """Fields that only restoring and upscaling read."""
+RUN_FIELDS = frozenset({"overwrite", "priority"})
+"""Fields that decide nothing about the output's content."""
 SCRIPT_FIELDS = frozenset({"tts", "voice", "language", "overflow", "speakers"})
 """Fields that have an effect only with a script."""
 SOUND_FIELDS = SCRIPT_FIELDS | {"bed", "bed_audio", "loudness"}

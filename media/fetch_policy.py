@@ -1,8 +1,8 @@
 """What may be fetched from where: one frozen record, made on the driver and sent to every worker.
 
 By default https only: over plain http anyone on the path could replace the file, and the manifest has no digest to
-detect it. Schemes of object stores are not supported: their SDKs resolve names, follow redirects and contact credential
-servers without the checks below. Presigned https:// links work instead.
+detect it. Objects in buckets (s3://, gs://) are not fetched by these rules: their endpoints and credentials are the
+operator's (raydub.objects).
 """
 
 from __future__ import annotations
@@ -73,5 +73,5 @@ def allowed_schemes(names: Iterable[str]) -> tuple[str, ...]:
 def store_hint(scheme: str) -> str:
     """The hint for a scheme that is not supported."""
     if scheme in OBJECT_STORES:
-        return "use a presigned https:// link, or copy the file to a disk that all workers see"
+        return "use s3:// or gs://, a presigned https:// link, or copy the file to a disk that all workers see"
     return "copy the file to a disk that all workers see and give its path"

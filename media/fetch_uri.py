@@ -23,6 +23,7 @@ _PORTS = {"https": 443, "http": 80}
 _MAX_URI, _SHOWN = 8000, 200
 _PARTS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?$", re.DOTALL)
 _SECRET = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:/*)(?:[^/?#]*@)?([^?#]*)", re.DOTALL)
+_SIGNED = re.compile(r"\?.*(x-amz-|signature|token|secret|access_?key|password)", re.IGNORECASE | re.DOTALL)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _KEEP = "%/:=&?~+!$,;'@()*[]"
@@ -118,8 +119,10 @@ def follow(uri: Uri, location: str, policy: FetchPolicy) -> Uri:
 
 
 def redact(text: str) -> str:
-    """A path or address for messages and results: nothing of an address's user, password, query or fragment."""
-    found = _SECRET.match(text) if "://" in text and not is_object(text) else None
+    """A path or address for messages and results: nothing of an address's user, password, query or fragment. In the key
+    of an object a question mark is a letter like any other, unless what follows was signed."""
+    plain = "://" not in text or (is_object(text) and _SIGNED.search(text) is None)
+    found = None if plain else _SECRET.match(text)
     if found is None or found.end() == len(text) == len(found[1]) + len(found[2]):
         return text
     return found[1] + found[2] + ("?.." if found.end() < len(text) else "")

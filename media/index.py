@@ -28,7 +28,7 @@ from raydub.media.info import ProbeLimits, VideoInfo
 from raydub.media.opening import decoder_pixels, open_input, packets_of, strictly, unreadable, video_stream
 from raydub.media.pictures import CODECS, PictureNumbers, pauses
 from raydub.media.rate import Spacing, space_frames
-from raydub.present import present
+from raydub.present import is_copy
 from raydub.store import Store, verified
 
 _HIDDEN_FRAMES = {"vp8"}
@@ -232,7 +232,10 @@ def store_index(index: FrameIndex, store: Store, identity: str) -> str:
 
 def index_of(info: VideoInfo) -> FrameIndex:
     """The frame index of a probed video: from memory, from `info.index_path`, or by reading the file."""
-    state = os.stat(info.path) if os.path.exists(present(info.path)) else None
+    if is_copy(info.path):
+        # A part of it may be all that is read here.
+        return _cached(info.path, info.identity, 0, 0, info.index_path)
+    state = os.stat(info.path) if os.path.exists(info.path) else None
     if state is None:
         raise InputError(Code.INPUT_MISSING, f"video {info.path} does not exist")
     return _cached(info.path, info.identity, state.st_size, state.st_mtime_ns, info.index_path)

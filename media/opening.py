@@ -16,8 +16,9 @@ import av.error
 
 from raydub.errors import Code, InputError
 from raydub.media.info import ProbeLimits
-from raydub.media.joined import joined
+from raydub.media.joined import joined, layout_of
 from raydub.media.joined_view import View
+from raydub.present import in_parts
 from raydub.regular import NotRegularError, open_regular
 
 CONTAINERS = (
@@ -29,6 +30,7 @@ _PLAYLIST_TAGS = ("mpd", "asx", "smil", "playlist", "smoothstreamingmedia", "com
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGI")
 _HEAD = 4096
 _VIEW_BYTES = 1 << 18
+_TS_HEAD = 4 * 204
 
 
 def check_file(path: str, limits: ProbeLimits, what: str) -> int:
@@ -68,8 +70,14 @@ def _is_playlist(head: bytes) -> bool:
 
 
 def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.container.InputContainer:
-    """Open a local media file under the rules of this module. The caller closes it. Raises InputError."""
-    check_file(path, limits, what)
+    """Open a local media file under the rules of this module. The caller closes it. Raises InputError.
+
+    Of a large input in a bucket only ranges may be read; whoever made its plan has checked all of it."""
+    part = in_parts(path)
+    if part is not None and layout_of(part.read(_TS_HEAD)) is not None:
+        part = None  # transport streams may be several in one file, which media.joined sees in all of it
+    if part is None:
+        check_file(path, limits, what)
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": CONTAINERS,
@@ -78,9 +86,13 @@ def open_input(path: str, limits: ProbeLimits, what: str = "video") -> av.contai
         # libav decodes some frames while it opens a file: no giant ones, nor giant cover art.
         "max_pixels": decoder_pixels(limits),
     }
-    film = joined(path)
+    container: av.container.InputContainer
+    film = joined(path) if part is None else None
     try:
-        if film is None:
+        if part is not None:
+            part.seek(0)
+            container = av.open(part, "r", options=options, metadata_errors="replace", buffer_size=_VIEW_BYTES)
+        elif film is None:
             container = av.open(f"file:{path}", options=options, metadata_errors="replace")
         else:
             view = View(film)

@@ -128,12 +128,14 @@ class Attempts:
         """Whether the job is marked as failed in this run."""
         return self._files.exists(f"failed/{_short(job_id)}")
 
-    def forgive(self) -> None:
-        """End all open attempts, because their workers were killed for another reason. Never raises."""
+    def forgive(self, mine: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> None:
+        """End the open attempts with mine(record), because their workers were killed for another reason. Never
+        raises."""
         with contextlib.suppress(RaydubError):
             for name, ended in self._files.attempts("attempts").items():
-                if not ended:
-                    self._files.end(name)
+                with contextlib.suppress(ValueError):
+                    if not ended and mine(json.loads(self._files.read(name) or b"{}")):
+                        self._files.end(name)
 
     @functools.cached_property
     def _files(self) -> RunFiles:

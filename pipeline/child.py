@@ -68,7 +68,7 @@ def main() -> None:
     if os.getppid() != hello["parent"]:
         leave()
     settings = settings_of(hello["settings"])
-    set_up_logging(settings.verbose)
+    set_up_logging(settings.verbose, settings.log_format)
     line = Line(connection)
     steps = Steps(settings, hello["stages"], line, worker=this_worker())
     line.send(ready=True)

@@ -77,7 +77,7 @@ def clean(work_dir: PathLike, *, everything: bool = False, dry_run: bool = False
     _refuse_others(store)
     with _alone(work_dir):
         names = store.names("")
-        dropped = _all(names) if everything else _of_finished(store, names)
+        dropped = _all(names) if everything else _of_finished(store, names) | {*store.names("trace")}
         freed = Freed(records=Counter(map(_kind, dropped)))
         kinds = {digest: _kind(name) for name in dropped for digest in _named(store, name)}
         kept = {digest for name in set(names) - dropped if _kind(name) not in KEPT for digest in _named(store, name)}

@@ -17,6 +17,7 @@ from raydub.pipeline.failures import while_loading
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.retry import TRIES
+from raydub.present import expect_share
 from raydub.store import forget_before
 from raydub.tts.engines.find import COMMAND_VARIABLE
 
@@ -32,11 +33,13 @@ _KEPT = 2
 class WorkSettings:
     """Settings of a run for its workers. Small, because Ray sends it to each of them.
 
-    work_dir: folder of plans, tracks and parts, reachable from every node; run_id: this run; device: where networks
-    run, "auto", "cpu" or "cuda"; licences: accepted licences, comma-separated; limits: time limits of steps; tries:
-    total tries of a step with retryable errors; fetch: fetch policy in the form of media.fetch_policy, by default from
-    the environment; tts_command: the operator's speech program, by default from the environment; fresh: do work again
-    that was stored before this time (store.moment), 0 to reuse all of it; verbose: log debug messages too.
+    work_dir: folder of plans, tracks and parts, reachable from every node, or an address in a bucket; run_id: this run;
+    device: where networks run, "auto", "cpu" or "cuda"; licences: accepted licences, comma-separated; limits: time
+    limits of steps; tries: total tries of a step with retryable errors; fetch: fetch policy in the form of
+    media.fetch_policy, by default from the environment; tts_command: the operator's speech program, by default from the
+    environment; fresh: do work again that was stored before this time (store.moment), 0 to reuse all of it; verbose:
+    log debug messages too; nodes: how many machines share the work, and so each input;
+    log_format: see raydub.logs.
     """
 
     work_dir: str
@@ -49,6 +52,8 @@ class WorkSettings:
     tts_command: str = field(default_factory=lambda: os.environ.get(COMMAND_VARIABLE, ""))
     fresh: int = 0
     verbose: bool = False
+    nodes: int = 1
+    log_format: str = "text"
 
 
 class WorkerContext:
@@ -57,6 +62,7 @@ class WorkerContext:
     def __init__(self, settings: WorkSettings) -> None:
         self.settings = settings
         forget_before(settings.work_dir, settings.fresh)
+        expect_share(1 / max(1, settings.nodes))
         if settings.licences:
             # Consent is given on the driver's machine; workers on other nodes read it from their environment.
             os.environ[LICENCE_VARIABLE] = settings.licences

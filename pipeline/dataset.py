@@ -1,5 +1,6 @@
-"""The Ray Data graph of pipeline.graph: jobs pass the list of stages, one of which cuts them into chunks. Stages that
-no job of the run needs are left out.
+"""The Ray Data graphs of pipeline.graph: one in which jobs pass the stages per job, the last of which cuts them into
+chunks, and one for each group of nodes in which chunks pass the stages per chunk. Stages that no job of the run needs
+are left out.
 
 One chunk is one row and one block, the unit of scheduling, loss and retry. Rows contain crops and boxes, never frames.
 A failing step yields a `Failed` row that passes the later stages unchanged, so that a failed job does not stop the run.
@@ -14,8 +15,9 @@ from typing import Any
 
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
+from raydub.logs import set_up_logging
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.context import WorkSettings
@@ -25,13 +27,14 @@ from raydub.pipeline.pools import Pools
 from raydub.pipeline.progress_actor import ActorReporter
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, pack_ahead, unpack, unpack_ahead
+from raydub.pipeline.source import read
 from raydub.pipeline.stage import Prefetch
 from raydub.pipeline.steps import Steps
 from raydub.pipeline.threads import limit_threads
 from raydub.stages.types import Part
 
-STORE_MB_PER_NODE = 256
-"""Object store per node for the rows of a run: a row is about 7 MB, and a few wait between two stages."""
+JOBS = 0
+"""Number of the dataset of jobs; those of chunks have others."""
 _STITCH_RETRIES = 10
 # Retries for lost nodes. Attempts stop a stitch that kills its worker after the second death.
 
@@ -39,9 +42,11 @@ _STITCH_RETRIES = 10
 class StageWorker:
     """An actor of one stage. Networks are loaded at the first row, so that a failed load fails that row only."""
 
-    def __init__(self, stage: str, settings: WorkSettings, stages: Stages, board: Any, threads: int) -> None:
+    def __init__(
+        self, stage: str, settings: WorkSettings, stages: Stages, board: Any, threads: int, source: Any, number: int
+    ) -> None:
         limit_threads(threads)
-        board.join.remote([ray.get_runtime_context().current_actor])
+        source.join.remote(number, [ray.get_runtime_context().current_actor])
         self._threads = threads
         self._steps = _steps(settings, stages, ActorReporter(board))
         self._stage = self._steps.named(stage)
@@ -80,6 +85,7 @@ def _divide(row: Row, prefetch: Prefetch) -> Iterator[Row]:
 
 def _steps(settings: WorkSettings, stages: Stages, reporter: ActorReporter) -> Steps:
     """Steps for a Ray worker: with time limits, and its node in the records."""
+    set_up_logging(settings.verbose, settings.log_format)
     return Steps(settings, stages, reporter, worker=this_worker(this_node()), alive=LivingNodes())
 
 
@@ -95,42 +101,66 @@ def stitch(job: Row, job_dir: str, parts: list[Row], settings: WorkSettings, sta
     return done
 
 
-def build(
-    jobs: Sequence[Job], settings: WorkSettings, stages: Stages, pools: Pools, board: Any, *, nodes: int = 1
+def jobs_dataset(
+    jobs: Sequence[Job], settings: WorkSettings, stages: Stages, pools: Pools, board: Any, source: Any
 ) -> Dataset:
-    """The dataset of a run, not started. nodes: number of nodes, each with an object store."""
+    """The dataset that makes plans and chunks of jobs, not started."""
+    with _context():
+        rows = ray.data.from_items([pack(job) for job in jobs], override_num_blocks=len(jobs))
+        return _staged(rows, "job", settings, stages, pools, board, source, JOBS)
+
+
+def chunks_dataset(
+    settings: WorkSettings, stages: Stages, pools: Pools, board: Any, source: Any, number: int
+) -> Dataset:
+    """A dataset that makes parts of the chunks that are put into the source under its number, not started."""
+    hand: Any = read
+    with _context():
+        rows = ray.data.from_items([{"dataset": number}]).flat_map(
+            hand, fn_kwargs={"source": source}, compute=TaskPoolStrategy(size=1), num_cpus=0
+        )
+        return _staged(rows, "chunk", settings, stages, pools, board, source, number)
+
+
+def _staged(
+    dataset: Dataset,
+    per: str,
+    settings: WorkSettings,
+    stages: Stages,
+    pools: Pools,
+    board: Any,
+    source: Any,
+    number: int,
+) -> Dataset:
     # Ray's type hints cover neither functions with fn_kwargs nor callable classes for map.
     worker: Any = StageWorker
     task: Any = _stage_task
     divide: Any = _divide
-    with _context(nodes):
-        dataset: Dataset = ray.data.from_items([pack(job) for job in jobs], override_num_blocks=len(jobs))
-        for stage in find(stages):
-            pool = pools.get(stage.name)
-            if pool is None or stage.per == "output":
-                continue
-            told = {"stage": stage.name, "settings": settings, "stages": stages, "board": board}
-            told |= {"threads": pool.threads}
-            if stage.prefetch is not None and pool.size > 1:
-                dataset = dataset.flat_map(
-                    divide,
-                    fn_kwargs={"prefetch": stage.prefetch},
-                    compute=TaskPoolStrategy(size=1),
-                    num_cpus=pool.prefetch_cpus,
-                )
-            if stage.actors:
-                dataset = dataset.map(
-                    worker,
-                    fn_constructor_kwargs=told,
-                    compute=ActorPoolStrategy(size=pool.size),
-                    num_cpus=pool.cpus,
-                    num_gpus=pool.gpus or None,
-                )
-            else:
-                dataset = dataset.flat_map(
-                    task, fn_kwargs=told, compute=TaskPoolStrategy(size=pool.size), num_cpus=pool.cpus
-                )
-        return dataset
+    for stage in find(stages):
+        pool = pools.get(stage.name)
+        if pool is None or stage.per != per:
+            continue
+        told = {"stage": stage.name, "settings": settings, "stages": stages, "board": board, "threads": pool.threads}
+        if stage.prefetch is not None and pool.size > 1:
+            dataset = dataset.flat_map(
+                divide,
+                fn_kwargs={"prefetch": stage.prefetch},
+                compute=TaskPoolStrategy(size=1),
+                num_cpus=pool.prefetch_cpus,
+            )
+        if stage.actors:
+            dataset = dataset.map(
+                worker,
+                fn_constructor_kwargs={**told, "source": source, "number": number},
+                compute=ActorPoolStrategy(size=pool.size),
+                num_cpus=pool.cpus,
+                num_gpus=pool.gpus or None,
+            )
+        else:
+            dataset = dataset.flat_map(
+                task, fn_kwargs=told, compute=TaskPoolStrategy(size=pool.size), num_cpus=pool.cpus
+            )
+    return dataset
 
 
 def blocks(dataset: Dataset) -> Iterator[Any]:
@@ -144,18 +174,18 @@ def blocks(dataset: Dataset) -> Iterator[Any]:
 
 
 @contextmanager
-def _context(nodes: int) -> Iterator[None]:
+def _context() -> Iterator[None]:
     """Ray Data settings of our graph; a dataset copies them when it is built."""
     context = DataContext.get_current()
     # They print advice on memory and hanging tasks into our output; slow chunks are normal here.
     detectors, context.issue_detectors_config.detectors = context.issue_detectors_config.detectors, []
-    limits = context.execution_options.resource_limits
-    store = STORE_MB_PER_NODE * max(1, nodes) << 20
-    context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=store)
     wanted = {
         # One block per row: a job's first chunk is tracked while its last is still being planned.
         "target_max_block_size": 1,
         "target_min_block_size": 1,
+        # Ray would divide the cluster among our datasets, and starve one. Pools have the size that was planned, and
+        # the driver limits the rows in flight.
+        "op_resource_reservation_enabled": False,
         "enable_progress_bars": False,
         "print_on_execution_start": False,
         # Ray's own check counts blocks only and would end a step of an hour; pipeline.graph checks instead.
@@ -168,6 +198,5 @@ def _context(nodes: int) -> Iterator[None]:
         yield
     finally:
         context.issue_detectors_config.detectors = detectors
-        context.execution_options.resource_limits = limits
         for name, value in before.items():
             setattr(context, name, value)

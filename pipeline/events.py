@@ -98,8 +98,11 @@ class Assembled:
 
 @dataclass(frozen=True)
 class Note:
-    """Progress of a step in a worker: done, or with done=False, frames so far. For progress and benches only; may be
-    lost. peak_mb: the worker's peak RSS."""
+    """Progress of a step in a worker: done, or with done=False, begun (attempt: its number, from 1) or frames so far
+    (attempt 0). For progress, metrics and traces only; may be lost. peak_mb: the worker's peak RSS; chunk: its index;
+    faces: mouths of the chunk, one per face and frame with an open gate; code: of the error that ended the step;
+    counts: of reused parts and of object stores since the worker's last note (pipeline.metrics.COUNTED); at: when it
+    arrived on the driver's machine, in seconds since 1970, 0.0 before."""
 
     stage: str
     job_id: str
@@ -109,6 +112,12 @@ class Note:
     host: str
     peak_mb: float
     done: bool = True
+    chunk: int | None = None
+    faces: int = 0
+    attempt: int = 0
+    code: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    at: float = 0.0
 
 
 Work = Chunk | TrackedChunk | SynthesisedChunk

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from raydub.errors import Code, RaydubError, StageError
 from raydub.pipeline.events import Failed
+from raydub.present import in_words
 from raydub.stages.batching import is_out_of_memory
 
 # File system errors that are not retried. ENOENT is: a file just written by another node may take seconds to appear on
@@ -86,6 +87,7 @@ def failed(
 ) -> Failed:
     """The event for the driver. Plain text and numbers: the exception itself is not sent."""
     known = as_raydub_error(error, stage).at(job=job_id, line=line)
+    known.message = in_words(known.message)
     surprise = error if known is not error else known.__cause__ if known.code is Code.INTERNAL else None
     detail = _trace(surprise) if surprise is not None else ""
     return Failed(job_id, stage, type(known).__name__, known.to_dict(), chunk, detail, attempt)

@@ -1,4 +1,5 @@
-"""Rows of a Ray dataset, read by a thread, so that the consumer can wait with a timeout, handle signals, and stop."""
+"""Rows of a Ray dataset, read by a thread into a queue that several datasets share, so that the consumer can wait for
+all of them with a timeout, handle signals, and stop."""
 
 from __future__ import annotations
 
@@ -6,12 +7,11 @@ import contextlib
 import ctypes
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_HELD_ROWS = 64  # more stay in Ray, so that its back-pressure applies
-_ENDED = object()
+HELD_ROWS = 64
+"""Rows that the queue should hold at most. More stay in Ray, so that its back-pressure applies."""
 
 
 class _Closed(BaseException):
@@ -19,31 +19,20 @@ class _Closed(BaseException):
 
 
 class Feed:
-    """Iterates over `blocks` (Arrow tables; the iterator is created in the thread) and returns their rows."""
+    """Iterates over `blocks` (Arrow tables; the iterator is created in the thread) and puts (feed, row) into `rows`; at
+    the end (feed, None), after which `error` has what the iteration raised."""
 
-    def __init__(self, blocks: Callable[[], Iterator[Any]]) -> None:
+    def __init__(self, blocks: Callable[[], Iterator[Any]], rows: queue.Queue[tuple[Feed, dict[str, Any] | None]]):
         self._blocks = blocks
-        self._rows: queue.Queue[Any] = queue.Queue(_HELD_ROWS)
+        self._rows = rows
         self._closing = False
-        self._error: BaseException | None = None
-        self.ended = False
+        self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="raydub-feed", daemon=True)
         self._thread.start()
 
-    def get(self, seconds: float) -> dict[str, Any] | None:
-        """The next row; None if none arrived within `seconds`, or if there are no more (`ended`). Raises what the
-        iteration raised."""
-        try:
-            row = self._rows.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        if row is _ENDED:
-            self.ended = True
-            if self._error is not None:
-                raise self._error
-            return None
-        found: dict[str, Any] = row
-        return found
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the iteration."""
+        self._thread.join(seconds)
 
     def close(self, seconds: float = 5.0) -> bool:
         """End the iteration, and with it Ray's execution. False if the thread did not stop in time."""
@@ -52,10 +41,7 @@ class Feed:
             # Ray polls for blocks and cleans up after any exception; before its first block there is no other way to
             # stop it.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(_Closed))
-            until = time.monotonic() + seconds
-            while self._thread.is_alive() and time.monotonic() < until:
-                with contextlib.suppress(queue.Empty):
-                    self._rows.get(timeout=0.05)
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -66,13 +52,13 @@ class Feed:
         except _Closed:
             return
         except BaseException as error:
-            self._error = error
+            self.error = error
         with contextlib.suppress(_Closed):
-            self._put(_ENDED)
+            self._put(None)
 
-    def _put(self, row: Any) -> None:
+    def _put(self, row: dict[str, Any] | None) -> None:
         while not self._closing:
             with contextlib.suppress(queue.Full):
-                self._rows.put(row, timeout=0.2)
+                self._rows.put((self, row), timeout=0.2)
                 return
         raise _Closed

@@ -16,6 +16,7 @@ from raydub import __version__
 from raydub.errors import RaydubError
 from raydub.identity import identify, known_identity
 from raydub.manifests.job import Job
+from raydub.manifests.options import RUN_FIELDS
 from raydub.manifests.paths import is_remote
 from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.fetch import known_copy
@@ -117,7 +118,7 @@ class Finished:
         inputs = job.inputs()
         detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
         row = {**inputs, "output": absolute(job.output)}
-        options = job.options.model_dump(mode="json", exclude={"overwrite"})
+        options = job.options.model_dump(mode="json", exclude=set(RUN_FIELDS))
         return key_of([versions, row, options, list(weights), detector, _speech(job)])
 
     @functools.cached_property

@@ -1,18 +1,24 @@
-"""Runs jobs on a Ray cluster: the dataset of pipeline.dataset, stitch tasks beside it, and recovery when nodes are
-lost.
+"""Runs jobs on a Ray cluster: the datasets of pipeline.dataset, stitch tasks beside them, and what happens when nodes
+come and go.
 
-The driver starts a job's stitch when its last part is published, while other jobs are still being tracked. A dataset's
-pools are planned for the nodes at its start. When nodes are lost, Ray restarts their actors elsewhere as far as they
-fit; if there is no progress, or Ray gives up, a new dataset is planned for the remaining nodes and work.
+The driver hands out chunks: it gets those of all jobs from the dataset of jobs, keeps them in turns (pipeline.turns),
+and gives each lane (pipeline.lanes) as many as keep its workers busy. It starts a job's stitch when its last part is
+published, while other jobs are still being tracked.
+
+Growth: nodes that no lane was planned for get a lane. Ray Data's growing pools were tried (Ray 2.60, bench/NOTES.md):
+its shares of CPUs per operator let one pool of three grow, 18 s after a node had joined.
+
+Loss: Ray restarts actors elsewhere as far as they fit. A lane whose nodes are all gone, or that lost some and makes no
+progress, or whose dataset Ray gives up, ends; its chunks have their turn again, and its other nodes get a new lane.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -20,30 +26,36 @@ import ray
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import Attempts
+from raydub.pipeline.backlog import Backlog
 from raydub.pipeline.context import WorkSettings
-from raydub.pipeline.dataset import blocks, build, stitch
-from raydub.pipeline.events import Assembled, Failed, Item, Note, Planned
-from raydub.pipeline.failures import failed, stalled
-from raydub.pipeline.feed import Feed
-from raydub.pipeline.nodes import LivingNodes, nodes_now, store_used_mb
+from raydub.pipeline.dataset import JOBS, blocks, chunks_dataset, jobs_dataset
+from raydub.pipeline.events import Assembled, Failed, Item, Note
+from raydub.pipeline.failures import stalled
+from raydub.pipeline.feed import HELD_ROWS, Feed
+from raydub.pipeline.lanes import Lane, joined, key_of, of_job, unused, window, works_on
+from raydub.pipeline.nodes import LivingNodes, free_now, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
-from raydub.pipeline.progress_actor import end_workers, start_progress_actor
+from raydub.pipeline.progress_actor import start_progress_actor
 from raydub.pipeline.ray_errors import as_run_error, is_loss
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, unpack
+from raydub.pipeline.source import end_workers, start_source
+from raydub.pipeline.stitches import Stitches
 from raydub.stages.types import Part
 
 _log = logging.getLogger(__name__)
 _TICK = 0.2
-_LOOK_EVERY = 5.0
-_MOST_DATASETS = 10
+_LOOK_EVERY = 2.0
+_SETTLE = 4.0  # until restarted workers of other lanes have taken what they get of a new node
+_MOST_FAILURES = 10
+_LAST_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds without progress. stall: after which the run is stopped; replan: after lost nodes, after which a new
-    dataset is planned for the others. A step within its own time limit (pipeline.limits) counts as progress: preparing
-    a long film may take longer than `stall`."""
+    """Seconds without progress. stall: after which the run is stopped; replan: after lost nodes, after which a lane
+    ends. A step within its own time limit (pipeline.limits) counts as progress: preparing a long film may take longer
+    than `stall`."""
 
     stall: float = 1800.0
     replan: float = 30.0
@@ -52,8 +64,8 @@ class Patience:
 class RayExecutor:
     """Runs jobs on the connected Ray cluster. See pipeline.driver.Executor.
 
-    plan: plans the pools of a new dataset for the current nodes. pulse: called several times a second by the thread
-    that follows the work, unless Ray blocks it.
+    plan: plans the pools for some nodes. pulse: called several times a second by the thread that follows the work,
+    unless Ray blocks it. grow: use nodes that join; else only in place of others.
     """
 
     def __init__(
@@ -66,65 +78,77 @@ class RayExecutor:
         plan: Callable[[Sequence[Node], int], Pools] = plan_pools,
         clock: Callable[[], float] = time.monotonic,
         pulse: Callable[[], None] = lambda: None,
+        grow: bool = True,
     ) -> None:
         self._settings = settings
         self._stages = stages
-        self._ends = [stage.name for stage in find(stages) if stage.per == "output"]
         self._pools = pools
         self._patience = patience or Patience()
-        self._plan = plan
-        self._clock = clock
-        self._pulse = pulse
+        self._plan, self._may_grow = plan, grow
+        self._clock, self._pulse = clock, pulse
         self._alive = LivingNodes(nodes_now)
+        self._attempts = Attempts(settings.work_dir, settings.run_id)
         self._board = start_progress_actor()
-        self._waiting: deque[tuple[Job, str, list[Row]]] = deque()
-        self._running: dict[Any, Job] = {}
-        self._feed: Feed | None = None
-        self._left: dict[str, int | None] = {}  # remaining rows of each job; None before its plan is known
+        self._source = start_source()
+        self._stitches = Stitches(settings, stages, self._board, self._patience.stall)
+        self._rows: queue.Queue[tuple[Feed, dict[str, Any] | None]] = queue.Queue(HELD_ROWS)
+        self._backlog = Backlog()
+        self._planning: Feed | None = None
+        self._lanes: list[Lane] = []
+        self._lane_count = self._failures = 0
         self._nodes: Mapping[str, Node] = {}
-        self._moved = self._looked = self._weighed = clock()
+        self._since: dict[str, float] = {}  # when each node was first seen
+        self._planned_on: Mapping[str, Node] = {}
+        self._moved = self._looked = self._weighed = self._planned = clock()
         self.store_peak_mb = 0.0
         """Peak use of the object stores in MiB, all nodes together."""
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """All items as they happen, in any order. Raises StageError STALLED, WORKER_LOST."""
-        self._left = {job.id: None for job in jobs}
-        for number in range(_MOST_DATASETS):
-            open_jobs = [job for job in jobs if self._left.get(job.id, 1) != 0]
-            try:
-                yield from self._one_dataset(open_jobs)
-                return
-            except _NodesLost:
-                _log.warning("nodes were lost and there is no progress: planning again for the remaining nodes")
-            except Exception as error:
-                if not is_loss(error) or number + 1 == _MOST_DATASETS:
-                    raise as_run_error(error, "run", self._patience.stall) from error
-                _log.warning("Ray ended the execution (%s): starting a new one", type(error).__name__)
-            self._replan(len(open_jobs))
+        self._backlog = Backlog(jobs)
+        self._moved = self._looked = self._clock()
+        self._nodes = nodes_now()
+        small = unused([], self._nodes)
+        if len(small) < sum(node.cpus > 0 and not node.leaving for node in self._nodes.values()):
+            _log.warning("nodes with one core are not used beside larger ones")
+        try:
+            self._start_planning()
+            if small:
+                self._start_lane(small, self._pools)
+            while self._planning is not None or self._backlog or any(lane.flight for lane in self._lanes):
+                self._hand_out()
+                try:
+                    feed, row = self._rows.get(timeout=_TICK)
+                except queue.Empty:
+                    yield from self.assembled(wait=False)
+                else:
+                    self._moved = self._clock()
+                    yield from self._took(feed, row)
+                self._look()
+            for lane in self._lanes:
+                self._source.put.remote(lane.number, [], True)
+            for lane in self._lanes:
+                lane.feed.join(_LAST_SECONDS)
+        finally:
+            self._end_datasets()
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
         """Queue a job's stitch (thread-safe). The thread that follows the work starts it."""
-        self._waiting.append((job, job_dir, [pack(part) for part in parts]))
+        self._stitches.add(job, job_dir, parts)
 
     def assembled(self, wait: bool) -> Iterator[Assembled | Failed]:
         """Stitches that have ended since the last call; with `wait`, all of them."""
-        self._start_stitches()
-        while self._running:
-            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_TICK if wait else 0)
-            if not ready:
-                if not wait:
-                    return
+        self._stitches.start(self._pools, self._nodes)
+        while self._stitches:
+            ended = list(self._stitches.ended(_TICK if wait else 0))
+            if ended:
+                self._moved = self._clock()
+                self._stitches.start(self._pools, self._nodes)
+                yield from ended
+            elif wait:
                 self._check_stall()
-                continue
-            self._moved = self._clock()
-            job = self._running.pop(ready[0])
-            self._start_stitches()
-            try:
-                item = unpack(ray.get(ready[0]))
-            except Exception as error:
-                item = failed(job.id, "stitch", as_run_error(error, "stitch", self._patience.stall), line=job.line)
-            if isinstance(item, (Assembled, Failed)):
-                yield item
+            else:
+                return
 
     def notes(self) -> list[Note]:
         """Progress of the workers since the last call; [] if the progress actor does not answer."""
@@ -140,113 +164,157 @@ class RayExecutor:
         return notes
 
     def close(self) -> None:
-        """Cancel in-flight work: the dataset's execution and the stitches. Never raises; takes a few seconds."""
-        self._end_dataset()
-        self._waiting.clear()
-        for reference in list(self._running):
-            try:
-                ray.cancel(reference, force=True)
-            except Exception:
-                _log.debug("a stitch could not be cancelled", exc_info=True)
-        self._running.clear()
+        """Cancel in-flight work: the datasets' executions and the stitches. Never raises; takes a few seconds."""
+        self._end_datasets()
+        self._stitches.cancel()
 
-    def _one_dataset(self, jobs: Sequence[Job]) -> Iterator[Item]:
-        self._nodes = nodes_now()
-        self._moved = self._looked = self._clock()
-        dataset = build(
-            jobs,
-            self._settings,
-            self._stages,
-            self._pools,
-            self._board,
-            nodes=len(self._nodes),
-        )
-        self._feed = feed = Feed(lambda: blocks(dataset))
-        try:
-            while not feed.ended:
-                row = feed.get(_TICK)
-                if row is None:
-                    self._look()
-                    yield from self.assembled(wait=False)
-                    continue
-                self._moved = self._clock()
-                item = unpack(row)
-                self._count(item)
-                yield item
-        finally:
-            self._end_dataset()
+    def _took(self, feed: Feed, row: dict[str, Any] | None) -> Iterator[Item]:
+        """Take a row of a dataset, or its end."""
+        lane = next((lane for lane in self._lanes if lane.feed is feed), None)
+        if row is None:
+            if lane is not None:
+                self._end_lane(lane)
+            elif feed is self._planning:
+                self._end_planning()
+            if feed.error is not None:
+                self._failed(feed.error)
+                self._start_planning()
+            return
+        item = unpack(row)
+        if lane is not None:
+            lane.moved = self._clock()
+            lane.flight.pop(key_of(item), None)
+        elif feed is self._planning:
+            self._planned = self._clock()
+            if not self._backlog.new(item):
+                return
+        if isinstance(item, Failed):
+            self._backlog.give_up(item.job_id)
+        yield item
 
-    def _end_dataset(self) -> None:
-        if self._feed is not None:
-            self._feed.close()
-            self._feed = None
-            # Also those of a lost node: Ray would restart them on CPUs that the next dataset needs.
-            end_workers(self._board)
-
-    def _count(self, item: Item) -> None:
-        """Count the remaining rows, in case a new dataset is needed."""
-        if isinstance(item, Planned) and self._left.get(item.job_id) is None:
-            self._left[item.job_id] = item.n_chunks if item.finished is None else 0
-        elif isinstance(item, Failed):
-            self._left[item.job_id] = 0
-        elif isinstance(item, Part):
-            left = self._left.get(item.chunk.job_id)
-            self._left[item.chunk.job_id] = None if left is None else max(0, left - 1)
+    def _hand_out(self) -> None:
+        """Give chunks to the lanes with the most room."""
+        rows: dict[int, list[Row]] = {}
+        room = {lane.number: lane.room(self._nodes) for lane in self._lanes}
+        while self._backlog and any(left > 0 for left in room.values()):
+            lane = max(self._lanes, key=lambda lane: room[lane.number])
+            chunk = self._backlog.take()
+            assert chunk is not None
+            if not lane.flight:
+                lane.moved = self._clock()
+            lane.flight[chunk.job_id, chunk.index] = chunk
+            room[lane.number] -= 1
+            rows.setdefault(lane.number, []).append(pack(chunk))
+        for number, some in rows.items():
+            self._source.put.remote(number, some, False)
 
     def _look(self) -> None:
-        """Check for progress, and whether the nodes are still those that the pools were planned for."""
+        """Check for progress, for lost nodes, and for new ones."""
         self._check_stall()
         now = self._clock()
-        if now - self._moved > self._patience.replan and now - self._looked > min(_LOOK_EVERY, self._patience.replan):
-            self._looked = now
-            living = nodes_now()
-            if set(self._nodes) - set(living) and self._enough(living) and not self._somebody_works():
-                raise _NodesLost
+        if now - self._looked < min(_LOOK_EVERY, self._patience.replan):
+            return
+        self._looked = now
+        try:
+            self._nodes = nodes_now()
+        except Exception as error:
+            message = f"no answer from the cluster: {type(error).__name__}"
+            raise StageError(Code.WORKER_LOST, message, hint="run again: finished parts are kept") from error
+        for lane in list(self._lanes):
+            lost = [name for name in lane.nodes if name not in self._nodes]
+            late = bool(lane.flight) and now - lane.moved > self._patience.replan
+            if len(lost) == len(lane.nodes) or (lost and late and not self._works(lane)):
+                _log.warning("%d of %d nodes were lost: their chunks are done again", len(lost), len(lane.nodes))
+                self._end_lane(lane)
+            elif lane.leaving(self._nodes):
+                # Ray gives nothing to workers on such nodes: what they have not begun would wait for the nodes' end.
+                lane.idle = 0 if self._works(lane) else lane.idle + 1
+                if not lane.flight or lane.idle > 1:
+                    _log.warning("%d nodes are being drained, and have nothing left to do", len(lane.nodes))
+                    self._end_lane(lane)
+        late = self._planning is not None and now - self._planned > self._patience.replan
+        if late and set(self._planned_on) - set(self._nodes) and not self._plans():
+            _log.warning("nodes were lost while jobs were prepared: preparing the rest again")
+            self._end_planning()
+            self._start_planning()
+        self._grow(now)
+
+    def _grow(self, now: float) -> None:
+        """Start a lane on nodes that have none, if there is work for it."""
+        self._since = {name: self._since.get(name, now) for name in self._nodes}
+        settle = min(_SETTLE, self._patience.replan) if self._lanes else 0.0
+        old = {name: node for name, node in self._nodes.items() if now - self._since[name] >= settle}
+        if not self._backlog or not unused(self._lanes, old) or (self._lanes and not self._may_grow):
+            return
+        need_gpu = self._settings.device == "cuda" or any(lane.gpu for lane in self._lanes)
+        new = joined(self._lanes, old, free_now(), need_gpu)
+        if new:
+            _log.warning("%d more nodes get work", len(new))
+            self._start_lane(new, self._plan(list(new.values()), self._backlog.size))
+            self._pools = self._plan(list(self._nodes.values()), self._backlog.size)
+
+    def _start_planning(self) -> None:
+        """Start the dataset of jobs, with those whose plan or chunks are not all known."""
+        jobs = self._backlog.unplanned()
+        self._planned, self._planned_on = self._clock(), self._nodes
+        if jobs:
+            dataset = jobs_dataset(jobs, self._settings, self._stages, self._pools, self._board, self._source)
+            self._planning = Feed(lambda: blocks(dataset), self._rows)
+
+    def _end_planning(self) -> None:
+        if self._planning is not None:
+            self._planning.close()
+            self._planning = None
+            end_workers(self._source, JOBS)
+            self._attempts.forgive(lambda record: of_job(find(self._stages), record))
+
+    def _start_lane(self, nodes: Mapping[str, Node], pools: Pools) -> None:
+        self._lane_count += 1
+        number = self._lane_count
+        settings = replace(self._settings, nodes=max(1, sum(node.cpus > 0 for node in self._nodes.values())))
+        dataset = chunks_dataset(settings, self._stages, pools, self._board, self._source, number)
+        feed = Feed(lambda: blocks(dataset), self._rows)
+        stages = find(self._stages)
+        gpu = any(pools[stage.name].gpus for stage in stages if stage.name in pools)
+        self._lanes.append(Lane(number, nodes, window(pools, stages), feed, self._clock(), gpu))
+
+    def _end_lane(self, lane: Lane) -> None:
+        """End a lane. Its chunks have their turn again, before others of their jobs."""
+        self._lanes.remove(lane)
+        lane.feed.close()
+        # Also those of lost nodes: Ray would restart them on CPUs that other lanes need.
+        end_workers(self._source, lane.number)
+        # That killed these workers, not their work.
+        self._attempts.forgive(lambda record: works_on(lane, find(self._stages), record))
+        for chunk in reversed(lane.flight.values()):
+            self._backlog.queue(chunk, again=True)
+
+    def _end_datasets(self) -> None:
+        self._end_planning()
+        for lane in list(self._lanes):
+            self._end_lane(lane)
+
+    def _failed(self, error: BaseException) -> None:
+        """A dataset has ended with an error. Raises it, unless it is a loss, and not one of many."""
+        self._failures += 1
+        if not is_loss(error) or self._failures == _MOST_FAILURES:
+            raise as_run_error(error, "run", self._patience.stall) from error
+        _log.warning("Ray ended the execution (%s): starting a new one", type(error).__name__)
 
     def _check_stall(self) -> None:
         self._pulse()
         if self._clock() - self._moved <= self._patience.stall:
             return
-        if not self._somebody_works():
+        if not self._attempts.somebody_works(self._alive):
             raise stalled(self._patience.stall)
         self._moved = self._clock() - self._patience.stall + min(_LOOK_EVERY, self._patience.stall)
 
-    def _somebody_works(self) -> bool:
-        return Attempts(self._settings.work_dir, self._settings.run_id).somebody_works(self._alive)
+    def _works(self, lane: Lane) -> bool:
+        """Whether somebody works on a chunk of this lane."""
+        stages = find(self._stages)
+        return self._attempts.somebody_works(lambda record: works_on(lane, stages, record) and self._alive(record))
 
-    def _replan(self, jobs: int) -> None:
-        living = self._wait_for_nodes()
-        # Ending the dataset killed these workers, not their work.
-        Attempts(self._settings.work_dir, self._settings.run_id).forgive()
-        self._pools = self._plan(list(living.values()), jobs)
-
-    def _wait_for_nodes(self) -> Mapping[str, Node]:
-        """Wait for enough living nodes and return them. Raises StageError STALLED, WORKER_LOST."""
-        while True:
-            self._check_stall()
-            try:
-                living = nodes_now()
-            except Exception as error:
-                message = f"no answer from the cluster: {type(error).__name__}"
-                raise StageError(Code.WORKER_LOST, message, hint="run again: finished parts are kept") from error
-            if self._enough(living):
-                return living
-            time.sleep(1.0)
-
-    def _enough(self, living: Mapping[str, Node]) -> bool:
-        """Whether there is a usable node, with device "cuda" one with a GPU."""
-        usable = [node for node in living.values() if node.cpus > 0]
-        return any(node.gpus >= 1 for node in usable) if self._settings.device == "cuda" else bool(usable)
-
-    def _start_stitches(self) -> None:
-        # One task runs all stages per output of a job, so it reserves the sum of their CPUs.
-        pools = [self._pools[name] for name in self._ends]
-        while self._waiting and len(self._running) < max(pool.size for pool in pools):
-            job, job_dir, parts = self._waiting.popleft()
-            task = stitch.options(num_cpus=sum(pool.cpus for pool in pools))
-            reference = task.remote(pack(job), job_dir, parts, self._settings, self._stages, self._board)
-            self._running[reference] = job
-
-
-class _NodesLost(Exception):
-    """Nodes were lost and there is no progress."""
+    def _plans(self) -> bool:
+        """Whether somebody works on a job's stages."""
+        stages = find(self._stages)
+        return self._attempts.somebody_works(lambda record: of_job(stages, record) and self._alive(record))

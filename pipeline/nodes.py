@@ -4,23 +4,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
+from ray._private import state as _ray_state
 
 from raydub.pipeline.pools import Node
 
 _FRESH_SECONDS = 3.0
 _RAY: Any = ray  # its functions have no types
+_state: Any = _ray_state.state  # draining and free resources of a node have no public function in Ray 2.60
+
+
+MARKET = "ray.io/market-type"
+"""Ray's label of a node, with the value "spot" on nodes that may be taken away: by KubeRay, by cluster launchers, or by
+RAY_NODE_MARKET_TYPE in the environment of `ray start`."""
 
 
 def nodes_now() -> dict[str, Node]:
-    """The living nodes by node id."""
+    """The living nodes by node id, those that are being drained too."""
+    leaving = _state.get_draining_nodes()
     return {
-        found["NodeID"]: Node(float(found["Resources"].get("CPU", 0)), float(found["Resources"].get("GPU", 0)))
+        found["NodeID"]: Node(
+            float(found["Resources"].get("CPU", 0)),
+            float(found["Resources"].get("GPU", 0)),
+            (found.get("Labels") or {}).get(MARKET) == "spot",
+            found["NodeID"] in leaving,
+        )
         for found in _RAY.nodes()
         if found["Alive"]
     }
+
+
+def free_now() -> dict[str, Node]:
+    """What nobody has reserved of each living node, as last reported to Ray."""
+    free = _state.available_resources_per_node()
+    return {
+        name: replace(node, cpus=free.get(name, {}).get("CPU", 0.0), gpus=free.get(name, {}).get("GPU", 0.0))
+        for name, node in nodes_now().items()
+    }
+
+
+def rather_stay(nodes: Mapping[str, Node]) -> dict[str, Any]:
+    """Options of a task that should not run on a spot node, if others have cores."""
+    usable = [node for node in nodes.values() if node.cpus > 0 and not node.leaving]
+    if all(node.spot for node in usable) or not any(node.spot for node in usable):
+        return {}
+    return {"label_selector": {MARKET: "!spot"}, "fallback_strategy": [{"label_selector": {}}]}
 
 
 def this_node() -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import resource
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from raydub.pipeline.events import Note, Reporter
 from raydub.stages.types import Chunk
@@ -15,9 +18,33 @@ from raydub.stages.types import Chunk
 _BEAT_SECONDS = 1.0
 
 
-def note_of(stage: str, job_id: str, frames: int, seconds: float = 0.0, done: bool = True) -> Note:
-    """A note of this process."""
-    return Note(stage, job_id, frames, seconds, os.getpid(), socket.gethostname(), peak_rss_mb(), done)
+_told: dict[str, int] = {}  # what earlier notes of this process said of object stores
+
+
+def note_of(
+    stage: str,
+    job_id: str,
+    frames: int,
+    seconds: float = 0.0,
+    done: bool = True,
+    counts: Mapping[str, int] | None = None,
+    **more: Any,
+) -> Note:
+    """A note of this process. more: other fields of Note."""
+    found = {**_asked_of_stores(), **(counts or {})}
+    here = (os.getpid(), socket.gethostname(), peak_rss_mb())
+    return Note(stage, job_id, frames, seconds, *here, done, counts=found, **more)
+
+
+def _asked_of_stores() -> dict[str, int]:
+    """What this process has asked of object stores since its last note; {} if it has never used one."""
+    module = sys.modules.get("raydub.objects.counted")
+    if module is None:
+        return {}
+    now: dict[str, int] = dataclasses.asdict(module.counted())
+    new = {name: count - _told.get(name, 0) for name, count in now.items() if count != _told.get(name, 0)}
+    _told.update(now)
+    return new
 
 
 def beats_to(reporter: Reporter, stage: str, chunk: Chunk) -> Callable[[int], None]:
@@ -30,9 +57,15 @@ def beats_to(reporter: Reporter, stage: str, chunk: Chunk) -> Callable[[int], No
         now = time.monotonic()
         if now - told >= _BEAT_SECONDS:
             told = now
-            reporter.note(note_of(stage, chunk.job_id, min(come, len(chunk.span)), done=False))
+            frames = min(come, len(chunk.span))
+            reporter.note(note_of(stage, chunk.job_id, frames, done=False, chunk=chunk.index))
 
     return hear
+
+
+def arrived(note: Note) -> Note:
+    """The note with the time of its arrival on the driver's machine, if it has none yet."""
+    return note if note.at else dataclasses.replace(note, at=time.time())
 
 
 def peak_rss_mb() -> float:

@@ -1,17 +1,11 @@
-"""Estimates of a job's work: frames, chunks, seconds per stage.
-
-The constants are processor time. They were chosen by hand and agree with the total of one run of bench/end_to_end.py on
-a 2-core AMD EPYC (AVX-512) for each engine. The split over the stages and the scaling by picture size are estimates,
-and other machines differ by a factor of two either way: the result tells minutes from days. For GPUs, one number
-stands for all networks and cards.
-"""
+"""Estimates of a job's work: frames, chunks, core seconds per stage, by the table of pipeline.costs."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from raydub.errors import Code, InputError
@@ -19,23 +13,21 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import settled_length
 from raydub.media.frames import Transform
 from raydub.media.probe import probe_speech, probe_video
+from raydub.pipeline.costs import COSTS, Costs, Workload
 from raydub.pipeline.engines import resolved_engine
 from raydub.pipeline.registry import STAGES
-from raydub.pipeline.stage import Workload
+from raydub.pipeline.simulated import JobWork, Load
 from raydub.stages.job_plan import chunk_length
 from raydub.stages.post_processors import expected_size, post_process_costs
 
 _SECONDS_PER_CHARACTER = 0.07  # of speech, for a script without times
-CORES_PER_GPU = 400.0
-"""Cores that one H100 or H200 stands for in a network, in half precision. Predicted, not measured: 340 to 700 for
-Wav2Lip, 700 for general-x4v3, 1,300 for GFPGAN (bench/NOTES.md, "The GPU bench")."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """Estimate of one job. width, height: of the source; out_width, out_height: of the output, by its options; seconds:
     core seconds per stage on CPUs, including "upscale" and "restore" if used; networks: those of them that a GPU can
-    do; video_seconds: the output's length."""
+    do; video_seconds: the output's length; chunk_frames: frames of a full chunk."""
 
     job_id: str
     width: int
@@ -49,6 +41,7 @@ class Estimate:
     engine: str
     seconds: Mapping[str, float]
     networks: tuple[str, ...]
+    chunk_frames: int
 
     @property
     def core_seconds(self) -> float:
@@ -68,7 +61,7 @@ def _speech(job: Job) -> tuple[float, bool]:
     return last or sum(len(segment.text) for segment in script.segments) * _SECONDS_PER_CHARACTER, script.timed
 
 
-def estimate(job: Job) -> Estimate:
+def estimate(job: Job, costs: Costs = COSTS) -> Estimate:
     """Probe a job's inputs (no decoding) and estimate its work. Raises InputError for inputs that cannot be used."""
     options = job.options
     video = probe_video(job.video, images_rate=options.fps)
@@ -78,60 +71,56 @@ def estimate(job: Job) -> Estimate:
     frames = {"audio": wanted, "video": source, "shortest": min(wanted, source)}[settled_length(options.length, timed)]
     if frames < 1:
         raise InputError(Code.VIDEO_NO_FRAMES, "the output would have no frame").at(job=job.id, line=job.line)
-    per_chunk = chunk_length(options.chunk_seconds, video.rate, frames)
+    return estimated(job, (video.width, video.height), video.rate, frames, spoken, costs)
+
+
+def estimated(
+    job: Job, size: tuple[int, int], rate: Fraction, frames: int, spoken: float, costs: Costs = COSTS
+) -> Estimate:
+    """The estimate for a video of this size (width, height), rate and output frames, and `spoken` seconds of speech."""
+    options = job.options
+    per_chunk = chunk_length(options.chunk_seconds, rate, frames)
+    chunks = math.ceil(frames / per_chunk)
     engine = resolved_engine(options)
     rotate: Any = options.rotate
     transform = Transform(crop=options.crop, rotate=rotate, resize_height=options.resize_height)
-    size = transform.size(video.width, video.height)
-    out = expected_size(options, size)
-    work, made = (width * height / 1e6 for width, height in (size, out))
-    length = float(frames / video.rate)
-    workload = Workload(frames, spoken, length, work, made, engine)
-    seconds = {stage.name: stage.cost(workload) for stage in STAGES if stage.asked([job])}
-    post = {name: frames * cost for name, cost in post_process_costs(options, size).items()}
-    seconds |= post
+    working = transform.size(*size)
+    out = expected_size(options, working)
+    source, made = (width * height / 1e6 for width, height in (working, out))
+    workload = Workload(frames, chunks, max(spoken, float(frames / rate)), source, made)
+    names = [stage.name for stage in STAGES if stage.asked([job])]
+    seconds = {name: costs.of(name, engine).seconds(workload) for name in names}
+    post = {name: frames * cost for name, cost in post_process_costs(options, working).items()}
     return Estimate(
         job.id,
-        video.width,
-        video.height,
+        *size,
         *out,
-        str(video.rate),
+        str(rate),
         frames,
-        math.ceil(frames / per_chunk),
-        length,
+        chunks,
+        float(frames / rate),
         engine,
-        {stage: round(value, 2) for stage, value in seconds.items()},
-        (*(["lipsync"] if engine != "warp" else []), *post),
+        {stage: round(value, 3) for stage, value in (seconds | post).items()},
+        (*(["lipsync"] if costs.of("lipsync", engine).network else []), *post),
+        per_chunk,
     )
 
 
-@dataclass(frozen=True)
-class Bottleneck:
-    """What bounds a run. seconds: estimated, with all cores and GPUs busy; bound: "cores" or "gpus", whichever has work
-    for longer; stage: the one that most of that work belongs to; share: how much of it, 0 to 1; idle: share of the time
-    that the other kind is idle, None without GPUs."""
-
-    seconds: float
-    bound: str
-    stage: str
-    share: float
-    idle: float | None
-
-
-def bottleneck(estimates: Iterable[Estimate], cores: int, gpus: int) -> Bottleneck | None:
-    """The bottleneck of these jobs together on a cluster; None where there is no work. Networks are on the GPUs if
-    there are any, all else is on the cores."""
-    work: dict[str, dict[str, float]] = {"cores": defaultdict(float), "gpus": defaultdict(float)}
-    for one in estimates:
-        for stage, seconds in one.seconds.items():
-            if gpus and stage in one.networks:
-                work["gpus"][stage] += seconds / CORES_PER_GPU / gpus
-            else:
-                work["cores"][stage] += seconds / cores
-    busy = {kind: sum(stages.values()) for kind, stages in work.items()}
-    bound, other = sorted(busy, key=lambda kind: -busy[kind])
-    if not busy[bound]:
-        return None
-    stage, most = max(work[bound].items(), key=lambda item: item[1])
-    idle = round(1 - busy[other] / busy[bound], 3) if gpus else None
-    return Bottleneck(round(busy[bound], 1), bound, stage, round(most / busy[bound], 3), idle)
+def work_of(one: Estimate, costs: Costs, gpus: Iterable[str] = ()) -> JobWork:
+    """The estimate as loads for pipeline.simulate. gpus: types of GPUs. Raises UsageError for an unknown type."""
+    per_chunk = min(1.0, one.chunk_frames / one.frames)
+    loads = {}
+    for stage in STAGES:
+        if stage.name not in one.seconds:
+            continue
+        cost = costs.of(stage.name, one.engine)
+        networks = {stage.name: one.frames * cost.network / 1000}
+        cpu = max(0.0, one.seconds[stage.name] - networks[stage.name])
+        if stage.name == "render":
+            networks |= {name: one.seconds[name] for name in one.networks if name != "lipsync"}
+        on = {kind: sum(costs.gpu(kind).seconds(*item, one.frames) for item in networks.items()) for kind in gpus}
+        known = on if sum(networks.values()) else {}
+        whole = Load(cpu, cost.threads, sum(networks.values()), known, cost.load)
+        loads[stage.name] = whole.scaled(per_chunk) if stage.per == "chunk" else whole
+    last = (one.frames - (one.chunks - 1) * one.chunk_frames) / one.chunk_frames
+    return JobWork(one.job_id, loads, one.chunks, min(1.0, last))

@@ -6,12 +6,15 @@ Progress per stage comes from notes (pipeline.events.Note), progress per job fro
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from raydub.logs import doing
 from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Note
 from raydub.pipeline.tally import Tally
+from raydub.pipeline.trace import TraceRecorder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +31,7 @@ class QuietProgress:
 
     def __init__(self, jobs: int, earlier: int = 0) -> None:
         self.tally = Tally(jobs, earlier=earlier)
+        self._also: TraceRecorder | None = None
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         """A job was prepared."""
@@ -44,6 +48,18 @@ class QuietProgress:
     def note(self, note: Note) -> None:
         """A worker has finished or advanced a step."""
         self.tally.note(note)
+        if self._also is not None:
+            self._also.note(note)
+
+    @contextmanager
+    def traced(self, recorder: TraceRecorder) -> Iterator[None]:
+        """Pass notes on to a recorder within the context, and close it at its end."""
+        self._also = recorder
+        try:
+            yield
+        finally:
+            self._also = None
+            recorder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +78,8 @@ class PlainProgress(QuietProgress):
 
     def planned(self, job_id: str, frames: int, chunks: int) -> None:
         super().planned(job_id, frames, chunks)
-        self._say(f"job {job_id!r}: {frames} frames in {chunks} {'chunk' if chunks == 1 else 'chunks'}")
+        with doing(job=job_id):
+            self._say(f"job {job_id!r}: {frames} frames in {chunks} {'chunk' if chunks == 1 else 'chunks'}")
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         super().part(job_id, frames, reused)
@@ -70,8 +87,9 @@ class PlainProgress(QuietProgress):
 
     def finished(self, result: JobResult) -> None:
         super().finished(result)
-        for line in lines_of(result):
-            self._say(line)
+        with doing(job=result.id, code=result.error_code):
+            for line in lines_of(result):
+                self._say(line)
 
     def note(self, note: Note) -> None:
         super().note(note)

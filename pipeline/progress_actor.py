@@ -1,43 +1,31 @@
-"""A small Ray actor that collects progress notes of workers until the driver fetches them, and keeps handles of the
-workers, so that they can be killed.
+"""A small Ray actor that collects progress notes of workers until the driver fetches them.
 
 It runs on the driver's node. If it is lost, notes are lost and the work continues.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raydub.pipeline.events import Note
+from raydub.pipeline.notes import arrived
 
 _KEPT_NOTES = 100_000
-_log = logging.getLogger(__name__)
 
 
 class ProgressActor:
-    """Collects notes until drain(), and handles of workers that have joined."""
+    """Collects notes until drain()."""
 
     def __init__(self) -> None:
         self._notes: list[Note] = []
-        self._workers: list[Any] = []
-
-    def join(self, workers: list[Any]) -> None:
-        """Add worker actors of the run."""
-        self._workers += workers
-
-    def leave(self) -> list[Any]:
-        """Return all actors that joined since the last call."""
-        workers, self._workers = self._workers, []
-        return workers
 
     def note(self, note: Note) -> None:
         """Keep a note, up to a limit."""
         if len(self._notes) < _KEPT_NOTES:
-            self._notes.append(note)
+            self._notes.append(arrived(note))
 
     def drain(self) -> list[Note]:
         """Return all notes since the last call."""
@@ -49,15 +37,6 @@ def start_progress_actor() -> Any:
     """A handle of a new progress actor, which lives as long as the handle."""
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(ProgressActor).remote()
-
-
-def end_workers(board: Any) -> None:
-    """Kill the actors that have joined, including those that Ray is restarting. Never raises."""
-    try:
-        for worker in ray.get(board.leave.remote(), timeout=5):
-            ray.kill(worker)
-    except Exception:
-        _log.debug("the workers could not be ended", exc_info=True)
 
 
 class ActorReporter:

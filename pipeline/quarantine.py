@@ -15,12 +15,14 @@ from raydub.stages.types import Chunk
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece of a job's work. work: its name in attempts; what: its description in messages."""
+    """One piece of a job's work. work: its name in attempts; what: its description in messages;
+    chunk: its index, if it belongs to one."""
 
     job_id: str
     stage: str
     work: str
     what: str
+    chunk: int | None = None
 
     @classmethod
     def of_job(cls, job_id: str, stage: str) -> Piece:
@@ -31,7 +33,7 @@ class Piece:
     def of_chunk(cls, chunk: Chunk, stage: str) -> Piece:
         """One stage of a chunk."""
         what = f"the step {stage} of chunk {chunk.index} of {chunk.n_chunks} ({place_of(chunk)})"
-        return cls(chunk.job_id, stage, f"{stage}.{chunk.index:06d}", what)
+        return cls(chunk.job_id, stage, f"{stage}.{chunk.index:06d}", what, chunk.index)
 
 
 def verdict(

@@ -25,19 +25,6 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """A job's size, before it runs. frames: of the output; spoken, seconds: of the speech and of the output; source,
-    made: megapixels of a frame as it is tracked and as it is written; engine: lip engine."""
-
-    frames: int
-    spoken: float
-    seconds: float
-    source: float
-    made: float
-    engine: str
-
-
-@dataclass(frozen=True)
 class Prefetch:
     """How several workers of a job stage share one long job: it has `count(job)` units, which `run(context, job, first,
     stop)` prefetches in batches of `batch` before the stage runs. Errors of prefetching are ignored; the stage will
@@ -73,8 +60,8 @@ class Stage:
     relative to those of the other stages (pipeline.pools); finishing_share: the same in runs that restore or upscale.
     all_cores: its libraries may use as many threads as a set has cores, else one. gpu: share of a GPU per worker.
     actors: workers keep state between items (else each item is a task). warm_up: loads what items of any job need, in a
-    worker that has nothing else to do yet. limit: time limit of a step in seconds. cost: core seconds of a job that
-    needs the stage, for estimates.
+    worker that has nothing else to do yet. limit: time limit of a step in seconds.
+    What a stage costs is in pipeline.costs.
     """
 
     name: str
@@ -82,7 +69,6 @@ class Stage:
     takes: type[Any]
     run: Callable[[WorkerContext, Any], Any]
     limit: Callable[[StepLimits, Any], float]
-    cost: Callable[[Workload], float]
     share: float
     finishing_share: float | None = None
     all_cores: bool = False

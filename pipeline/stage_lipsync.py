@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 from raydub.pipeline.context import WorkerContext, weights_of
 from raydub.pipeline.engines import engine_device, engine_key
-from raydub.pipeline.stage import Demand, Stage, Workload
+from raydub.pipeline.stage import Demand, Stage
 from raydub.stages.types import SynthesisedChunk, TrackedChunk
 
 if TYPE_CHECKING:
     from raydub.stages.synthesise import LipsyncStage
-
-# Core milliseconds a frame on a CPU, by engine.
-_FRAME = {"warp": 0.3, "wav2lip": 34.0}
 
 
 def lipsync(context: WorkerContext, chunk: TrackedChunk) -> SynthesisedChunk:
@@ -40,18 +37,12 @@ def _gpu(demand: Demand) -> float:
     return 0.5 if demand.network else 0.0
 
 
-def _cost(work: Workload) -> float:
-    # The cost of other packages' engines is unknown: assume a network.
-    return work.frames * _FRAME.get(work.engine, _FRAME["wav2lip"]) / 1000
-
-
 LIPSYNC = Stage(
     "lipsync",
     per="chunk",
     takes=TrackedChunk,
     run=lipsync,
     limit=lambda limits, chunk: limits.for_chunk(len(chunk.chunk.span)),
-    cost=_cost,
     share=0.4,
     finishing_share=0.25,
     all_cores=True,

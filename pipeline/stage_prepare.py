@@ -10,13 +10,10 @@ from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.engines import make_post_processors
 from raydub.pipeline.events import Planned, Prepared
 from raydub.pipeline.finished import Finished
-from raydub.pipeline.stage import Stage, Workload
+from raydub.pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from raydub.stages.prepare import JobPlan
-
-# Seconds per job (probing, sampling the source), and per second of speech (decoding).
-_FIXED, _PER_SPOKEN_SECOND = 1.5, 0.02
 
 
 def prepare(context: WorkerContext, job: Job) -> Prepared:
@@ -52,17 +49,12 @@ def _record(weights: Any) -> Mapping[str, str]:
     return {name: getattr(weights, name) for name in ("name", "sha256", "licence", "consent")}
 
 
-def _cost(work: Workload) -> float:
-    return _FIXED + _PER_SPOKEN_SECOND * work.spoken
-
-
 PREPARE = Stage(
     "prepare",
     per="job",
     takes=Job,
     run=prepare,
     limit=lambda limits, job: limits.for_prepare(job),
-    cost=_cost,
     share=0.05,
     actors=False,
 )

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 from raydub.pipeline.context import WorkerContext, weights_of
 from raydub.pipeline.engines import engine_key, finish_key, finishes, make_post_processors, pick_device
-from raydub.pipeline.stage import Demand, Stage, Workload
+from raydub.pipeline.stage import Demand, Stage
 from raydub.stages.types import Part, SynthesisedChunk
 
 if TYPE_CHECKING:
     from raydub.stages.render import RenderStage
-
-# Core milliseconds per frame, and per frame and megapixel, without restoring and upscaling.
-_FRAME, _MEGAPIXEL = 6.0, 8.0
 
 
 def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
@@ -45,17 +42,12 @@ def _gpu(demand: Demand) -> float:
     return 0.5 if demand.network else 1.0
 
 
-def _cost(work: Workload) -> float:
-    return work.frames * (_FRAME + _MEGAPIXEL * work.made) / 1000
-
-
 RENDER = Stage(
     "render",
     per="chunk",
     takes=SynthesisedChunk,
     run=render,
     limit=lambda limits, chunk: limits.for_chunk(len(chunk.chunk.span), chunk.chunk.post_seconds),
-    cost=_cost,
     share=0.28,
     finishing_share=0.5,
     all_cores=True,

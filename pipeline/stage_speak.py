@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job, needs_sound
 from raydub.pipeline.context import WorkerContext
-from raydub.pipeline.stage import Prefetch, Stage, Workload
+from raydub.pipeline.stage import Prefetch, Stage
 
 if TYPE_CHECKING:
     from raydub.tts.track import SpeechMaker
 
 CUES_AT_ONCE = 24
 """Cues per prefetch batch: a minute or two of speech."""
-# Seconds for engine and mix (espeak-ng; neural voices take several times as much).
-_FIXED, _PER_SECOND = 1.0, 0.1
 
 
 def speak(context: WorkerContext, job: Job) -> Job:
@@ -55,17 +53,12 @@ def _maker(context: WorkerContext) -> SpeechMaker:
     return context.keep("speak", "", lambda: SpeechMaker(context.settings.run_id))  # type: ignore[no-any-return]
 
 
-def _cost(work: Workload) -> float:
-    return _FIXED + _PER_SECOND * work.seconds
-
-
 SPEAK = Stage(
     "speak",
     per="job",
     takes=Job,
     run=speak,
     limit=lambda limits, job: limits.for_speak(job),
-    cost=_cost,
     # Its workers are busy at the start of a run and then idle.
     share=0.18,
     wanted=needs_sound,

@@ -8,11 +8,8 @@ from raydub.objects.names import is_object
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.events import Output
 from raydub.pipeline.leases import refuse_lost
-from raydub.pipeline.stage import Stage, Workload
+from raydub.pipeline.stage import Stage
 from raydub.store import verified
-
-# Seconds per job; core milliseconds per frame, and per frame and megapixel.
-_FIXED, _FRAME, _MEGAPIXEL = 0.5, 0.3, 0.1
 
 
 def stitch(context: WorkerContext, output: Output) -> Output:
@@ -34,17 +31,12 @@ def stitch(context: WorkerContext, output: Output) -> Output:
     return dataclasses.replace(output, path=done.output, frames=done.frames)
 
 
-def _cost(work: Workload) -> float:
-    return _FIXED + work.frames * (_FRAME + _MEGAPIXEL * work.made) / 1000
-
-
 STITCH = Stage(
     "stitch",
     per="output",
     takes=Output,
     run=stitch,
     limit=lambda limits, output: limits.for_stitch([part.frames for part in output.parts]),
-    cost=_cost,
     # Not zero, so that it never runs on a head node without CPUs.
     share=0.02,
     actors=False,

@@ -13,12 +13,14 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar, cast
 
 from raydub.beat import listening
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
+from raydub.logs import doing
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import Attempts, this_worker
 from raydub.pipeline.context import WorkerContext, WorkSettings
@@ -104,7 +106,7 @@ class Steps:
         try:
             self._do(piece, stage.limit(self._settings.limits, job), lambda: ahead.run(self._context, job, first, stop))
         except (Exception, SystemExit) as error:
-            self._failed(piece, error)  # logs it; raises only InterruptedRun
+            self._failed(piece, error, None)  # logs it; raises only InterruptedRun
 
     def finish(self, output: Output) -> Assembled | Failed:
         """Run all stages per output: join the parts, publish the output."""
@@ -118,9 +120,9 @@ class Steps:
             try:
                 output, attempt = self._do(piece, stage.limit(self._settings.limits, output), call)
             except (Exception, SystemExit) as error:
-                return self._failed(piece, error, line=job.line)
+                return self._failed(piece, error, start, line=job.line)
             seconds[stage.name], most = time.perf_counter() - start, max(most, attempt)
-            self._note(stage.name, job.id, output.frames, seconds[stage.name])
+            self._note(piece, output.frames, seconds[stage.name], attempt)
         return Assembled(job.id, output.path, output.frames, seconds, most, output.warnings)
 
     def _job_step(self, stage: Stage, job: Job) -> Iterator[Item]:
@@ -134,14 +136,15 @@ class Steps:
         try:
             (made, parts), attempt = self._do(piece, stage.limit(self._settings.limits, job), call)
         except (Exception, SystemExit) as error:
-            yield self._failed(piece, error, line=job.line)
+            yield self._failed(piece, error, start, line=job.line)
             return
         seconds = time.perf_counter() - start
         if isinstance(made, Job):
-            self._note(stage.name, job.id, 0, seconds)
+            self._note(piece, 0, seconds, attempt)
             yield made
             return
-        self._note(stage.name, job.id, made.plan.n_frames, seconds)
+        counts = {"parts": len(parts), "no_parts": 0 if made.plan.finished else len(made.chunks) - len(parts)}
+        self._note(piece, made.plan.n_frames, seconds, attempt, counts=counts)
         yield dataclasses.replace(_with_speech(made.plan, job, stage.name, seconds), attempt=attempt)
         if made.plan.finished is None:
             for chunk in made.chunks:
@@ -166,12 +169,14 @@ class Steps:
             known = with_retries(lambda: self._known(chunk), name, self._settings.tries, self._sleep)
             if known is not None:
                 return known
-            made, _ = self._do(piece, stage.limit(self._settings.limits, item), call, chunk)
+            made, attempt = self._do(piece, stage.limit(self._settings.limits, item), call, chunk)
         except (Exception, SystemExit) as error:
-            problem = self._failed(piece, error, chunk=chunk.index)
+            problem = self._failed(piece, error, start)
             self._give_up(chunk.job_id)
             return problem
-        self._note(name, chunk.job_id, len(chunk.span), made.seconds[name])
+        faces = next((one.items for one in (made, item) if hasattr(one, "items")), None)
+        mouths = int(faces.open.sum()) if faces is not None else 0
+        self._note(piece, len(chunk.span), made.seconds[name], attempt, faces=mouths)
         return made  # type: ignore[no-any-return]
 
     def _known(self, chunk: Chunk) -> Dropped | Part | None:
@@ -183,9 +188,10 @@ class Steps:
 
     def _do(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None = None) -> tuple[T, int]:
         """(result of `call`, number of its attempt). Raises its error, or the verdict on the piece."""
-        return with_retries(
-            lambda: self._once(piece, seconds, call, chunk), piece.stage, self._settings.tries, self._sleep
-        )
+        with self._named_in_logs(piece):
+            return with_retries(
+                lambda: self._once(piece, seconds, call, chunk), piece.stage, self._settings.tries, self._sleep
+            )
 
     def _once(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None) -> tuple[T, int]:
         deaths = self._attempts.deaths(piece.job_id, piece.work, self._alive)
@@ -194,7 +200,8 @@ class Steps:
             raise problem
         worker = {**self._worker, "what": piece.what, "limit_s": seconds}
         attempt = self._attempts.begin(piece.job_id, piece.work, worker=worker)
-        self._reporter.note(note_of(piece.stage, piece.job_id, 0, done=False))
+        begun = note_of(piece.stage, piece.job_id, 0, done=False, chunk=piece.chunk, attempt=attempt.number)
+        self._reporter.note(begun)
         try:
             if self._watchdog is None:
                 made = call()
@@ -213,9 +220,8 @@ class Steps:
         works = (Piece.of_chunk(chunk, stage.name).work for stage in self.stages if stage.per == "chunk")
         return max(1, *(self._attempts.count(chunk.job_id, work) for work in works))
 
-    def _failed(
-        self, piece: Piece, error: BaseException, *, line: int | None = None, chunk: int | None = None
-    ) -> Failed:
+    def _failed(self, piece: Piece, error: BaseException, start: float | None, *, line: int | None = None) -> Failed:
+        """The record of a piece that failed. start: of the step, by time.perf_counter(); None if nobody is told."""
         if isinstance(error, InterruptedRun):
             raise error
         if isinstance(error, SystemExit):
@@ -224,8 +230,12 @@ class Steps:
         attempt = 1
         with contextlib.suppress(RaydubError):  # the work folder may be what failed
             attempt = self._attempts.count(piece.job_id, piece.work)
-        problem = failed(piece.job_id, piece.stage, error, line=line, chunk=chunk, attempt=attempt)
-        _log.info("job %r, %s: %s", piece.job_id, piece.stage, problem.detail or problem.error["message"])
+        problem = failed(piece.job_id, piece.stage, error, line=line, chunk=piece.chunk, attempt=attempt)
+        code = str(problem.error["code"])
+        with self._named_in_logs(piece), doing(code=code):
+            _log.info("job %r, %s: %s", piece.job_id, piece.stage, problem.detail or problem.error["message"])
+        if start is not None:
+            self._note(piece, 0, time.perf_counter() - start, attempt, code=code)
         return problem
 
     def _give_up(self, job_id: str) -> None:
@@ -235,8 +245,12 @@ class Steps:
             # The job fails anyway; only some of its chunks are processed in vain.
             _log.warning("job %r: %s", job_id, error)
 
-    def _note(self, stage: str, job_id: str, frames: int, seconds: float) -> None:
-        self._reporter.note(note_of(stage, job_id, frames, seconds))
+    def _named_in_logs(self, piece: Piece) -> AbstractContextManager[None]:
+        return doing(run=self._settings.run_id, job=piece.job_id, chunk=piece.chunk, stage=piece.stage)
+
+    def _note(self, piece: Piece, frames: int, seconds: float, attempt: int, **more: Any) -> None:
+        told = note_of(piece.stage, piece.job_id, frames, seconds, chunk=piece.chunk, attempt=attempt, **more)
+        self._reporter.note(told)
         release_free_memory()
 
 

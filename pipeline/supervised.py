@@ -23,6 +23,7 @@ from raydub.pipeline.events import Assembled, Failed, Item, Note, Reporter, Sile
 from raydub.pipeline.failures import stalled
 from raydub.pipeline.rows import pack
 from raydub.pipeline.threads import usable_cores
+from raydub.pipeline.turns import Turns
 from raydub.stages.types import Chunk, Part
 
 UNCHARGED_DEATHS = 3
@@ -62,10 +63,10 @@ _WARM_UP = _Order("", {"warm": True}, "warm")
 class SupervisedExecutor:
     """Runs jobs in `workers` child processes. See pipeline.driver.Executor; call close() at the end.
 
-    A worker does stitches first, then chunks of prepared jobs, then it prepares the next job. While all of them prepare
-    jobs, up to three more are started ahead, which load what chunks need. stages: import path of their list,
-    "package.module:NAME". stall: seconds without a message from a working process after which the run is stopped. A
-    step within its own time limit is not stopped; that limit is checked here too, because a stopped child (SIGSTOP)
+    A worker does stitches first, then what has its turn (pipeline.turns): a chunk, or preparing a job. While all of
+    them prepare jobs, up to three more are started ahead, which load what chunks need. stages: import path of their
+    list, "package.module:NAME". stall: seconds without a message from a working process after which the run is stopped.
+    A step within its own time limit is not stopped; that limit is checked here too, because a stopped child (SIGSTOP)
     cannot. All methods must be called from one thread: on Linux the children die with the thread that
     started them.
     """
@@ -90,14 +91,16 @@ class SupervisedExecutor:
         self._clock = clock
         self._uncharged = 0
         self._spares = _SPARES
-        self._jobs: deque[Job] = deque()
-        self._chunks: deque[_Order] = deque()
+        self._jobs: dict[str, Job] = {}
+        self._turns: Turns[_Order] = Turns()
         self._stitches: deque[_Order] = deque()
 
     def items(self, jobs: Sequence[Job]) -> Iterator[Item]:
         """All items, those of stitches too, as their orders end. Raises StageError WORKER_LOST if workers keep dying,
         STALLED without progress."""
-        self._jobs.extend(jobs)
+        for job in jobs:
+            self._jobs[job.id] = job
+            self._queue([_Order(job.id, {"job": job.model_dump(mode="json")}, "job")])
         yield from self._worked_off()
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Part]) -> None:
@@ -140,7 +143,7 @@ class SupervisedExecutor:
     def _assign(self) -> bool:
         """Give orders to idle workers; False if there is nothing left to do or to wait for."""
         idle = [worker for worker in self._workers if worker.order is None]
-        while (self._stitches or self._chunks or self._jobs) and (idle or len(self._workers) < self._most):
+        while (self._stitches or self._turns) and (idle or len(self._workers) < self._most):
             if not idle:
                 self._workers.append(self._start())
                 idle.append(self._workers[-1])
@@ -168,15 +171,19 @@ class SupervisedExecutor:
     def _threads(self) -> int:
         """Threads for the order that was assigned last: the cores are shared with those that run or wait."""
         running = sum(worker.order is not None for worker in self._workers)
-        waiting = len(self._stitches) + len(self._chunks) + len(self._jobs)
+        waiting = len(self._stitches) + len(self._turns)
         return max(1, usable_cores() // min(self._most, running + waiting))
 
     def _next_order(self) -> _Order:
-        for queue in (self._stitches, self._chunks):
-            if queue:
-                return queue.popleft()
-        job = self._jobs.popleft()
-        return _Order(job.id, {"job": job.model_dump(mode="json")}, "job")
+        order = self._stitches.popleft() if self._stitches else self._turns.take()
+        assert order is not None
+        return order
+
+    def _queue(self, orders: Sequence[_Order], *, size: int | None = None, again: bool = False) -> None:
+        """Queue orders of one job. size: its number of chunks, None if unchanged; again: before its other orders."""
+        if orders:
+            name = orders[0].job_id
+            self._turns.add(name, orders, priority=self._jobs[name].options.priority, size=size, first=again)
 
     def _heard(self, worker: _Worker) -> Iterator[Item]:
         """Take one message of a worker. The items of an order are released at its end: the worker is idle then, so that
@@ -202,7 +209,9 @@ class SupervisedExecutor:
         else:
             # Workers get chunks that are not neighbours: those track the same faces, and read the same frames, twice.
             stride = -(-len(worker.chunks) // self._most)
-            self._chunks.extend(chunk for first in range(stride) for chunk in worker.chunks[first::stride])
+            self._queue(
+                [chunk for first in range(stride) for chunk in worker.chunks[first::stride]], size=len(worker.chunks)
+            )
             items, worker.items, worker.chunks = worker.items, [], []
             worker.order, self._uncharged = None, 0
             yield from items
@@ -240,10 +249,8 @@ class SupervisedExecutor:
             self._spares = 0
         elif order.kind == "stitch":
             self._stitches.appendleft(order)
-        elif order.kind == "chunk":
-            self._chunks.appendleft(order)
         else:
-            self._jobs.appendleft(Job.model_validate(order.message["job"]))
+            self._queue([order], again=True)
 
 
 def _lost(how: str) -> RaydubError:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from raydub.pipeline.events import Note
+from raydub.pipeline.metrics import Sums, count_note
 from raydub.pipeline.registry import STAGES
 
 _PER_CHUNK = [stage.name for stage in STAGES if stage.per == "chunk"]
@@ -28,6 +29,7 @@ class Tally:
         self.done_frames = 0
         self.stage_frames: Counter[str] = Counter()
         self.stage_seconds: Counter[str] = Counter()
+        self.sums = Sums()
         self.peak_mb: dict[tuple[str, str, int], float] = {}
         self._plans: dict[str, int] = {}
         self._parts: Counter[str] = Counter()
@@ -45,6 +47,7 @@ class Tally:
         """Count a finished or advanced step of a worker."""
         worker = (note.stage, note.host, note.pid)
         with self._lock:
+            count_note(note, self.sums.add)
             self.peak_mb[worker] = max(note.peak_mb, self.peak_mb.get(worker, 0.0))
             if not note.done:
                 self._under_way[worker] = (note.job_id, note.frames)

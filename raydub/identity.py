@@ -17,7 +17,7 @@ from typing import Protocol
 
 from raydub.errors import Code, InputError
 from raydub.objects.names import is_object
-from raydub.present import NEAR, present
+from raydub.present import is_copy, present
 from raydub.regular import open_regular
 
 COARSE_TICK_NS = 2_000_000_000
@@ -141,7 +141,7 @@ def changed(what: str, *, again: bool = False) -> InputError:
 def _is_far(path: str | os.PathLike[str]) -> bool:
     """Whether a path is an address of an object, or a copy of an input."""
     text = os.fspath(path)
-    return is_object(text) or f"{NEAR}objects{os.sep}" in text
+    return is_object(text) or is_copy(text)
 
 
 def _identify_object(path: str, cache: Cache | None, what: str, anew: bool) -> Seen:

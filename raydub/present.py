@@ -42,6 +42,39 @@ def present(path: str | os.PathLike[str]) -> str:
     return text
 
 
+def is_copy(path: str) -> bool:
+    """Whether a path is that of an input's copy, which may not be there."""
+    return f"{NEAR}objects{os.sep}" in path
+
+
+def in_words(text: str) -> str:
+    """A message with the addresses of objects in place of the paths of their copies."""
+    if NEAR not in text:
+        return text
+    from raydub.objects.near import shown
+
+    return shown(text)
+
+
+def in_parts(path: str) -> Any:
+    """An input's copy that is not there as a binary file over ranges of the object, if this machine is expected to read
+    little of it (expect_share()); else None."""
+    if not is_copy(path) or os.path.exists(path):
+        return None
+    from raydub.objects.near import ranged
+
+    return ranged(path, _share)
+
+
+_share = 1.0
+
+
+def expect_share(share: float) -> None:
+    """Say which share of each large input this machine will read, 0 to 1."""
+    global _share
+    _share = share
+
+
 def to_text(value: Any) -> str:
     """A JSON-ready value as JSON for another machine: paths of copies are replaced by what they are copies of."""
     text = json.dumps(value)

@@ -23,7 +23,7 @@ from raydub.arrays import I64
 from raydub.errors import RaydubError
 from raydub.identity import Cache
 from raydub.manifests.job import Job
-from raydub.manifests.options import POST_FIELDS, SOUND_FIELDS, Options
+from raydub.manifests.options import POST_FIELDS, RUN_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.media.frames import Transform, open_frames
 from raydub.media.hdr import HLG
@@ -272,8 +272,8 @@ def _known(job_dir: str) -> JobPlan | None:
 
 def _deciding(options: Options, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The options that the job's frames depend on by value; files are identified by content elsewhere."""
-    elsewhere = {"model", "face", "restore_model", "upscale_model", "overwrite"}
-    return options.model_dump(mode="json", exclude={*elsewhere, *without})
+    elsewhere = {"model", "face", "restore_model", "upscale_model"}
+    return options.model_dump(mode="json", exclude={*elsewhere, *RUN_FIELDS, *without})
 
 
 def _warnings(video: VideoInfo, timeline: Timeline) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from raydub.manifests.rows import OWN, parse_row
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("raydub", "manifests", "media", "models", "stages", "tts", "pipeline", "cluster")
+DOCUMENTED = ("docs", "deploy", "examples")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -90,7 +91,7 @@ def test_ci_runs_the_tests_that_the_readme_names() -> None:
 def test_links_in_documents_lead_somewhere() -> None:
     """Files exist, and so do the headings of links with an anchor."""
     broken = []
-    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
+    for document in [*ROOT.glob("*.md"), *(path for name in DOCUMENTED for path in (ROOT / name).rglob("*.md"))]:
         for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
             path, _, anchor = target.partition("#")
             goal = document.parent / path if path else document
@@ -106,11 +107,14 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+_BLOCK = r"^```(\w*)\n(.*?)^```$"
+
+
 def fenced(language: str) -> list[tuple[str, str]]:
     """(document, text) of each block of code in README and docs/ that names this language."""
     documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    blocks = rf"^```{language}\n(.*?)^```$"
-    return [(path.name, text) for path in documents for text in re.findall(blocks, path.read_text(), re.M | re.S)]
+    found = [(path.name, *block) for path in documents for block in re.findall(_BLOCK, path.read_text(), re.M | re.S)]
+    return [(name, text) for name, said, text in found if said == language]
 
 
 def test_rows_in_documents_are_valid(tmp_path: Path) -> None:

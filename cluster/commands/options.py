@@ -14,7 +14,7 @@ from raydub.cluster.commands.flags import group_of
 from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import JSON_HELP
 from raydub.errors import Code, UsageError
-from raydub.logs import set_up_logging
+from raydub.logs import FORMATS, VARIABLE, set_up_logging
 from raydub.places import WORK_FOLDER, PathLike, path_at
 
 _WHERE, _HOW, _ALLOWED = "Where it runs", "How it runs", "What is allowed"
@@ -102,6 +102,14 @@ class RunFlags:
     ] = None
     as_json: AsJson = False
     verbose: Verbose = False
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format",
+            metavar="|".join(FORMATS),
+            help=f"Lines on stderr, of all processes of the run; default: {VARIABLE}, or text.",
+        ),
+    ] = None
     use_ray: Annotated[
         bool | None,
         typer.Option(
@@ -206,7 +214,7 @@ class RunFlags:
     def begin(self) -> None:
         """Set up logging and record permissions (cluster.allowed). Raises UsageError: FIELD_CONFLICT for contradicting
         flags, URI_SCHEME."""
-        set_up_logging(self.verbose)
+        set_up_logging(self.verbose, self.log_format)
         cluster = self.address or os.environ.get("RAY_ADDRESS")
         if self.cpus is not None and cluster not in (None, "", "local"):
             hint = "leave out --cpus; use --workers to limit the use of a cluster"

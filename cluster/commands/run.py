@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def run(
         results=stem,
         folder=asked.folder,
         use_ray=flags.use_ray is not False,
-        manifest=manifest,
+        manifest=path_at(os.environ.get("RAYDUB_MANIFEST") or manifest),  # of a job: where it was sent from
         **flags.asked(),
     )
     report = run_jobs(request)
@@ -68,6 +69,7 @@ def show_report(report: Any, as_json: bool) -> None:
                 "stage_seconds": report.stage_seconds,
                 "peak_mb": report.peak_mb,
                 "object_store_mb": report.object_store_mb,
+                "metrics": report.metrics,
                 "files": [str(path) for path in report.written],
                 "results": [result.model_dump(mode="json") for result in report.results],
             }

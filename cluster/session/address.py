@@ -72,13 +72,14 @@ def is_loopback(place: str) -> bool:
 
 
 def _running_here() -> str:
-    """The cluster that runs on this machine: the last one started, else any that answers."""
+    """The cluster that runs on this machine: in a Ray job its own, else the last one started, else any that answers."""
     noted = address_file()
     last = ""
     with suppress(OSError, UnicodeDecodeError):
         last = noted.read_text(encoding="utf-8").strip()
+    own = os.environ.get("RAY_ADDRESS", "")
     told: list[str] = []
-    for candidate in dict.fromkeys([last, *_heads_of_raylets()]):
+    for candidate in dict.fromkeys([own if re.fullmatch(r"[^/]+:\d+", own) else "", last, *_heads_of_raylets()]):
         if not candidate:
             continue
         try:

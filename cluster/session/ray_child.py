@@ -29,7 +29,7 @@ from raydub.tree import kill_below
 
 if TYPE_CHECKING:
     from raydub.cluster.request import RunRequest
-    from raydub.pipeline.graph import RayExecutor
+    from raydub.pipeline.ray_metrics import Metered
 
 _PULSE_EVERY = 1.0
 _log = logging.getLogger(__name__)
@@ -82,7 +82,9 @@ def _serve(hello: Mapping[str, Any], line: Line, orders: queue.SimpleQueue[dict[
     settings = settings_of(hello["settings"])
     jobs = tuple(map(Job.model_validate, hello["jobs"]))
     request = RunRequest(jobs=jobs, bad=(), work_dir=path_at(settings.work_dir), results=None, **hello["request"])
-    set_up_logging(request.verbose)
+    set_up_logging(request.verbose, settings.log_format)
+    if settings.log_format == "json":
+        os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would add words to lines
     pulse = _Pulse(line)
     try:
         with ExitStack() as stack:
@@ -118,7 +120,7 @@ def _known(error: Exception, stall: float) -> RaydubError:
 
 def _follow(
     request: RunRequest,
-    executor: RayExecutor,
+    executor: Metered,
     line: Line,
     orders: queue.SimpleQueue[dict[str, Any]],
     pulse: Callable[[], None],
@@ -136,7 +138,7 @@ def _follow(
         time.sleep(_TICK)
 
 
-def _stitch(executor: RayExecutor, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _stitch(executor: Metered, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
     while True:
         order = orders.get()
         parts = [part for part in map(with_blob, order["parts"]) if isinstance(part, Part)]

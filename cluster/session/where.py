@@ -18,10 +18,9 @@ from raydub.models.device import check_cuda
 if TYPE_CHECKING:
     from raydub.pipeline.context import WorkSettings
     from raydub.pipeline.driver import Executor
-    from raydub.pipeline.events import Note
-    from raydub.pipeline.graph import RayExecutor
+    from raydub.pipeline.events import Note, Reporter
     from raydub.pipeline.pools import Node, Pools
-    from raydub.pipeline.progress import QuietProgress
+    from raydub.pipeline.ray_metrics import Metered
 
 STAGES = "raydub.pipeline.registry:STAGES"
 _POLL = 1.0
@@ -29,7 +28,7 @@ _POLL = 1.0
 
 @contextmanager
 def executor_for(
-    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress, stop: StopWatch
+    request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Reporter, stop: StopWatch
 ) -> Iterator[Executor]:
     """The executor of a run of `jobs`. At the end in-flight work is cancelled and everything that was started for it is
     ended. Raises DependencyError CLUSTER_UNREACHABLE, NO_GPU."""
@@ -46,7 +45,7 @@ def executor_for(
 
 
 def _beside(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Reporter
 ) -> Executor:
     from raydub.pipeline.local_workers import local_workers
     from raydub.pipeline.supervised import SupervisedExecutor
@@ -60,7 +59,7 @@ def _beside(
 
 
 def _on_ray(
-    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: QuietProgress
+    stack: ExitStack, request: RunRequest, settings: WorkSettings, jobs: Sequence[Job], progress: Reporter
 ) -> Executor:
     from raydub.cluster.session.ray_process import RayProcess
 
@@ -79,21 +78,24 @@ def ray_executor(
     *,
     own: bool = False,
     pulse: Callable[[], None] = lambda: None,
-) -> RayExecutor:
+) -> Metered:
     """The executor of a process that is connected to Ray; closed with the stack. own: no node can join later. Raises
     DependencyError NO_GPU."""
     from raydub.pipeline.graph import Patience, RayExecutor
     from raydub.pipeline.progress import Poller
+    from raydub.pipeline.ray_metrics import Metered
 
     nodes = _nodes(request, 0.0 if own else request.wait_gpu)
     if own and request.device == "cuda":
         check_cuda()  # Ray counts GPUs, whether torch can use them or not
     plan = planner(request)
     patience = Patience(stall=request.stall_timeout)
-    executor = RayExecutor(settings, stages, plan(nodes, len(request.jobs)), patience=patience, plan=plan, pulse=pulse)
+    pools, grow = plan(nodes, len(request.jobs)), request.workers is None
+    executor = RayExecutor(settings, stages, pools, patience=patience, plan=plan, pulse=pulse, grow=grow)
     stack.callback(executor.close)
-    stack.enter_context(Poller(executor.notes, note))
-    return executor
+    metered = Metered(executor, settings.run_id, note)
+    stack.enter_context(Poller(metered.notes, note))
+    return metered
 
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:

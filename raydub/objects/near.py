@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -24,9 +25,11 @@ from raydub.errors import Code, InputError, StageError
 from raydub.files import write_atomic
 from raydub.objects.bucket import Meta, bucket_of
 from raydub.objects.names import parse, prefix
-from raydub.objects.room import cache_root, fetch_once, used
+from raydub.objects.ranges import RangeFile, whole_or_ranges
+from raydub.objects.room import cache_bytes, cache_root, fetch_once, used
 from raydub.present import MARK, NEAR
 
+_ROOM_SECONDS = 300
 _NAME = re.compile(r"blobs/[0-9a-f]{2}/[0-9a-f]{64}[^/\0]*")
 _OBJECT, _BLOB, _TEXT = "object:", "blob:", "text:"
 
@@ -86,6 +89,22 @@ def folder_of(uri: str) -> Path:
     return _root() / "stores" / key
 
 
+def ranged(path: str, share: float) -> RangeFile | None:
+    """An input's copy that is not there as a file over ranges of the object; None if it should be fetched whole. share:
+    of it that this machine will read."""
+    origin = origin_of(path)
+    if origin is None or whole_or_ranges(origin.size, share, _room(int(time.monotonic() / _ROOM_SECONDS))) == "whole":
+        return None
+    name = parse(origin.uri)
+    return RangeFile(bucket_of(name), Meta(name.key, origin.size, origin.etag, origin.version, 0.0))
+
+
+@lru_cache(maxsize=1)
+def _room(_: int) -> int:
+    """The size of the cache, which takes a walk through it to know."""
+    return cache_bytes()
+
+
 def digest_of(path: str) -> str:
     """The SHA-256 of an input's copy, fetched if needed."""
     note = Path(path).with_name(".sha256")
@@ -112,6 +131,16 @@ def ensure(path: str) -> None:
         _fetch_object(Path(path), _origin(key))
     elif a_blob:
         _fetch_blob(Path(path), _said(key)["store"], "/".join(rest))
+
+
+def shown(text: str) -> str:
+    """A text with addresses in place of the paths of inputs' copies."""
+    top = re.escape(str(_root() / "objects"))
+    for key in set(re.findall(rf"{top}{os.sep}([0-9a-f]{{32}}){os.sep}", text)):
+        with suppress(StageError):
+            origin = _origin(key)
+            text = text.replace(copy_of(origin), origin.uri)
+    return text
 
 
 def away(value: Any) -> Any:

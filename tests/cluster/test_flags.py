@@ -10,11 +10,10 @@ from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
 from raydub.cluster.commands.fields import FIELD_FLAGS, chosen, default_of, flag_of, is_switch, panel_of
-from raydub.cluster.commands.submit import run_options
-from raydub.cluster.session import jobs
+from raydub.cluster.ordering import run_options
 from raydub.errors import Code, UsageError
 from raydub.manifests.options import FIELDS, Options, choices
-from tests.cluster.test_submit import Client
+from tests.cluster.fake_jobs import FakeJobs
 
 
 def said_by(*arguments: str) -> dict[str, str]:
@@ -128,18 +127,16 @@ def test_a_flag_that_contradicts_is_named(tmp_path: Path) -> None:
     assert "upscale_denoise" in done.stderr
 
 
-def test_submit_checks_rows_as_the_run_will_read_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_checks_rows_as_the_run_will_read_them(tmp_path: Path, cluster: FakeJobs) -> None:
     """outscale alone contradicts itself; with the flag that is handed on it does not."""
-    client = Client()
-    monkeypatch.setattr(jobs, "connect", lambda address: client)
     path = tmp_path / "jobs.jsonl"
     path.write_text(json.dumps({"video": "v.mp4", "audio": "a.wav", "output": "o.mp4", "outscale": 2}) + "\n")
     refused = CliRunner().invoke(app, ["submit", str(path)])
-    assert (refused.exit_code, client.entrypoint) == (2, "")
+    assert (refused.exit_code, cluster.entrypoint) == (2, "")
     assert "E_FIELD_CONFLICT" in refused.stderr
     taken = CliRunner().invoke(app, ["submit", str(path), "--", "--upscale", "general"])
     assert taken.exit_code == 0, taken.stderr
-    assert client.entrypoint.endswith("--upscale general --address auto")
+    assert cluster.entrypoint.endswith("--upscale general --address auto")
     typo = CliRunner().invoke(app, ["submit", str(path), "--", "--upscael", "general"])
     assert typo.exit_code == 2
     assert "--upscael" in typo.stderr

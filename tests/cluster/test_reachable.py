@@ -201,6 +201,7 @@ def test_with_tls_of_rays_own_only_the_port_is_tried(monkeypatch: pytest.MonkeyP
 def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file in which Ray notes its last cluster; no Ray runs here otherwise."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(address, "_heads_of_raylets", lambda: [])
     path = tmp_path / "ray" / "ray_current_cluster"
     path.parent.mkdir()
@@ -226,6 +227,16 @@ def test_auto_finds_a_living_one_behind_a_dead_one(noted: Path, monkeypatch: pyt
     with server(says(SETTINGS)) as port:
         monkeypatch.setattr(address, "_heads_of_raylets", lambda: [f"127.0.0.1:{closed_port()}", f"127.0.0.1:{port}"])
         assert reachable("auto") == f"127.0.0.1:{port}"
+
+
+def test_auto_in_a_ray_job_is_the_cluster_of_the_job(noted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Jobs sets RAY_ADDRESS; the last head that was started on this machine may be another one."""
+    with server(says(SETTINGS)) as own, server(says(SETTINGS)) as last:
+        noted.write_text(f"127.0.0.1:{last}")
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{own}")
+        assert reachable("auto") == f"127.0.0.1:{own}"
+        monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+        assert reachable("auto") == f"127.0.0.1:{last}"
 
 
 def test_ipv6() -> None:

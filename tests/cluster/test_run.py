@@ -14,6 +14,7 @@ from raydub.cluster.cli import app
 from raydub.manifests.results import read_results
 from raydub.media.probe import probe_speech, probe_video
 from raydub.media.writer import count_frames
+from raydub.pipeline import run_lookup
 from tests.cluster.clips import make_clip, make_speech
 
 RATES = [Fraction(25), Fraction(30000, 1001), Fraction(24)]
@@ -95,6 +96,16 @@ def test_plain_loop(inputs: Path, tmp_path: Path) -> None:
     assert report["counts"] == {"ok": 4, "failed": 3, "quarantined": 0, "skipped": 0}
     assert [row["attempts"] for row in report["results"] if row["status"] == "ok"] == [0] * 4
     assert "track" not in report["stage_seconds"]
+    # what both runs have kept of themselves
+    runs = list(run_lookup.runs(run_lookup.work_folder(str(tmp_path))))
+    assert [(one.number, one.state["status"], one.state["rows"]) for one in runs] == [(2, "ended", 7), (1, "ended", 7)]
+    assert [one.state["counts"]["failed"] for one in runs] == [3, 3]
+    assert runs[1].state["frames"]["done"] == sum(row["frames"] for row in rows)
+    for kept, file in zip(
+        run_lookup.results(runs[0]), ("jobs.results.jsonl", "jobs.results.failed.jsonl"), strict=True
+    ):
+        assert kept is not None
+        assert Path(kept).read_text() == (tmp_path / file).read_text()
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -150,11 +161,8 @@ def test_plan(inputs: Path) -> None:
     assert found["total"]["frames"] == sum(job["frames"] for job in found["jobs"])
     assert all(seconds > 0 for job in found["jobs"] for seconds in job["seconds"].values())
     asked = ["plan", str(manifest(inputs)), "--set", "restore=gfpgan", "--cores", "8", "--gpus", "2"]
-    bound = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["total"]
-    assert (bound["cores"], bound["gpus"], bound["bottleneck"]["bound"]) == (8, 2, "cores")
-    assert bound["bottleneck"]["stage"] != "restore"
-    assert bound["estimated_seconds"] == bound["bottleneck"]["seconds"]
-    said = CliRunner().invoke(app, asked).stdout.splitlines()
-    assert said[-2].endswith("on 8 cores and 2 GPUs")
-    assert said[-1].startswith(f"bottleneck: {bound['bottleneck']['stage']}, ")
-    assert "the GPUs are idle for" in said[-1]
+    total = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["total"]
+    assert (total["cluster"], total["cores"], total["gpus"]) == ("1x2xH100:8cpu", 8, 2)
+    said = CliRunner().invoke(app, asked).stdout
+    assert "on 1x2xH100:8cpu: 8 cores, 2 GPUs" in said
+    assert said.splitlines()[-1].startswith("predicted, not measured: H100")

@@ -16,14 +16,13 @@ import soundfile
 from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
-from raydub.cluster.session import jobs
 from raydub.errors import EXIT_DEPENDENCY, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from raydub.media.probe import probe_speech, probe_video
 from raydub.media.sound import sound_shape
 from raydub.tts.engines import find
 from raydub.tts.engines.find import COMMAND_VARIABLE
 from tests.cluster.clips import make_clip
-from tests.cluster.test_submit import Client
+from tests.cluster.fake_jobs import FakeJobs
 from tests.ffmpeg import ffmpeg_program
 from tests.stages.fakes import write_wav
 
@@ -416,19 +415,17 @@ def test_commands_have_the_flags(flag: str) -> None:
         )
 
 
-def test_submit_hands_the_flags_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_hands_the_flags_on(folder: Path, tmp_path: Path, cluster: FakeJobs) -> None:
     """bed_audio alone contradicts itself; with the flag that is handed on it does not."""
-    client = Client()
-    monkeypatch.setattr(jobs, "connect", lambda address: client)
     row = {"video": "v.mp4", "script": "s.srt", "output": "o.mp4", "bed_audio": "m.wav"}
     path = manifest(tmp_path / "m.jsonl", row)
     refused = invoke("submit", path)
-    assert (refused.exit_code, client.entrypoint) == (EXIT_USAGE, "")
+    assert (refused.exit_code, cluster.entrypoint) == (EXIT_USAGE, "")
     flags = ["--bed", "duck", "--tts", "piper", "--voice", "ana=es; ben=de", "--language", "es"]
     taken = invoke("submit", path, "--", *flags, "--tts-command", "say {text_file} {out_wav}")
     assert taken.exit_code == EXIT_OK, taken.stderr
-    assert "--bed duck --tts piper --voice 'ana=es; ben=de' --language es" in client.entrypoint
-    assert "--tts-command 'say {text_file} {out_wav}'" in client.entrypoint
+    assert "--bed duck --tts piper --voice 'ana=es; ben=de' --language es" in cluster.entrypoint
+    assert "--tts-command 'say {text_file} {out_wav}'" in cluster.entrypoint
     typo = invoke("submit", path, "--", "--bed", "loud")
     assert typo.exit_code == EXIT_USAGE
     assert "bed" in typo.stderr

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
 from raydub.cluster.commands.run import show_report
-from raydub.cluster.commands.submit import run_options
+from raydub.cluster.ordering import run_options
 from raydub.cluster.request import RunReport
 from raydub.errors import Code
 from raydub.manifests.results import JobResult, read_results

@@ -64,6 +64,17 @@ def add_node(cluster: Any, *, cpus: int = 4, gpus: int = 0) -> Any:
     return cluster.add_node(num_cpus=cpus, num_gpus=gpus, object_store_memory=_STORE)
 
 
+def drain_node(cluster: Any, node: Any, seconds: float = 60.0) -> None:
+    """The node has notice that it will be taken away in so many seconds, as the autoscaler gives it."""
+    from ray._raylet import GcsClient
+    from ray.core.generated import autoscaler_pb2
+
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    until = int((time.time() + seconds) * 1000)
+    accepted, why = GcsClient(address=cluster.address).drain_node(node.node_id, reason, "spot", until)
+    assert accepted, why
+
+
 def lose_node(cluster: Any, node: Any) -> None:
     """The node is gone from one moment to the next: raylet, workers and all."""
     pids = _children(node)

@@ -177,7 +177,7 @@ def test_addresses_stay_as_they_were_written(tmp_path: Path, monkeypatch: pytest
 
 
 def test_results_hold_no_secrets_of_refused_rows() -> None:
-    bad = BadRow(1, "x", row(video="https://u:hunter2@h/a?k=hunter2", output="s3://b/o?k=hunter2"), ())
+    bad = BadRow(1, "x", row(video="https://u:hunter2@h/a?k=hunter2", output="s3://b/o?X-Amz-Signature=hunter2"), ())
     error = UsageError(Code.NOT_BUILT, "no")
     said = JobResult.refused(bad._replace(errors=(error,))).model_dump_json()
     assert "hunter2" not in said

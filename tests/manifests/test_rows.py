@@ -269,7 +269,8 @@ def test_conflicts_between_fields() -> None:
 @pytest.mark.parametrize(
     ("uri", "code"),
     [
-        ("s3://bucket/a.mp4", Code.URI_SCHEME),
+        ("s3a://bucket/a.mp4", Code.URI_SCHEME),
+        ("s3://bucket", Code.FIELD_VALUE),
         ("http://host/a.mp4", Code.URI_SCHEME),
         ("concat://x", Code.URI_SCHEME),
         ("https://127.0.0.1/a.mp4", Code.URI_DENIED),
@@ -304,7 +305,8 @@ def test_file_uris_are_paths() -> None:
         ("o", Code.OUTPUT_FORMAT),
         ("o.mp4/", Code.OUTPUT_FORMAT),
         (".mp4", Code.OUTPUT_FORMAT),
-        ("s3://b/o.mp4", Code.NOT_BUILT),
+        ("s3://bucket/o.mp4", Code.OUTPUT_ESCAPES),
+        ("az://b/o.mp4", Code.NOT_BUILT),
     ],
 )
 def test_outputs_that_are_refused(output: str, code: Code) -> None:

@@ -184,3 +184,32 @@ def test_a_work_folder_in_a_bucket_is_cleaned(uploaded: str) -> None:
     code, said = run(*asked)
     assert (code, said["finished_before"]) == (0, 2)
     assert CliRunner().invoke(app, ["clean", f"{uploaded}/in"]).exit_code == 2
+
+
+@pytest.mark.slow
+def test_chunks_may_read_their_part_of_a_film_only(
+    s3: str, clips: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from raydub.media.info import ProbeLimits
+    from raydub.media.opening import open_input
+    from raydub.objects import near, ranges
+    from raydub.objects.near import copy_of, pin
+    from raydub.present import expect_share
+
+    monkeypatch.setattr(ranges, "SMALL", 0)
+    bucket_of(s3).put_file("clip.mp4", clips / "clip.mp4")
+    copy = copy_of(pin(f"{s3}/clip.mp4"))
+    expect_share(0.01)
+    try:
+        with open_input(copy, ProbeLimits()) as film:
+            seen = [frame.to_ndarray().tobytes() for frame in film.decode(video=0)]
+        assert not Path(copy).exists()
+        monkeypatch.setenv("RAYDUB_CACHE_DIR", str(tmp_path / "other"))
+        expect_share(1.0)
+        copy = copy_of(pin(f"{s3}/clip.mp4"))
+        with open_input(copy, ProbeLimits()) as film:
+            assert [frame.to_ndarray().tobytes() for frame in film.decode(video=0)] == seen
+        assert Path(copy).exists()
+    finally:
+        expect_share(1.0)
+    near._room.cache_clear()

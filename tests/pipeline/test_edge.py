@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +30,36 @@ class Block:
         return self._rows
 
 
-def drained(feed: Feed) -> list[dict[str, Any]]:
+def feed_of(blocks: Callable[[], Iterator[Any]], held: int = 64) -> tuple[Feed, Any]:
+    rows: Any = queue.Queue(held)
+    return Feed(blocks, rows), rows
+
+
+def drained(feed: Feed, rows: Any) -> list[dict[str, Any]]:
     found = []
-    until = time.monotonic() + 30
-    while not feed.ended:
-        assert time.monotonic() < until
-        row = feed.get(0.05)
-        if row is not None:
-            found.append(row)
-    return found
+    while True:
+        told, row = rows.get(timeout=30)
+        assert told is feed
+        if row is None:
+            return found
+        found.append(row)
 
 
 def test_a_feed_gives_every_row_and_then_ends() -> None:
-    feed = Feed(lambda: iter([Block({"a": 1}, {"a": 2}), Block(), Block({"a": 3})]))
-    assert drained(feed) == [{"a": 1}, {"a": 2}, {"a": 3}]
+    feed, rows = feed_of(lambda: iter([Block({"a": 1}, {"a": 2}), Block(), Block({"a": 3})]))
+    assert drained(feed, rows) == [{"a": 1}, {"a": 2}, {"a": 3}]
+    assert feed.error is None
     assert feed.close()
 
 
-def test_a_feed_raises_what_the_iteration_raised_after_its_rows() -> None:
+def test_a_feed_has_what_the_iteration_raised_after_its_rows() -> None:
     def blocks() -> Iterator[Block]:
         yield Block({"a": 1})
         raise WorkerCrashedError
 
-    feed = Feed(blocks)
-    assert feed.get(30) == {"a": 1}
-    with pytest.raises(WorkerCrashedError):
-        drained(feed)
+    feed, rows = feed_of(blocks)
+    assert drained(feed, rows) == [{"a": 1}]
+    assert isinstance(feed.error, WorkerCrashedError)
 
 
 def test_a_closed_feed_ends_the_iteration_wherever_it_is() -> None:
@@ -68,14 +73,15 @@ def test_a_closed_feed_ends_the_iteration_wherever_it_is() -> None:
             ended.set()
         yield Block()
 
-    feed = Feed(blocks)
-    assert feed.get(0.1) is None
+    feed, rows = feed_of(blocks)
+    time.sleep(0.1)
     assert feed.close(30)
     assert ended.is_set()
+    assert rows.empty()
 
 
 def test_a_closed_feed_that_nobody_read_ends_too() -> None:
-    feed = Feed(lambda: iter([Block(*({"a": number} for number in range(1000)))]))
+    feed, _ = feed_of(lambda: iter([Block(*({"a": number} for number in range(1000)))]))
     time.sleep(0.05)
     assert feed.close(30)
 
@@ -126,6 +132,8 @@ def test_claims_that_were_taken_away_are_no_deaths(tmp_path: Path) -> None:
     attempts = Attempts(str(tmp_path), "r")
     worker = {**this_worker(), "born": ""}  # a process of which nothing is known any more
     first = attempts.begin("j", "track.000000", worker=worker)
+    assert len(attempts.deaths("j", "track.000000", lambda _: True)) == 1
+    attempts.forgive(lambda record: record["job"] == "another")
     assert len(attempts.deaths("j", "track.000000", lambda _: True)) == 1
     attempts.forgive()
     assert attempts.deaths("j", "track.000000", lambda _: True) == []

@@ -40,7 +40,6 @@ COUNT = Stage(
     takes=TrackedChunk,
     run=count_faces,
     limit=lambda limits, chunk: limits.for_chunk(1),
-    cost=lambda work: work.frames * 2.0,
     share=0.1,
 )
 JUDGE = Stage(
@@ -49,7 +48,6 @@ JUDGE = Stage(
     takes=Output,
     run=judge,
     limit=lambda limits, output: limits.for_stitch([1]),
-    cost=lambda work: 1.0,
     share=0.02,
     actors=False,
 )

@@ -62,7 +62,7 @@ def test_the_child_logs_as_the_run_was_asked_to(
     finally:
         executor.close()
     said = capfd.readouterr().err
-    assert ("INFO raydub.pipeline.steps: job 'j0', track: " in said) == verbose, said
+    assert ("INFO raydub.pipeline.steps [run=r job=j0 chunk=1 stage=track]: job " in said) == verbose, said
 
 
 def test_the_same_outcomes_as_the_loop_in_this_process(tmp_path: Path) -> None:

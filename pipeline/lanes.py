@@ -1,0 +1,95 @@
+"""Groups of nodes and the chunks that each is working on.
+
+Each group has a dataset of its own, with pools of fixed size, and gets a new chunk whenever one comes out. So a node
+that joins gets work without a new plan for the others, and one that leaves takes only its own chunks with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raydub.pipeline.events import Dropped, Failed, Item
+from raydub.pipeline.feed import Feed
+from raydub.pipeline.pools import Node, Pools, used
+from raydub.pipeline.stage import Stage
+from raydub.stages.types import Chunk, Part
+
+Key = tuple[str, int]
+"""Job and index of a chunk."""
+
+
+@dataclass
+class Lane:
+    """One dataset of chunks. nodes: those that it was planned for; window: most chunks at a time while all of them are
+    there; moved: time of the last chunk that came out; gpu: whether some of its workers have one; flight: chunks handed
+    out that have not come out; idle: how often in a row nobody was seen to work, while its nodes are leaving."""
+
+    number: int
+    nodes: Mapping[str, Node]
+    window: int
+    feed: Feed
+    moved: float
+    gpu: bool = False
+    flight: dict[Key, Chunk] = field(default_factory=dict)
+    idle: int = 0
+
+    def leaving(self, living: Mapping[str, Node]) -> bool:
+        """Whether all nodes that are left to it are being drained."""
+        left = [living[name] for name in self.nodes if name in living]
+        return bool(left) and all(node.leaving for node in left)
+
+    def room(self, living: Mapping[str, Node]) -> int:
+        """How many more chunks it should get, by the nodes that are left to it."""
+        staying = sum(node.cpus for name, node in self.nodes.items() if name in living and not living[name].leaving)
+        share = staying / max(1e-9, sum(node.cpus for node in self.nodes.values()))
+        return math.ceil(self.window * share) - len(self.flight)
+
+
+def window(pools: Pools, stages: Sequence[Stage]) -> int:
+    """Chunks in flight that keep all workers of the stages per chunk busy: each has one, and one that waits."""
+    return 2 + 2 * sum(pools[stage.name].size for stage in stages if stage.per == "chunk" and stage.name in pools)
+
+
+def unused(lanes: Sequence[Lane], living: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes to be used (pools.used) that no lane was planned for."""
+    keep = used(list(living.values()))
+    taken = {name for lane in lanes for name in lane.nodes}
+    return {name: node for name, node in living.items() if node in keep and name not in taken}
+
+
+def joined(
+    lanes: Sequence[Lane], living: Mapping[str, Node], free: Mapping[str, Node], need_gpu: bool
+) -> dict[str, Node]:
+    """What a further lane can use: free whole cores and GPUs of unused nodes; {} if there is no core, or no GPU where
+    one is needed. Workers of other lanes that lost their nodes may have taken some of it."""
+    new = {}
+    for name in unused(lanes, living).keys() & free.keys():
+        cpus, gpus = (math.floor(count + 1e-6) for count in (free[name].cpus, free[name].gpus))
+        if cpus:
+            new[name] = Node(cpus, gpus, living[name].spot)
+    return {} if need_gpu and not any(node.gpus for node in new.values()) else new
+
+
+def works_on(lane: Lane, stages: Sequence[Stage], record: Mapping[str, Any]) -> bool:
+    """Whether an attempt's record belongs to a chunk in this lane."""
+    stage, _, index = str(record.get("work")).partition(".")
+    chunks = {one.name for one in stages if one.per == "chunk"}
+    return stage in chunks and index.isdecimal() and (record.get("job"), int(index)) in lane.flight
+
+
+def key_of(item: Item) -> Key:
+    """Job and chunk of what came out of a lane; no chunk's for what is none."""
+    if isinstance(item, Part):
+        return item.chunk.job_id, item.chunk.index
+    if isinstance(item, (Dropped, Failed)) and item.chunk is not None:
+        return item.job_id, item.chunk
+    return "", -1
+
+
+def of_job(stages: Sequence[Stage], record: Mapping[str, Any]) -> bool:
+    """Whether an attempt's record belongs to a stage per job."""
+    name = str(record.get("work")).partition(".")[0]
+    return any(stage.name == name and stage.per == "job" for stage in stages)

@@ -1,0 +1,213 @@
+"""jobs, status, logs, cancel, resume, results: with a client that starts nothing, and with folders alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from raydub.cluster.cli import app
+from raydub.cluster.ordering import order_for
+from raydub.manifests.results import JobResult
+from raydub.pipeline.progress import QuietProgress
+from raydub.pipeline.run_lookup import latest
+from raydub.pipeline.run_state import RunState
+from raydub.store import Store
+from tests.cluster.fake_jobs import FakeJobs
+
+ID = "jobs-0123456789"
+FAILED = JobResult(id="b", status="failed", line=2, error_code="E_STORAGE", error_message="no", hint="do")
+
+
+def invoke(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def said(*arguments: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(invoke(arguments[0], "--json", *arguments[1:]).stdout)
+    return found
+
+
+def facts(folder: Path, **more: str) -> dict[str, str]:
+    return {"raydub": "1", "raydub_work_dir": str(folder), "raydub_manifest": "/in/jobs.jsonl", **more}
+
+
+def run_in(folder: Path, monkeypatch: pytest.MonkeyPatch, ray_job: str = "", end: bool = True) -> RunState:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": {"job_submission_id": ray_job}}))
+    state = RunState(folder, "a" * 12, QuietProgress(2), ["a", "b"], every=0.02).start()
+    state.planned("a", 50, 2)
+    state.part("a", 20, False)
+    if end:
+        rows = [JobResult(id="a", status="ok", frames=50), FAILED]
+        state.close(rows, ["/out/jobs.results.jsonl"], lambda path: path.write_text('{"id": "b"}\n'))
+        return state
+    for _ in range(2000):
+        run = latest(str(folder))
+        if run is not None and run.state["frames"]["done"] == 20:
+            return state
+        threading.Event().wait(0.005)
+    raise AssertionError("no state was written")
+
+
+def test_jobs_are_listed_with_what_their_folders_know(
+    tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("jobs").stdout == "no jobs of raydub\n"
+    cluster.put(ID, "FAILED", facts(tmp_path / "w"))
+    cluster.put(f"{ID}-2", "RUNNING", facts(tmp_path / "w"))
+    cluster.put("raysubmit_1", "RUNNING", {})
+    cluster.put("films-9876543210", "PENDING", facts(tmp_path / "nothing"))
+    run_in(tmp_path / "w", monkeypatch, ID)
+    rows = {row["job_id"]: row for row in said("jobs")["jobs"]}
+    assert list(rows) == ["films-9876543210", f"{ID}-2", ID]
+    assert (rows[ID]["rows"], rows[ID]["ok"], rows[ID]["failed"]) == (2, 1, 1)
+    assert rows[f"{ID}-2"]["rows"] is None
+    text = invoke("jobs").stdout
+    assert "raysubmit_1" not in text
+    assert "/in/jobs.jsonl" in text
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "cancel", "resume", "results"])
+def test_jobs_that_are_not_ours(command: str, cluster: FakeJobs) -> None:
+    cluster.put("raysubmit_1", "RUNNING", {})
+    odd = "a?b" if command in ("status", "results") else "../a"
+    for name, words in (("nothing", "no such job"), ("raysubmit_1", "another program"), (odd, "not the id of a job")):
+        result = invoke(command, name)
+        assert result.exit_code == 2
+        assert "E_JOB_UNKNOWN" in result.stderr
+        assert words in result.stderr
+    assert cluster.next == {}
+
+
+def test_cancel_waits_for_the_end_and_refuses_ended_jobs(cluster: FakeJobs) -> None:
+    cluster.put(ID, "RUNNING", facts(Path("/w")))
+    done = invoke("cancel", ID)
+    assert (done.exit_code, done.stdout) == (0, f"{ID}: STOPPED; continue it with: raydub resume {ID}\n")
+    again = invoke("cancel", ID, "--json")
+    assert (again.exit_code, json.loads(again.stdout)["error"]["code"]) == (2, "E_JOB_STATE")
+    cluster.put(f"{ID}-2", "RUNNING", facts(Path("/w")))
+    assert said("cancel", ID, "--no-wait") == {"job_id": f"{ID}-2", "status": "STOPPING"}
+
+
+def test_resume_is_the_same_command_again(tmp_path: Path, cluster: FakeJobs) -> None:
+    path = "/on/the/cluster/my jobs.jsonl"
+    order = order_for(path, ["--strict"], runtime_env={"env_vars": {"RAYDUB_WEIGHTS": "/w"}}).order
+    first = said("submit", path, "--env", "RAYDUB_WEIGHTS=/w", "--", "--strict")["job_id"]
+    assert first == order.base
+    running = invoke("resume", first)
+    assert (running.exit_code, "has not ended: PENDING" in running.stderr) == (2, True)
+    cluster.told[first].status = "STOPPED"
+    second = said("resume", first)
+    assert (second["job_id"], second["new"]) == (f"{first}-2", True)
+    one, two = cluster.told[first], cluster.told[f"{first}-2"]
+    assert (one.entrypoint, one.runtime_env, one.metadata) == (two.entrypoint, two.runtime_env, two.metadata)
+    two.status = "FAILED"
+    assert said("resume", f"{first}-2")["job_id"] == f"{first}-3"
+
+
+def test_a_sent_manifest_is_sent_again(tmp_path: Path, cluster: FakeJobs) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(json.dumps({"video": "/v.mp4", "audio": "/a.wav", "output": "o.mp4"}))
+    first = said("submit", path, "--", "--output-root", "/out")["job_id"]
+    cluster.told[first].status = "STOPPED"
+    assert said("resume", first)["job_id"] == f"{first}-2"
+    assert cluster.sent[f"{first}-2"] == cluster.sent[first]
+    assert cluster.told[first].runtime_env == cluster.told[f"{first}-2"].runtime_env
+    cluster.told[f"{first}-2"].status = "STOPPED"
+    path.write_text(json.dumps({"video": "/v.mp4", "audio": "/b.wav", "output": "o.mp4"}))
+    changed = invoke("resume", first)
+    path.unlink()
+    gone = invoke("resume", first)
+    assert (changed.exit_code, gone.exit_code) == (2, 2)
+    assert "its content, or the version of raydub, is another one now" in changed.stderr
+    assert "does not exist" in gone.stderr
+    assert f"{first}-3" not in cluster.told
+
+
+def test_logs(cluster: FakeJobs) -> None:
+    cluster.put(ID, "RUNNING", facts(Path("/w")))
+    cluster.logs[ID] = "one\ntwo \x1b[31mred\n\nlast"
+    shown = ["one", "two \\x1b[31mred", "", "last"]
+    assert invoke("logs", ID).stdout.splitlines() == shown
+    assert invoke("logs", ID, "--follow").stdout.splitlines() == shown
+    assert said("logs", ID)["lines"] == ["one", "two \x1b[31mred", "", "last"]
+    assert invoke("logs", ID, "--follow", "--json").exit_code == 2
+
+
+def test_status_of_a_job_and_of_its_folder(tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.put(ID, "RUNNING", facts(tmp_path / "out" / ".raydub"))
+    none_yet = invoke("status", ID)
+    assert (none_yet.exit_code, "has no run yet" in none_yet.stdout) == (0, True)
+    cluster.logs[ID] = "x\n1/2 jobs · 20/50 frames · 5 fps\nnoise\n"
+    assert "from its log: 1/2 jobs · 20/50 frames" in invoke("status", ID).stdout
+    state = run_in(tmp_path / "out" / ".raydub", monkeypatch, ID, end=False)
+    found = said("status", ID)
+    assert (found["job"], found["alive"]) == ({"id": ID, "status": "RUNNING"}, True)
+    assert found["state"]["counts"] == {
+        "ok": 0, "failed": 0, "quarantined": 0, "skipped": 0, "running": 1, "waiting": 1,
+    }  # fmt: skip
+    text = invoke("status", ID).stdout
+    assert "frames: 20 of 50 done" in text
+    assert "  a                            20/50       1/2" in text
+    cluster.told[ID].status = "FAILED"
+    died = invoke("status", ID)
+    assert (died.exit_code, "its driver is dead" in died.stdout) == (1, True)
+    state.close([FAILED], [], lambda path: path.touch())
+
+
+def test_status_of_a_folder_asks_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raydub.cluster.session.jobs.connect", lambda address: pytest.fail("Ray was asked"))
+    run_in(tmp_path / "out" / ".raydub", monkeypatch)
+    for folder in (tmp_path / "out", tmp_path / "out" / ".raydub"):
+        result = invoke("status", folder)
+        assert result.exit_code == 1
+        assert "rows: 2 (1 ok, 1 failed)" in result.stdout
+        assert "[E_STORAGE] job 'b', line 2: no (do)" in result.stdout
+        assert "/out/jobs.results.jsonl" in result.stdout
+    empty = invoke("status", tmp_path)
+    assert (empty.exit_code, "E_NO_RUN" in empty.stderr) == (2, True)
+    Store(tmp_path / "old").put_record("jobs/x", {})
+    assert "has no record of a run" in invoke("status", tmp_path / "old").stderr
+
+
+def test_a_driver_elsewhere_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = run_in(tmp_path, monkeypatch, end=False)
+    name, store = "state/00000002-" + "b" * 12, Store(tmp_path)
+    store.put_record(name, {**state.record(), "host": "elsewhere", "born": "x:1:2", "pid": 4})
+    assert "--watch 15" in invoke("status", tmp_path).stdout
+    silent = invoke("status", tmp_path, "--watch", "0.1")
+    assert (silent.exit_code, "no sign of life for 0.1 s: process 4 on elsewhere" in silent.stdout) == (1, True)
+    assert "also said to run: run 1 of process" in silent.stdout
+    state.close([FAILED], [], lambda path: path.touch())
+
+
+def test_results_of_a_run(tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.put(ID, "FAILED", facts(tmp_path / "w"))
+    none_yet = invoke("results", ID)
+    assert (none_yet.exit_code, "E_NO_RESULTS" in none_yet.stderr) == (2, True)
+    state = run_in(tmp_path / "w", monkeypatch, ID, end=False)
+    working = invoke("results", ID)
+    assert (working.exit_code, "E_NO_RESULTS" in working.stderr) == (2, True)
+    state.close([JobResult(id="a", status="ok"), FAILED], [], lambda path: path.write_text('{"id": "b"}\n'))
+    for what in (ID, tmp_path / "w"):
+        rows = invoke("results", what)
+        assert rows.exit_code == 1
+        assert [json.loads(line)["id"] for line in rows.stdout.splitlines()] == ["a", "b"]
+    output = tmp_path / "again.jsonl"
+    failed = invoke("results", ID, "--failed-only", "--output", output)
+    assert (failed.stdout, output.read_text()) == (f"1 row: {output}\n", '{"id": "b"}\n')
+    document = said("results", ID)
+    assert (document["counts"]["failed"], [row["status"] for row in document["rows"]]) == (1, ["ok", "failed"])
+    inside = invoke("results", ID, "--output", tmp_path / ".raydub" / "x.jsonl")
+    assert (inside.exit_code, "E_OUTPUT_ESCAPES" in inside.stderr) == (2, True)
+
+
+def test_a_run_without_failures_has_no_failed_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = RunState(tmp_path, "a" * 12, QuietProgress(1), ["a"]).start()
+    state.close([JobResult(id="a", status="ok")], [], lambda path: pytest.fail("nothing has failed"))
+    result = invoke("results", tmp_path, "--failed-only")
+    assert (result.exit_code, result.stdout) == (0, "")
