@@ -12,7 +12,7 @@ from tests.namespaces.cluster import until
 from tests.namespaces.machines import Run
 from tests.namespaces.world import BUCKET, World
 
-SOME = 6
+SOME = 4
 """Parts of the six jobs (24) that are finished when something goes wrong."""
 FAULTS: Mapping[str, float] = {"errors": 0.05, "resets": 0.02, "truncated": 0.01}
 _AWAY = 20.0
