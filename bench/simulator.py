@@ -85,8 +85,9 @@ def run(mode: str, row: dict[str, Any], folder: Path) -> dict[str, Any]:
     own = own_cores() - own_before
     return {
         "seconds": round(seconds, 1),
-        "cpu_seconds": round(own, 1),
-        "others": round(max(0.0, busy_cores() - all_before - own) / seconds, 2),
+        # Ray's processes are nobody's children: not counted.
+        "cpu_seconds": None if mode == "ray" else round(own, 1),
+        "others": None if mode == "ray" else round(max(0.0, busy_cores() - all_before - own) / seconds, 2),
         "stage_seconds": json.loads(done.stdout)["stage_seconds"],
     }
 
@@ -118,14 +119,11 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
         for mode in modes:
             made = run(mode, row, folder)
             print(mode, json.dumps(made), file=sys.stderr, flush=True)
-            beside = round(predicted(mode, found, costs, made["others"]), 1)
-            runs[mode] = {
-                "predicted": guesses[mode],
-                "predicted_beside_others": beside,
-                **made,
-                "error": round(guesses[mode] / made["seconds"] - 1, 3),
-                "error_beside_others": round(beside / made["seconds"] - 1, 3),
-            }
+            runs[mode] = {"predicted": guesses[mode], **made, "error": round(guesses[mode] / made["seconds"] - 1, 3)}
+            if made["others"]:
+                beside = round(predicted(mode, found, costs, made["others"]), 1)
+                runs[mode] |= {"predicted_beside_others": beside}
+                runs[mode] |= {"error_beside_others": round(beside / made["seconds"] - 1, 3)}
     return {"frames": found.frames, "core_seconds": found.seconds, "runs": runs, "costs": costs.model_dump(mode="json")}
 
 

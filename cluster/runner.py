@@ -212,7 +212,7 @@ class _Run:
     def _new_state(self, run_id: str) -> RunState:
         request, shown = self._request, self._shown()
         closed = [*self._admitted.closed, *map(JobResult.refused, request.bad)]
-        about = {"manifest": str(request.manifest or ""), "work_dir": str(request.work_dir)}
+        about = {"manifest": str(request.manifest or ""), "work_dir": str(request.work_dir), "folder": request.folder}
         return RunState(request.work_dir, run_id, shown, [job.id for job in self._admitted.open], closed, about).start()
 
     def _keep_failed(self, path: Path) -> None:

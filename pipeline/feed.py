@@ -36,12 +36,13 @@ class Feed:
 
     def close(self, seconds: float = 5.0) -> bool:
         """End the iteration, and with it Ray's execution. False if the thread did not stop in time."""
-        self._closing = True
-        if self._thread.is_alive() and self._thread.ident is not None:
+        if not self._closing and self._thread.is_alive() and self._thread.ident is not None:
             # Ray polls for blocks and cleans up after any exception; before its first block there is no other way to
-            # stop it.
+            # stop it. Only once: another one would end the cleaning up.
+            self._closing = True
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(_Closed))
-            self._thread.join(seconds)
+        self._closing = True
+        self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

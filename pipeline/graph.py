@@ -5,11 +5,10 @@ The driver hands out chunks: it gets those of all jobs from the dataset of jobs,
 and gives each lane (pipeline.lanes) as many as keep its workers busy. It starts a job's stitch when its last part is
 published, while other jobs are still being tracked.
 
-Growth: nodes that no lane was planned for get a lane. Ray Data's growing pools were tried (Ray 2.60, bench/NOTES.md):
-its shares of CPUs per operator let one pool of three grow, 18 s after a node had joined.
+Growth: nodes that no lane was planned for get a lane. Ray Data's own growing pools (2.60) grew late and unevenly.
 
-Loss: Ray restarts actors elsewhere as far as they fit. A lane whose nodes are all gone, or that lost some and makes no
-progress, or whose dataset Ray gives up, ends; its chunks have their turn again, and its other nodes get a new lane.
+Loss: Ray restarts actors elsewhere as far as they fit. Chunks that wait for one have their turn again. A lane whose
+nodes are all gone, or that lost some and stands still, or that Ray gives up, ends; its other nodes get a new lane.
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import ray
 
 from raydub.errors import Code, StageError
 from raydub.manifests.job import Job
+from raydub.pipeline import lanes
 from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.backlog import Backlog
 from raydub.pipeline.context import WorkSettings
@@ -32,7 +33,7 @@ from raydub.pipeline.dataset import JOBS, blocks, chunks_dataset, jobs_dataset
 from raydub.pipeline.events import Assembled, Failed, Item, Note
 from raydub.pipeline.failures import stalled
 from raydub.pipeline.feed import HELD_ROWS, Feed
-from raydub.pipeline.lanes import Lane, joined, key_of, of_job, unused, window, works_on
+from raydub.pipeline.lanes import Key, Lane
 from raydub.pipeline.nodes import LivingNodes, free_now, nodes_now, store_used_mb
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.progress_actor import start_progress_actor
@@ -108,7 +109,7 @@ class RayExecutor:
         self._backlog = Backlog(jobs)
         self._moved = self._looked = self._clock()
         self._nodes = nodes_now()
-        small = unused([], self._nodes)
+        small = lanes.unused([], self._nodes)
         if len(small) < sum(node.cpus > 0 and not node.leaving for node in self._nodes.values()):
             _log.warning("nodes with one core are not used beside larger ones")
         try:
@@ -127,7 +128,6 @@ class RayExecutor:
                 self._look()
             for lane in self._lanes:
                 self._source.put.remote(lane.number, [], True)
-            for lane in self._lanes:
                 lane.feed.join(_LAST_SECONDS)
         finally:
             self._end_datasets()
@@ -183,7 +183,7 @@ class RayExecutor:
         item = unpack(row)
         if lane is not None:
             lane.moved = self._clock()
-            lane.flight.pop(key_of(item), None)
+            lane.flight.pop(lanes.key_of(item), None)
         elif feed is self._planning:
             self._planned = self._clock()
             if not self._backlog.new(item):
@@ -218,22 +218,27 @@ class RayExecutor:
         try:
             self._nodes = nodes_now()
         except Exception as error:
-            message = f"no answer from the cluster: {type(error).__name__}"
-            raise StageError(Code.WORKER_LOST, message, hint="run again: finished parts are kept") from error
+            message, hint = f"no answer from the cluster: {type(error).__name__}", "run again: finished parts are kept"
+            raise StageError(Code.WORKER_LOST, message, hint=hint) from error
         for lane in list(self._lanes):
             lost = [name for name in lane.nodes if name not in self._nodes]
             late = bool(lane.flight) and now - lane.moved > self._patience.replan
-            if len(lost) == len(lane.nodes) or (lost and late and not self._works(lane)):
+            if len(lost) == len(lane.nodes) or (lost and late and not self._worked_on(lane)):
                 _log.warning("%d of %d nodes were lost: their chunks are done again", len(lost), len(lane.nodes))
                 self._end_lane(lane)
+            elif lost:
+                # Rows of restarting workers wait for them, even while the others of the lane go on.
+                for chunk in lane.overdue(len(lost), now, self._patience.replan, partial(self._worked_on, lane)):
+                    self._backlog.queue(chunk, again=True)
             elif lane.leaving(self._nodes):
                 # Ray gives nothing to workers on such nodes: what they have not begun would wait for the nodes' end.
-                lane.idle = 0 if self._works(lane) else lane.idle + 1
+                lane.idle = 0 if self._worked_on(lane) else lane.idle + 1
                 if not lane.flight or lane.idle > 1:
                     _log.warning("%d nodes are being drained, and have nothing left to do", len(lane.nodes))
                     self._end_lane(lane)
         late = self._planning is not None and now - self._planned > self._patience.replan
-        if late and set(self._planned_on) - set(self._nodes) and not self._plans():
+        lost_some = bool(set(self._planned_on) - set(self._nodes))
+        if late and lost_some and not lanes.planned_on(find(self._stages), self._attempts, self._alive):
             _log.warning("nodes were lost while jobs were prepared: preparing the rest again")
             self._end_planning()
             self._start_planning()
@@ -241,13 +246,14 @@ class RayExecutor:
 
     def _grow(self, now: float) -> None:
         """Start a lane on nodes that have none, if there is work for it."""
-        self._since = {name: self._since.get(name, now) for name in self._nodes}
-        settle = min(_SETTLE, self._patience.replan) if self._lanes else 0.0
-        old = {name: node for name, node in self._nodes.items() if now - self._since[name] >= settle}
-        if not self._backlog or not unused(self._lanes, old) or (self._lanes and not self._may_grow):
+        since = self._since = {name: self._since.get(name, now) for name in self._nodes}
+        settle = min(_SETTLE, self._patience.replan)
+        old = {name: node for name, node in self._nodes.items() if now - since[name] >= settle}
+        if not self._backlog or not lanes.unused(self._lanes, old) or (self._lanes and not self._may_grow):
             return
         need_gpu = self._settings.device == "cuda" or any(lane.gpu for lane in self._lanes)
-        new = joined(self._lanes, old, free_now(), need_gpu)
+        late = {name for name in old if now - since[name] >= self._patience.replan}
+        new = lanes.joined(self._lanes, old, free_now(), need_gpu, late)
         if new:
             _log.warning("%d more nodes get work", len(new))
             self._start_lane(new, self._plan(list(new.values()), self._backlog.size))
@@ -262,34 +268,36 @@ class RayExecutor:
             self._planning = Feed(lambda: blocks(dataset), self._rows)
 
     def _end_planning(self) -> None:
-        if self._planning is not None:
-            self._planning.close()
-            self._planning = None
+        planning, self._planning = self._planning, None
+        if planning is not None:
+            planning.close()
             end_workers(self._source, JOBS)
-            self._attempts.forgive(lambda record: of_job(find(self._stages), record))
+            self._attempts.forgive(lambda record: lanes.of_job(find(self._stages), record))
 
     def _start_lane(self, nodes: Mapping[str, Node], pools: Pools) -> None:
-        self._lane_count += 1
-        number = self._lane_count
+        number = self._lane_count = self._lane_count + 1
         settings = replace(self._settings, nodes=max(1, sum(node.cpus > 0 for node in self._nodes.values())))
         dataset = chunks_dataset(settings, self._stages, pools, self._board, self._source, number)
         feed = Feed(lambda: blocks(dataset), self._rows)
         stages = find(self._stages)
         gpu = any(pools[stage.name].gpus for stage in stages if stage.name in pools)
-        self._lanes.append(Lane(number, nodes, window(pools, stages), feed, self._clock(), gpu))
+        self._lanes.append(Lane(number, nodes, lanes.window(pools, stages), feed, self._clock(), gpu))
 
     def _end_lane(self, lane: Lane) -> None:
         """End a lane. Its chunks have their turn again, before others of their jobs."""
         self._lanes.remove(lane)
+        self._since.update(dict.fromkeys(lane.nodes, self._clock()))
         lane.feed.close()
         # Also those of lost nodes: Ray would restart them on CPUs that other lanes need.
         end_workers(self._source, lane.number)
         # That killed these workers, not their work.
-        self._attempts.forgive(lambda record: works_on(lane, find(self._stages), record))
+        self._attempts.forgive(lambda record: lanes.works_on(lane, find(self._stages), record))
         for chunk in reversed(lane.flight.values()):
             self._backlog.queue(chunk, again=True)
 
     def _end_datasets(self) -> None:
+        for lane in self._lanes:
+            lane.feed.close(0.0)  # all at once
         self._end_planning()
         for lane in list(self._lanes):
             self._end_lane(lane)
@@ -309,12 +317,5 @@ class RayExecutor:
             raise stalled(self._patience.stall)
         self._moved = self._clock() - self._patience.stall + min(_LOOK_EVERY, self._patience.stall)
 
-    def _works(self, lane: Lane) -> bool:
-        """Whether somebody works on a chunk of this lane."""
-        stages = find(self._stages)
-        return self._attempts.somebody_works(lambda record: works_on(lane, stages, record) and self._alive(record))
-
-    def _plans(self) -> bool:
-        """Whether somebody works on a job's stages."""
-        stages = find(self._stages)
-        return self._attempts.somebody_works(lambda record: of_job(stages, record) and self._alive(record))
+    def _worked_on(self, lane: Lane) -> set[Key]:
+        return lanes.worked_on(lane, find(self._stages), self._attempts, self._alive)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydub import files
-from raydub.errors import Code, StageError
+from raydub.errors import Code, RaydubError, StageError
 from raydub.identity import backdate, identify, look_of, remember
 from raydub.objects.names import is_object, prefix
 from raydub.present import present
@@ -45,6 +45,7 @@ _RECORD_BYTES = 64 << 20
 _BLOB = re.compile(r"[0-9a-f]{64}(\..*)?")
 _FACTS = ("owners", "identities", "fetched")
 """Records of facts, not of work that was done."""
+_SMALL = 1 << 20
 _forgotten: dict[str, int] = {}
 """See forget_before()."""
 
@@ -184,11 +185,15 @@ class Store:
             return None
         if not isinstance(value, dict) or value.pop(_SEAL, None) != key_of(value):
             return None
-        if self._far is not None:
-            from raydub.objects.near import here
+        if self._far is None:
+            return value
+        from raydub.objects.near import here
 
-            value = here(value)
-        return value
+        try:
+            found: dict[str, Any] = here(value)
+        except (ValueError, KeyError, TypeError, RaydubError):
+            return None  # of another version, or not ours
+        return found
 
     def tell(self, name: str, about: Mapping[str, Any]) -> None:
         """Replace the metadata of an artefact, if it exists. Raises StageError STORAGE or DISK_FULL."""
@@ -279,6 +284,10 @@ class Store:
         try:
             files.make_parent(path)
             size = os.stat(temp).st_size
+            if self._far is not None and size > _SMALL:
+                from raydub.objects.room import make_room
+
+                make_room(0)  # the file itself is on the disk already
             backdate(temp)
         except OSError as error:
             files.discard(temp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ def results(
 
     from raydub.files import write_atomic
     from raydub.pipeline import run_lookup
+    from raydub.texts import strict_json
 
     found = find(job, address)
     if found.run is None:
@@ -36,6 +37,12 @@ def results(
     rows_file, failed_file = run_lookup.results(found.run)
     wanted = failed_file if failed_only else rows_file
     text = Path(wanted).read_text(encoding="utf-8") if wanted is not None else ""
+    rows = [json.loads(line) for line in text.splitlines()]
+    if failed_only and found.job is not None and found.job.facts.get("sent"):
+        # What was sent lies in Ray's temporary folder; beside the manifest it has the same relative path.
+        folder = f"{found.run.state['folder']}/"
+        rows = [{name: _without(folder, value) for name, value in row.items()} for row in rows]
+        text = "".join(f"{strict_json(row)}\n" for row in rows)
     if output is not None:
         from raydub.cluster.written import check_written
         from raydub.places import Inputs
@@ -43,7 +50,6 @@ def results(
         check_written({"output": output}, Inputs())
         write_atomic(output, text.encode())
     counts = found.run.state["counts"]
-    rows = [json.loads(line) for line in text.splitlines()]
     if as_json:
         said = {"run": found.run.number, "work_dir": found.run.work_dir, "status": found.run.state["status"]}
         files = {"files": found.run.state.get("files", []), "output": str(output or "")}
@@ -54,3 +60,7 @@ def results(
         for line in text.splitlines():
             say(line)
     return EXIT_OK if counts["ok"] == found.run.state["rows"] else EXIT_SOME_FAILED
+
+
+def _without(folder: str, value: Any) -> Any:
+    return value.removeprefix(folder) if isinstance(value, str) else value

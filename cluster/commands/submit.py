@@ -105,8 +105,9 @@ def start(cluster: Cluster, prepared: Prepared, address: str | None, *, again: b
         say_json({"job_id": job.id, "status": status, "new": is_new, "work_dir": job.work_dir, "sent": sent})
         return EXIT_OK
     say(f"{job.id}: {status}" if is_new else f"{job.id}: is there already, {status}")
-    more = f" with {len(sent) - 1} scripts" if len(sent) > 1 else ""
-    say(f"  manifest: {f'sent{more}' if sent else f'read by the cluster at {order.arguments[0]}'}")
+    if is_new:
+        scripts = f" with {len(sent) - 1} {'script' if len(sent) == 2 else 'scripts'}" if len(sent) > 1 else ""
+        say(f"  manifest: {f'sent{scripts}' if sent else f'read by the cluster at {order.arguments[0]}'}")
     say(f"  work folder: {job.work_dir}")
     say(f"  follow it with: raydub logs {job.id} --follow{way(address)}")
     return EXIT_OK

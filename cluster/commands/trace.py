@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ import typer
 from raydub.cluster.commands import options
 from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_OK, Code, UsageError
-from raydub.places import WORK_FOLDER
+from raydub.objects.names import is_object
+from raydub.places import WORK_FOLDER, path_at
 
 if TYPE_CHECKING:
     from raydub.pipeline.trace import Slice
@@ -31,7 +33,13 @@ def trace(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write.")],
     work_dir: Annotated[
-        Path | None, typer.Option("--work-dir", help=f"Work folder of the run; default: {WORK_FOLDER} in this folder.")
+        PurePath | None,
+        typer.Option(
+            "--work-dir",
+            metavar="FOLDER",
+            parser=options.place,
+            help=f"Work folder of the run, also in a bucket; default: {WORK_FOLDER} in this folder.",
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> int:
@@ -65,19 +73,20 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _asked(what: str, work_dir: Path | None) -> dict[str, list[Slice]]:
+def _asked(what: str, work_dir: PurePath | None) -> dict[str, list[Slice]]:
     """Slices by id of the run. Raises UsageError FIELD_VALUE, MANIFEST_UNREADABLE."""
     from raydub.pipeline.trace import traced_runs
     from raydub.store import Store
 
-    path = Path(what)
-    if path.is_dir():
-        folder = path / WORK_FOLDER if (path / WORK_FOLDER).is_dir() else path
-        runs = traced_runs(Store(folder))
-        if runs:
-            last = next(reversed(runs))
-            return {last: runs[last]}
-    elif _RUN.fullmatch(what) and not path.exists():
+    path = path_at(what)
+    if _is_folder(path):
+        folder: PurePath = path
+        for folder in (path / WORK_FOLDER, path):
+            runs = traced_runs(Store(folder))
+            if runs:
+                last = next(reversed(runs))
+                return {last: runs[last]}
+    elif _RUN.fullmatch(what) and not os.path.exists(path):
         folder = work_dir or Path(WORK_FOLDER)
         slices = traced_runs(Store(folder)).get(what)
         if slices:
@@ -96,7 +105,13 @@ def _asked(what: str, work_dir: Path | None) -> dict[str, list[Slice]]:
     )
 
 
-def _of_results(path: Path, work_dir: Path | None) -> tuple[Path, set[str]]:
+def _is_folder(path: PurePath) -> bool:
+    if is_object(str(path)):
+        return path.suffix not in (".jsonl", ".parquet")
+    return os.path.isdir(path)
+
+
+def _of_results(path: PurePath, work_dir: PurePath | None) -> tuple[PurePath, set[str]]:
     """The work folder of a results manifest, and the ids of its jobs."""
     from raydub.manifests.results import read_results
 
@@ -107,6 +122,6 @@ def _of_results(path: Path, work_dir: Path | None) -> tuple[Path, set[str]]:
         hint = "give a run's id, work folder or results manifest (.results.jsonl or .results.parquet)"
         raise UsageError(Code.MANIFEST_UNREADABLE, f"{path} is not a results manifest: {why}", hint=hint) from error
     # A job's folder is <work folder>/refs/jobs/<key>.
-    folders = [Path(row.job_dir).parents[2] for row in rows if row.job_dir]
-    folder = work_dir or (folders[0] if folders else path.absolute().parent / WORK_FOLDER)
+    folders = [path_at(row.job_dir).parents[2] for row in rows if row.job_dir]
+    folder = work_dir or (folders[0] if folders else path.parent / WORK_FOLDER)
     return folder, {row.id for row in rows}

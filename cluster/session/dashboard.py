@@ -3,6 +3,7 @@ not let us in."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ from raydub.process import kept_environment
 DEFAULT = "http://127.0.0.1:8265"
 RAYDUB_ADDRESS = "RAYDUB_ADDRESS"
 _RAY_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+_CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 _CONNECT_SECONDS, _ANSWER_SECONDS = 4.0, 10.0
 WAY = (
     "give the address of the head's dashboard with --address; from outside of the cluster's network open a way first: "
@@ -43,6 +49,8 @@ def connect(given: str | None) -> tuple[Any, str]:
     said = asked_dashboard(given)
     url = _url(said)
     _look(url)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     with asking(url), _without_addresses():
         return JobSubmissionClient(url), url
 

@@ -15,12 +15,12 @@ from raydub.objects.counted import count
 from raydub.objects.errors import Failure, Outcome
 from raydub.objects.names import ObjectName
 
-ATTEMPTS = 8
+ATTEMPTS = 10
 """Most attempts of a request."""
 SECONDS = 120.0
 """No attempt begins later than this after the first."""
 PAUSE = 0.1
-LONGEST_PAUSE = 8.0
+LONGEST_PAUSE = 15.0
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 """Seconds without a byte after which a request counts as failed."""

@@ -77,6 +77,7 @@ _REFUSED = frozenset(
 _REGION = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
 _AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _NO_CREDENTIALS = "no credentials"
+_ODD_NAME = "an object there has an empty step, '.' or '..' in its key, or control characters"
 
 
 def read(error: BaseException) -> Failure:
@@ -87,6 +88,8 @@ def read(error: BaseException) -> Failure:
         return Failure(Outcome.HOPELESS, reason=str(error))
     text = str(error)
     kind = type(error).__name__
+    if kind == "InvalidPathError":
+        return Failure(Outcome.HOPELESS, reason=_ODD_NAME)
     found = _STATUS.search(text)
     status = int(found[1]) if found else 0
     found = _CODE.search(text)
@@ -127,6 +130,8 @@ def raised(failure: Failure, name: str, doing: str, tried: int = 1) -> RaydubErr
     if failure.reason == _NO_CREDENTIALS:
         message = f"cannot {doing} {name}: no credentials, and the token service of this machine gives none ({said})"
         return DependencyError(Code.CREDENTIALS, message, hint=_credentials(store))
+    if failure.reason == _ODD_NAME:
+        return StageError(Code.STORAGE, f"cannot {doing} {name}: {said}", hint="remove or rename that object")
     if code in _REFUSED or status == 401:
         hint = _credentials(store)
         if code == "RequestTimeTooSkewed":

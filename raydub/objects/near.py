@@ -125,9 +125,9 @@ def ensure(path: str) -> None:
         return
     an_object = kind == "objects" and len(rest) == 1
     a_blob = kind == "stores" and len(rest) == 3 and rest[0] == "blobs"
-    if (an_object or a_blob) and os.path.exists(path):
-        used(path)
-    elif an_object:
+    if (an_object or a_blob) and used(path):
+        return
+    if an_object:
         _fetch_object(Path(path), _origin(key))
     elif a_blob:
         _fetch_blob(Path(path), _said(key)["store"], "/".join(rest))
@@ -211,6 +211,8 @@ def _fetch_blob(path: Path, store: str, name: str) -> None:
 
     def download(temp: Path) -> None:
         if not path.name.startswith(bucket.download(place.key, temp, meta)):
+            # Absent from now on: a damaged one would be found again by every run.
+            bucket.delete(place.key)
             raise StageError(Code.STORAGE, f"{place.text} is damaged", hint=_AGAIN)
 
     path.parent.mkdir(parents=True, exist_ok=True)

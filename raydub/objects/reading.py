@@ -139,7 +139,9 @@ class Reader:
             while listed := persist(page, self.text(prefix), "list"):
                 for raw in listed:
                     last = raw["path"]
-                    yield _seen(raw)
+                    # Consoles mark a folder by an empty object `folder/`, which the client shows without the slash.
+                    if last != prefix:
+                        yield _seen(raw)
         except Unfinished as unfinished:
             raise errors.raised(errors.missing_bucket(unfinished.failure), self.text(prefix), "list") from None
         if last is None:

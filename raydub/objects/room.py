@@ -63,12 +63,16 @@ def cache_bytes() -> int:
     return _limit(root, sum(size for _, size, _ in _files(root)))
 
 
-def used(path: str | Path) -> None:
-    """Note that a file of the cache is in use from now on."""
-    marker = f"{os.fspath(path)}{_USED}"
-    with contextlib.suppress(OSError):
-        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        os.utime(marker)
+def used(path: str | Path) -> bool:
+    """Whether the cache has this file, which counts as in use from now on: it is not evicted for 10 minutes."""
+    if not os.path.isfile(path):
+        return False
+    # Whoever evicts holds the lock alone, and has looked at the marks before.
+    with _room(cache_root(), fcntl.LOCK_SH):
+        found = os.path.isfile(path)
+        if found:
+            _mark(path)
+    return found
 
 
 def make_room(needed: int) -> None:
@@ -87,10 +91,10 @@ def fetch_once(path: str | Path, download: Callable[[Path], None], *, size: int 
     Of several processes one downloads, and the others wait. Raises what `download` raises, and as make_room."""
     goal = Path(path)
     root = cache_root()
-    if _hit(root, goal):
+    if _hit(goal):
         return goal
     with _alone(root / _LOCKS / hashlib.sha256(os.fsencode(goal)).hexdigest()):
-        if _hit(root, goal):
+        if _hit(goal):
             return goal
         count(misses=1)
         temp = Path(temp_beside(goal))
@@ -99,7 +103,7 @@ def fetch_once(path: str | Path, download: Callable[[Path], None], *, size: int 
                 _evict(root, size)
                 _reserve(temp, size)
             download(temp)
-            used(goal)
+            _mark(goal)
             publish(temp, goal, durable=False)
         finally:
             discard(temp)
@@ -116,16 +120,17 @@ def _limit(root: Path, taken: int) -> int:
     raise UsageError(Code.FIELD_VALUE, f"RAYDUB_CACHE_GB={said!r} is not a number above 0", hint="give gigabytes")
 
 
-def _hit(root: Path, path: Path) -> bool:
-    if not path.is_file():
-        return False
-    # Whoever evicts has looked at the marks before.
-    with _room(root, fcntl.LOCK_SH):
-        found = path.is_file()
-        if found:
-            used(path)
+def _hit(path: Path) -> bool:
+    found = used(path)
     count(hits=int(found))
     return found
+
+
+def _mark(path: str | Path) -> None:
+    marker = f"{os.fspath(path)}{_USED}"
+    with contextlib.suppress(OSError):
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.utime(marker)
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -206,6 +206,18 @@ def test_results_of_a_run(tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest
     assert (inside.exit_code, "E_OUTPUT_ESCAPES" in inside.stderr) == (2, True)
 
 
+def test_sent_scripts_are_named_by_their_relative_paths_again(
+    tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.put(ID, "FAILED", facts(tmp_path, raydub_sent="manifest"))
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": {"job_submission_id": ID}}))
+    state = RunState(tmp_path, "a" * 12, QuietProgress(1), ["b"], about={"folder": "/ray/pkg"}).start()
+    row = '{"id": "b", "script": "/ray/pkg/texts/a.srt", "video": "/ray/pkgs/v.mp4", "crf": 20}\n'
+    state.close([FAILED], [], lambda path: path.write_text(row))
+    shown = json.loads(invoke("results", ID, "--failed-only").stdout)
+    assert shown == {"id": "b", "script": "texts/a.srt", "video": "/ray/pkgs/v.mp4", "crf": 20}
+
+
 def test_a_run_without_failures_has_no_failed_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = RunState(tmp_path, "a" * 12, QuietProgress(1), ["a"]).start()
     state.close([JobResult(id="a", status="ok")], [], lambda path: pytest.fail("nothing has failed"))

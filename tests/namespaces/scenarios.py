@@ -142,7 +142,7 @@ def _traffic(world: World) -> dict[str, Any]:
     kinds: dict[str, dict[str, int]] = {}
     for key, counts in told["keys"].items():
         steps = key.split("/")
-        kind = "/".join(steps[1:5]) if ".raydub" in steps else "/".join(steps[1:3])
+        kind = "/".join(steps[1 : 5 if "refs" in steps else 4 if ".raydub" in steps else 3])
         for name, value in counts.items():
             kinds.setdefault(kind, {})[name] = kinds.get(kind, {}).get(name, 0) + value
     return {"total": told["total"], "faults": told["faults"], "inputs": inputs, "by_folder": kinds}

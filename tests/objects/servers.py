@@ -95,8 +95,10 @@ def seaweed(folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-        for name in (f"seaweedfs-s3-{ports['s3']}.sock", f"seaweedfs-s3-grpc-{grpc['s3']}.sock"):
-            Path("/tmp", name).unlink(missing_ok=True)
+        # It makes a socket for each port, and would remove them only after a long farewell.
+        for port in free:
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
 
 def _identity(name: str, keys: dict[str, str], actions: list[str]) -> dict[str, object]:

@@ -4,11 +4,12 @@ import hashlib
 import os
 import random
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from raydub.errors import Code, InputError
+from raydub.errors import Code, InputError, StageError
 from raydub.objects import bucket as module
 from raydub.objects.bucket import Bucket, bucket_of
 from raydub.objects.counted import counted
@@ -179,6 +180,21 @@ def test_listing_by_folder(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> N
     assert bucket.get_range("refs/b5", 0, 100) == b"refs/a5"
     bucket.delete("refs/a5")
     assert bucket.head("refs/a5") is None
+
+
+def test_what_others_put_into_a_folder(bucket: Bucket, moto_url: str) -> None:
+    bucket.put("refs/1", b"")
+
+    def ask(method: str, key: str) -> None:
+        url = f"{moto_url}/{bucket.name}/{key}"
+        urllib.request.urlopen(urllib.request.Request(url, data=b"", method=method), timeout=20).close()
+
+    ask("PUT", "refs/")
+    assert [meta.key for meta in bucket.names("refs")] == ["refs/1"]
+    ask("PUT", "refs/a//b")
+    with pytest.raises(StageError, match="empty step") as caught:
+        list(bucket.names("refs"))
+    assert "remove" in caught.value.hint
 
 
 def test_one_client_for_each_place(s3: str, monkeypatch: pytest.MonkeyPatch, moto_url: str) -> None:

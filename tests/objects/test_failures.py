@@ -163,7 +163,16 @@ def test_an_endpoint_where_nobody_is(environment: None, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "fault", ["errors", "resets", slow("resets:before"), "truncated", "503 SlowDown", slow("429 Slow")]
+    "fault",
+    [
+        "errors",
+        "resets",
+        slow("resets:before"),
+        "truncated",
+        "503 SlowDown",
+        slow("429 Slow"),
+        slow("409 ConditionalRequestConflict"),
+    ],
 )
 def test_what_passes_is_tried_again(bucket: Bucket, proxy: Proxy, tmp_path: Path, fault: str) -> None:
     bucket.put("k", b"content")
@@ -177,6 +186,14 @@ def test_what_passes_is_tried_again(bucket: Bucket, proxy: Proxy, tmp_path: Path
         # obstore counts no retries of its own: of parts, and of listings.
         assert counted().retries - before == 2 or what in ("put_file", "names"), what
         assert not proxy.script, what
+
+
+def test_a_store_that_is_busy_with_another_condition(bucket: Bucket, proxy: Proxy) -> None:
+    proxy.script.extend(["409 ConditionalRequestConflict", "409 ConditionalRequestConflict"])
+    bucket.put("k", b"one", create=True)
+    proxy.script.append("409 ConditionalRequestConflict")
+    with pytest.raises(Conflict):
+        bucket.put("k", b"one", create=True)
 
 
 def test_a_store_that_stays_broken(bucket: Bucket, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +264,7 @@ def test_a_write_whose_answer_is_lost_is_known_as_ours(bucket: Bucket, proxy: Pr
 def test_a_store_with_all_faults_at_once(
     s3: str, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = random.Random(5).randbytes(5 * module.PIECE + 5)
+    content = random.Random(5).randbytes(5 * module.PART + 5)
     (tmp_path / "up").write_bytes(content)
     with Proxy(moto_url, seed=5, errors=0.1, resets=0.06, truncated=0.04, slow=0.02) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)

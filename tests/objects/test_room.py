@@ -46,6 +46,14 @@ def test_files_unused_for_longest_go_first(root: Path) -> None:
     assert old.exists()
 
 
+def test_notes_on_origins_stay(root: Path) -> None:
+    note, film = _file(root, "near/origins/key.json", 5000, size=100), _file(root, "film", 1000)
+    make_room(9 * MB)
+    assert (note.exists(), film.exists()) == (True, False)
+    assert not used(film)
+    assert not Path(f"{film}.used").exists()
+
+
 def test_an_evicted_file_stays_readable_to_who_has_it_open(root: Path) -> None:
     path = _file(root, "film", 1000)
     with path.open("rb") as stream:

@@ -73,6 +73,7 @@ def test_blobs_are_uploaded_once_and_a_lost_or_damaged_one_is_absent(s3: str, el
         verified(found.path)
     assert caught.value.code is Code.STORAGE
     assert kept.sha256 in str(caught.value)
+    assert Store(f"{s3}/w").get("a") is None
 
 
 def test_a_record_that_was_changed_by_hand_is_absent(s3: str) -> None:

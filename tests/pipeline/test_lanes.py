@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raydub.pipeline import nodes as asking
-from raydub.pipeline.lanes import Lane, joined, unused, window, works_on
+from raydub.pipeline.lanes import Lane, joined, unused, whole, window, works_on
 from raydub.pipeline.nodes import nodes_now, rather_stay
 from raydub.pipeline.pools import Node, plan_pools, used
 from raydub.pipeline.registry import STAGES
@@ -30,7 +30,7 @@ def lane(**nodes: Node) -> Lane:
 @given(CLUSTER, st.sets(st.sampled_from("abcdefgh")), st.booleans())
 def test_a_further_lane_has_nodes_that_no_other_has(living: dict[str, Node], taken: set[str], gpu: bool) -> None:
     lanes = [lane(**dict.fromkeys(taken, Node(2.0)))]
-    new = joined(lanes, living, living, gpu)
+    new = joined(lanes, living, living, gpu, set())
     assert not new.keys() & taken
     assert all(node.cpus >= 1 and not living[name].leaving for name, node in new.items())
     assert not (gpu and new) or any(node.gpus for node in new.values())
@@ -45,8 +45,9 @@ def test_a_further_lane_has_nodes_that_no_other_has(living: dict[str, Node], tak
 def test_a_further_lane_gets_what_the_others_left() -> None:
     living = {"a": Node(8.0), "b": Node(8.0), "c": Node(8.0)}
     free = {"a": Node(8.0), "b": Node(0.9), "c": Node(3.5)}
-    assert joined([lane(a=Node(8.0))], living, free, False) == {"c": Node(3.0)}
-    assert joined([], living, {}, False) == {}
+    assert joined([lane(a=Node(8.0))], living, free, False, {"b", "c"}) == {"c": Node(3.0)}
+    assert joined([], living, free, False, set()) == {"a": Node(8.0)}, "the others may still be emptied"
+    assert joined([], living, {}, False, {"a", "b", "c"}) == {}
 
 
 def test_a_lane_gets_less_as_its_nodes_go() -> None:
@@ -58,6 +59,29 @@ def test_a_lane_gets_less_as_its_nodes_go() -> None:
     for index in range(4):
         one.flight["j", index] = Chunk("j", "f", index, 9, Span(index, index + 1))
     assert (one.room(both), one.room({"b": Node(4.0)}), one.room({})) == (6, 0, -4)
+
+
+def test_chunks_that_a_lost_node_had_are_taken_back_unless_somebody_works_on_them() -> None:
+    one = lane(a=Node(2.0), b=Node(2.0))
+    chunks = {("j", index): Chunk("j", "f", index, 9, Span(index, index + 1)) for index in range(5)}
+    one.flight = {key: chunks[key] for key in list(chunks)[:3]}
+    busy = {("j", 1)}
+    assert one.overdue(1, 100.0, 30.0, lambda: busy) == []
+    one.flight["j", 3] = chunks["j", 3]  # handed out since
+    del one.flight["j", 0]  # came out
+    assert one.overdue(1, 129.0, 30.0, lambda: busy) == []
+    assert one.overdue(1, 131.0, 30.0, lambda: busy) == [chunks["j", 2]]
+    assert list(one.flight) == [("j", 1), ("j", 3)]
+    assert one.overdue(1, 132.0, 30.0, set) == [chunks["j", 1]]
+    assert one.overdue(1, 200.0, 30.0, set) == []
+    assert one.overdue(2, 201.0, 30.0, set) == []
+    assert one.overdue(2, 232.0, 30.0, set) == [chunks["j", 3]]
+
+
+def test_a_node_is_whole_when_its_workers_have_gone() -> None:
+    assert whole(Node(60.0, 2.0), Node(64.0, 2.0))
+    assert not whole(Node(50.0, 2.0), Node(64.0, 2.0))
+    assert not whole(Node(64.0, 1.5), Node(64.0, 2.0))
 
 
 def test_records_belong_to_the_lane_that_has_the_chunk() -> None:

@@ -151,6 +151,28 @@ def test_a_lane_that_lost_a_node_and_stands_still_ends(monkeypatch: pytest.Monke
     assert attempts.deaths("y", "render.000009", lambda _: True) == []
 
 
+def test_a_chunk_that_waits_for_a_lost_worker_is_done_by_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While the others of the lane go on, so that it never stands still."""
+
+    def limping(number: int) -> Iterator[Any]:
+        for place, table in enumerate(world.parts(number)):
+            if place == 2:
+                del world.nodes["a"]  # and with it, what it was about to return
+                world.made.pop()
+                continue
+            time.sleep(0.03)
+            yield table
+
+    world = World(monkeypatch, tmp_path, plan)
+    world.work[1] = limping
+    found = world.run(Patience(stall=60, replan=0.4))
+    assert made(found) == ALL
+    assert len(world.made) == len(ALL)
+    assert 1 not in world.source.left[:-1], "the lane went on"
+
+
 def test_a_node_that_joins_gets_a_lane(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def slow(number: int) -> Iterator[Any]:
         world.nodes["c"] = Node(4.0)
@@ -241,6 +263,7 @@ def test_a_failed_job_gets_no_more_turns(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def fails(number: int) -> Iterator[Any]:
         for table in world.parts(number):
             [item] = table.items
+            assert isinstance(item, Part)
             if item.chunk.job_id == "y" and item.chunk.index == 3:
                 yield Table(Failed("y", "track", "StageError", {}, chunk=3))
             else:

@@ -36,7 +36,7 @@ NOTES = [
 ]
 
 
-def record(folder: Path, run: str, notes: list[Note]) -> None:
+def record(folder: Path | str, run: str, notes: list[Note]) -> None:
     recorder = TraceRecorder(str(folder), run)
     for one in notes:
         recorder.note(one)
