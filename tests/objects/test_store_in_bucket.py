@@ -152,7 +152,7 @@ def test_paths_of_copies_are_translated_between_machines(s3: str, elsewhere) -> 
 
 
 @given(value=st.recursive(st.text() | st.integers() | st.just(MARK) | st.just(f"{MARK}blob:x"), st.lists))
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(50), deadline=None)
 def test_all_other_text_goes_through_unchanged(value: object) -> None:
     assert from_text(to_text(value)) == value
 
