@@ -10,6 +10,8 @@ import typer
 from raydub.cluster.commands import options
 from raydub.cluster.output import command, say, say_json
 from raydub.errors import Code, InputError
+from raydub.objects.names import is_object
+from raydub.present import present
 
 if TYPE_CHECKING:
     from raydub.stages.portraits import People, Person
@@ -36,7 +38,7 @@ def faces(
 
     folder = output if output is not None else Path(f"{Path(video).stem or 'video'}.faces")
     inputs = source("the video", video)
-    found = find_people(video, samples, detector)
+    found = find_people(present(video) if is_object(video) else video, samples, detector)
     if not found.people:
         hint = "search more frames with --samples; --detector yunet finds more faces (`raydub models pull yunet`)"
         raise InputError(Code.FACE_NONE, f"no face in {found.sampled} frames of {video}", hint=hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from raydub.cluster.commands import options
 from raydub.cluster.output import command, say, say_json
 from raydub.errors import EXIT_OK, Code, UsageError
-from raydub.places import WORK_FOLDER
+from raydub.places import WORK_FOLDER, absolute, path_at
 
 _VIDEOS = (".mp4", ".mov", ".mkv")
 
@@ -18,14 +18,21 @@ _VIDEOS = (".mp4", ".mov", ".mkv")
 @command
 def timeline(
     results: Annotated[
-        Path,
-        typer.Argument(metavar="OUTPUT", help="A dubbed video, a results manifest, or a job's folder."),
+        PurePath,
+        typer.Argument(
+            metavar="OUTPUT", parser=options.place, help="A dubbed video, a results manifest, or a job's folder."
+        ),
     ],
     job: Annotated[str | None, typer.Option("--job", help="Id of the job; needed when there are several.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG of cues, speech, bed and gates.")] = None,
     work_dir: Annotated[
-        Path | None,
-        typer.Option("--work-dir", help="Work folder of the run; default: the nearest .raydub above the video."),
+        PurePath | None,
+        typer.Option(
+            "--work-dir",
+            metavar="FOLDER",
+            parser=options.place,
+            help="Work folder of the run; default: the nearest .raydub above the video.",
+        ),
     ] = None,
     begin: Annotated[float, typer.Option("--from", min=0, help="First second of the picture.")] = 0.0,
     end: Annotated[float | None, typer.Option("--to", min=0, help="Last second of the picture.")] = None,
@@ -80,8 +87,8 @@ def _say_table(rows: list[dict[str, Any]], outside: dict[str, int], names: list[
     say(f"{'outside its own cues':<46}" + "".join(f"{outside[name]:>16}" for name in names))
 
 
-def _folder(results: Path, job: str | None, work_dir: Path | None) -> str:
-    if results.is_dir():
+def _folder(results: PurePath, job: str | None, work_dir: PurePath | None) -> str:
+    if (isinstance(results, Path) and results.is_dir()) or "/refs/jobs/" in str(results):
         return str(results)
     if results.suffix.lower() in _VIDEOS:
         return _of_output(results, work_dir)
@@ -102,12 +109,13 @@ def _folder(results: Path, job: str | None, work_dir: Path | None) -> str:
     return str(found[0].job_dir)
 
 
-def _of_output(output: Path, work_dir: Path | None) -> str:
+def _of_output(output: PurePath, work_dir: PurePath | None) -> str:
     """The folder of the job that made a video. Raises UsageError FIELD_MISSING if no work folder has a record of it."""
+    from raydub.pipeline.clean import is_work_folder
     from raydub.pipeline.finished import job_dir_of
 
-    above = [folder / WORK_FOLDER for folder in output.absolute().parents]
-    tried = [work_dir] if work_dir is not None else [folder for folder in above if folder.is_dir()]
+    above = [folder / WORK_FOLDER for folder in path_at(absolute(output)).parents if len(folder.parts) > 1]
+    tried = [work_dir] if work_dir is not None else [folder for folder in above if is_work_folder(folder)]
     for folder in tried:
         found = job_dir_of(output, folder)
         if found is not None:

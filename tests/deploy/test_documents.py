@@ -21,6 +21,8 @@ from tests.deploy.files import DEPLOY, ROOT, containers, pods, rayjob
 TEXT = (ROOT / "docs/operations.md").read_text()
 MANIFESTS = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file()]
 PACKAGES = ("raydub", "cluster", "manifests", "media", "models", "pipeline", "stages", "tts")
+
+
 def named_commands() -> list[list[str]]:
     """The words after "raydub" of each command in the document and in the manifests."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
