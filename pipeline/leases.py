@@ -11,6 +11,7 @@ before it publishes (holds()); the write itself depends on the object that was t
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -101,6 +102,8 @@ class Leases:
                 with contextlib.suppress(Conflict):
                     self._claims[output] = _replace(name, told, etag)
                     _log.info("took over the claim on %s from a run that ended", output)
+                    with contextlib.suppress(RaydubError):
+                        _remove(_lease(parent(output), str(said.get("run"))))  # nobody else will
                     return _OURS
         except RaydubError as error:
             return error
@@ -160,7 +163,14 @@ def _lives(folder: str, owner: str) -> bool:
         if place.moment() / 1e9 - written > EXPIRED:
             return False
         first = written if first is None else first
+        _tell(folder, owner)
         time.sleep(_LOOK_EVERY)
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell(folder: str, owner: str) -> None:
+    """Say once why nothing happens."""
+    _log.warning("%s: waiting up to %.0f s to see whether another run (%s) still writes there", folder, EXPIRED, owner)
 
 
 def _same_place(birth: str) -> bool:

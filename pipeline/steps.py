@@ -8,6 +8,7 @@ again: its job fails, others continue.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -151,13 +152,7 @@ class Steps:
 
     def _chunk_step(self, stage: Stage, item: Work) -> Item:
         chunk, name = item if isinstance(item, Chunk) else item.chunk, stage.name
-        if self._attempts.given_up(chunk.job_id):
-            return Dropped(chunk.job_id, chunk.index)
         piece, start = Piece.of_chunk(chunk, name), time.perf_counter()
-        # Ray repeats lost rows from the start, and two jobs may share parts: do not make a part twice.
-        known = self._context.ledger.finished_part(chunk)
-        if known is not None:
-            return known
         before = {} if isinstance(item, Chunk) else item.seconds
 
         def call() -> Any:
@@ -170,6 +165,10 @@ class Steps:
             return self._context.ledger.publish_part(part, self._settings.run_id)
 
         try:
+            # A work folder that cannot be read is the error of a chunk, not the death of its worker.
+            known = with_retries(lambda: self._known(chunk), name, self._settings.tries, self._sleep)
+            if known is not None:
+                return known
             made, attempt = self._do(piece, stage.limit(self._settings.limits, item), call, chunk)
         except (Exception, SystemExit) as error:
             problem = self._failed(piece, error, start)
@@ -179,6 +178,13 @@ class Steps:
         mouths = int(faces.open.sum()) if faces is not None else 0
         self._note(piece, len(chunk.span), made.seconds[name], attempt, faces=mouths)
         return made  # type: ignore[no-any-return]
+
+    def _known(self, chunk: Chunk) -> Dropped | Part | None:
+        """The outcome of a chunk that needs no work. Raises StageError STORAGE."""
+        if self._attempts.given_up(chunk.job_id):
+            return Dropped(chunk.job_id, chunk.index)
+        # Ray repeats lost rows from the start, and two jobs may share parts: do not make a part twice.
+        return self._context.ledger.finished_part(chunk)
 
     def _do(self, piece: Piece, seconds: float, call: Callable[[], T], chunk: Chunk | None = None) -> tuple[T, int]:
         """(result of `call`, number of its attempt). Raises its error, or the verdict on the piece."""
@@ -221,7 +227,9 @@ class Steps:
         if isinstance(error, SystemExit):
             # A library that calls sys.exit() fails the step, not the worker.
             error = StageError(Code.INTERNAL, f"{piece.stage}: a library called sys.exit({error})")
-        attempt = self._attempts.count(piece.job_id, piece.work)
+        attempt = 1
+        with contextlib.suppress(RaydubError):  # the work folder may be what failed
+            attempt = self._attempts.count(piece.job_id, piece.work)
         problem = failed(piece.job_id, piece.stage, error, line=line, chunk=piece.chunk, attempt=attempt)
         code = str(problem.error["code"])
         with self._named_in_logs(piece), doing(code=code):

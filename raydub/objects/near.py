@@ -118,16 +118,18 @@ def digest_of(path: str) -> str:
 
 
 def ensure(path: str) -> None:
-    """Fetch the copy at `path` if it is not there. Nothing for paths that are no copy."""
-    if used(path):
-        return
+    """Fetch the copy at `path` if it is not there. Nothing for paths that are no copy, such as temporary files."""
     try:
         kind, key, *rest = Path(path).relative_to(_root()).parts
     except ValueError:
         return
-    if kind == "objects" and len(rest) == 1:
+    an_object = kind == "objects" and len(rest) == 1
+    a_blob = kind == "stores" and len(rest) == 3 and rest[0] == "blobs"
+    if (an_object or a_blob) and used(path):
+        return
+    if an_object:
         _fetch_object(Path(path), _origin(key))
-    elif kind == "stores" and len(rest) == 3 and rest[0] == "blobs":
+    elif a_blob:
         _fetch_blob(Path(path), _said(key)["store"], "/".join(rest))
 
 

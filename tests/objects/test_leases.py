@@ -65,7 +65,9 @@ def test_a_run_that_died_here_loses_its_claim_at_once(s3: str, monkeypatch: pyte
     assert holds(output, "next")
 
 
-def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
+    s3: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     output = f"{s3}/out/a.mp4"
     lease_of_a_stranger(s3, "far")
     claim_of(s3, output, "far")
@@ -79,8 +81,10 @@ def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(s3: str, monkey
         monkeypatch.setattr(Prefix, "modified", lambda self, name: (before(self, name) or 0.0) + 1.0)
 
     monkeypatch.setattr(leases.time, "sleep", written_again)
-    assert Leases("near").claim([output]) == {output: None}
+    with caplog.at_level("WARNING"):
+        assert Leases("near").claim([output]) == {output: None}
     assert waits
+    assert [record.message for record in caplog.records if "waiting up to 60 s" in record.message]
     monkeypatch.undo()
 
 
@@ -96,6 +100,7 @@ def test_an_expired_or_absent_lease_is_void(s3: str, monkeypatch: pytest.MonkeyP
     again = Leases("again")
     assert again.claim([output]) == {}
     again.close()
+    assert list(bucket_of(s3).names("")) == []  # not even the lease of the dead run
 
 
 def test_a_damaged_claim_is_replaced(s3: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raydub.errors import Code, DependencyError, InterruptedRun
+from raydub.errors import Code, DependencyError, InterruptedRun, StageError
 from raydub.manifests.job import Job
 from raydub.pipeline.attempts import Attempts, run_dir, this_worker
 from raydub.pipeline.context import WorkSettings
@@ -312,6 +312,33 @@ def test_marks_of_failure_that_cannot_be_written_do_not_kill_the_worker(
     monkeypatch.setattr(Attempts, "give_up", fail)
     items = Workshop(tmp_path).run("bad-track:3")
     assert [type(item) for item in items] == [Planned, Part, Failed, Part]
+
+
+@pytest.mark.parametrize("asked", ["given_up", "deaths", "count"])
+def test_a_work_folder_that_does_not_answer_costs_a_try_and_never_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """A bucket may be out of reach for a while. An error that leaves a stage would end the whole run on Ray."""
+    shop, real = Workshop(tmp_path), getattr(Attempts, asked)
+    refusals = [1] * 2
+
+    def refuse(*args: Any, **more: Any) -> Any:
+        if refusals and refusals.pop():
+            raise StageError(Code.STORAGE, "the store does not answer", retryable=True)
+        return real(*args, **more)
+
+    planned, *_ = shop.run("ok:2")
+    assert isinstance(planned, Planned)
+    chunk = dataclasses.replace(next(item for item in shop.run("ok:2")[1:] if isinstance(item, Part)).chunk, key="new")
+    monkeypatch.setattr(Attempts, asked, refuse)
+    assert not isinstance(shop.steps.step("track", chunk), Failed)
+    assert len(shop.pauses) == (0 if asked == "count" else 2)
+    refusals.extend([1] * 100)
+    if asked == "count":
+        monkeypatch.setattr(Attempts, "given_up", refuse)
+    problem = shop.steps.step("track", chunk)
+    assert isinstance(problem, Failed)
+    assert problem.error["code"] == Code.STORAGE
 
 
 def test_rendering_has_the_time_that_finishing_takes(tmp_path: Path) -> None:
