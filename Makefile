@@ -30,7 +30,7 @@ demo: $(VENV)/.runtime   ## dub the sample in two languages and say where the vi
 test: $(VENV)/.dev       ## the test suite without what takes minutes or needs a GPU
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --dist loadfile --durations 20
 
-test-all: $(VENV)/.dev   ## everything, with all examples of properties; what needs a GPU or the real clips says why it skips
+test-all: $(VENV)/.all   ## everything, with all examples of properties; what needs a GPU or the real clips says why it skips
 	RAYDUB_TESTS_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 equivalence: $(EQUIVALENCE)/.ready   ## our networks beside spandrel's on the same weights, largest differences as JSON lines
@@ -72,6 +72,10 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) --editable '.[openvino,espeak,piper,kokoro,dev]'
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) --editable '.[openvino,espeak,piper,kokoro,cluster,dev]'
 	@touch $@
 
 $(EQUIVALENCE)/.ready: constraints.txt
