@@ -107,7 +107,7 @@ def jobs_dataset(
     """The dataset that makes plans and chunks of jobs, not started."""
     with _context():
         rows = ray.data.from_items([pack(job) for job in jobs], override_num_blocks=len(jobs))
-        return _staged(rows, "job", settings, stages, pools, board, source, JOBS)
+        return _staged(rows, "job", settings, stages, pools, board, source, JOBS, len(jobs))
 
 
 def chunks_dataset(
@@ -131,6 +131,7 @@ def _staged(
     board: Any,
     source: Any,
     number: int,
+    rows: int | None = None,
 ) -> Dataset:
     # Ray's type hints cover neither functions with fn_kwargs nor callable classes for map.
     worker: Any = StageWorker
@@ -157,9 +158,9 @@ def _staged(
                 num_gpus=pool.gpus or None,
             )
         else:
-            dataset = dataset.flat_map(
-                task, fn_kwargs=told, compute=TaskPoolStrategy(size=pool.size), num_cpus=pool.cpus
-            )
+            # Ray warns of more tasks than rows.
+            size = pool.size if rows is None else min(pool.size, rows)
+            dataset = dataset.flat_map(task, fn_kwargs=told, compute=TaskPoolStrategy(size=size), num_cpus=pool.cpus)
     return dataset
 
 
