@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from raydub.anywhere import remove
 from raydub.cluster.admission import Admission, admit
 from raydub.cluster.glance import Glance
 from raydub.cluster.output import show_error, warn
@@ -20,7 +21,6 @@ from raydub.cluster.session.connect import is_own
 from raydub.cluster.session.stopping import StopWatch
 from raydub.cluster.written import check_results
 from raydub.errors import Code, RaydubError, StageError
-from raydub.files import remove
 from raydub.logs import doing, log_format
 from raydub.manifests.failed import write_failed
 from raydub.manifests.job import Job

@@ -19,7 +19,7 @@ from raydub.manifests.paths import is_remote
 from raydub.manifests.reads import add_inputs
 from raydub.media.marked import is_marked
 from raydub.media.writable import check_folder, check_replaceable, check_writable
-from raydub.places import Inputs, absolute, exists, overwrites, refuse_overwriting, refuse_work_folder
+from raydub.places import Inputs, PathLike, absolute, exists, overwrites, refuse_overwriting, refuse_work_folder
 
 _FRAME = re.compile(r"[0-9]{6,}")
 """The name of a frame's picture, without its suffix."""
@@ -144,7 +144,7 @@ def _of_option(option: str) -> Iterator[None]:
         raise UsageError(error.code, error.message, hint=error.hint, field=option) from error
 
 
-def source(what: str, path: str | Path) -> Inputs:
+def source(what: str, path: PathLike) -> Inputs:
     """The one input of a tool: a file, or a folder of pictures."""
     inputs = Inputs()
     if os.path.isdir(path):

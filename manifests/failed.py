@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raydub.files import write_atomic
+from raydub.anywhere import write
 from raydub.manifests.job import Job
 from raydub.manifests.limits import MAX_LINE
 from raydub.manifests.placed import face_with_path, voice_with_path, with_paths
@@ -36,7 +36,7 @@ def write_failed(
             rows.append((row.line, {**placed_row(row.row, folder), **_reason(JobResult.refused(row))}))
     lines = [strict_json(row).encode() + b"\n" for _, row in sorted(rows, key=lambda pair: pair[0])]
     kept = [line for line in lines if len(line) <= MAX_LINE]
-    write_atomic(path, b"".join(kept))
+    write(path, b"".join(kept))
     return len(kept)
 
 

@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from raydub.errors import Code, UsageError
+from raydub.kinds import NotRegularError
 from raydub.manifests.limits import (
     MAX_BYTES,
     MAX_FIELDS,
@@ -25,7 +26,7 @@ from raydub.manifests.limits import (
     syntax,
 )
 from raydub.manifests.separated import csv_rows
-from raydub.regular import NotRegularError, open_regular
+from raydub.regular import open_regular
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
 _MAX_DEPTH = 4

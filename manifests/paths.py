@@ -10,12 +10,12 @@ from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 from raydub.errors import Code, InputError, UsageError
+from raydub.kinds import kind_of
 from raydub.manifests.values import no_utf8
 from raydub.media.fetch_policy import FetchPolicy, store_hint
 from raydub.media.fetch_uri import parse_uri
 from raydub.objects.names import is_object, join, parse
 from raydub.places import folded, refuse_work_folder
-from raydub.regular import kind_of
 from raydub.texts import has_utf8
 
 __all__ = [

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from raydub.anywhere import write
 from raydub.errors import Code, RaydubError
-from raydub.files import write_atomic
 from raydub.manifests.job import Job
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_uri import redact
@@ -186,7 +186,7 @@ def write_results(
         table = table.replace_schema_metadata(said)
         content = io.BytesIO()
         pq.write_table(table, content)
-        write_atomic(parquet, content.getvalue())
+        write(parquet, content.getvalue())
 
 
 def read_results(path: PathLike) -> list[JobResult]:
@@ -209,7 +209,7 @@ def read_results(path: PathLike) -> list[JobResult]:
 
 def write_jsonl(rows: Sequence[Mapping[str, Any]], path: PathLike) -> None:
     """Write rows as strict JSON lines, UTF-8, atomically. Raises StageError STORAGE or DISK_FULL."""
-    write_atomic(path, "".join(f"{strict_json(row)}\n" for row in rows).encode())
+    write(path, "".join(f"{strict_json(row)}\n" for row in rows).encode())
 
 
 def _text(value: Any) -> str | None:

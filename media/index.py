@@ -22,6 +22,7 @@ import av.error
 import numpy as np
 
 from raydub.arrays import I64
+from raydub.blobs import verified
 from raydub.errors import Code, InputError, StageError
 from raydub.media.headers import AGAIN
 from raydub.media.info import ProbeLimits, VideoInfo
@@ -29,7 +30,7 @@ from raydub.media.opening import decoder_pixels, open_input, packets_of, strictl
 from raydub.media.pictures import CODECS, PictureNumbers, pauses
 from raydub.media.rate import Spacing, space_frames
 from raydub.present import is_copy
-from raydub.store import Store, verified
+from raydub.store import Store
 
 _HIDDEN_FRAMES = {"vp8"}
 # Two chunks of an AVI may come as one packet: the fields of a frame.

@@ -15,11 +15,12 @@ import av.container
 import av.error
 
 from raydub.errors import Code, InputError
+from raydub.kinds import NotRegularError
 from raydub.media.info import ProbeLimits
 from raydub.media.joined import joined, layout_of
 from raydub.media.joined_view import View
 from raydub.present import in_parts
-from raydub.regular import NotRegularError, open_regular
+from raydub.regular import open_regular
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,h264,hevc,ivf,"

@@ -8,8 +8,9 @@ import stat
 import uuid
 from pathlib import Path
 
+from raydub.anywhere import remove, write
 from raydub.errors import Code, StageError
-from raydub.files import refuse_special, remove, write_atomic
+from raydub.files import refuse_special
 from raydub.objects.names import is_object, join
 from raydub.places import absolute
 
@@ -33,7 +34,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     Raises StageError STORAGE, DISK_FULL, and for a bucket what raydub.objects.bucket raises."""
     if is_object(os.fspath(path)):
         probe_name = join(os.fspath(path), f".raydub-{uuid.uuid4().hex[:12]}.tmp")
-        write_atomic(probe_name, b"")
+        write(probe_name, b"")
         remove(probe_name)
         return
     wanted = folder = Path(os.path.abspath(path))

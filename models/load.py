@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from raydub.errors import Code, DependencyError
 from raydub.identity import identify
+from raydub.kinds import NotRegularError
 from raydub.models.verdict import AGAIN, no_weights, refused
-from raydub.regular import NotRegularError, read_regular
+from raydub.regular import read_regular
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from raydub.forgotten import forget_before
 from raydub.identity import changed
 from raydub.manifests.options import Options
 from raydub.media.fetch_policy import FetchPolicy
@@ -18,7 +19,6 @@ from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.retry import TRIES
 from raydub.present import expect_share
-from raydub.store import forget_before
 from raydub.tts.engines.find import COMMAND_VARIABLE
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from raydub.objects.names import is_object
 from raydub.pipeline.events import Planned
 from raydub.pipeline.ledger import PART_FORMAT
 from raydub.places import PathLike, absolute
+from raydub.sealed import key_of
 from raydub.stages.code import DECIDING, code_digest
-from raydub.store import Store, key_of
+from raydub.store import Store
 
 _QUICK = 64 << 20
 """Largest file in bytes that the fast check reads if its look cannot be trusted."""

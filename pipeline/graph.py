@@ -48,8 +48,7 @@ _log = logging.getLogger(__name__)
 _TICK = 0.2
 _LOOK_EVERY = 2.0
 _SETTLE = 4.0  # until restarted workers of other lanes have taken what they get of a new node
-_MOST_FAILURES = 10
-_LAST_SECONDS = 5.0
+_MOST_FAILURES, _LAST_SECONDS = 10, 5.0
 
 
 @dataclass(frozen=True)
@@ -276,7 +275,7 @@ class RayExecutor:
 
     def _start_lane(self, nodes: Mapping[str, Node], pools: Pools) -> None:
         number = self._lane_count = self._lane_count + 1
-        settings = replace(self._settings, nodes=max(1, sum(node.cpus > 0 for node in self._nodes.values())))
+        settings = replace(self._settings, nodes=len(self._nodes) or 1)
         dataset = chunks_dataset(settings, self._stages, pools, self._board, self._source, number)
         feed = Feed(lambda: blocks(dataset), self._rows)
         stages = find(self._stages)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raydub.sealed import key_of
 from raydub.stages.types import Chunk, Gate, Part
-from raydub.store import Store, key_of
+from raydub.store import Store
 
 PART_FORMAT = 4
 """Increased when the format of parts or their records changes, so that old ones are not read."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from raydub.blobs import verified
 from raydub.objects.names import is_object
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.events import Output
 from raydub.pipeline.leases import refuse_lost
 from raydub.pipeline.stage import Stage
-from raydub.store import verified
 
 
 def stitch(context: WorkerContext, output: Output) -> Output:

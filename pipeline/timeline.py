@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from raydub.arrays import F32
+from raydub.blobs import verified
 from raydub.errors import Code, StageError
 from raydub.pipeline.ledger import Ledger
 from raydub.stages.gate import RAMP
 from raydub.stages.job_plan import JobPlan, chunks_of, load_plan
 from raydub.stages.types import Gate
-from raydub.store import verified
 
 
 @dataclass(frozen=True)

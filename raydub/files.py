@@ -16,9 +16,8 @@ import uuid
 from pathlib import Path
 
 from raydub.errors import Code, StageError
-from raydub.objects.names import is_object, parse
+from raydub.kinds import in_the_way
 from raydub.process import born, place
-from raydub.regular import in_the_way
 
 _TEMPORARY = re.compile(r"\.([0-9a-f]{12})_(\d+)_(\d*)_[0-9a-f]{8}\.tmp")
 _LEFT_BEHIND = 86400.0
@@ -83,15 +82,8 @@ def refuse_special(path: str | os.PathLike[str], folder: int | None = None) -> N
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes, mode: int = 0o666) -> None:
-    """Write `content` to `path`, or as an object to an address, so that a reader sees the old or the new file, never a
-    mixture. Raises StageError STORAGE or DISK_FULL, and for an object what raydub.objects.bucket raises; the old file
-    stays then."""
-    if is_object(os.fspath(path)):
-        from raydub.objects.bucket import bucket_of
-
-        name = parse(os.fspath(path))
-        bucket_of(name).put(name.key, content)
-        return
+    """Write `content` to `path` so that a reader sees the old or the new file, never a mixture. Raises StageError
+    STORAGE or DISK_FULL; the old file stays then."""
     temp = temp_beside(path)
     try:
         write_new(temp, content, mode)
@@ -128,18 +120,6 @@ def make_parent(path: str | os.PathLike[str]) -> None:
 def discard(path: str | Path) -> None:
     """Remove a temporary file if it exists."""
     with contextlib.suppress(OSError):
-        os.unlink(path)
-
-
-def remove(path: str | os.PathLike[str]) -> None:
-    """Remove a file or an object if it exists. Raises OSError, and for an object what raydub.objects.bucket raises."""
-    if is_object(os.fspath(path)):
-        from raydub.objects.bucket import bucket_of
-
-        name = parse(os.fspath(path))
-        bucket_of(name).delete(name.key)
-        return
-    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 

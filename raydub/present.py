@@ -11,13 +11,9 @@ import json
 import os
 from typing import Any
 
+from raydub.objects.copies import MARK, NEAR
 from raydub.objects.names import is_object
 
-NEAR = f"{os.sep}raydub-near{os.sep}"
-"""The folder of all copies, in the cache folder of this machine."""
-
-MARK = "\ue000raydub-near:"
-"""Begins text that stands for the path of a copy. U+E000 is for private use; other text that begins so is escaped."""
 _MARKED = json.dumps(MARK)[1:-1]
 
 

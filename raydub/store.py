@@ -18,21 +18,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydub import files
-from raydub.errors import Code, RaydubError, StageError
+from raydub.blobs import NAME, Blob, blobs_below
+from raydub.errors import RaydubError, StageError
+from raydub.forgotten import forgotten_before
+from raydub.identities import IdentityCache
 from raydub.identity import backdate, identify, look_of, remember
-from raydub.objects.names import is_object, prefix
-from raydub.present import present
+from raydub.objects.names import is_object
 from raydub.regular import read_regular
+from raydub.sealed import sealed, unsealed
 
 if TYPE_CHECKING:
     from raydub.objects.prefix import Prefix
@@ -40,14 +40,10 @@ if TYPE_CHECKING:
 TAG = "CACHEDIR.TAG"
 _SIGNED = b"Signature: 8a477f597d28d172789f06886806bc55\n"  # see bford.info/cachedir
 _TAGGED = _SIGNED + b"# Work folder of raydub: intermediate results that can be made again. `raydub clean` frees it.\n"
-_SEAL = "seal"
 _RECORD_BYTES = 64 << 20
-_BLOB = re.compile(r"[0-9a-f]{64}(\..*)?")
 _FACTS = ("owners", "identities", "fetched")
 """Records of facts, not of work that was done."""
 _SMALL = 1 << 20
-_forgotten: dict[str, int] = {}
-"""See forget_before()."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +54,6 @@ class Artefact:
     sha256: str
     size: int
     about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A blob that exists. name: below the work folder; age: seconds since it was written, by the store's clock."""
-
-    name: str
-    size: int
-    age: float
-
-    @property
-    def digest(self) -> bytes:
-        """Its SHA-256, hex."""
-        return self.name.rpartition("/")[2][:64].encode()
 
 
 class Store:
@@ -162,30 +144,27 @@ class Store:
             self._tag()
             from raydub.objects.near import away
 
-            self._far.write(f"refs/{name}.json", _sealed(away(value)))
+            self._far.write(f"refs/{name}.json", sealed(away(value)))
             return
         temp = self.temp(".json")
-        files.write_new(temp, _sealed(value))
+        files.write_new(temp, sealed(value))
         files.make_parent(goal)
         files.publish(temp, goal, durable=durable)
 
     def record(self, name: str) -> dict[str, Any] | None:
         """The record of a name; None if it is absent or damaged."""
         path = self._ref(name)
-        since = 0 if name.startswith(_FACTS) else _forgotten.get(self.place, 0)
-        try:
-            if self._far is not None:
-                data = self._far.read(f"refs/{name}.json", since)
-                value = None if data is None else json.loads(data)
-            else:
+        since = 0 if name.startswith(_FACTS) else forgotten_before(self.place)
+        if self._far is not None:
+            value = unsealed(self._far.read(f"refs/{name}.json", since) or b"")
+        else:
+            try:
                 if since and os.stat(path).st_mtime_ns < since:
                     return None
-                value = json.loads(read_regular(path, _RECORD_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return None
-        if not isinstance(value, dict) or value.pop(_SEAL, None) != key_of(value):
-            return None
-        if self._far is None:
+                value = unsealed(read_regular(path, _RECORD_BYTES))
+            except (OSError, ValueError):
+                return None
+        if self._far is None or value is None:
             return value
         from raydub.objects.near import here
 
@@ -232,20 +211,10 @@ class Store:
         if self._far is not None:
             now = self._far.moment() / 1e9
             for name, meta in self._far.files("blobs"):
-                if _BLOB.fullmatch(name.rpartition("/")[2]):
+                if NAME.fullmatch(name.rpartition("/")[2]):
                     yield Blob(name, meta.size, now - meta.modified)
             return
-        with contextlib.suppress(FileNotFoundError):
-            tops = [entry for entry in os.scandir(self.root / "blobs") if entry.is_dir(follow_symlinks=False)]
-            for top in sorted(entry.path for entry in tops):
-                with os.scandir(top) as entries:
-                    found = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-                for entry in found:
-                    if _BLOB.fullmatch(entry.name):
-                        state = entry.stat(follow_symlinks=False)
-                        name = Path(entry.path).relative_to(self.root).as_posix()
-                        # By ctime: blobs get an mtime in the past (raydub.identity.backdate).
-                        yield Blob(name, state.st_size, time.time() - state.st_ctime)
+        yield from blobs_below(self.root)
 
     def discard(self, blob: Blob) -> None:
         """Remove a blob. Never raises."""
@@ -261,7 +230,7 @@ class Store:
     @property
     def identities(self) -> IdentityCache:
         """Identities of any files, shared between processes."""
-        return IdentityCache(self)
+        return IdentityCache(self, self.local)
 
     @property
     def local(self) -> Store:
@@ -317,30 +286,6 @@ class Store:
         return self.root.joinpath("refs", *steps[:-1], f"{steps[-1]}.json")
 
 
-class IdentityCache:
-    """See raydub.identity.Cache; never raises."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def get(self, path: str, look: str) -> str | None:
-        """The recorded digest of a file with this look, or None."""
-        said = self._of(path).record(_identity_name(path, look))
-        if said is None or (said.get("path"), said.get("look")) != (path, look):
-            return None
-        return str(said["sha256"])
-
-    def put(self, path: str, look: str, sha256: str) -> None:
-        """Record the digest of a file with this look."""
-        with contextlib.suppress(StageError, OSError):
-            told = {"path": path, "look": look, "sha256": sha256}
-            self._of(path).put_record(_identity_name(path, look), told)
-
-    def _of(self, path: str) -> Store:
-        # Looks of files are of one machine only, those of objects are the same everywhere.
-        return self._store if is_object(path) else self._store.local
-
-
 def moment(root: str | os.PathLike[str]) -> int:
     """The current time in ns by the clock of the store's file system, for forget_before(). Raises StageError STORAGE or
     DISK_FULL."""
@@ -353,53 +298,6 @@ def moment(root: str | os.PathLike[str]) -> int:
         return os.stat(temp).st_mtime_ns
     finally:
         files.discard(temp)
-
-
-def forget_before(root: str | os.PathLike[str], since: int) -> None:
-    """In this process, treat records of work in a store that were written before `since` (see moment()) as absent; 0
-    for none. Records of owners, fetched files and identities stay valid."""
-    _forgotten[_place_of(root)] = since
-
-
-def forgotten_before(root: str | os.PathLike[str]) -> int:
-    """The time set by forget_before() for a store. Caches of its records in memory must have it in their keys."""
-    return _forgotten.get(_place_of(root), 0)
-
-
-def _place_of(root: str | os.PathLike[str]) -> str:
-    return prefix(os.fspath(root)) if is_object(os.fspath(root)) else str(Path(root).absolute())
-
-
-def key_of(said: Any) -> str:
-    """The SHA-256 of a JSON-ready value, hex: the key of whatever the value determines."""
-    return hashlib.sha256(json.dumps(said, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def verified(path: str | Path) -> Path:
-    """The path of a blob after checking its content against its name. Each version is hashed once per process. Raises
-    StageError STORAGE if it is damaged or missing."""
-    found = Path(present(path))
-    try:
-        digest = identify(found).sha256
-    except OSError as error:
-        raise StageError(Code.STORAGE, f"{found} cannot be read: {error}", hint=_AGAIN, retryable=True) from error
-    if not found.name.startswith(digest):
-        raise StageError(Code.STORAGE, f"{found} is damaged", hint=_AGAIN)
-    return found
-
-
-_AGAIN = "the work folder must be reachable from every worker; run again to recreate the file"
-
-
-def _identity_name(path: str, look: str) -> str:
-    # By look as well: nodes that mount a file in different ways may see different looks.
-    digest = hashlib.sha256(f"{look} {path}".encode("utf-8", "surrogateescape")).hexdigest()
-    return f"identities/{digest[:2]}/{digest}"
-
-
-def _sealed(value: Mapping[str, Any]) -> bytes:
-    plain = json.loads(json.dumps(value, ensure_ascii=True))
-    return json.dumps({**plain, _SEAL: key_of(plain)}, ensure_ascii=True, indent=1).encode("ascii")
 
 
 def _sha256(path: str | Path) -> str:

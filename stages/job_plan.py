@@ -16,7 +16,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from raydub.arrays import Bools
+from raydub.blobs import verified
 from raydub.errors import Code, StageError
+from raydub.forgotten import forgotten_before
 from raydub.manifests.job import Job
 from raydub.manifests.speech import VoiceTrack
 from raydub.media.frames import FrameReader, Transform, open_frames
@@ -27,7 +29,7 @@ from raydub.stages.engine import Arrays, Speech, WeightsRecord
 from raydub.stages.faces import FacePlan
 from raydub.stages.source_timeline import Timeline
 from raydub.stages.types import Chunk, Span
-from raydub.store import Artefact, Store, forgotten_before, verified
+from raydub.store import Artefact, Store
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
 """Of the first voice; see voice_file."""

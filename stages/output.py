@@ -15,7 +15,8 @@ from raydub.manifests.job import Job
 from raydub.media.confine import exists, publish_inside
 from raydub.objects.names import is_object, parse
 from raydub.places import absolute
-from raydub.store import Store, key_of
+from raydub.sealed import key_of
+from raydub.store import Store
 
 _KEPT = 4
 

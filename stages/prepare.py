@@ -31,6 +31,7 @@ from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.media.watch import Input, Watch, identify_source
 from raydub.present import to_text
+from raydub.sealed import key_of
 from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
 from raydub.stages.engine import LipEngine
@@ -59,7 +60,7 @@ from raydub.stages.source_profile import source_profile
 from raydub.stages.source_timeline import Timeline
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.types import Span
-from raydub.store import Store, key_of
+from raydub.store import Store
 
 __all__ = ["JobPlan", "chunks_of", "load_plan", "load_source", "load_speech", "load_voiced", "prepare_job"]
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from raydub.arrays import F32
 from raydub.media.frames import Frame
+from raydub.sealed import key_of
 from raydub.stages.ahead import ahead
 from raydub.stages.engine import LipEngine, even_positions
 from raydub.stages.faces import FaceFinder
 from raydub.stages.job_plan import JobPlan, put_arrays
-from raydub.store import Store, key_of
+from raydub.store import Store
 
 _AHEAD = 4  # frames
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from raydub.arrays import Bools
+from raydub.blobs import verified
 from raydub.errors import StageError
 from raydub.files import discard
 from raydub.identity import identify
@@ -20,7 +21,8 @@ from raydub.manifests.speech import SPEECH_VERSION, SpeechTracks, VoiceTrack
 from raydub.media.activity import HOP, RATE, Loudness
 from raydub.media.audio import speech_blocks
 from raydub.media.watch import Input, Watch
-from raydub.store import Artefact, Store, key_of, verified
+from raydub.sealed import key_of
+from raydub.store import Artefact, Store
 from raydub.tts.mix.duck import Duck, Ducking
 from raydub.tts.mix.format import MixFormat
 from raydub.tts.mix.programme import TARGET_LUFS, MixReport, mix

@@ -24,10 +24,10 @@ from typing import Any
 from raydub.errors import Code, InputError, StageError
 from raydub.files import write_atomic
 from raydub.objects.bucket import Meta, bucket_of
+from raydub.objects.copies import MARK, NEAR
 from raydub.objects.names import parse, prefix
 from raydub.objects.ranges import RangeFile, whole_or_ranges
 from raydub.objects.room import cache_bytes, cache_root, fetch_once, used
-from raydub.present import MARK, NEAR
 
 _ROOM_SECONDS = 300
 _NAME = re.compile(r"blobs/[0-9a-f]{2}/[0-9a-f]{64}[^/\0]*")

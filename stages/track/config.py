@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from raydub.errors import Code, UsageError
 from raydub.models.face_detectors import DetectorSpec, predictor_sha256, resolve_detector
-from raydub.store import key_of
+from raydub.sealed import key_of
 
 FaceKind = Literal["largest", "left", "right", "index", "reference", "all"]
 

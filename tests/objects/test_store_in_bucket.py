@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.blobs import verified
 from raydub.errors import Code, InputError, StageError
+from raydub.forgotten import forget_before
 from raydub.identity import identify, look_of
 from raydub.manifests.job import Job
 from raydub.objects.bucket import bucket_of
+from raydub.objects.copies import MARK, NEAR
 from raydub.objects.near import copy_of, digest_of, pin
 from raydub.pipeline.attempts import Attempts, end_run, new_run_id, register_run, runs_in, start_run, sweep_runs
 from raydub.pipeline.rows import pack, unpack
-from raydub.present import MARK, NEAR, from_text, present, to_text
-from raydub.store import Store, forget_before, moment, verified
+from raydub.present import from_text, present, to_text
+from raydub.store import Store, moment
 from tests.examples import examples
 
 GONE = {"host": "elsewhere", "pid": 1, "node": "n1"}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from raydub.regular import NotRegularError, open_regular, read_regular
+from raydub.kinds import NotRegularError
+from raydub.regular import open_regular, read_regular
 
 ROOT = Path(__file__).resolve().parents[2]
 

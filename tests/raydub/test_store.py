@@ -13,9 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raydub.blobs import verified
 from raydub.errors import Code, StageError
 from raydub.files import temp_beside
-from raydub.store import Store, forget_before, key_of, moment, verified
+from raydub.forgotten import forget_before
+from raydub.sealed import key_of
+from raydub.store import Store, moment
 from tests.examples import examples
 from tests.kept import blob_of, files_in, record_of
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from raydub.identity import Cache, identify
 from raydub.manifests.fields import split_voice, voice_file
-from raydub.store import key_of
+from raydub.sealed import key_of
 from raydub.tts.engines.find import COMMAND_VARIABLE, release
 
 UNNAMED = ""

@@ -15,7 +15,8 @@ from raydub.identity import changed
 from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.sound import resample
 from raydub.present import present
-from raydub.store import Store, key_of
+from raydub.sealed import key_of
+from raydub.store import Store
 from raydub.tts.engines.base import Engine
 from raydub.tts.mix.level import levelled, trimmed
 from raydub.tts.scripts.cue import shown

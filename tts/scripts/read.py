@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from raydub.errors import Code, InputError, RaydubError
+from raydub.kinds import NotRegularError
 from raydub.manifests.fields import voice_file
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
 from raydub.objects.names import is_object
 from raydub.places import absolute, path_at
-from raydub.regular import NotRegularError, read_regular
+from raydub.regular import read_regular
 from raydub.tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
 from raydub.tts.scripts.markup import plain_lines
 from raydub.tts.scripts.prose import prose_cues
