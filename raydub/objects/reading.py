@@ -20,7 +20,7 @@ from raydub.files import storage_error
 from raydub.objects import client, errors
 from raydub.objects.client import Unfinished, persist
 from raydub.objects.counted import count
-from raydub.objects.errors import Outcome
+from raydub.objects.errors import Failure, Outcome
 from raydub.objects.names import ObjectName
 
 PIECE = 8 << 20
@@ -217,6 +217,10 @@ class Reader:
                 outcome = Outcome.CONFLICT
             except Unfinished as unfinished:
                 outcome, code = unfinished.failure.outcome, unfinished.failure.code
+                if outcome is Outcome.ABSENT and key == _PROBE and not code:
+                    # Any web server answers 404; stores say of what.
+                    failure = Failure(Outcome.HOPELESS, unfinished.failure.status, reason="its 404 has no code")
+                    raise errors.raised(failure, name, "read") from None
                 if outcome is Outcome.ABSENT and not self._known and key != _PROBE and code != "NoSuchKey":
                     self._ensure()
             if outcome is Outcome.BEYOND and seen is None:

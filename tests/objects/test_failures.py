@@ -134,6 +134,16 @@ def test_an_endpoint_that_answers_with_a_web_page(
         _all_fail(bucket_of("s3://films"), tmp_path / "f", Code.STORE_PROTOCOL, "AWS_ENDPOINT_URL")
 
 
+def test_a_web_server_without_pages_is_no_empty_bucket(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"HTTP/1.1 404 X\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
+    with _listening(lambda asked: answer + (b"" if asked.startswith(b"HEAD") else b"not found\n")) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        for call in (bucket_of("s3://films").head, bucket_of("s3://films").get):
+            with pytest.raises(RaydubError, match="what answers is not an object store") as caught:
+                call("k")
+            assert caught.value.code is Code.STORE_PROTOCOL
+
+
 def test_something_else_at_the_endpoint(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with _listening(lambda asked: b"SSH-2.0-OpenSSH_9.6\r\n") as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)

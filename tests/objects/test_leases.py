@@ -56,13 +56,15 @@ def test_a_run_that_died_here_loses_its_claim_at_once(s3: str, monkeypatch: pyte
     output, dead = f"{s3}/out/a.mp4", Leases("dead")
     monkeypatch.setattr(dead, "_said", lambda: {**Leases("x")._said(), "pid": 999999999})
     assert dead.claim([output]) == {}
-    assert Leases("next").claim([output]) == {}
+    following = Leases("next")
+    assert following.claim([output]) == {}
     assert not holds(output, "dead")
     with pytest.raises(StageError) as caught:
         refuse_lost(output, "dead")
     assert caught.value.code is Code.OUTPUT_BUSY
     dead.close()
     assert holds(output, "next")
+    following.close()
 
 
 def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
@@ -81,10 +83,12 @@ def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
         monkeypatch.setattr(Prefix, "modified", lambda self, name: (before(self, name) or 0.0) + 1.0)
 
     monkeypatch.setattr(leases.time, "sleep", written_again)
+    near = Leases("near")
     with caplog.at_level("WARNING"):
-        assert Leases("near").claim([output]) == {output: None}
+        assert near.claim([output]) == {output: None}
     assert waits
     assert [record.message for record in caplog.records if "waiting up to 60 s" in record.message]
+    near.close()
     monkeypatch.undo()
 
 
