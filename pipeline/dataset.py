@@ -33,8 +33,6 @@ from raydub.pipeline.steps import Steps
 from raydub.pipeline.threads import limit_threads
 from raydub.stages.types import Part
 
-JOBS = 0
-"""Number of the dataset of jobs; those of chunks have others."""
 _STITCH_RETRIES = 10
 # Retries for lost nodes. Attempts stop a stitch that kills its worker after the second death.
 
@@ -43,10 +41,10 @@ class StageWorker:
     """An actor of one stage. Networks are loaded at the first row, so that a failed load fails that row only."""
 
     def __init__(
-        self, stage: str, settings: WorkSettings, stages: Stages, board: Any, threads: int, source: Any, number: int
+        self, stage: str, settings: WorkSettings, stages: Stages, board: Any, threads: int, source: Any
     ) -> None:
         limit_threads(threads)
-        source.join.remote(number, [ray.get_runtime_context().current_actor])
+        source.join.remote([ray.get_runtime_context().current_actor])
         self._threads = threads
         self._steps = _steps(settings, stages, ActorReporter(board))
         self._stage = self._steps.named(stage)
@@ -107,19 +105,17 @@ def jobs_dataset(
     """The dataset that makes plans and chunks of jobs, not started."""
     with _context():
         rows = ray.data.from_items([pack(job) for job in jobs], override_num_blocks=len(jobs))
-        return _staged(rows, "job", settings, stages, pools, board, source, JOBS, len(jobs))
+        return _staged(rows, "job", settings, stages, pools, board, source, len(jobs))
 
 
-def chunks_dataset(
-    settings: WorkSettings, stages: Stages, pools: Pools, board: Any, source: Any, number: int
-) -> Dataset:
-    """A dataset that makes parts of the chunks that are put into the source under its number, not started."""
+def chunks_dataset(settings: WorkSettings, stages: Stages, pools: Pools, board: Any, source: Any) -> Dataset:
+    """A dataset that makes parts of the chunks that are put into the source, not started."""
     hand: Any = read
     with _context():
-        rows = ray.data.from_items([{"dataset": number}]).flat_map(
+        rows = ray.data.from_items([{"start": 0}]).flat_map(
             hand, fn_kwargs={"source": source}, compute=TaskPoolStrategy(size=1), num_cpus=0
         )
-        return _staged(rows, "chunk", settings, stages, pools, board, source, number)
+        return _staged(rows, "chunk", settings, stages, pools, board, source)
 
 
 def _staged(
@@ -130,7 +126,6 @@ def _staged(
     pools: Pools,
     board: Any,
     source: Any,
-    number: int,
     rows: int | None = None,
 ) -> Dataset:
     # Ray's type hints cover neither functions with fn_kwargs nor callable classes for map.
@@ -152,7 +147,7 @@ def _staged(
         if stage.actors:
             dataset = dataset.map(
                 worker,
-                fn_constructor_kwargs={**told, "source": source, "number": number},
+                fn_constructor_kwargs={**told, "source": source},
                 compute=ActorPoolStrategy(size=pool.size),
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus or None,

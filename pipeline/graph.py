@@ -29,7 +29,7 @@ from raydub.pipeline import lanes
 from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.backlog import Backlog
 from raydub.pipeline.context import WorkSettings
-from raydub.pipeline.dataset import JOBS, blocks, chunks_dataset, jobs_dataset
+from raydub.pipeline.dataset import chunks_dataset, jobs_dataset
 from raydub.pipeline.events import Assembled, Failed, Item, Note
 from raydub.pipeline.failures import stalled
 from raydub.pipeline.feed import HELD_ROWS, Feed
@@ -40,7 +40,7 @@ from raydub.pipeline.progress_actor import start_progress_actor
 from raydub.pipeline.ray_errors import as_run_error, is_loss
 from raydub.pipeline.registry import Stages, find
 from raydub.pipeline.rows import Row, pack, unpack
-from raydub.pipeline.source import end_workers, start_source
+from raydub.pipeline.running import Running
 from raydub.pipeline.stitches import Stitches
 from raydub.stages.types import Part
 
@@ -89,13 +89,12 @@ class RayExecutor:
         self._alive = LivingNodes(nodes_now)
         self._attempts = Attempts(settings.work_dir, settings.run_id)
         self._board = start_progress_actor()
-        self._source = start_source()
         self._stitches = Stitches(settings, stages, self._board, self._patience.stall)
         self._rows: queue.Queue[tuple[Feed, dict[str, Any] | None]] = queue.Queue(HELD_ROWS)
         self._backlog = Backlog()
-        self._planning: Feed | None = None
+        self._planning: Running | None = None
         self._lanes: list[Lane] = []
-        self._lane_count = self._failures = 0
+        self._failures = 0
         self._nodes: Mapping[str, Node] = {}
         self._since: dict[str, float] = {}  # when each node was first seen
         self._planned_on: Mapping[str, Node] = {}
@@ -126,8 +125,8 @@ class RayExecutor:
                     yield from self._took(feed, row)
                 self._look()
             for lane in self._lanes:
-                self._source.put.remote(lane.number, [], True)
-                lane.feed.join(_LAST_SECONDS)
+                lane.running.put([], last=True)
+                lane.running.feed.join(_LAST_SECONDS)
         finally:
             self._end_datasets()
 
@@ -169,21 +168,24 @@ class RayExecutor:
 
     def _took(self, feed: Feed, row: dict[str, Any] | None) -> Iterator[Item]:
         """Take a row of a dataset, or its end."""
-        lane = next((lane for lane in self._lanes if lane.feed is feed), None)
+        lane = next((lane for lane in self._lanes if lane.running.feed is feed), None)
+        planning = self._planning is not None and self._planning.feed is feed
         if row is None:
+            unfinished = lane is not None and bool(lane.flight)
             if lane is not None:
                 self._end_lane(lane)
-            elif feed is self._planning:
+            if planning:
                 self._end_planning()
-            if feed.error is not None:
+            if feed.error is not None or unfinished:
                 self._failed(feed.error)
+            if planning and feed.error is not None:
                 self._start_planning()
             return
         item = unpack(row)
         if lane is not None:
             lane.moved = self._clock()
             lane.flight.pop(lanes.key_of(item), None)
-        elif feed is self._planning:
+        elif planning:
             self._planned = self._clock()
             if not self._backlog.new(item):
                 return
@@ -193,19 +195,19 @@ class RayExecutor:
 
     def _hand_out(self) -> None:
         """Give chunks to the lanes with the most room."""
-        rows: dict[int, list[Row]] = {}
-        room = {lane.number: lane.room(self._nodes) for lane in self._lanes}
+        rows: dict[Lane, list[Row]] = {}
+        room = {lane: lane.room(self._nodes) for lane in self._lanes}
         while self._backlog and any(left > 0 for left in room.values()):
-            lane = max(self._lanes, key=lambda lane: room[lane.number])
+            lane = max(room, key=room.__getitem__)
             chunk = self._backlog.take()
             assert chunk is not None
             if not lane.flight:
                 lane.moved = self._clock()
             lane.flight[chunk.job_id, chunk.index] = chunk
-            room[lane.number] -= 1
-            rows.setdefault(lane.number, []).append(pack(chunk))
-        for number, some in rows.items():
-            self._source.put.remote(number, some, False)
+            room[lane] -= 1
+            rows.setdefault(lane, []).append(pack(chunk))
+        for lane, some in rows.items():
+            lane.running.put(some)
 
     def _look(self) -> None:
         """Check for progress, for lost nodes, and for new ones."""
@@ -220,6 +222,7 @@ class RayExecutor:
             message, hint = f"no answer from the cluster: {type(error).__name__}", "run again: finished parts are kept"
             raise StageError(Code.WORKER_LOST, message, hint=hint) from error
         for lane in list(self._lanes):
+            lane.running.meet()
             lost = [name for name in lane.nodes if name not in self._nodes]
             late = bool(lane.flight) and now - lane.moved > self._patience.replan
             if len(lost) == len(lane.nodes) or (lost and late and not self._worked_on(lane)):
@@ -263,32 +266,27 @@ class RayExecutor:
         jobs = self._backlog.unplanned()
         self._planned, self._planned_on = self._clock(), self._nodes
         if jobs:
-            dataset = jobs_dataset(jobs, self._settings, self._stages, self._pools, self._board, self._source)
-            self._planning = Feed(lambda: blocks(dataset), self._rows)
+            make = partial(jobs_dataset, jobs, self._settings, self._stages, self._pools, self._board)
+            self._planning = Running(make, self._rows)
 
     def _end_planning(self) -> None:
         planning, self._planning = self._planning, None
         if planning is not None:
-            planning.close()
-            end_workers(self._source, JOBS)
+            planning.end()
             self._attempts.forgive(lambda record: lanes.of_job(find(self._stages), record))
 
     def _start_lane(self, nodes: Mapping[str, Node], pools: Pools) -> None:
-        number = self._lane_count = self._lane_count + 1
         settings = replace(self._settings, nodes=len(self._nodes) or 1)
-        dataset = chunks_dataset(settings, self._stages, pools, self._board, self._source, number)
-        feed = Feed(lambda: blocks(dataset), self._rows)
+        running = Running(partial(chunks_dataset, settings, self._stages, pools, self._board), self._rows)
         stages = find(self._stages)
         gpu = any(pools[stage.name].gpus for stage in stages if stage.name in pools)
-        self._lanes.append(Lane(number, nodes, lanes.window(pools, stages), feed, self._clock(), gpu))
+        self._lanes.append(Lane(nodes, lanes.window(pools, stages), running, self._clock(), gpu))
 
     def _end_lane(self, lane: Lane) -> None:
         """End a lane. Its chunks have their turn again, before others of their jobs."""
         self._lanes.remove(lane)
         self._since.update(dict.fromkeys(lane.nodes, self._clock()))
-        lane.feed.close()
-        # Also those of lost nodes: Ray would restart them on CPUs that other lanes need.
-        end_workers(self._source, lane.number)
+        lane.running.end()
         # That killed these workers, not their work.
         self._attempts.forgive(lambda record: lanes.works_on(lane, find(self._stages), record))
         for chunk in reversed(lane.flight.values()):
@@ -296,14 +294,16 @@ class RayExecutor:
 
     def _end_datasets(self) -> None:
         for lane in self._lanes:
-            lane.feed.close(0.0)  # all at once
+            lane.running.feed.close(0.0)  # all at once
         self._end_planning()
         for lane in list(self._lanes):
             self._end_lane(lane)
 
-    def _failed(self, error: BaseException) -> None:
-        """A dataset has ended with an error. Raises it, unless it is a loss, and not one of many."""
+    def _failed(self, error: BaseException | None) -> None:
+        """A dataset has ended with an error, or without its source. Raises it, unless it is a loss, and not one of
+        many."""
         self._failures += 1
+        error = error or ray.exceptions.RayActorError()
         if not is_loss(error) or self._failures == _MOST_FAILURES:
             raise as_run_error(error, "run", self._patience.stall) from error
         _log.warning("Ray ended the execution (%s): starting a new one", type(error).__name__)

@@ -13,8 +13,8 @@ from typing import Any
 
 from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.events import Dropped, Failed, Item
-from raydub.pipeline.feed import Feed
 from raydub.pipeline.pools import Node, Pools, used
+from raydub.pipeline.running import Running
 from raydub.pipeline.stage import Stage
 from raydub.stages.types import Chunk, Part
 
@@ -22,7 +22,7 @@ Key = tuple[str, int]
 """Job and index of a chunk."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Lane:
     """One dataset of chunks. nodes: those that it was planned for; window: most chunks at a time while all of them are
     there; moved: time of the last chunk that came out; gpu: whether some of its workers have one; flight: chunks handed
@@ -30,10 +30,9 @@ class Lane:
     number of its nodes that are lost; doubt, doubted: chunks that were in flight when the last was, and when that
     was."""
 
-    number: int
     nodes: Mapping[str, Node]
     window: int
-    feed: Feed
+    running: Running
     moved: float
     gpu: bool = False
     flight: dict[Key, Chunk] = field(default_factory=dict)

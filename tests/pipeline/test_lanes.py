@@ -23,8 +23,8 @@ CLUSTER = st.dictionaries(st.sampled_from("abcdefgh"), SIZES, max_size=8)
 
 
 def lane(**nodes: Node) -> Lane:
-    feed: Any = None
-    return Lane(1, nodes, 10, feed, 0.0)
+    running: Any = None
+    return Lane(nodes, 10, running, 0.0)
 
 
 @given(CLUSTER, st.sets(st.sampled_from("abcdefgh")), st.booleans())

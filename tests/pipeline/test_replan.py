@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from ray.exceptions import ActorDiedError
 
 from raydub.errors import Code, RaydubError
 from raydub.manifests.job import Job
-from raydub.pipeline import graph
+from raydub.pipeline import graph, running
 from raydub.pipeline.attempts import Attempts, this_worker
 from raydub.pipeline.context import WorkSettings
 from raydub.pipeline.events import Failed, Item, Planned
@@ -45,20 +44,19 @@ def hang() -> Iterator[Any]:
 
 
 class Source:
-    """Stands for the actor: what the driver handed out, by dataset."""
+    """Stands for the actor of a dataset: what the driver handed out."""
 
     def __init__(self) -> None:
-        self.given: dict[int, queue.Queue[Chunk | None]] = defaultdict(queue.Queue)
-        self.left: list[int] = []
+        self.given: queue.Queue[Chunk | None] = queue.Queue()
         self.put = SimpleNamespace(remote=self._put)
 
-    def _put(self, number: int, rows: Sequence[Any], last: bool) -> None:
+    def _put(self, rows: Sequence[Any], last: bool) -> None:
         for row in rows:
             item = unpack(row)
             assert isinstance(item, Chunk)
-            self.given[number].put(item)
+            self.given.put(item)
         if last:
-            self.given[number].put(None)
+            self.given.put(None)
 
 
 class World:
@@ -71,27 +69,30 @@ class World:
         self.planned: list[list[str]] = []
         self.planned_for: list[int] = []
         self.made: list[tuple[int, str, int]] = []
-        self.source = Source()
+        self.sources: dict[int, Source] = {}
         self.settings = WorkSettings(str(tmp_path), "run")
         monkeypatch.setattr(graph, "start_progress_actor", lambda: None)
-        monkeypatch.setattr(graph, "start_source", lambda: self.source)
-        monkeypatch.setattr(graph, "end_workers", lambda source, number: source.left.append(number))
+        monkeypatch.setattr(running, "start_source", Source)
+        monkeypatch.setattr(running, "joined", lambda source: [])
         monkeypatch.setattr(graph, "nodes_now", lambda: dict(self.nodes))
         monkeypatch.setattr(graph, "free_now", lambda: dict(self.nodes))
         monkeypatch.setattr(graph, "jobs_dataset", self._jobs)
-        monkeypatch.setattr(
-            graph, "chunks_dataset", lambda *told: partial(self.work.get(told[-1], self.parts), told[-1])
-        )
-        monkeypatch.setattr(graph, "blocks", lambda dataset: dataset())
+        monkeypatch.setattr(graph, "chunks_dataset", self._chunks)
+        monkeypatch.setattr(running, "blocks", lambda dataset: dataset())
 
     def _jobs(self, jobs: Sequence[Job], *_: object) -> Play:
         self.planned.append([job.id for job in jobs])
         return self.plans.pop(0)
 
+    def _chunks(self, *told: Any) -> Play:
+        number = len(self.sources) + 1
+        self.sources[number] = told[-1]
+        return partial(self.work.get(number, self.parts), number)
+
     def parts(self, number: int, until: int = 1 << 30) -> Iterator[Any]:
         """A dataset of chunks that does what it gets, `until` so many are done."""
         for _ in range(until):
-            chunk = self.source.given[number].get()
+            chunk = self.sources[number].given.get()
             if chunk is None:
                 return
             self.made.append((number, chunk.job_id, chunk.index))
@@ -146,7 +147,7 @@ def test_a_lane_that_lost_a_node_and_stands_still_ends(monkeypatch: pytest.Monke
     assert len(world.made) == len(ALL), "what was done is not done again"
     assert world.planned == [["x", "y"]], "nothing is prepared again"
     assert world.planned_for[0] == 1
-    assert 1 in world.source.left
+    assert len(world.sources) == 2
     # the worker that was taken away did not die of its chunk
     assert attempts.deaths("y", "render.000009", lambda _: True) == []
 
@@ -170,7 +171,7 @@ def test_a_chunk_that_waits_for_a_lost_worker_is_done_by_others(
     found = world.run(Patience(stall=60, replan=0.4))
     assert made(found) == ALL
     assert len(world.made) == len(ALL)
-    assert 1 not in world.source.left[:-1], "the lane went on"
+    assert len(world.sources) == 1, "the lane went on"
 
 
 def test_a_node_that_joins_gets_a_lane(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -337,6 +338,19 @@ def test_what_ray_gives_up_is_tried_anew_within_a_bound(monkeypatch: pytest.Monk
     assert len(world.made) == 20
 
 
+def test_a_lane_that_lost_its_source_ends_and_another_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its first task ends then, and with it the dataset, without an error."""
+    world = World(monkeypatch, tmp_path, plan)
+    world.work[1] = lambda number: world.parts(number, 3)
+    assert made(world.run()) == ALL
+    assert len(world.sources) == 2
+    world = World(monkeypatch, tmp_path, plan)
+    world.work = {number: lambda number: world.parts(number, 1) for number in range(30)}
+    with pytest.raises(RaydubError) as found:
+        world.run()
+    assert found.value.code is Code.WORKER_LOST
+
+
 def test_a_bug_is_no_loss(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def breaks() -> Iterator[Any]:
         raise ZeroDivisionError("bug")
@@ -359,6 +373,6 @@ def test_a_stopped_run_leaves_no_feed_behind(monkeypatch: pytest.MonkeyPatch, tm
     executor = world.executor(Patience())
     items = executor.items(JOBS)
     next(items)
-    threads = [executor._planning._thread, *(lane.feed._thread for lane in executor._lanes)]  # type: ignore[union-attr]
+    threads = [executor._planning.feed._thread, *(lane.running.feed._thread for lane in executor._lanes)]  # type: ignore[union-attr]
     executor.close()
     assert not any(thread.is_alive() for thread in threads)
