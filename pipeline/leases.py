@@ -21,11 +21,14 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raydub.errors import Code, RaydubError, StageError
 from raydub.objects.names import base_name, parent
-from raydub.process import born
+from raydub.process import born, place, place_of
+
+if TYPE_CHECKING:
+    from raydub.objects.prefix import Prefix
 
 FOLDER = ".raydub.locks"
 BEAT, EXPIRED = 10.0, 60.0
@@ -40,7 +43,7 @@ class Leases:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self._claims: dict[str, str] = {}  # etag of our claim, by output
+        self._claims: set[str] = set()
         self._folders: set[str] = set()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,7 +55,7 @@ class Leases:
         refused: dict[str, RaydubError | None] = {}
         for folder in {parent(output) for output in wanted} - self._folders:
             try:
-                _write(_lease(folder, self._owner), self._said())
+                self._renew(folder)
                 self._folders.add(folder)
             except RaydubError as error:
                 refused |= {output: error for output in wanted if parent(output) == folder}
@@ -74,49 +77,49 @@ class Leases:
         with contextlib.suppress(RaydubError), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(self._release, self._claims))
         for folder in self._folders:
-            with contextlib.suppress(RaydubError):
-                _remove(_lease(folder, self._owner))
+            _at(folder).remove(_lease(self._owner))
         self._claims.clear()
         self._folders.clear()
 
     def _claim(self, output: str) -> RaydubError | None:
         """_OURS, or why not: None for another live run."""
-        from raydub.objects.errors import Conflict
-
-        name = _claim_name(output)
+        place, name = _claim(output)
         told = json.dumps({"run": self._owner, "output": output}).encode()
         try:
             while True:
-                with contextlib.suppress(Conflict):
-                    self._claims[output] = _create(name, told)
+                if place.create(name, told):
+                    self._claims.add(output)
                     return _OURS
-                found = _read(name)
+                found = _read(output)
                 if found is None:
                     continue  # given back in this moment
                 said, etag = found
                 if said.get("run") == self._owner:
-                    self._claims[output] = etag
+                    self._claims.add(output)
                     return _OURS
-                if _lives(parent(output), str(said.get("run"))):
+                if _lives(place, str(said.get("run"))):
                     return None
-                with contextlib.suppress(Conflict):
-                    self._claims[output] = _replace(name, told, etag)
+                if place.replace(name, told, etag):
+                    self._claims.add(output)
                     _log.info("took over the claim on %s from a run that ended", output)
-                    with contextlib.suppress(RaydubError):
-                        _remove(_lease(parent(output), str(said.get("run"))))  # nobody else will
+                    place.remove(_lease(str(said.get("run"))))  # nobody else will
                     return _OURS
         except RaydubError as error:
             return error
 
     def _release(self, output: str) -> None:
         if holds(output, self._owner):
-            _remove(_claim_name(output))
+            place, name = _claim(output)
+            place.remove(name)
+
+    def _renew(self, folder: str) -> None:
+        _at(folder).write(_lease(self._owner), json.dumps(self._said()).encode())
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
             for folder in list(self._folders):
                 try:
-                    _write(_lease(folder, self._owner), self._said())
+                    self._renew(folder)
                 except RaydubError as error:
                     _log.warning("the lease in %s cannot be written: %s", folder, error)
 
@@ -129,7 +132,7 @@ _OURS = StageError(Code.INTERNAL, "claimed")
 
 def holds(output: str, owner: str) -> bool:
     """Whether the run still has the claim on this output in a bucket."""
-    found = _read(_claim_name(output))
+    found = _read(output)
     return found is not None and found[0].get("run") == owner
 
 
@@ -140,12 +143,9 @@ def refuse_lost(output: str, owner: str) -> None:
         raise StageError(Code.OUTPUT_BUSY, message, hint="wait for the other run to end, then run again")
 
 
-def _lives(folder: str, owner: str) -> bool:
+def _lives(place: Prefix, owner: str) -> bool:
     """Whether the run of a lease is alive. Waits until it is known: the lease is written again, or has expired."""
-    from raydub.objects.prefix import Prefix
-
-    place = Prefix.at(folder)
-    name = f"{FOLDER}/runs/{owner}.json"
+    name = _lease(owner)
     first: float | None = None
     while True:
         data, written = place.read(name), place.modified(name)
@@ -163,7 +163,7 @@ def _lives(folder: str, owner: str) -> bool:
         if place.moment() / 1e9 - written > EXPIRED:
             return False
         first = written if first is None else first
-        _tell(folder, owner)
+        _tell(place.text, owner)
         time.sleep(_LOOK_EVERY)
 
 
@@ -174,40 +174,29 @@ def _tell(folder: str, owner: str) -> None:
 
 
 def _same_place(birth: str) -> bool:
-    from raydub.process import place, place_of
-
     return place_of(birth) == place() != ""
 
 
-def _claim_name(output: str) -> str:
+def _claim(output: str) -> tuple[Prefix, str]:
+    """The folder of an output, and the name of its claim there."""
     digest = hashlib.sha256(base_name(output).encode()).hexdigest()[:32]
-    return f"{parent(output)}/{FOLDER}/{digest}.json"
+    return _at(parent(output)), f"{FOLDER}/{digest}.json"
 
 
-def _lease(folder: str, owner: str) -> str:
-    return f"{folder}/{FOLDER}/runs/{owner}.json"
+def _lease(owner: str) -> str:
+    return f"{FOLDER}/runs/{owner}.json"
 
 
-def _write(name: str, said: dict[str, Any]) -> None:
-    place, bucket = _at(name)
-    bucket.put(place.key, json.dumps(said).encode())
+def _at(folder: str) -> Prefix:
+    from raydub.objects.prefix import Prefix  # only runs with buckets need the client
+
+    return Prefix.at(folder)
 
 
-def _create(name: str, data: bytes) -> str:
-    place, bucket = _at(name)
-    etag: str = bucket.put(place.key, data, create=True).etag
-    return etag
-
-
-def _replace(name: str, data: bytes, etag: str) -> str:
-    place, bucket = _at(name)
-    new: str = bucket.put(place.key, data, etag=etag).etag
-    return new
-
-
-def _read(name: str) -> tuple[dict[str, Any], str] | None:
-    place, bucket = _at(name)
-    found = bucket.get(place.key)
+def _read(output: str) -> tuple[dict[str, Any], str] | None:
+    """What a claim says, {} if it is damaged, and its etag; None if there is none."""
+    place, name = _claim(output)
+    found = place.see(name)
     if found is None:
         return None
     with contextlib.suppress(ValueError):
@@ -215,16 +204,3 @@ def _read(name: str) -> tuple[dict[str, Any], str] | None:
         if isinstance(said, dict):
             return said, found[1].etag
     return {}, found[1].etag
-
-
-def _remove(name: str) -> None:
-    place, bucket = _at(name)
-    bucket.delete(place.key)
-
-
-def _at(name: str) -> tuple[Any, Any]:
-    from raydub.objects.bucket import bucket_of
-    from raydub.objects.names import parse
-
-    place = parse(name)
-    return place, bucket_of(place)

@@ -53,7 +53,7 @@ def _publish_object(temp: str, job: Job, store: Store, made: tuple[str, ...]) ->
     except Conflict as error:
         message = f"{job.output} was written by somebody else while it was being published"
         raise StageError(Code.OUTPUT_BUSY, message, hint="run again when nothing else writes it") from error
-    return Origin(name.text, meta.etag, meta.size, meta.version).look
+    return Origin.of(name, meta).look
 
 
 def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:

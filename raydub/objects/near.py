@@ -15,6 +15,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -25,7 +26,7 @@ from raydub.errors import Code, InputError, StageError
 from raydub.files import write_atomic
 from raydub.objects.bucket import Meta, bucket_of
 from raydub.objects.copies import MARK, NEAR
-from raydub.objects.names import parse, prefix
+from raydub.objects.names import ObjectName, parse, prefix
 from raydub.objects.ranges import RangeFile, whole_or_ranges
 from raydub.objects.room import cache_bytes, cache_root, fetch_once, used
 
@@ -42,6 +43,15 @@ class Origin:
     etag: str
     size: int
     version: str = ""
+
+    @classmethod
+    def of(cls, name: ObjectName, meta: Meta) -> Origin:
+        """The object with this name that the store describes so."""
+        return cls(name.text, meta.etag, meta.size, meta.version)
+
+    def meta(self) -> Meta:
+        """What the store said of it, without the time."""
+        return Meta(parse(self.uri).key, self.size, self.etag, self.version, 0.0)
 
     @property
     def look(self) -> str:
@@ -61,7 +71,7 @@ def head(uri: str) -> Origin | None:
     """The object at an address as it is now, None if there is none. Raises what Bucket.head raises."""
     name = parse(uri)
     meta = bucket_of(name).head(name.key)
-    return None if meta is None else Origin(name.text, meta.etag, meta.size, meta.version)
+    return None if meta is None else Origin.of(name, meta)
 
 
 def origin_of(path: str) -> Origin | None:
@@ -95,8 +105,7 @@ def ranged(path: str, share: float) -> RangeFile | None:
     origin = origin_of(path)
     if origin is None or whole_or_ranges(origin.size, share, _room(int(time.monotonic() / _ROOM_SECONDS))) == "whole":
         return None
-    name = parse(origin.uri)
-    return RangeFile(bucket_of(name), Meta(name.key, origin.size, origin.etag, origin.version, 0.0))
+    return RangeFile(bucket_of(origin.uri), origin.meta())
 
 
 @lru_cache(maxsize=1)
@@ -145,20 +154,21 @@ def shown(text: str) -> str:
 
 def away(value: Any) -> Any:
     """A JSON value with the paths of copies in its texts replaced by what they stand for."""
-    if isinstance(value, str):
-        return _away(value)
-    if isinstance(value, dict):
-        return {name: away(one) for name, one in value.items()}
-    return [away(one) for one in value] if isinstance(value, (list, tuple)) else value
+    return _texts(value, _away)
 
 
 def here(value: Any) -> Any:
     """The reverse of away(), with the paths of this machine."""
+    return _texts(value, _here)
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with all its texts changed."""
     if isinstance(value, str):
-        return _here(value)
+        return change(value)
     if isinstance(value, dict):
-        return {name: here(one) for name, one in value.items()}
-    return [here(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {name: _texts(one, change) for name, one in value.items()}
+    return [_texts(one, change) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _away(text: str) -> str:
@@ -190,11 +200,9 @@ def _here(text: str) -> str:
 
 
 def _fetch_object(path: Path, origin: Origin) -> None:
-    name = parse(origin.uri)
-
     def download(temp: Path) -> None:
-        meta = Meta(name.key, origin.size, origin.etag, origin.version, 0.0)
-        digest = bucket_of(name).download(name.key, temp, meta)
+        meta = origin.meta()
+        digest = bucket_of(origin.uri).download(meta.key, temp, meta)
         write_atomic(path.with_name(".sha256"), digest.encode())
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,10 +39,14 @@ class Prefix:
 
     def read(self, name: str, since: int = 0) -> bytes | None:
         """The content of a file, None if there is none, or if it was written before `since` (ns, see moment())."""
-        found = self._bucket.get(self._key(name))
+        found = self.see(name)
         if found is None or (since and found[1].modified * 1e9 < since):
             return None
         return found[0]
+
+    def see(self, name: str) -> tuple[bytes, Meta] | None:
+        """The content of a file and what the store says of it, None if there is none."""
+        return self._bucket.get(self._key(name))
 
     def write(self, name: str, data: bytes) -> None:
         """Create or replace a file."""
@@ -52,6 +56,14 @@ class Prefix:
         """Create a file; False if it exists. Of several writers one succeeds."""
         try:
             self._bucket.put(self._key(name), data, create=True)
+        except Conflict:
+            return False
+        return True
+
+    def replace(self, name: str, data: bytes, etag: str) -> bool:
+        """Replace a file; False if it is no longer the one with this etag."""
+        try:
+            self._bucket.put(self._key(name), data, etag=etag)
         except Conflict:
             return False
         return True
@@ -68,22 +80,21 @@ class Prefix:
 
     def names(self, below: str = "") -> Iterator[str]:
         """All names that begin with the steps `below`."""
-        top = len(self._key(""))
-        return (meta.key[top:] for meta in self._bucket.names(self._key(below).rstrip("/")))
+        return (name for name, _ in self.files(below))
 
-    def files(self, below: str) -> Iterator[tuple[str, Meta]]:
+    def files(self, below: str = "") -> Iterator[tuple[str, Meta]]:
         """The names that begin with the steps `below`, with what the store says of them."""
         top = len(self._key(""))
-        return ((meta.key[top:], meta) for meta in self._bucket.names(self._key(below)))
+        return ((meta.key[top:], meta) for meta in self._bucket.names(self._key(below).rstrip("/")))
 
     def touched(self) -> float | None:
         """When the newest of the files was written, by the store's clock, in seconds since 1970."""
-        return max((meta.modified for meta in self._bucket.names(self.name.key)), default=None)
+        return max((meta.modified for _, meta in self.files()), default=None)
 
     def clear(self) -> None:
         """Remove all files. Never raises."""
         try:
-            keys = [meta.key for meta in self._bucket.names(self.name.key)]
+            keys = [meta.key for _, meta in self.files()]
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._bucket.delete, keys))
         except RaydubError as error:

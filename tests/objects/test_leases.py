@@ -20,8 +20,9 @@ def lease_of_a_stranger(s3: str, run: str) -> None:
     bucket_of(s3).put(f"out/{leases.FOLDER}/runs/{run}.json", json.dumps(said).encode())
 
 
-def claim_of(s3: str, output: str, run: str) -> None:
-    bucket_of(s3).put(leases._claim_name(output).removeprefix(f"{s3}/"), json.dumps({"run": run}).encode())
+def claim_of(output: str, run: str) -> None:
+    place, name = leases._claim(output)
+    place.write(name, json.dumps({"run": run}).encode())
 
 
 def test_a_claim_is_for_one_run(s3: str, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
 ) -> None:
     output = f"{s3}/out/a.mp4"
     lease_of_a_stranger(s3, "far")
-    claim_of(s3, output, "far")
+    claim_of(output, "far")
     waits: list[float] = []
 
     def written_again(seconds: float) -> None:
@@ -94,12 +95,12 @@ def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
 
 def test_an_expired_or_absent_lease_is_void(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     output = f"{s3}/out/a.mp4"
-    claim_of(s3, output, "gone")
+    claim_of(output, "gone")
     mine = Leases("mine")
     assert mine.claim([output]) == {}
     mine.close()
     lease_of_a_stranger(s3, "silent")
-    claim_of(s3, output, "silent")
+    claim_of(output, "silent")
     monkeypatch.setattr(leases, "EXPIRED", -5.0)
     again = Leases("again")
     assert again.claim([output]) == {}
@@ -109,7 +110,8 @@ def test_an_expired_or_absent_lease_is_void(s3: str, monkeypatch: pytest.MonkeyP
 
 def test_a_damaged_claim_is_replaced(s3: str) -> None:
     output = f"{s3}/out/a.mp4"
-    bucket_of(s3).put(leases._claim_name(output).removeprefix(f"{s3}/"), b"\xff<html>")
+    place, name = leases._claim(output)
+    place.write(name, b"\xff<html>")
     mine = Leases("mine")
     assert mine.claim([output]) == {}
     mine.close()
