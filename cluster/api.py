@@ -23,8 +23,7 @@ from raydub.cluster.api_results import Result, RunResult
 from raydub.cluster.limits import STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import unforeseen
 from raydub.errors import Code, RaydubError, UsageError
-from raydub.objects.names import is_object
-from raydub.places import WORK_FOLDER, PathLike, path_at
+from raydub.places import WORK_FOLDER, PathLike, path_at, real
 from raydub.process import kept_environment
 
 if TYPE_CHECKING:
@@ -246,5 +245,4 @@ def _allowing(
 def _checked(rows: list[tuple[int, dict[str, Any]]], root: PurePath) -> Any:
     from raydub.manifests.read import check_rows
 
-    real = root if is_object(str(root)) else Path(os.path.realpath(root))
-    return check_rows([(line, fields_of(row)) for line, row in rows], Path.cwd(), real)
+    return check_rows([(line, fields_of(row)) for line, row in rows], Path.cwd(), real(root))

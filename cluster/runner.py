@@ -35,6 +35,7 @@ from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
 from raydub.pipeline.run_state import RunState
 from raydub.pipeline.trace import TraceRecorder
+from raydub.places import real
 from raydub.store import Store, moment
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class _Run:
         from raydub.pipeline.limits import StepLimits
 
         return WorkSettings(
-            Store(_real(self._request.work_dir)).place,
+            Store(real(self._request.work_dir)).place,
             self._lock.owner,
             self._request.device,
             words(),
@@ -259,10 +260,6 @@ class _Run:
             self._state = self._new_state(self._lock.owner)  # every row had its outcome before
         if self._state is not None:
             self._state.close(results, self._written, self._keep_failed, stopped=self._stop.asked)
-
-
-def _real(folder: PurePath) -> str:
-    return str(folder) if is_object(str(folder)) else os.path.realpath(folder)
 
 
 def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:

@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from raydub.errors import Code, UsageError
 from raydub.manifests.formats import SUFFIXES
-from raydub.objects.names import is_object
-from raydub.places import PathLike, folded, path_at
+from raydub.places import PathLike, folded, path_at, real
 
 FAILED = ".failed.jsonl"
 _PLAIN = ".jsonl"
@@ -45,12 +44,12 @@ def check_stem(stem: PurePath, outputs: Iterable[str]) -> None:
         hint = "give a file name without extension, such as --results out/results"
         raise UsageError(Code.FIELD_VALUE, message, field="results", hint=hint)
     outputs = list(outputs)
-    above = {folded(str(folder)) for folder in _real(stem).parents}
+    above = {folded(str(folder)) for folder in real(stem).parents}
     inside = next((output for output in outputs if folded(output) in above), None)
     if inside is not None:
         message = f"{str(stem)!r} is below {inside!r}, which is the output of a job, not a folder"
         raise UsageError(Code.FIELD_CONFLICT, message, field="results", hint="choose another name")
-    files = {folded(str(_real(path))): path for path in results_files(stem)}
+    files = {folded(str(real(path))): path for path in results_files(stem)}
     for folder in map(path_at, {os.path.dirname(output) for output in outputs}):
         taken = next((files[name] for name in map(folded, map(str, (folder, *folder.parents))) if name in files), None)
         if taken is not None:
@@ -70,10 +69,6 @@ def results_name(manifest: PathLike) -> str:
     # jobs.csv.jsonl keeps its whole name: jobs.csv.results belongs to jobs.csv.
     kept = name if stem == name or not stem or Path(stem).suffix.lower() in SUFFIXES else stem
     return f"{kept}.results"
-
-
-def _real(path: PurePath) -> PurePath:
-    return path if is_object(str(path)) else Path(os.path.realpath(path))
 
 
 def _next_try(stem: str) -> str:

@@ -49,6 +49,13 @@ def absolute(path: PathLike) -> str:
     return text if is_object(text) else os.path.abspath(text)
 
 
+def real(path: PathLike) -> PurePath:
+    """A path after following links; an address of a folder or an object unchanged. Raises UsageError FIELD_VALUE for an
+    address that is none."""
+    text = os.fspath(path)
+    return path_at(text) if is_object(text) else Path(os.path.realpath(text))
+
+
 def exists(path: PathLike) -> bool:
     """Whether there is a file, or an object at an address. Raises for an object what raydub.objects.bucket raises."""
     if is_object(os.fspath(path)):
