@@ -190,8 +190,10 @@ class Network:
         _in(self.switch, "ip", "addr", "add", f"{self._net}.1/24", "dev", "br0")
         _in(self.switch, "ip", "link", "set", "br0", "up")
         self.switch.address = f"{self._net}.1"
-        # This computer has a cable too, by which the tests fill and read the bucket.
-        self._cable(f"rdub{os.getpid()}"[:15], None, 254)
+        # This computer has a cable too, by which the tests fill and read the bucket. The kernel removes the one of an
+        # earlier network a while after its end: each has a name of its own.
+        self.device = f"rdub{secrets.token_hex(5)}"
+        self._cable(self.device, None, 254)
 
     def add(self, name: str) -> Machine:
         """One more machine; the name of a lost one may be used again."""

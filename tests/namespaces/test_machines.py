@@ -45,6 +45,12 @@ def test_the_clips_are_hidden(tmp_path: Path) -> None:
     assert list(clips.iterdir())
 
 
+def test_networks_one_after_another_and_side_by_side(network: Network, tmp_path: Path) -> None:
+    for turn in range(3):
+        with Network(tmp_path / f"more{turn}") as other:
+            assert other.device != network.device
+
+
 def test_machines_reach_each_other_until_the_cable_is_cut(network: Network) -> None:
     one, two = network.add("one"), network.add("two")
     assert one.address != two.address
@@ -76,12 +82,12 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from tests.namespaces.machines import Network\n"
         f"made = Network(Path({str(tmp_path / 'machines')!r})); one = made.add('one')\n"
         "run = one.start('sleep', '1000')\n"
-        "print(one.init, run.process.pid, flush=True); time.sleep(1000)"
+        "print(made.device, one.init, run.process.pid, flush=True); time.sleep(1000)"
     )
     tests = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert tests.stdout is not None
-    pids = [int(pid) for pid in tests.stdout.readline().split()]
-    device = f"rdub{tests.pid}"[:15]
+    device, *said = tests.stdout.readline().split()
+    pids = [int(pid) for pid in said]
     assert len(pids) == 2
     assert device in os.listdir("/sys/class/net")
     tests.kill()

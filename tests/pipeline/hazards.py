@@ -221,7 +221,21 @@ class WarmToolbox(HazardToolbox):
             do_harm(harm.read_text())
 
 
+class MeetingToolbox(HazardToolbox):
+    """Renders nothing before two processes have asked to, however long one of them needs to start."""
+
+    def render(self, chunk: SynthesisedChunk, out_path: str) -> Part:
+        asked = Path(self._settings.work_dir) / "asked"
+        with open(asked, "a") as log:
+            log.write(f"{os.getpid()}\n")
+        end = time.monotonic() + 60.0
+        while len(set(asked.read_text().split())) < 2 and time.monotonic() < end:
+            time.sleep(0.02)
+        return super().render(chunk, out_path)
+
+
 WARM_STAGES = stages_of(WarmToolbox)
+MEETING_STAGES = stages_of(MeetingToolbox)
 FLAKY_STAGES = stages_of(FlakyConstructor)
 
 

@@ -58,7 +58,7 @@ def run(
 
 def test_chunks_of_one_job_side_by_side(tmp_path: Path) -> None:
     notes = Notes()
-    [result], _ = run(tmp_path, ["ok:6"], notes)
+    [result], _ = run(tmp_path, ["ok:6"], notes, stages="tests.pipeline.hazards:MEETING_STAGES")
     assert result.status == "ok"
     assert Path(result.output or "").read_text() == "0 1 2 3 4 5 "
     assert len(notes.pids("render")) == 2
