@@ -31,7 +31,7 @@ from raydub.manifests.read import check_rows
 from raydub.pipeline.capacity import parse_cluster, parse_prices
 from raydub.pipeline.costs import COSTS, Costs, read_costs
 from raydub.pipeline.forecast import Forecast, PoolsFor, forecast
-from raydub.pipeline.measure import measured
+from raydub.pipeline.measure import busy_seconds, measured
 from raydub.pipeline.plan import Estimate, estimate, estimated, work_of
 from raydub.pipeline.pools import Node, Pools, plan_pools
 from raydub.pipeline.registry import STAGES
@@ -57,13 +57,6 @@ def predicted(mode: str, found: Estimate, costs: Costs, others: float = 0.0) -> 
     return simulate([work_of(found, costs)], hosts, workers, start=costs.start, efficiency=costs.efficiency).seconds
 
 
-def busy_cores() -> float:
-    """Core seconds of all processes of the machine so far."""
-    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    used = sum(map(int, fields[:3])) + sum(map(int, fields[5:7]))
-    return used / os.sysconf("SC_CLK_TCK")
-
-
 def own_cores() -> float:
     return sum(
         one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
@@ -79,7 +72,7 @@ def run(mode: str, row: dict[str, Any], folder: Path) -> dict[str, Any]:
     command += ["--ray"] if mode == "ray" else ["--no-ray", "--workers", "1" if mode == "1core" else mode]
     if mode == "1core":
         command = ["taskset", "-c", "0", *command]
-    all_before, own_before, start = busy_cores(), own_cores(), time.perf_counter()
+    all_before, own_before, start = (busy_seconds() or 0.0), own_cores(), time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, check=True)
     seconds = time.perf_counter() - start
     own = own_cores() - own_before
@@ -87,7 +80,7 @@ def run(mode: str, row: dict[str, Any], folder: Path) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         # Ray's processes are nobody's children: not counted.
         "cpu_seconds": None if mode == "ray" else round(own, 1),
-        "others": None if mode == "ray" else round(max(0.0, busy_cores() - all_before - own) / seconds, 2),
+        "others": None if mode == "ray" else round(max(0.0, (busy_seconds() or 0.0) - all_before - own) / seconds, 2),
         "stage_seconds": json.loads(done.stdout)["stage_seconds"],
     }
 

@@ -90,7 +90,8 @@ class TraceRecorder:
         begin = max(end - note.seconds, before.end if before else 0.0)
         about = (note.stage, note.job_id, note.chunk, note.host, note.pid, begin, max(0.0, end - begin))
         new = Slice(*about, note.frames, max(1, note.attempt), note.code)
-        if before is not None and new.end - before.begin <= self._span():
+        span = self._span()
+        if before is not None and span and new.end - before.begin <= span:
             new = _merged(before, new)
         elif before is not None:
             self._waiting.append(before)

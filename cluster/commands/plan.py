@@ -53,7 +53,7 @@ def plan(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Measure the costs here first, with 10 s of the first job that has a sound file."
+            "--measure", help="Measure the costs here first, with two chunks of the first job that has a sound file."
         ),
     ] = False,
     cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores of one node to plan for.")] = None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -105,6 +105,7 @@ def test_a_run_as_trace_events(tmp_path: Path) -> None:
     st.sampled_from([0, 5, 1000]),
     st.integers(1, 10),
 )
+@example([("prepare", None, 0.0, 0.0, 1, "a")] * 2, 1000, 1)
 def test_no_slice_is_lost_and_none_overlap(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]], whole: int, piece: int
 ) -> None:
