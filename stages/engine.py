@@ -33,11 +33,14 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 @dataclass(frozen=True)
 class Speech:
     """The job's whole new speech, computed once. mel: (80, T) float32, 80 columns a second, columns from time 0, in
-    [-4, 4], padded at the end so that every output frame has its window; rate: output frames a second."""
+    [-4, 4], padded at the end so that every output frame has its window; rate: output frames a second; sounds: (4, T)
+    uint8, the exact times of closures, rounding and lip-teeth contact in synthesised speech, on the mel's clock (see
+    models.mouth.sounds), None where none are known."""
 
     mel: F32
     rate: Fraction
     n_frames: int
+    sounds: U8 | None = None
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,8 @@ class LipEngine(Protocol):
         ...
 
     def hears(self, rate: Fraction) -> tuple[int, int]:
-        """(before, after): the mel columns around a frame's time on which infer's row depends, at `rate` frames a
-        second. Both at least 0."""
+        """(before, after): the columns of mel and sounds around a frame's time on which infer's row depends, at `rate`
+        frames a second. Both at least 0."""
         ...
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:

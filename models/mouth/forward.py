@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 from raydub.arrays import F32
 from raydub.models.mel import BANDS
-from raydub.models.mouth.layout import BAND_CHANNELS, BAND_KERNEL, OUTPUTS, NetworkConfig
+from raydub.models.mouth.layout import BAND_CHANNELS, BAND_KERNEL, NetworkConfig
 
 _EPSILON = 1e-5
 """Of batch normalisation, as torch has it by default."""
@@ -29,9 +29,9 @@ class Ensemble:
             raise ValueError(f"tensors of no layer: {', '.join(sorted(left)[:3])}")
 
     def __call__(self, mel: F32) -> F32:
-        """mel (80, T) float32 in [-4, 4] → (2, T - 2 * reach) float32: z-scored openness and width. Bit-identical for
-        any number of threads that numpy's BLAS may use, because it uses one: products split among threads are rounded
-        in other places, and stages run with different numbers of them."""
+        """mel (80, T) float32 in [-4, 4] → (outputs, T - 2 * reach) float32, see network.py. Bit-identical for any number
+        of threads that numpy's BLAS may use, because it uses one: products split among threads are rounded in other
+        places, and stages run with different numbers of them."""
         with _blas().limit(limits=1, user_api="blas"):
             return np.mean([member(mel) for member in self._members], axis=0, dtype=np.float32)
 
@@ -69,10 +69,8 @@ class _Member:
             first = conv(f"blocks.{i}.body.0", f"blocks.{i}.body.1", c, c, 3)
             second = conv(f"blocks.{i}.body.4", f"blocks.{i}.body.5", c, c, 1)
             self._blocks.append((dilation, first, second))
-        self._leave = conv("leave", None, OUTPUTS, c, 1)
-        t = np.arange(-config.smooth_reach, config.smooth_reach + 1, dtype=np.float32)
-        kernel = np.exp(np.float32(-0.5) * (t / np.float32(config.smooth_columns)) ** 2)
-        self._kernel = kernel / kernel.sum()
+        self._leave = conv("leave", None, config.outputs, c, 1)
+        self._kernels = config.kernels
 
     def __call__(self, mel: F32) -> F32:
         x = mel[None] / np.float32(4)  # (1, 80, T)
@@ -84,7 +82,7 @@ class _Member:
             body = _conv(np.maximum(_conv(x, *first, dilation), 0), *second)
             x = np.maximum(x[:, dilation:-dilation] + body, 0)
         x = _conv(x, *self._leave)
-        return np.stack([np.convolve(row, self._kernel, "valid") for row in x])  # symmetric kernel
+        return np.stack([np.convolve(row, kernel, "valid") for row, kernel in zip(x, self._kernels, strict=True)])  # symmetric
 
 
 def _taken(state: dict[str, F32], name: str, shape: tuple[int, ...]) -> F32:

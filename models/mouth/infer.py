@@ -7,25 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from raydub.arrays import F32, F64, I64
+from raydub.arrays import F32, F64, I64, U8
 from raydub.errors import Code, DependencyError
 from raydub.models.mouth.embedded import EMBEDDED, LICENCE
 from raydub.models.mouth.forward import Ensemble
-from raydub.models.mouth.layout import NetworkConfig
+from raydub.models.mouth.layout import OUTPUTS, SHAPES, NetworkConfig
+from raydub.models.mouth.spoken import SpokenMouth
 
-__all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics"]
+__all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics", "SpokenMouth"]
 
 COLUMNS_PER_SECOND = 80
 _SILENCE = -4.0
 _BLOCK = 400
+_LOOKS = 5
+"""Moments within a frame's period at which articulators are read."""
 
 
 class ShapeStatistics(BaseModel):
@@ -43,6 +48,7 @@ class MouthConfig(BaseModel):
     """The metadata of a weights file (key `config`, JSON).
 
     gain: factors that give predicted openness and width the standard deviation that real mouths have (1 in z-scores).
+    bias: added to the logits of the articulators, so that 0.5 is the point to decide at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,13 +56,19 @@ class MouthConfig(BaseModel):
     network: NetworkConfig
     members: int
     gain: tuple[float, float]
+    bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
     openness: ShapeStatistics
     width: ShapeStatistics
 
     @property
     def window_columns(self) -> int:
-        """Mel columns (80 a second) on which one row depends, centred on the frame's time."""
+        """Mel columns (80 a second) on which one moment depends, centred on it; a row depends on a frame's period of
+        them."""
         return 2 * self.network.reach + 2
+
+    def reach(self, rate: Fraction) -> int:
+        """Mel columns on either side of a frame's time on which its row depends, at `rate` frames a second."""
+        return self.window_columns // 2 + 1 + math.ceil(Fraction(COLUMNS_PER_SECOND, 2) / rate)
 
 
 class MouthShapes:
@@ -92,45 +104,64 @@ class MouthShapes:
             ) from error
         return cls(config, network, hashlib.sha256(path.read_bytes()).hexdigest())
 
-    def predict(self, mel: F32, rate: Fraction, frames: npt.NDArray[np.integer]) -> F32:
-        """Mouth shapes of output frames.
+    def predict(
+        self, mel: F32, rate: Fraction, frames: npt.NDArray[np.integer], sounds: U8 | None = None
+    ) -> SpokenMouth:
+        """Mouth shapes of M output frames.
 
         mel: (80, T) float32 in [-4, 4], 80 columns a second from time 0 (beyond its ends: silence); rate: frames a
-        second; frames: (M,) int. Returns (M, 2) float32: z-scored inner-lip openness and mouth width (see MouthConfig
-        for the units), smooth over time. The network runs over blocks of columns at fixed absolute positions, so a row
-        is bit-identical whichever other frames are requested with it.
+        second; frames: (M,) int; sounds: known sounds, see models.mouth.sounds, which replace the articulators that are
+        heard. The network runs over blocks of columns at fixed absolute positions, so a row is bit-identical whichever
+        other frames are requested with it.
         """
         columns = [COLUMNS_PER_SECOND * int(frame) / rate for frame in np.asarray(frames)]
         first = np.array([int(column // 1) for column in columns], np.int64)
         part = np.array([float(column % 1) for column in columns], np.float32)
-        return self._read(mel, first, part)
+        return self._read(mel, first, part, float(COLUMNS_PER_SECOND / rate), sounds)
 
-    def at(self, mel: F32, times: F64) -> F32:
-        """As `predict`, for any times in seconds: (M,) float64 → (M, 2) float32."""
+    def at(self, mel: F32, times: F64, period: float = 0.0) -> SpokenMouth:
+        """As `predict`, for any times in seconds, (M,) float64; period: seconds that a frame lasts."""
         columns = np.asarray(times, np.float64) * COLUMNS_PER_SECOND
         first = np.floor(columns)
-        return self._read(mel, first.astype(np.int64), (columns - first).astype(np.float32))
+        part = (columns - first).astype(np.float32)
+        return self._read(mel, first.astype(np.int64), part, period * COLUMNS_PER_SECOND, None)
 
-    def _read(self, mel: F32, first: I64, part: F32) -> F32:
+    def _read(self, mel: F32, first: I64, part: F32, period: float, sounds: U8 | None) -> SpokenMouth:
         if mel.ndim != 2 or mel.shape[0] != 80:
             raise ValueError(f"mel must be (80, T), is {mel.shape}")
-        shapes = np.empty((len(first), 2), np.float32)
-        block_of = first // _BLOCK
+        moves = (np.arange(_LOOKS, dtype=np.float32) / np.float32(_LOOKS - 1) - np.float32(0.5)) * np.float32(period)
+        places = part[:, None] + moves  # of _LOOKS moments within each frame's period; the middle one is its own
+        whole = np.floor(places)
+        at, t = first[:, None] + whole.astype(np.int64), (places - whole)[..., None]
+        found = np.empty((*at.shape, OUTPUTS), np.float32)
+        block_of = at // _BLOCK
         for block in np.unique(block_of):
             rows = block_of == block
-            curve = self._block(mel, int(block))
-            j = first[rows] - int(block) * _BLOCK
-            t = part[rows, None]
-            shapes[rows] = (1 - t) * curve[j] + t * curve[j + 1]
-        return shapes
+            curve = self._block(mel, int(block), sounds)
+            j = at[rows] - int(block) * _BLOCK
+            found[rows] = (1 - t[rows]) * curve[j] + t[rows] * curve[j + 1]
+        own, most = found[:, _LOOKS // 2], found.max(axis=1)
+        return SpokenMouth(own[:, 0], own[:, 1], most[:, 2], own[:, 3], most[:, 4])
 
-    def _block(self, mel: F32, block: int) -> F32:
-        """The network's result for the columns of one block and the first of the next: (_BLOCK + 1, 2)."""
+    def _block(self, mel: F32, block: int, sounds: U8 | None) -> F32:
+        """The result for the columns of one block and the first of the next: (_BLOCK + 1, OUTPUTS)."""
         reach = self.config.network.reach
-        start, stop = block * _BLOCK - reach, (block + 1) * _BLOCK + 1 + reach
-        window = np.full((80, stop - start), _SILENCE, np.float32)
-        low, high = max(start, 0), min(stop, mel.shape[1])
-        if low < high:
-            window[:, low - start : high - start] = mel[:, low:high]
-        raw = self._network(window)
-        return np.ascontiguousarray(raw.T * np.float32(self.config.gain), np.float32)
+        start, stop = block * _BLOCK, (block + 1) * _BLOCK + 1
+        raw = self._network(_window(mel, start - reach, stop + reach, _SILENCE))
+        curve = np.zeros((stop - start, OUTPUTS), np.float32)
+        curve[:, :SHAPES] = raw[:SHAPES].T * np.float32(self.config.gain)
+        if len(raw) > SHAPES:
+            curve[:, SHAPES:] = 1 / (1 + np.exp(-(raw[SHAPES:].T + np.float32(self.config.bias))))
+        if sounds is not None:
+            known = _window(sounds, start, stop, 0).T
+            curve[:, SHAPES:] = np.where(known[:, :1] > 0, known[:, 1:] / np.float32(255), curve[:, SHAPES:])
+        return curve
+
+
+def _window(columns: npt.NDArray[Any], start: int, stop: int, beyond: float) -> npt.NDArray[Any]:
+    """The columns start .. stop - 1 of a (n, T) array, and `beyond` outside it."""
+    window = np.full((len(columns), stop - start), beyond, columns.dtype)
+    low, high = max(start, 0), min(stop, columns.shape[1])
+    if low < high:
+        window[:, low - start : high - start] = columns[:, low:high]
+    return window

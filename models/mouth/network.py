@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from raydub.models.mel import BANDS
-from raydub.models.mouth.layout import BAND_CHANNELS, BAND_KERNEL, OUTPUTS, NetworkConfig
+from raydub.models.mouth.layout import BAND_CHANNELS, BAND_KERNEL, NetworkConfig
 
 
 class MouthNetwork(nn.Module):
-    """mel (B, 80, T) float32 in [-4, 4] → (B, 2, T - 2 * reach) float32: z-scored openness and width. Column j of the
-    result belongs to column j + reach of the input."""
+    """mel (B, 80, T) float32 in [-4, 4] → (B, outputs, T - 2 * reach) float32: z-scored openness and width, then logits
+    of the articulators. Column j of the result belongs to column j + reach of the input."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -36,22 +36,17 @@ class MouthNetwork(nn.Module):
             nn.Dropout1d(config.dropout / 2), nn.Conv1d(BAND_CHANNELS * BANDS // 4, c, 3), nn.BatchNorm1d(c), nn.ReLU()
         )
         self.blocks = nn.ModuleList(_Block(c, dilation, config.dropout) for dilation in config.dilations)
-        self.leave = nn.Conv1d(c, OUTPUTS, 1)
-        reach = config.smooth_reach
-        t = torch.arange(-reach, reach + 1, dtype=torch.float32)
-        kernel = torch.exp(-0.5 * (t / config.smooth_columns) ** 2)
-        self.register_buffer("kernel", (kernel / kernel.sum())[None, None], persistent=False)
+        self.leave = nn.Conv1d(c, config.outputs, 1)
+        self.register_buffer("kernels", torch.from_numpy(config.kernels)[:, None], persistent=False)
 
-    kernel: Tensor
+    kernels: Tensor
 
     def forward(self, mel: Tensor) -> Tensor:
         x = self.bands(mel[:, None] / 4)
         x = self.enter(x.flatten(1, 2))
         for block in self.blocks:
             x = block(x)
-        x = self.leave(x)
-        b, o, t = x.shape
-        return nn.functional.conv1d(x.reshape(b * o, 1, t), self.kernel).reshape(b, o, -1)
+        return nn.functional.conv1d(self.leave(x), self.kernels, groups=self.config.outputs)
 
 
 class _Block(nn.Module):

@@ -34,13 +34,15 @@ from raydub.stages.lipsync.warp_shape import Axes, LipCurves, axes_of, curves_of
 from raydub.stages.types import FaceItems
 
 if TYPE_CHECKING:
-    from raydub.models.mouth.infer import MouthShapes
+    from raydub.models.mouth.infer import MouthConfig, MouthShapes
+    from raydub.models.mouth.spoken import SpokenMouth
 
 SAMPLES = 24  # frames of the source looked at in prepare
 CANDIDATES = 6  # of them, the widest mouths: whose inside may be kept
 INSET = 0.012  # face units trimmed off the inner edge of an open source's lips
 KEPT_WIDTH = 0.75  # share of a mouth's difference from the ordinary width that counts as personal
 WIDTH_FEEL = 0.8  # share of the predicted change of width that is shown: landmarks overstate it on warped corners
+ROUNDED = 0.06  # share of the width that full rounding takes, on top of what the predicted width says
 
 
 class WarpEngine:
@@ -104,17 +106,15 @@ class WarpEngine:
 
     def hears(self, rate: Fraction) -> tuple[int, int]:
         """See LipEngine: the network's window, moved by mel_offset_frames."""
-        half = self._load().config.window_columns // 2 + 1
+        half = self._load().config.reach(rate)
         return reach_of(half, half, self.mel_offset_frames, rate)
 
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
         """shapes (M, 2) float32 for the speech at each item's frame: opening in face units of an
         ordinary face, and width as a share of the person's usual width."""
         model = self._load()
-        z = model.predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames)
-        opening = np.maximum(model.config.openness.mean + z[:, 0] * model.config.openness.std, 0)
-        width = 1 + WIDTH_FEEL * z[:, 1] * (model.config.width.std / model.config.width.mean)
-        return {"shapes": np.stack((opening, width), axis=-1).astype(np.float32)}
+        spoken = model.predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames, speech.sounds)
+        return {"shapes": ordinary_shapes(spoken, model.config)}
 
     def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> PlanesPatch | None:
         """The lower face with the new mouth; None if the landmarks are not usable."""
@@ -124,6 +124,14 @@ class WarpEngine:
         person = np.asarray(source.get("mouth_person", (width_of(item.landmarks), 1.0)), np.float32)
         opening, width = float(shape[0] * person[1]), float(shape[1] * person[0])
         return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source))
+
+
+def ordinary_shapes(spoken: SpokenMouth, config: MouthConfig) -> F32:
+    """(n, 2) float32: opening in face units of an ordinary face, width as a share of the usual one. Closures bring the
+    lips together, contact with the teeth nearly; rounding narrows the mouth."""
+    opening = np.maximum(config.openness.mean + spoken.open * config.openness.std, 0) * spoken.aperture
+    width = 1 + WIDTH_FEEL * spoken.width * (config.width.std / config.width.mean) - ROUNDED * spoken.rounding
+    return np.stack((opening, width), axis=-1).astype(np.float32)
 
 
 def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None) -> PlanesPatch | None:

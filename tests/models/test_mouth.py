@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from raydub.models.mouth import forward
 from raydub.models.mouth.infer import EMBEDDED, MouthShapes
 from raydub.models.mouth.layout import NetworkConfig
 from raydub.models.mouth.network import MouthNetwork, build
+from raydub.models.mouth.spoken import SpokenMouth
 from raydub.models.mouth.train.clips import RATE, Clip, prepare_clips, read_sound
 from raydub.models.mouth.train.evaluate import correlation, evaluate, log_energy
 from raydub.models.mouth.train.fit import FitConfig, fit
@@ -91,10 +93,13 @@ def test_the_embedded_weights_are_small_and_load(shapes: MouthShapes) -> None:
 def test_one_row_a_frame(shapes: MouthShapes, rate: Fraction) -> None:
     mel = mel_spectrogram(voice(3.0)[0])
     got = shapes.predict(mel, rate, np.arange(40))
-    assert got.shape == (40, 2)
-    assert got.dtype == np.float32
-    assert np.isfinite(got).all()
-    assert shapes.predict(mel, rate, np.arange(0)).shape == (0, 2)
+    assert len(got) == 40
+    for one in fields(got):
+        values = getattr(got, one.name)
+        assert values.shape == (40,)
+        assert values.dtype == np.float32
+        assert np.isfinite(values).all()
+    assert len(shapes.predict(mel, rate, np.arange(0))) == 0
 
 
 @settings(max_examples=examples(15), deadline=None)
@@ -104,32 +109,38 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(shapes: MouthShapes, frames
     together = shapes.predict(mel, Fraction(30000, 1001), np.array(frames))
     for row in {0, len(frames) // 2, len(frames) - 1}:
         alone = shapes.predict(mel, Fraction(30000, 1001), np.array(frames[row : row + 1]))
-        assert alone.tobytes() == together[row : row + 1].tobytes()
+        for one in fields(alone):
+            assert getattr(alone, one.name)[0] == getattr(together, one.name)[row]
+
+
+def table(spoken: SpokenMouth) -> np.ndarray:
+    """(n, 5): its fields in their order."""
+    return np.stack([getattr(spoken, one.name) for one in fields(spoken)], axis=1)
 
 
 def test_a_row_depends_on_a_fixed_window_only(shapes: MouthShapes) -> None:
     mel = _mel()
     frame, rate = 200, Fraction(25)
-    centre, reach = 640, shapes.config.window_columns // 2
-    before = shapes.predict(mel, rate, np.array([frame]))
+    centre, reach = 640, shapes.config.reach(rate)
+    before = table(shapes.predict(mel, rate, np.array([frame])))
     changed = np.random.default_rng(1).uniform(-4, 4, mel.shape).astype(np.float32)
     changed[:, centre - reach : centre + reach + 1] = mel[:, centre - reach : centre + reach + 1]
-    assert shapes.predict(changed, rate, np.array([frame])) == pytest.approx(before, abs=1e-5)
+    assert table(shapes.predict(changed, rate, np.array([frame]))) == pytest.approx(before, abs=1e-5)
     changed[:, centre] = 4
-    assert np.abs(shapes.predict(changed, rate, np.array([frame])) - before).max() > 1e-3
+    assert np.abs(table(shapes.predict(changed, rate, np.array([frame]))) - before).max() > 1e-3
 
 
 def test_times_and_frames_agree(shapes: MouthShapes) -> None:
     mel = _mel()
     frames = np.arange(0, 100, 7)
-    by_time = shapes.at(mel, frames / 29.97)
-    assert shapes.predict(mel, Fraction(2997, 100), frames) == pytest.approx(by_time, abs=1e-3)
+    by_time = table(shapes.at(mel, frames / 29.97, 1 / 29.97))
+    assert table(shapes.predict(mel, Fraction(2997, 100), frames)) == pytest.approx(by_time, abs=1e-3)
 
 
 def test_silence_closes_the_mouth(shapes: MouthShapes) -> None:
     samples, loud = voice(8.0, 3)
-    spoken = shapes.predict(mel_spectrogram(samples), Fraction(25), np.arange(200))[:, 0]
-    silent = shapes.predict(np.full((80, 640), -4, np.float32), Fraction(25), np.arange(10, 190))[:, 0]
+    spoken = shapes.predict(mel_spectrogram(samples), Fraction(25), np.arange(200)).open
+    silent = shapes.predict(np.full((80, 640), -4, np.float32), Fraction(25), np.arange(10, 190)).open
     at = loud[(np.arange(200) / 25 * RATE).astype(int)]
     assert silent.max() < -0.7
     assert spoken[at > 0.7].mean() > silent.mean() + 1.0
@@ -138,13 +149,13 @@ def test_silence_closes_the_mouth(shapes: MouthShapes) -> None:
 def test_beyond_the_speech_is_silence(shapes: MouthShapes) -> None:
     far = shapes.predict(_mel(), Fraction(25), np.array([100_000]))
     silent = shapes.predict(np.full((80, 800), -4, np.float32), Fraction(25), np.array([125]))
-    assert far == pytest.approx(silent, abs=1e-5)
+    assert table(far) == pytest.approx(table(silent), abs=1e-5)
 
 
 def test_the_mouth_opens_when_the_sound_does(shapes: MouthShapes) -> None:
     samples, loud = voice(20.0, 5)
     rate = 25
-    opened = shapes.predict(mel_spectrogram(samples), Fraction(rate), np.arange(480))[:, 0]
+    opened = shapes.predict(mel_spectrogram(samples), Fraction(rate), np.arange(480)).open
     at = loud[(np.arange(480) / rate * RATE).astype(int)]
     by_lag = {lag: correlation(np.roll(opened, -lag)[20:-20], at[20:-20]) for lag in range(-8, 9)}
     best = max(by_lag, key=lambda lag: by_lag[lag])
@@ -153,7 +164,7 @@ def test_the_mouth_opens_when_the_sound_does(shapes: MouthShapes) -> None:
 
 
 def test_movement_is_smooth(shapes: MouthShapes) -> None:
-    opened = shapes.predict(_mel(), Fraction(50), np.arange(1000))[:, 0]
+    opened = shapes.predict(_mel(), Fraction(50), np.arange(1000)).open
     assert np.abs(np.diff(opened)).max() < 0.8
     assert opened.std() > 0.3
 
@@ -180,14 +191,19 @@ def test_mel_of_another_shape_is_an_error(shapes: MouthShapes) -> None:
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(1, 8), min_size=1, max_size=4).map(tuple), st.floats(0.5, 4.0), st.integers(0, 30))
+@given(
+    st.lists(st.integers(1, 8), min_size=1, max_size=4).map(tuple),
+    st.floats(0.5, 4.0),
+    st.integers(0, 30),
+    st.sampled_from([2, 5]),
+)
 @settings(max_examples=examples(10), deadline=None)
-def test_reach_is_what_the_layers_take(dilations: tuple[int, ...], smooth: float, more: int) -> None:
-    config = NetworkConfig(channels=4, dilations=dilations, smooth_columns=smooth)
+def test_reach_is_what_the_layers_take(dilations: tuple[int, ...], smooth: float, more: int, outputs: int) -> None:
+    config = NetworkConfig(channels=4, dilations=dilations, smooth_columns=smooth, outputs=outputs)
     network = build(config, 2)
     with torch.inference_mode():
         out = network(torch.zeros(1, 80, 2 * config.reach + 1 + more))
-    assert out.shape == (1, 2, 1 + more)
+    assert out.shape == (1, outputs, 1 + more)
 
 
 def normalised(config: NetworkConfig, members: int) -> torch.nn.Module:
@@ -210,14 +226,15 @@ def floats(network: torch.nn.Module) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("dilations", [(1, 2, 4, 6), (3,), ()])
 @pytest.mark.parametrize("length", [1, 40])
-def test_use_and_training_compute_the_same(dilations: tuple[int, ...], length: int) -> None:
-    config = NetworkConfig(channels=24, dilations=dilations, smooth_columns=1.7)
+@pytest.mark.parametrize("outputs", [2, 5])
+def test_use_and_training_compute_the_same(dilations: tuple[int, ...], length: int, outputs: int) -> None:
+    config = NetworkConfig(channels=24, dilations=dilations, smooth_columns=1.7, outputs=outputs)
     network = normalised(config, 3)
     mel = np.random.default_rng(1).uniform(-4, 4, (80, 2 * config.reach + length)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(mel)[None])[0].numpy()
     found = forward.Ensemble(config, 3, floats(network))(mel)
-    assert found.shape == (2, length)
+    assert found.shape == (outputs, length)
     assert found.dtype == np.float32
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
@@ -229,10 +246,12 @@ def test_the_embedded_weights_give_what_training_saw(shapes: MouthShapes) -> Non
     network = build(config.network, config.members, state)
     mel = _mel()[:, : 2 * config.network.reach + 400]
     with torch.inference_mode():
-        expected = network(torch.from_numpy(mel)[None])[0].numpy().T * np.float32(config.gain)
+        expected = network(torch.from_numpy(mel)[None])[0].numpy()
     frames = np.arange(config.network.reach, config.network.reach + 300)
-    found = shapes.predict(mel, Fraction(80), frames)
-    np.testing.assert_allclose(found, expected[:300], atol=1e-4)
+    found = shapes.at(mel, frames / 80)
+    wanted = [expected[0] * config.gain[0], expected[1] * config.gain[1]]
+    wanted += [1 / (1 + np.exp(-(row + bias))) for row, bias in zip(expected[2:], config.bias, strict=False)]
+    np.testing.assert_allclose(table(found)[:, : len(wanted)], np.stack(wanted, axis=1)[:300], atol=1e-4)
 
 
 @pytest.mark.parametrize("change", ["absent", "left over", "shape"])
@@ -260,7 +279,7 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: Path) -> None:
         "from raydub.models.mouth.infer import MouthShapes\n"
         "made = MouthShapes.load().predict(np.load(sys.argv[1]), Fraction(25), np.arange(100))\n"
         "assert 'torch' not in sys.modules\n"
-        "print(hashlib.sha256(made.tobytes()).hexdigest())\n"
+        "print(hashlib.sha256(made.open.tobytes() + made.closure.tobytes()).hexdigest())\n"
     )
     found = {
         subprocess.run(

@@ -125,7 +125,7 @@ def _train(config: TrainConfig, tell: Progress, started: float) -> TrainReport:
     )
     _save(config.output, mouth, members)
     shapes = MouthShapes.load(config.output)
-    score = evaluate(kept_out, shapes.at) if kept_out else None
+    score = evaluate(kept_out, _written(shapes)) if kept_out else None
     note = f"r = {score.openness:.3f} on kept-out clips" if score else "no clips were kept out"
     tell("evaluate", len(kept_out), len(kept_out), note)
     tenth = max(1, config.fit.steps // 10)
@@ -194,6 +194,14 @@ def _predictor(network: MouthNetwork) -> Predictor:
         curve = _curve(network, mel)
         columns = np.arange(curve.shape[1])
         return np.stack([np.interp(times * 80, columns, row) for row in curve], axis=1).astype(np.float32)
+
+    return at
+
+
+def _written(shapes: MouthShapes) -> Predictor:
+    def at(mel: np.ndarray, times: np.ndarray) -> np.ndarray:
+        spoken = shapes.at(mel, times)
+        return np.stack([spoken.open, spoken.width], axis=1)
 
     return at
 
