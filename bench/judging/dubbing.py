@@ -1,0 +1,82 @@
+"""The films to judge: each pair through raydub.dub with each engine, and what the run says of its own cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import raydub
+from bench.judging import controls
+from bench.judging.aligned import Place
+from bench.judging.pairs import Pair, write_sound
+from bench.judging.seen import Seen
+from bench.judging.spoken import RATE
+
+OVERWRITE = {"overwrite": True, "length": "shortest"}
+
+
+@dataclass(frozen=True)
+class Film:
+    """A dubbed film. own_speech: it is the source itself, so its own speaker is the reference; told: what the run's
+    results say."""
+
+    engine: str
+    path: Path
+    own_speech: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *, shifted: bool = False) -> Film:
+    """The pair's film by the product; what is finished from an earlier call is reused. Raises what the job failed
+    with."""
+    name = "shifted" if shifted else engine
+    speech: dict[str, Any] = {"audio": pair.speech}
+    if pair.said is not None:
+        speech = {"script": pair.speech, "tts": "espeak", "voice": "en-us", "bed": "none"}
+    elif shifted:
+        assert pair.donor is not None
+        moved = controls.shifted(pair.donor.sound, RATE)
+        speech = {"audio": write_sound(moved, pair.speech.with_name(f"{pair.speech.stem}--shifted.wav"))}
+    output = folder / f"{pair.name}--{name}.mp4"
+    result = raydub.dub(
+        pair.video.path,
+        output=output,
+        work_dir=folder / "work",
+        engine=engine,
+        workers=1,
+        **(OVERWRITE | speech | dict(options)),
+    ).raise_for_status()
+    return Film(name, output, told=_told(result))
+
+
+def control(name: str, pair: Pair, source: Seen, place: Place, folder: Path) -> Film:
+    """The spoilt film `name`: source or frozen."""
+    path = folder / f"{pair.name}--{name}.mp4"
+    if name == "source":
+        return Film(name, controls.copied(source, path), own_speech=True)
+    return Film(name, controls.frozen(source, place, path))
+
+
+def _told(result: raydub.Result) -> dict[str, Any]:
+    """frames, drawn; draw_encode_ms: wall milliseconds of drawing and encoding a frame, None for a film of an earlier
+    run; draw_ms: of drawing alone, where the run measures it."""
+    seconds = dict(result.record.seconds)
+    frames = max(result.frames, 1)
+    both, alone = seconds.get("render.draw_encode"), seconds.get("render.draw")
+    return {
+        "frames": result.frames,
+        "drawn": result.synthesised,
+        "draw_encode_ms": None if both is None else round(1000 * both / frames, 2),
+        "draw_ms": None if alone is None else round(1000 * alone / max(result.synthesised, 1), 2),
+        "warnings": list(result.warnings),
+    }
+
+
+def names_of(text: str) -> Sequence[str]:
+    """ "warp,own" as names. SystemExit for none, for doubles, and for the names of controls."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names) or set(names) & set(controls.NAMES):
+        raise SystemExit(f"--engines {text}: different names of lip engines, joined by commas, such as warp,own")
+    return names
