@@ -254,12 +254,20 @@ class _Run:
             return
         self._writing = True
         results = self._results()
-        self._written = _write(self._request, results)
+        self._written = () if self._fenced() else _write(self._request, results)
         self._all_written.set()
         if self._state is None and self._refused is None and Store(self._request.work_dir).is_tagged:
             self._state = self._new_state(self._lock.owner)  # every row had its outcome before
         if self._state is not None:
             self._state.close(results, self._written, self._keep_failed, stopped=self._stop.asked)
+
+    def _fenced(self) -> bool:
+        """Whether the results belong to another run, which has taken over outputs of this one."""
+        goal = self._request.results or self._request.record
+        if goal is None or not is_object(str(goal)) or not self._lock.lost():
+            return False
+        warn(f"another run has taken over outputs of this one, and writes the results: {goal} stays as it is")
+        return True
 
 
 def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:

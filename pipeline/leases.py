@@ -4,8 +4,9 @@
     <folder of the output>/.raydub.locks/runs/<run>.json   the lease of a run, written again every BEAT seconds
 
 Claims are created only where there is none, and taken over only from runs whose lease was not written for EXPIRED
-seconds by the store's own clock. A run that lost its claims so, because it could not reach the store, finds out
-before it publishes (holds()); the write itself depends on the object that was there (stages.output).
+seconds by the store's own clock. Whoever takes over ends that lease first, and a lease is only ever replaced by its
+run as it wrote it last. So a run that was frozen, or could not reach the store, finds out at its next beat (lost()),
+and before it publishes (holds()); the write itself depends on the object that was there (stages.output).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Leases:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._claims: set[str] = set()
-        self._folders: set[str] = set()
+        self._etags: dict[str, str] = {}  # of the lease in each folder, as this run wrote it last
+        self._lost: set[str] = set()
+        self._one = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -53,13 +56,12 @@ class Leases:
         with the error. Waits up to EXPIRED seconds for runs that may have died."""
         wanted = list(dict.fromkeys(outputs))
         refused: dict[str, RaydubError | None] = {}
-        for folder in {parent(output) for output in wanted} - self._folders:
+        for folder in {parent(output) for output in wanted} - self._etags.keys():
             try:
                 self._renew(folder)
-                self._folders.add(folder)
             except RaydubError as error:
                 refused |= {output: error for output in wanted if parent(output) == folder}
-        if self._folders and self._thread is None:
+        if self._etags and self._thread is None:
             self._thread = threading.Thread(target=self._beat, name="raydub-leases", daemon=True)
             self._thread.start()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -69,6 +71,12 @@ class Leases:
                     refused[output] = problem
         return refused
 
+    def lost(self) -> set[str]:
+        """The folders in which another run has ended this run's lease, and may have taken over its outputs. Asks the
+        store; one that does not answer has nothing to say."""
+        self._beat_once()
+        return self._lost
+
     def close(self) -> None:
         """Give all claims back. Never raises."""
         self._over.set()
@@ -76,10 +84,10 @@ class Leases:
             self._thread.join(BEAT)
         with contextlib.suppress(RaydubError), ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(self._release, self._claims))
-        for folder in self._folders:
+        for folder in self._etags:
             _at(folder).remove(_lease(self._owner))
         self._claims.clear()
-        self._folders.clear()
+        self._etags.clear()
 
     def _claim(self, output: str) -> RaydubError | None:
         """_OURS, or why not: None for another live run."""
@@ -97,12 +105,11 @@ class Leases:
                 if said.get("run") == self._owner:
                     self._claims.add(output)
                     return _OURS
-                if _lives(place, str(said.get("run"))):
+                if not _ended(place, str(said.get("run"))):
                     return None
                 if place.replace(name, told, etag):
                     self._claims.add(output)
                     _log.info("took over the claim on %s from a run that ended", output)
-                    place.remove(_lease(str(said.get("run"))))  # nobody else will
                     return _OURS
         except RaydubError as error:
             return error
@@ -113,15 +120,28 @@ class Leases:
             place.remove(name)
 
     def _renew(self, folder: str) -> None:
-        _at(folder).write(_lease(self._owner), json.dumps(self._said()).encode())
+        with self._one:
+            if folder in self._lost:
+                return
+            place, name, said = _at(folder), _lease(self._owner), json.dumps(self._said()).encode()
+            before = self._etags.get(folder)
+            now = place.write(name, said) if before is None else place.replace(name, said, before)
+            if now is not None:
+                self._etags[folder] = now.etag
+                return
+            self._lost.add(folder)
+            _log.warning("%s: another run has ended the lease of this one, and may have taken over its outputs", folder)
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
-            for folder in list(self._folders):
-                try:
-                    self._renew(folder)
-                except RaydubError as error:
-                    _log.warning("the lease in %s cannot be written: %s", folder, error)
+            self._beat_once()
+
+    def _beat_once(self) -> None:
+        for folder in list(self._etags):
+            try:
+                self._renew(folder)
+            except RaydubError as error:
+                _log.warning("the lease in %s cannot be written: %s", folder, error)
 
     def _said(self) -> dict[str, Any]:
         return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid()), "at": time.time()}
@@ -139,30 +159,37 @@ def holds(output: str, owner: str) -> bool:
 def refuse_lost(output: str, owner: str) -> None:
     """Raises StageError OUTPUT_BUSY if the run no longer has the claim."""
     if not holds(output, owner):
-        message = f"another run has taken over {output}: this one could not reach the store for {EXPIRED:.0f} s"
+        message = f"another run has taken over {output}: this one did not renew its lease for {EXPIRED:.0f} s"
         raise StageError(Code.OUTPUT_BUSY, message, hint="wait for the other run to end, then run again")
 
 
-def _lives(place: Prefix, owner: str) -> bool:
-    """Whether the run of a lease is alive. Waits until it is known: the lease is written again, or has expired."""
+def _ended(place: Prefix, owner: str) -> bool:
+    """Whether the run of a lease has ended. Waits until it is known: the lease is written again, or has expired. Its
+    lease is ended then, too, which it cannot miss if it was only frozen."""
     name = _lease(owner)
-    first: float | None = None
+    first: str | None = None
     while True:
-        data, written = place.read(name), place.modified(name)
-        if data is None or written is None:
-            return False
+        found = place.see(name)
+        if found is None:
+            return True
+        data, meta = found
+        dead = False
         with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(data)
             if said["host"] == socket.gethostname() and said["born"]:
                 if born(said["pid"]) == said["born"]:
-                    return True
-                if _same_place(said["born"]):
                     return False
-        if first is not None and written != first:
-            return True
-        if place.moment() / 1e9 - written > EXPIRED:
+                dead = _same_place(said["born"])
+        if first is not None and meta.etag != first:
             return False
-        first = written if first is None else first
+        first = meta.etag
+        if dead or place.moment() / 1e9 - meta.modified > EXPIRED:
+            # In two steps, because no store removes an object only as it was seen.
+            if place.replace(name, b"{}", meta.etag):
+                place.remove(name)
+                return True
+            first = None
+            continue
         _tell(place.text, owner)
         time.sleep(_LOOK_EVERY)
 

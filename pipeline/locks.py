@@ -70,6 +70,10 @@ class RunLock:
                     )
         return refused
 
+    def lost(self) -> bool:
+        """Whether another run may have taken over outputs of this one. Only in buckets, where locks are leases."""
+        return bool(self._leases.lost())
+
     def close(self) -> None:
         """Release all locks."""
         self._leases.close()

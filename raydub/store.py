@@ -118,15 +118,18 @@ class Store:
 
     def get(self, name: str) -> Artefact | None:
         """The artefact of a name, its bytes verified; None if it is absent or damaged. In a bucket the size is checked
-        now, and the bytes when they are fetched (raydub.present)."""
+        now, and the bytes of a copy that is here; those of others when they are fetched (raydub.present)."""
         said = self.record(name)
         try:
             if said is None or not isinstance(said["about"], dict):
                 return None
             path = self.blob(str(said["sha256"]), str(said["suffix"]))
             if self._far is not None:
-                whole = self._far.size(self._blob_name(path)) == said["bytes"]
-                return Artefact(str(path), said["sha256"], said["bytes"], said["about"]) if whole else None
+                if self._far.size(self._blob_name(path)) != said["bytes"]:
+                    return None
+                if os.path.lexists(path) and identify(path).sha256 != said["sha256"]:
+                    files.discard(path)  # only the copy here is damaged
+                return Artefact(str(path), said["sha256"], said["bytes"], said["about"])
             if os.stat(path).st_size != said["bytes"] or identify(path).sha256 != said["sha256"]:
                 return None
             return Artefact(str(path), said["sha256"], said["bytes"], said["about"])

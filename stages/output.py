@@ -7,6 +7,7 @@ file.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from raydub.errors import Code, StageError
@@ -21,14 +22,16 @@ from raydub.store import Store
 _KEPT = 4
 
 
-def publish_output(temp: str, job: Job, root: str, store: Store) -> str:
-    """Publish a finished output below `root`; returns its sha256. Raises what media.confine.publish_inside raises, and
-    for an output in a bucket what raydub.objects.bucket raises, OUTPUT_EXISTS, OUTPUT_BUSY."""
+def publish_output(temp: str, job: Job, root: str, store: Store, allowed: Callable[[], None] = lambda: None) -> str:
+    """Publish a finished output below `root`; returns its sha256. allowed: what it raises prevents it. Raises what
+    media.confine.publish_inside raises, and for an output in a bucket what raydub.objects.bucket raises, OUTPUT_EXISTS,
+    OUTPUT_BUSY."""
+    allowed()
     backdate(temp)
     digest = identify(temp).sha256
     made = note_made(job, store, digest)
     if is_object(job.output):
-        look = _publish_object(temp, job, store, made)
+        look = _publish_object(temp, job, store, made, allowed)
     else:
         publish_inside(temp, job.output, root, lambda path: may_replace(job, store, made))
         look = look_of(job.output)
@@ -36,7 +39,7 @@ def publish_output(temp: str, job: Job, root: str, store: Store) -> str:
     return digest
 
 
-def _publish_object(temp: str, job: Job, store: Store, made: tuple[str, ...]) -> str:
+def _publish_object(temp: str, job: Job, store: Store, made: tuple[str, ...], allowed: Callable[[], None]) -> str:
     """Upload an output; an object that the job did not make, or that somebody writes at the same time, stays. Returns
     the new object's look."""
     from raydub.objects.bucket import bucket_of
@@ -47,6 +50,9 @@ def _publish_object(temp: str, job: Job, store: Store, made: tuple[str, ...]) ->
     there = head(name.text)
     if there is not None and not may_replace(job, store, made):
         raise exists(job.output)
+    # After the look and before the write, which depends on what was seen: a run that was frozen before has lost its
+    # claim, and one that is frozen from here on writes only what nobody has replaced meanwhile.
+    allowed()
     condition: dict[str, Any] = {"create": True} if there is None else {"etag": there.etag}
     try:
         meta = bucket_of(name).put_file(name.key, temp, **condition)

@@ -91,8 +91,7 @@ def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None]) -> St
         assemble(paths, counts, plan.rate, temp, plan.sound, metadata(plan))
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()
-        allowed()
-        digest = publish_output(temp, plan.job, root, store)
+        digest = publish_output(temp, plan.job, root, store, allowed)
     except OSError as error:
         raise storage_error(error, goal) from error
     finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from raydub.errors import Code, DependencyError, InputError, RaydubError, StageError
+from raydub.objects.names import KEY_BYTES
 
 
 class Conflict(Exception):
@@ -144,6 +145,12 @@ def raised(failure: Failure, name: str, doing: str, tried: int = 1) -> RaydubErr
     if failure.reason and failure.outcome is Outcome.HOPELESS:
         message = f"cannot {doing} {name}: what answers is not an object store ({said})"
         return DependencyError(Code.STORE_PROTOCOL, message, hint=f"check {_endpoint(store)}")
+    if code == "InvalidObjectState":
+        message = f"cannot {doing} {name}: it is in an archive ({said})"
+        return InputError(Code.INPUT_UNREADABLE, message, hint="restore it to the bucket first, or copy it elsewhere")
+    if code.startswith("KeyTooLong"):
+        message = f"cannot {doing} {name}: keys are limited to {KEY_BYTES} bytes, and raydub adds some to a folder's"
+        return StageError(Code.STORAGE, message, hint="choose folders with shorter names")
     if status in (403, 405):
         message = f"cannot {doing} {name}: the store does not allow it ({said})"
         hint = (

@@ -1,6 +1,7 @@
 """Local copies of objects in buckets: one path per object and version, fetched at its first use on this machine.
 
     <cache>/raydub-near/objects/<key>/<name>              an input, pinned to the version that its plan was made with
+    <cache>/raydub-near/objects/<key>/<name>.sha256       its digest, and how the file looked when it was fetched
     <cache>/raydub-near/stores/<key>/blobs/<2>/<sha256>   a blob of a work folder in a bucket
     <cache>/raydub-near/origins/<key>.json                what these keys stand for
 
@@ -23,14 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from raydub.errors import Code, InputError, StageError
-from raydub.files import write_atomic
+from raydub.files import discard, write_atomic
 from raydub.objects.bucket import Meta, bucket_of
 from raydub.objects.copies import MARK, NEAR
 from raydub.objects.names import ObjectName, parse, prefix
 from raydub.objects.ranges import RangeFile, whole_or_ranges
-from raydub.objects.room import cache_bytes, cache_root, fetch_once, used
+from raydub.objects.room import DIGEST, USED, cache_bytes, cache_root, fetch_once, used
 
 _ROOM_SECONDS = 300
+_LONG_AGO = 946_684_800_000_000_000  # 2000-01-01, in ns
 _NAME = re.compile(r"blobs/[0-9a-f]{2}/[0-9a-f]{64}[^/\0]*")
 _OBJECT, _BLOB, _TEXT = "object:", "blob:", "text:"
 
@@ -87,6 +89,7 @@ def copy_of(origin: Origin) -> str:
     name = parse(origin.uri).key.rpartition("/")[2]
     stem, suffix = os.path.splitext(name)
     short = os.fsencode(stem)[:80].decode("utf-8", "ignore") + suffix[:20]
+    short += "_" if suffix in (DIGEST, USED) else ""  # these stand beside files of the cache
     _note(key, asdict(origin))
     return str(_root() / "objects" / key / short)
 
@@ -116,18 +119,17 @@ def _room(_: int) -> int:
 
 def digest_of(path: str) -> str:
     """The SHA-256 of an input's copy, fetched if needed."""
-    note = Path(path).with_name(".sha256")
     for _ in range(2):
         ensure(path)
-        with suppress(OSError):
-            return note.read_text(encoding="ascii")
-        with suppress(OSError):  # a copy without its digest was not finished
-            os.unlink(path)
+        digest = _digest_kept(path)
+        if digest is not None:
+            return digest
     raise StageError(Code.STORAGE, f"{path} keeps disappearing", hint="give the cache more room: RAYDUB_CACHE_GB")
 
 
 def ensure(path: str) -> None:
-    """Fetch the copy at `path` if it is not there. Nothing for paths that are no copy, such as temporary files."""
+    """Fetch the copy at `path` if it is not there, or was changed since. Nothing for paths that are no copy, such as
+    temporary files. Blobs are only looked for: who reads one verifies it (raydub.blobs)."""
     try:
         kind, key, *rest = Path(path).relative_to(_root()).parts
     except ValueError:
@@ -135,7 +137,9 @@ def ensure(path: str) -> None:
     an_object = kind == "objects" and len(rest) == 1
     a_blob = kind == "stores" and len(rest) == 3 and rest[0] == "blobs"
     if (an_object or a_blob) and used(path):
-        return
+        if a_blob or _digest_kept(path) is not None:
+            return
+        discard(path)
     if an_object:
         _fetch_object(Path(path), _origin(key))
     elif a_blob:
@@ -203,10 +207,23 @@ def _fetch_object(path: Path, origin: Origin) -> None:
     def download(temp: Path) -> None:
         meta = origin.meta()
         digest = bucket_of(origin.uri).download(meta.key, temp, meta)
-        write_atomic(path.with_name(".sha256"), digest.encode())
+        # Times of the past, so that any later write is seen.
+        os.utime(temp, ns=(_LONG_AGO, _LONG_AGO))
+        state = os.stat(temp)
+        write_atomic(f"{path}{DIGEST}", f"{digest} {state.st_size} {state.st_mtime_ns}".encode())
 
     path.parent.mkdir(parents=True, exist_ok=True)
     fetch_once(path, download, size=origin.size)
+
+
+def _digest_kept(path: str) -> str | None:
+    """The digest of an input's copy; None if the file is not there, or not as it was fetched."""
+    with suppress(OSError, ValueError):
+        digest, size, when = Path(f"{path}{DIGEST}").read_text(encoding="ascii").split()
+        state = os.stat(path)
+        if (state.st_size, state.st_mtime_ns) == (int(size), int(when)):
+            return digest
+    return None
 
 
 def _fetch_blob(path: Path, store: str, name: str) -> None:

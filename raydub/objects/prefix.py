@@ -48,9 +48,9 @@ class Prefix:
         """The content of a file and what the store says of it, None if there is none."""
         return self._bucket.get(self._key(name))
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes) -> Meta:
         """Create or replace a file."""
-        self._bucket.put(self._key(name), data)
+        return self._bucket.put(self._key(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file; False if it exists. Of several writers one succeeds."""
@@ -60,13 +60,12 @@ class Prefix:
             return False
         return True
 
-    def replace(self, name: str, data: bytes, etag: str) -> bool:
-        """Replace a file; False if it is no longer the one with this etag."""
+    def replace(self, name: str, data: bytes, etag: str) -> Meta | None:
+        """Replace a file; None if it is no longer the one with this etag."""
         try:
-            self._bucket.put(self._key(name), data, etag=etag)
+            return self._bucket.put(self._key(name), data, etag=etag)
         except Conflict:
-            return False
-        return True
+            return None
 
     def size(self, name: str) -> int | None:
         """Bytes of a file, None if there is none."""

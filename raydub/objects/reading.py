@@ -65,7 +65,9 @@ class Reader:
 
         try:
             return persist(lambda: self._meta(obstore.head(self._once, key)), self.text(key), "read")
-        except Unfinished:
+        except Unfinished as unfinished:
+            if unfinished.failure.outcome is not Outcome.ABSENT:
+                raise errors.raised(unfinished.failure, self.text(key), "read") from None
             self._ensure()
             return None
         except RaydubError as error:
@@ -145,9 +147,7 @@ class Reader:
         except Unfinished as unfinished:
             raise errors.raised(errors.missing_bucket(unfinished.failure), self.text(prefix), "list") from None
         if last is None:
-            # To the client a web page is an empty listing.
-            self._known = False
-            self._ensure()
+            self._ensure()  # to the client a web page is an empty listing
 
     def _meta(self, raw: Any) -> Meta:
         # A web page has no e-tag, and every object has one.

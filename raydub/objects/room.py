@@ -1,7 +1,8 @@
 """The folder of this machine that caches objects: bounded, shared by all processes of one user, one download a file.
 
 A file's last use is the time of an empty file beside it (`NAME.used`): the kernel may not note reading, and touching
-the file itself would change its look, for which raydub.identity would read it again.
+the file itself would change its look, for which raydub.identity would read it again. Another small file beside it may
+hold its digest (`NAME.sha256`, see raydub.objects.near). Both go with it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ SHARE = 0.5
 SPARE = 256 << 20
 """Bytes that are left free on the disk."""
 
-_USED = ".used"
+USED, DIGEST = ".used", ".sha256"
+"""Suffixes of what stands beside a file of the cache."""
 _LOCKS = ".locks"
 _OTHERS = frozenset({_LOCKS, "origins", "refs", "runs", "tmp"})
 """Folders whose small or unfinished files are not evicted (raydub.objects.near)."""
@@ -59,8 +61,14 @@ def cache_root() -> Path:
 def cache_bytes() -> int:
     """The most bytes that the cache may take: RAYDUB_CACHE_GB (10^9 bytes), or half of what is free on its disk and
     taken by itself. Raises UsageError FIELD_VALUE."""
+    return cache_use()[1]
+
+
+def cache_use() -> tuple[int, int]:
+    """The bytes that the cache takes, and the most that it may take (cache_bytes)."""
     root = cache_root()
-    return _limit(root, sum(size for _, size, _ in _files(root)))
+    taken = sum(size for _, size, _ in _files(root))
+    return taken, _limit(root, taken)
 
 
 def used(path: str | Path) -> bool:
@@ -127,7 +135,7 @@ def _hit(path: Path) -> bool:
 
 
 def _mark(path: str | Path) -> None:
-    marker = f"{os.fspath(path)}{_USED}"
+    marker = f"{os.fspath(path)}{USED}"
     with contextlib.suppress(OSError):
         os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         os.utime(marker)
@@ -164,8 +172,8 @@ def _evict(root: Path, needed: int) -> None:
     for when, size, path in files:
         if (over <= 0 and short <= 0) or when > since:
             break
-        discard(path)
-        discard(f"{path}{_USED}")
+        for name in (path, f"{path}{USED}", f"{path}{DIGEST}"):
+            discard(name)
         over, short = over - size, short - size
     if over > 0 or (short > 0 and shutil.disk_usage(root).free < needed + SPARE):
         message = f"the cache folder {root} has no room for {needed} bytes more (limit {limit} bytes)"
@@ -179,14 +187,14 @@ def _files(root: Path) -> list[tuple[float, int, str]]:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in _OTHERS]
         for name in names:
-            if name.endswith(_USED):
+            if name.endswith((USED, DIGEST)):
                 continue
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError):
                 state = os.lstat(path)
                 when = state.st_mtime
                 with contextlib.suppress(OSError):
-                    when = max(when, os.lstat(f"{path}{_USED}").st_mtime)
+                    when = max(when, os.lstat(f"{path}{USED}").st_mtime)
                 found.append((when, state.st_blocks * 512, path))
     return found
 

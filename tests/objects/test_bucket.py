@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,34 @@ def test_what_others_put_into_a_folder(bucket: Bucket, moto_url: str) -> None:
     with pytest.raises(StageError, match="empty step") as caught:
         list(bucket.names("refs"))
     assert "remove" in caught.value.hint
+
+
+def test_an_object_in_an_archive_is_named_so(bucket: Bucket, moto_url: str) -> None:
+    boto3 = pytest.importorskip("boto3")
+    boto3.client("s3", endpoint_url=moto_url).put_object(
+        Bucket=bucket.name, Key="film", Body=b"cold", StorageClass="GLACIER"
+    )
+    assert bucket.head("film") is not None
+    with pytest.raises(InputError, match="it is in an archive") as caught:
+        bucket.get("film")
+    assert caught.value.code is Code.INPUT_UNREADABLE
+    assert "restore" in caught.value.hint
+
+
+def test_an_empty_listing_makes_sure_of_the_endpoint_once(bucket: Bucket) -> None:
+    assert list(bucket.names("none")) == []
+    before = counted().requests
+    for number in range(5):
+        assert list(bucket.names(f"none/{number}")) == []
+    assert counted().requests - before == 5
+
+
+@pytest.mark.slow
+def test_more_keys_than_fit_on_a_page(bucket: Bucket) -> None:
+    """moto's pages have 1,000 keys, as those of S3."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: bucket.put(f"many/{number:04}", b""), range(1003)))
+    assert [meta.key for meta in bucket.names("many")] == [f"many/{number:04}" for number in range(1003)]
 
 
 def test_one_client_for_each_place(s3: str, monkeypatch: pytest.MonkeyPatch, moto_url: str) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from raydub.errors import Code, StageError
+from raydub.manifests.job import Job
 from raydub.objects.bucket import bucket_of
 from raydub.pipeline import leases
 from raydub.pipeline.leases import Leases, holds, refuse_lost
 from raydub.pipeline.locks import RunLock
+from raydub.stages.output import note_made, publish_output
+from raydub.store import Store
 
 
 def lease_of_a_stranger(s3: str, run: str) -> None:
@@ -77,11 +82,8 @@ def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
     waits: list[float] = []
 
     def written_again(seconds: float) -> None:
-        from raydub.objects.prefix import Prefix
-
         waits.append(seconds)
-        before = Prefix.modified
-        monkeypatch.setattr(Prefix, "modified", lambda self, name: (before(self, name) or 0.0) + 1.0)
+        bucket_of(s3).put(f"out/{leases.FOLDER}/runs/far.json", b'{"host": "elsewhere", "at": 1.0}')
 
     monkeypatch.setattr(leases.time, "sleep", written_again)
     near = Leases("near")
@@ -122,3 +124,68 @@ def test_a_bucket_that_cannot_be_written_is_an_error_of_the_job(s3: str) -> None
     [problem] = found.values()
     assert problem is not None
     assert problem.code is Code.BUCKET_MISSING
+
+
+def test_a_run_whose_lease_was_ended_knows_and_does_not_make_it_again(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, frozen = f"{s3}/out/a.mp4", Leases("frozen")
+    monkeypatch.setattr(frozen, "_said", lambda: {"host": "elsewhere", "pid": 1, "born": "0:0:0", "at": 0.0})
+    assert frozen.claim([output]) == {}
+    assert not frozen.lost()
+    monkeypatch.setattr(leases, "EXPIRED", -5.0)
+    following = Leases("next")
+    assert following.claim([output]) == {}
+    assert frozen.lost() == {f"{s3}/out"}
+    assert not following.lost()
+    assert not any("frozen" in meta.key for meta in bucket_of(s3).names("out"))
+    frozen.close()
+    assert holds(output, "next")
+    following.close()
+    assert list(bucket_of(s3).names("")) == []
+
+
+def test_a_run_that_wakes_up_while_its_lease_is_looked_at_keeps_it(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raydub.objects.prefix import Prefix
+
+    output, slow = f"{s3}/out/a.mp4", Leases("slow")
+    monkeypatch.setattr(slow, "_said", lambda: {"host": "elsewhere", "pid": 1, "born": "0:0:0", "at": time.time()})
+    assert slow.claim([output]) == {}
+    monkeypatch.setattr(leases, "EXPIRED", -5.0)
+    before = Prefix.replace
+
+    def wakes(self: Prefix, name: str, data: bytes, etag: str) -> object:
+        if data == b"{}":
+            monkeypatch.setattr(Prefix, "replace", before)
+            assert not slow.lost()  # its beat comes between the look and the end
+            monkeypatch.setattr(leases, "EXPIRED", 60.0)
+            monkeypatch.setattr(leases.time, "sleep", lambda _: slow.lost())
+        return before(self, name, data, etag)
+
+    monkeypatch.setattr(Prefix, "replace", wakes)
+    following = Leases("next")
+    assert following.claim([output]) == {output: None}
+    assert holds(output, "slow")
+    for one in (slow, following):
+        one.close()
+
+
+def test_what_was_lost_between_check_and_write_is_not_written(s3: str, tmp_path: Path) -> None:
+    """The run is frozen after its first check; meanwhile another one takes over and publishes."""
+    output, bucket = f"{s3}/out/a.mp4", bucket_of(s3)
+    job = Job(id="a", video="/v.mp4", audio="/a.wav", output=output)
+    store, temp = Store(f"{s3}/w"), tmp_path / "film.mp4"
+    temp.write_bytes(b"first")
+    calls: list[int] = []
+
+    def allowed() -> None:
+        calls.append(1)
+        refuse_lost(output, "first")
+        if len(calls) == 1:
+            claim_of(output, "second")
+            note_made(job, store, hashlib.sha256(b"second").hexdigest())
+            bucket.put("out/a.mp4", b"second")
+
+    claim_of(output, "first")
+    with pytest.raises(StageError) as caught:
+        publish_output(str(temp), job, f"{s3}/out", store, allowed)
+    assert caught.value.code is Code.OUTPUT_BUSY
+    assert bucket.get_range("out/a.mp4", 0, 9) == b"second"

@@ -46,6 +46,17 @@ def test_files_unused_for_longest_go_first(root: Path) -> None:
     assert old.exists()
 
 
+def test_a_digest_goes_with_its_file_and_not_before(root: Path) -> None:
+    film, other = _file(root, "film", 1000), _file(root, "other", 2000)
+    for path in (film, other):
+        digest = Path(f"{path}.sha256")
+        digest.write_bytes(b"digest")
+        os.utime(digest, (1, 1))
+    make_room(6 * MB)
+    assert Path(f"{film}.sha256").exists()
+    assert not Path(f"{other}.sha256").exists()
+
+
 def test_notes_on_origins_stay(root: Path) -> None:
     note, film = _file(root, "near/origins/key.json", 5000, size=100), _file(root, "film", 1000)
     make_room(9 * MB)

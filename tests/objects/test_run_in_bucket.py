@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
 from raydub.objects.bucket import bucket_of
+from raydub.pipeline import leases
 from tests.cluster.clips import make_clip, make_speech
 from tests.objects.proxy import Proxy
 
@@ -95,6 +101,52 @@ def test_the_work_folder_and_the_outputs_may_be_in_different_places(uploaded: st
     assert code == 0
     assert said["counts"]["ok"] == 2
     assert frames_of(tmp_path / "local/sub dir/a.mp4") == frames_of(clips / "sub dir/a.mp4")
+
+
+_ELSEWHERE = """
+import sys
+from raydub.pipeline import leases
+leases.BEAT, leases.EXPIRED, leases._LOOK_EVERY = 0.3, 2.0, 0.3
+leases.socket.gethostname = lambda: "elsewhere"
+from raydub.cluster.cli import app
+app()
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_that_was_frozen_loses_its_outputs_and_leaves_the_results_of_the_other(
+    uploaded: str, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [f"{uploaded}/{NAME}/jobs.jsonl", "--output-root", f"{uploaded}/out"]
+    bucket = bucket_of(uploaded)
+    command = [sys.executable, "-c", _ELSEWHERE, "run", *asked, "--work-dir", f"{uploaded}/work", "--no-ray", "--json"]
+    command.append("--overwrite")  # it may replace anything, if it is its turn
+    environment = {**os.environ, "RAYDUB_CACHE_DIR": str(tmp_path / "elsewhere")}
+    frozen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+    try:
+        until = time.monotonic() + 60
+        while not any(".locks/runs/" not in meta.key for meta in bucket.names("out/sub dir/.raydub.locks")):
+            assert time.monotonic() < until
+            assert frozen.poll() is None
+            time.sleep(0.02)
+        frozen.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(leases, "EXPIRED", 2.0)
+        monkeypatch.setattr(leases, "_LOOK_EVERY", 0.3)
+        code, said = run(*asked)
+        assert (code, said["counts"]["ok"]) == (0, 2), said
+        before = {meta.key: meta.etag for meta in bucket.names("out") if "/.raydub" not in meta.key}
+        frozen.send_signal(signal.SIGCONT)
+        told, logged = frozen.communicate(timeout=120)
+    finally:
+        frozen.kill()
+        frozen.wait()
+    assert {meta.key: meta.etag for meta in bucket.names("out") if "/.raydub" not in meta.key} == before
+    results = json.loads(told)["results"]
+    assert [row["error_code"] for row in results] == ["E_OUTPUT_BUSY"] * 2, results
+    assert "another run has taken over outputs of this one" in logged
+    assert frozen.returncode == 1
+    check_outputs(uploaded, clips, tmp_path)
+    assert not [meta.key for meta in bucket.names("out") if ".locks" in meta.key]
 
 
 def test_what_others_wrote_is_not_replaced(uploaded: str) -> None:

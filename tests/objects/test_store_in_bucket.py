@@ -17,7 +17,9 @@ from raydub.identity import identify, look_of
 from raydub.manifests.job import Job
 from raydub.objects.bucket import bucket_of
 from raydub.objects.copies import MARK, NEAR
+from raydub.objects.counted import counted
 from raydub.objects.near import copy_of, digest_of, pin
+from raydub.objects.room import _files
 from raydub.pipeline.attempts import Attempts, end_run, new_run_id, register_run, runs_in, start_run, sweep_runs
 from raydub.pipeline.rows import pack, unpack
 from raydub.present import from_text, present, to_text
@@ -199,3 +201,40 @@ def test_runs_are_registered_swept_and_ended(s3: str) -> None:
     assert sweep_runs(work) == []  # the dead one is of an unknown place, and young
     end_run(work, mine)
     assert runs_in(work) == [dead]
+
+
+def test_a_copy_that_was_damaged_on_the_disk_is_fetched_again(s3: str) -> None:
+    bucket = bucket_of(s3)
+    bucket.put("in/a.mp4", b"film" * 100)
+    copy = Path(copy_of(pin(f"{s3}/in/a.mp4")))
+    digest = digest_of(str(copy))
+    for damage in (b"film", b"FILM" * 100, b""):
+        copy.write_bytes(damage)
+        assert Path(present(copy)).read_bytes() == b"film" * 100
+        assert digest_of(str(copy)) == digest
+    Path(f"{copy}.sha256").unlink()
+    assert digest_of(str(copy)) == digest
+    before = counted().requests
+    assert digest_of(str(copy)) == digest
+    assert counted().requests == before
+
+
+def test_a_blob_that_was_damaged_on_the_disk_is_fetched_again(s3: str) -> None:
+    store = Store(f"{s3}/w")
+    kept = store.put("a", b"content", ".x")
+    for damage in (b"con", b"CONTENT"):
+        Path(kept.path).write_bytes(damage)
+        assert verified(kept.path).read_bytes() == b"content"
+        Path(kept.path).write_bytes(damage)
+        found = store.get("a")
+        assert found is not None
+        assert Path(present(found.path)).read_bytes() == b"content"
+
+
+def test_names_of_inputs_do_not_meet_those_of_the_cache(s3: str) -> None:
+    for name in ("a.used", "a.sha256", "x" * 1000, "é" * 300 + ".mp4"):
+        bucket_of(s3).put(f"in/{name}", name.encode())
+        assert Path(present(f"{s3}/in/{name}")).read_bytes() == name.encode()
+    cache_root = Path(present(f"{s3}/in/a.used")).parents[2]
+    evicted = [path for _, _, path in _files(cache_root)]
+    assert sorted(Path(path).read_bytes()[:1] for path in evicted) == [b"a", b"a", b"x", "é".encode()[:1]]
