@@ -68,7 +68,7 @@ def forecast(
 
     def run(nodes: Cluster) -> tuple[Outcome, float]:
         hosts = hosts_of(nodes)
-        pools = pools_for([Node(host.cpus, float(host.gpus)) for host in hosts])
+        pools = pools_for(_nodes(hosts))
         made = simulate(works, hosts, pools, start=costs.start, efficiency=costs.efficiency)
         return made, made.seconds / 3600 * prices.per_hour(nodes)
 
@@ -78,9 +78,13 @@ def forecast(
         other, other_price = run([*cluster[:place], replace(group, count=group.count + 1), *cluster[place + 1 :]])
         more.append(More(group.node, other.seconds - outcome.seconds, other_price - price))
     hosts = hosts_of(cluster)
-    pools = pools_for([Node(host.cpus, float(host.gpus)) for host in hosts])
+    pools = pools_for(_nodes(hosts))
     bound = max(bounds(works, hosts, pools, costs), key=lambda one: one.seconds)
     return Forecast(outcome, min(outcome.ended.values()), price, bound, tuple(more))
+
+
+def _nodes(hosts: Sequence[Host]) -> list[Node]:
+    return [Node(host.cpus, float(host.gpus), gpu=host.gpu) for host in hosts]
 
 
 def bounds(works: Sequence[JobWork], hosts: Sequence[Host], pools: Pools | int, costs: Costs) -> list[Bottleneck]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raydub.pipeline.attempts import Attempts
@@ -89,7 +89,7 @@ def joined(
         if name in late or whole(free[name], living[name]):
             cpus, gpus = (math.floor(count + 1e-6) for count in (free[name].cpus, free[name].gpus))
             if cpus:
-                new[name] = Node(cpus, gpus, living[name].spot)
+                new[name] = replace(living[name], cpus=float(cpus), gpus=float(gpus))
     return {} if need_gpu and not any(node.gpus for node in new.values()) else new
 
 

@@ -20,6 +20,7 @@ _state: Any = _ray_state.state  # draining and free resources of a node have no 
 MARKET = "ray.io/market-type"
 """Ray's label of a node, with the value "spot" on nodes that may be taken away: by KubeRay, by cluster launchers, or by
 RAY_NODE_MARKET_TYPE in the environment of `ray start`."""
+_TYPE = "accelerator_type:"
 
 
 def nodes_now() -> dict[str, Node]:
@@ -31,10 +32,17 @@ def nodes_now() -> dict[str, Node]:
             float(found["Resources"].get("GPU", 0)),
             (found.get("Labels") or {}).get(MARKET) == "spot",
             found["NodeID"] in leaving,
+            _type_of_gpus(found["Resources"]),
         )
         for found in _RAY.nodes()
         if found["Alive"]
     }
+
+
+def _type_of_gpus(resources: Mapping[str, Any]) -> str:
+    """Ray's name of the type of a node's GPUs, "" if it knows none."""
+    found = (name.removeprefix(_TYPE) for name in resources if name.startswith(_TYPE))
+    return next(found, "")
 
 
 def free_now() -> dict[str, Node]:

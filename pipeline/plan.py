@@ -27,7 +27,7 @@ _SECONDS_PER_CHARACTER = 0.07  # of speech, for a script without times
 class Estimate:
     """Estimate of one job. width, height: of the source; out_width, out_height: of the output, by its options; seconds:
     core seconds per stage on CPUs, including "upscale" and "restore" if used; networks: those of them that a GPU can
-    do; video_seconds: the output's length; chunk_frames: frames of a full chunk."""
+    do; video_seconds: the output's length; chunk_frames: frames of a full chunk; priority: of its row."""
 
     job_id: str
     width: int
@@ -42,6 +42,7 @@ class Estimate:
     seconds: Mapping[str, float]
     networks: tuple[str, ...]
     chunk_frames: int
+    priority: int = 0
 
     @property
     def core_seconds(self) -> float:
@@ -103,6 +104,7 @@ def estimated(
         {stage: round(value, 3) for stage, value in (seconds | post).items()},
         (*(["lipsync"] if costs.of("lipsync", engine).network else []), *post),
         per_chunk,
+        options.priority,
     )
 
 
@@ -123,4 +125,4 @@ def work_of(one: Estimate, costs: Costs, gpus: Iterable[str] = ()) -> JobWork:
         whole = Load(cpu, cost.threads, sum(networks.values()), known, cost.load)
         loads[stage.name] = whole.scaled(per_chunk) if stage.per == "chunk" else whole
     last = (one.frames - (one.chunks - 1) * one.chunk_frames) / one.chunk_frames
-    return JobWork(one.job_id, loads, one.chunks, min(1.0, last))
+    return JobWork(one.job_id, loads, one.chunks, min(1.0, last), one.priority)

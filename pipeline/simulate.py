@@ -2,14 +2,15 @@
 
 It is pure and deterministic. Workers of a node share its cores (pipeline.shared_cores), those of a GPU share that. On
 Ray each stage has its pool of workers, each with at most two items in flight; a stage waits while the next one has four
-items ready for each of its workers; a job's stitch starts with its last part. Without Ray each worker process takes
-stitches first, then chunks, then the next job (pipeline.supervised). Not simulated: transfers, disks, faults, Ray's own
-processes.
+items ready for each of its workers; a job's stitch starts with its last part. Jobs are prepared by priority, and their
+chunks have turns (pipeline.turns). Without Ray each worker process takes stitches first, then what has its turn: a job
+or a chunk (pipeline.supervised). Not simulated: transfers, disks, faults, Ray's own processes.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from raydub.pipeline.costs import Start
 from raydub.pipeline.pools import Pool, Pools
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.shared_cores import SharedCores
-from raydub.pipeline.simulated import Host, Item, JobWork, Step, Worker, WorkerPool
+from raydub.pipeline.simulated import Host, InTurn, Item, JobWork, Step, Worker, WorkerPool
 from raydub.pipeline.stage import Stage
 
 IN_FLIGHT = 2
@@ -79,8 +80,7 @@ class _Simulation:
         else:
             self._now, self._per_item = self._start.ray, self._start.item
             self._on_ray(pools, names, {one.name for one in stages if one.actors})
-        for number in range(len(self._jobs)):
-            self._enter((number, -1, 0))
+        self._enter_jobs()
         self._settle()
         while self._events:
             now, _, cores, version = heapq.heappop(self._events)
@@ -98,8 +98,9 @@ class _Simulation:
     # Workers
 
     def _without_ray(self, workers: int, names: Mapping[str, Sequence[str]]) -> None:
-        pool = WorkerPool("worker", 1, max(1, int(self._hosts[0].cpus) // workers), lanes=3)
-        self._route = [(pool, 2, names["job"]), (pool, 1, names["chunk"]), (pool, 0, names["output"])]
+        lanes = (deque[Item](), InTurn(self._jobs))
+        pool = WorkerPool("worker", 1, max(1, int(self._hosts[0].cpus) // workers), lanes)
+        self._route = [(pool, 1, names["job"]), (pool, 1, names["chunk"]), (pool, 0, names["output"])]
         self._last_chunk = 1
         first = min(len(self._jobs), workers)
         for number in range(workers):
@@ -117,7 +118,9 @@ class _Simulation:
         self._last_chunk = len(steps) - 2
         for number, step in enumerate(steps):
             plan, stays = pools[step[0]], step[0] in actors
-            pool = WorkerPool(step[0], IN_FLIGHT if stays else 1, plan.threads)
+            first_of_chunks = number == self._last_job + 1
+            lanes = [InTurn(self._jobs)] if first_of_chunks and number <= self._last_chunk else None
+            pool = WorkerPool(step[0], IN_FLIGHT if stays else 1, plan.threads, lanes)
             for place in self._places(plan, free):
                 gpu = None
                 if plan.gpus:
@@ -231,10 +234,19 @@ class _Simulation:
             self._steps[key] = load.step(worker.kind, worker.pool.threads).after(self._per_item)
         return self._steps[key]
 
-    def _enter(self, item: Item) -> None:
-        pool, lane, _ = self._route[item[2]]
-        pool.lanes[lane].append(item)
-        pool.ready += 1
+    def _enter_jobs(self) -> None:
+        """All jobs wait at once, those of the highest priority first."""
+        pool, lane, _ = self._route[0]
+        for number in sorted(range(len(self._jobs)), key=lambda one: -self._jobs[one].priority):
+            pool.lanes[lane].extend([(number, -1, 0)])
+            pool.ready += 1
+        self._offer(pool)
+
+    def _enter(self, *items: Item) -> None:
+        """Items of one job, for the same step."""
+        pool, lane, _ = self._route[items[0][2]]
+        pool.lanes[lane].extend(items)
+        pool.ready += len(items)
         self._offer(pool)
 
     def _offer(self, pool: WorkerPool) -> None:
@@ -246,8 +258,7 @@ class _Simulation:
         """An item has passed a step: what comes next."""
         job, chunk, step = item
         if chunk < 0 and step == self._last_job:
-            for number in range(self._jobs[job].chunks):
-                self._enter((job, number, step + 1))
+            self._enter(*((job, number, step + 1) for number in range(self._jobs[job].chunks)))
         elif step == self._last_chunk:
             self._left[job] -= 1
             self._parts += 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from raydub.pipeline.shared_cores import SharedCores
+from raydub.pipeline.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,54 @@ class Step:
 @dataclass(frozen=True)
 class JobWork:
     """A job. loads: by stage, for stages per chunk of a full chunk; chunks: their number, at least 1; last: length of
-    the last one over the others', above 0 and at most 1."""
+    the last one over the others', above 0 and at most 1; priority: as in a manifest."""
 
     id: str
     loads: Mapping[str, Load]
     chunks: int
     last: float = 1.0
+    priority: int = 0
 
 
 Item = tuple[int, int, int]  # job, chunk (-1: the job), step of the route
+
+
+class Line(Protocol):
+    """Items that wait."""
+
+    def extend(self, items: Iterable[Item], /) -> None:
+        """Add items of one job."""
+        ...
+
+    def popleft(self) -> Item:
+        """Take the next one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class InTurn:
+    """A line in the order of pipeline.turns. A job that is not cut yet counts as short, as in a run."""
+
+    def __init__(self, jobs: Sequence[JobWork]) -> None:
+        self._jobs = jobs
+        self._turns: Turns[Item] = Turns()
+
+    def extend(self, items: Iterable[Item], /) -> None:
+        """See Line."""
+        new = list(items)
+        number, chunk, _ = new[0]
+        job = self._jobs[number]
+        self._turns.add(str(number), new, priority=job.priority, size=None if chunk < 0 else job.chunks)
+
+    def popleft(self) -> Item:
+        """See Line."""
+        item = self._turns.take()
+        assert item is not None
+        return item
+
+    def __len__(self) -> int:
+        return len(self._turns)
 
 
 class Worker:
@@ -107,10 +148,10 @@ class WorkerPool:
     """The workers of a stage. flight: most items of each; lanes: waiting items, those of the first lane first; ready:
     items that wait, also for a worker that has them; most_ready: as many of them stop the stage before."""
 
-    def __init__(self, name: str, flight: int, threads: int, lanes: int = 1) -> None:
+    def __init__(self, name: str, flight: int, threads: int, lanes: Sequence[Line] | None = None) -> None:
         self.name, self.flight, self.threads = name, flight, threads
         self.workers: list[Worker] = []
-        self.lanes: list[deque[Item]] = [deque() for _ in range(lanes)]  # the first one first
+        self.lanes: Sequence[Line] = lanes if lanes is not None else (deque[Item](),)
         self.open: list[list[int]] = [[] for _ in range(flight)]  # workers by items in flight; some entries are old
         self.ready = 0  # items that wait, also for a worker that has them
         self.most_ready: float = float("inf")

@@ -18,10 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Demand:
-    """Demands of a run's jobs. finish: some job restores or upscales; network: some job's lip engine has a network."""
+    """Demands of a run's jobs. finish: some job restores or upscales; network: some job's lip engine has a network;
+    fit: workers with networks that the memory of one GPU holds in runs that restore or upscale (pools.fit)."""
 
     finish: bool = False
     network: bool = True
+    fit: int = 2
+
+
+@dataclass(frozen=True)
+class OnGpu:
+    """share: of a GPU that one worker reserves, for placement; workers: on each GPU."""
+
+    share: float
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,8 @@ def _always(_: Any) -> bool:
     return True
 
 
-def _no_gpu(_: Demand) -> float:
-    return 0.0
+def _no_gpu(_: Demand) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -58,9 +68,9 @@ class Stage:
 
     asked: whether a run of these jobs needs workers of this stage. share: of a set's cores that one worker reserves,
     relative to those of the other stages (pipeline.pools); finishing_share: the same in runs that restore or upscale.
-    all_cores: its libraries may use as many threads as a set has cores, else one. gpu: share of a GPU per worker.
-    actors: workers keep state between items (else each item is a task). warm_up: loads what items of any job need, in a
-    worker that has nothing else to do yet. limit: time limit of a step in seconds.
+    all_cores: its libraries may use as many threads as a set has cores, else one. gpu: its place on GPUs, None if it
+    has none. actors: workers keep state between items (else each item is a task). warm_up: loads what items of any job
+    need, in a worker that has nothing else to do yet. limit: time limit of a step in seconds.
     What a stage costs is in pipeline.costs.
     """
 
@@ -72,7 +82,7 @@ class Stage:
     share: float
     finishing_share: float | None = None
     all_cores: bool = False
-    gpu: Callable[[Demand], float] = _no_gpu
+    gpu: Callable[[Demand], OnGpu | None] = _no_gpu
     actors: bool = True
     wanted: Callable[[Any], bool] = _always
     asked: Callable[[Sequence[Job]], bool] = _always

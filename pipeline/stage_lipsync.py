@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from raydub.pipeline.context import WorkerContext, weights_of
 from raydub.pipeline.engines import engine_device, engine_key
-from raydub.pipeline.stage import Demand, Stage
+from raydub.pipeline.stage import Demand, OnGpu, Stage
 from raydub.stages.types import SynthesisedChunk, TrackedChunk
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def lipsync(context: WorkerContext, chunk: TrackedChunk) -> SynthesisedChunk:
     return stage.run(chunk)
 
 
-def _gpu(demand: Demand) -> float:
+def _gpu(demand: Demand) -> OnGpu | None:
     if not demand.finish:
-        return 1.0
-    return 0.5 if demand.network else 0.0
+        return OnGpu(1.0)
+    return OnGpu(1 / demand.fit) if demand.network else None
 
 
 LIPSYNC = Stage(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from raydub.pipeline.context import WorkerContext, weights_of
 from raydub.pipeline.engines import engine_key, finish_key, finishes, make_post_processors, pick_device
-from raydub.pipeline.stage import Demand, Stage
+from raydub.pipeline.stage import Demand, OnGpu, Stage
 from raydub.stages.types import Part, SynthesisedChunk
 
 if TYPE_CHECKING:
@@ -36,10 +36,14 @@ def _warm_up(_: WorkerContext) -> None:
     import raydub.stages.render  # noqa: F401
 
 
-def _gpu(demand: Demand) -> float:
+def _gpu(demand: Demand) -> OnGpu | None:
     if not demand.finish:
-        return 0.0
-    return 0.5 if demand.network else 1.0
+        return None
+    if demand.network:
+        return OnGpu(1 / demand.fit, demand.fit - 1)
+    # Without a lip network beside it: alone, unless the memory is known to hold more.
+    workers = demand.fit if demand.fit > 2 else 1
+    return OnGpu(1 / workers, workers)
 
 
 RENDER = Stage(

@@ -33,7 +33,7 @@ def weight(priority: int) -> float:
     return float(2.0 ** (priority / 10))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job(Generic[T]):
     order: int
     priority: int = 0
@@ -63,15 +63,19 @@ class Turns(Generic[T]):
         """Add items of the job `name`, after those that it has, or before them (`first`). size: of the whole job in
         items, which decides its lane; None: as before, or not known."""
         job = self._jobs.setdefault(name, _Job(len(self._jobs)))
-        self._leave(job)
-        job.priority, job.lane = priority, job.lane if size is None else lane_of(size)
+        place = priority, job.lane if size is None else lane_of(size)
+        # A job that has items and stays where it is keeps its place: finding it costs a search of the lane.
+        stays = bool(job.items) and place == (job.priority, job.lane)
+        if not stays:
+            self._leave(job)
+        job.priority, job.lane = place
         new = list(items)
         if first:
             job.items.extendleft(reversed(new))
         else:
             job.items.extend(new)
         self._waiting += len(new)
-        if job.items:
+        if job.items and not stays:
             lane = self._lanes.setdefault(job.lane, [])
             if not lane:
                 # A lane that had nothing to do has saved no turns.

@@ -41,6 +41,18 @@ OutputRoot = Annotated[
         help="Folder, or s3://bucket/prefix, for all outputs; default: the manifest's folder.",
     ),
 ]
+
+
+def work_folder_of_run(default: str) -> Any:
+    """The option --work-dir of commands that look at a run."""
+    return typer.Option(
+        "--work-dir",
+        metavar="FOLDER",
+        parser=place,
+        help=f"Work folder of the run, also in a bucket; default: {default}.",
+    )
+
+
 NoRay = Annotated[bool, typer.Option("--no-ray", help="Run a plain loop in a child process, without Ray.")]
 TtsCommand = Annotated[
     str | None,

@@ -26,13 +26,7 @@ def timeline(
     job: Annotated[str | None, typer.Option("--job", help="Id of the job; needed when there are several.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG of cues, speech, bed and gates.")] = None,
     work_dir: Annotated[
-        PurePath | None,
-        typer.Option(
-            "--work-dir",
-            metavar="FOLDER",
-            parser=options.place,
-            help="Work folder of the run; default: the nearest .raydub above the video.",
-        ),
+        PurePath | None, options.work_folder_of_run(f"the nearest {WORK_FOLDER} above the video")
     ] = None,
     begin: Annotated[float, typer.Option("--from", min=0, help="First second of the picture.")] = 0.0,
     end: Annotated[float | None, typer.Option("--to", min=0, help="Last second of the picture.")] = None,

@@ -32,15 +32,7 @@ def trace(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON file to write.")],
-    work_dir: Annotated[
-        PurePath | None,
-        typer.Option(
-            "--work-dir",
-            metavar="FOLDER",
-            parser=options.place,
-            help=f"Work folder of the run, also in a bucket; default: {WORK_FOLDER} in this folder.",
-        ),
-    ] = None,
+    work_dir: Annotated[PurePath | None, options.work_folder_of_run(f"{WORK_FOLDER} in this folder")] = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Write a trace of a run: a row per worker, a slice per stage and chunk. Open it in https://ui.perfetto.dev or

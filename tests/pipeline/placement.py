@@ -1,5 +1,5 @@
-"""`python -m tests.pipeline.placement FOLDER`: a run with post-processors on a Ray of its own that pretends to have two
-GPUs. Prints, as JSON, which share of a GPU each worker of each stage had."""
+"""`python -m tests.pipeline.placement FOLDER [TYPE]`: a run with post-processors on a Ray of its own that pretends to
+have two GPUs, of this type. Prints, as JSON, which share of a GPU each worker of each stage had."""
 
 from __future__ import annotations
 
@@ -50,13 +50,14 @@ class NotingToolbox(FakeToolbox):
         (Path(self._settings.work_dir) / f"{stage}.{os.getpid()}.json").write_text(json.dumps(said))
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, kind: str = "") -> None:
     """One run; see the module docstring."""
     with on_loopback():
         ray.init(
             address="local",
-            num_cpus=4,
+            num_cpus=12 if kind else 4,
             num_gpus=2,
+            resources={f"accelerator_type:{kind}": 1} if kind else None,
             object_store_memory=80 << 20,
             include_dashboard=False,
             log_to_driver=False,
@@ -73,4 +74,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

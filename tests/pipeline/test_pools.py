@@ -15,7 +15,12 @@ from raydub.pipeline.stage import Demand
 from raydub.pipeline.threads import limit_threads, thread_environment
 
 NODES = st.lists(
-    st.builds(Node, st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 16.0, 96.0]), st.sampled_from([0.0, 1.0, 2.0, 8.0]))
+    st.builds(
+        Node,
+        st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 16.0, 96.0]),
+        st.sampled_from([0.0, 1.0, 2.0, 8.0]),
+        gpu=st.sampled_from(["", "H100", "T4", "A100-80G"]),
+    )
 )
 KIND = st.fixed_dictionaries({"finish": st.booleans(), "network": st.booleans(), "speak": st.booleans()})
 
@@ -33,13 +38,12 @@ def test_all_workers_fit_their_nodes(
     assert min(pool.cpus for pool in pools.values()) > 0
     stages = actors(pools)
     assert all(pool.size >= 1 for pool in stages)
-    # Shares of a GPU tile it, and there are workers for no more GPUs than there are.
-    assert sum(pool.gpus for pool in stages) in (0.0, 1.0)
-    assert all(pool.gpus in (0.0, 0.5, 1.0) for pool in stages)
+    # Shares of a GPU are equal and tile it, and there are workers for no more GPUs than there are.
+    assert {pool.gpus for pool in stages if pool.gpus} in (set(), {1.0}, {0.5}, {0.25})
     assert pools["track"].gpus == 0.0
     gpus = sum(int(node.gpus) for node in usable)
-    assert all(pool.size <= gpus for pool in stages if pool.gpus)
     assert sum(pool.size * pool.gpus for pool in stages) <= gpus
+    assert all(pool.size <= sum(int(node.cpus // min(2.0, node.cpus)) for node in usable) for pool in stages)
     if device == "cpu":
         assert not any(pool.gpus for pool in stages)
     if workers is not None:
@@ -132,6 +136,26 @@ def test_rendering_shares_the_gpu_when_it_finishes() -> None:
     assert (pools["render"].size, pools["render"].gpus) == (4, 1.0)
     pools = planned(nodes, 50, device="cpu", finish=True)
     assert (pools["lipsync"].gpus, pools["render"].gpus, pools["render"].size) == (0.0, 0.0, 16)
+
+
+def test_several_render_workers_share_a_gpu_whose_memory_is_known() -> None:
+    def shares(*nodes: Node, network: bool = True) -> list[tuple[int, float]]:
+        pools = planned(list(nodes), 50, finish=True, network=network)
+        return [(pools[name].size, pools[name].gpus) for name in ("lipsync", "render")]
+
+    large = Node(16.0, 2.0, gpu="H100")
+    assert shares(large, large) == [(4, 0.25), (12, 0.25)]
+    assert shares(large, large, network=False) == [(16, 0.0), (16, 0.25)]
+    assert shares(Node(16.0, 1.0, gpu="A100-40G")) == [(1, 0.25), (3, 0.25)]
+    # The smallest memory decides for all: any worker may be placed on any GPU.
+    for other in (Node(16.0, 2.0, gpu="T4"), Node(16.0, 2.0), Node(16.0, 2.0, gpu="X9000")):
+        assert shares(large, other) == [(4, 0.5), (4, 0.5)]
+    # No more of them than the node has sets of cores, for decoding, drawing and encoding.
+    assert shares(Node(4.0, 2.0, gpu="L4")) == [(2, 0.25), (2, 0.25)]
+    assert shares(Node(4.0, 1.0, gpu="L4")) == [(1, 0.25), (2, 0.25)]
+    # Without restoring the lip network has the GPU.
+    pools = planned([large], 50)
+    assert (pools["lipsync"].size, pools["lipsync"].gpus, pools["render"].gpus) == (2, 1.0, 0.0)
 
 
 def test_a_gpu_without_cores_beside_it_is_not_counted_on() -> None:

@@ -98,6 +98,17 @@ class World:
             self.made.append((number, chunk.job_id, chunk.index))
             yield Table(Part(chunk, "p", 1, 1, 0))
 
+    def parts_beside_a_new_node(self, number: int) -> Iterator[Any]:
+        """A dataset of chunks that takes its time, while a node without GPU joins."""
+        self.nodes["c"] = Node(4.0)
+        for part in self.parts(number):
+            time.sleep(0.05)
+            yield part
+
+    def drain(self) -> None:
+        """Both nodes are drained, and a new one is there."""
+        self.nodes = {"a": Node(2.0, leaving=True), "b": Node(2.0, leaving=True), "c": Node(2.0)}
+
     def _plan(self, nodes: Sequence[Node], jobs: int) -> Pools:
         self.planned_for.append(len(nodes))
         return plan_pools(nodes, jobs)
@@ -175,14 +186,8 @@ def test_a_chunk_that_waits_for_a_lost_worker_is_done_by_others(
 
 
 def test_a_node_that_joins_gets_a_lane(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def slow(number: int) -> Iterator[Any]:
-        world.nodes["c"] = Node(4.0)
-        for part in world.parts(number):
-            time.sleep(0.05)
-            yield part
-
     world = World(monkeypatch, tmp_path, plan)
-    world.work[1] = slow
+    world.work[1] = world.parts_beside_a_new_node
     assert made(world.run()) == ALL
     assert {number for number, _, _ in world.made} == {1, 2}
     assert len(world.made) == len(ALL), "no chunk is given to two"
@@ -194,7 +199,7 @@ def test_a_node_that_leaves_gets_nothing_new_and_loses_nothing(monkeypatch: pyte
 
     def leaving(number: int) -> Iterator[Any]:
         yield from world.parts(number, 2)
-        world.nodes = {"a": Node(2.0, leaving=True), "b": Node(2.0, leaving=True), "c": Node(2.0)}
+        world.drain()
         left.append(len(world.made))
         for index in range(40):
             attempts.begin("y", f"render.{index:06d}", worker={**this_worker("a"), "limit_s": 60.0})
@@ -216,7 +221,7 @@ def test_chunks_that_a_leaving_node_has_not_begun_are_done_elsewhere(
 ) -> None:
     def stuck(number: int) -> Iterator[Any]:
         yield from world.parts(number, 2)
-        world.nodes = {"a": Node(2.0, leaving=True), "b": Node(2.0, leaving=True), "c": Node(2.0)}
+        world.drain()
         yield from hang()
 
     world = World(monkeypatch, tmp_path, plan)
@@ -226,15 +231,9 @@ def test_chunks_that_a_leaving_node_has_not_begun_are_done_elsewhere(
 
 
 def test_a_run_on_gpus_does_not_grow_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def slow(number: int) -> Iterator[Any]:
-        world.nodes["c"] = Node(4.0)
-        for part in world.parts(number):
-            time.sleep(0.05)
-            yield part
-
     world = World(monkeypatch, tmp_path, plan)
     world.nodes = {"a": Node(4.0, 1.0)}
-    world.work[1] = slow
+    world.work[1] = world.parts_beside_a_new_node
     assert made(world.run()) == ALL
     assert {number for number, _, _ in world.made} == {1}
 

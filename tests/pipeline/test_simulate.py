@@ -90,6 +90,20 @@ def test_without_ray_workers_start_while_the_first_one_prepares() -> None:
     assert made.seconds == pytest.approx(11.5)
 
 
+def test_short_jobs_have_turns_beside_a_long_one() -> None:
+    """All chunks take one second on one worker. The clip, prepared second, waits for every other turn only; with a
+    priority that leaves the film one turn in 1,024, it is also prepared first."""
+    loads = {stage: Load(1.0 if stage == "render" else 0.0) for stage in BY_HAND}
+    film, clip = JobWork("film", loads, 400), JobWork("clip", loads, 10)
+    later = simulate([film, clip], [Host(100.0)], ALONE, start=AT_ONCE).ended["clip"]
+    assert 10 + 2 * 10 <= later <= 10 + 2 * 10 + 2 + 4 + 2  # in flight, and ready for the worker that renders
+    first = simulate([film, replace(clip, priority=100)], [Host(100.0)], ALONE, start=AT_ONCE).ended
+    assert first["clip"] <= 21.0
+    assert first["film"] == 420.0
+    local = simulate([film, clip], [Host(1.0)], 1, start=AT_ONCE).ended["clip"]
+    assert local <= 2 * 10 + 1
+
+
 def test_a_chunk_in_flight_waits_for_its_worker() -> None:
     """Three chunks are ready at once for two workers. The first has the long one, and the third in flight, which waits
     although the other worker is idle from 11 on: until 10 + 10 + 5."""

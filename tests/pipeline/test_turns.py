@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from hypothesis import given
@@ -65,6 +66,17 @@ def test_no_lane_is_more_than_a_turn_behind_its_share(jobs: list[tuple[int, int]
             for other in working:
                 lag = served[one] / share[one] - served[other] / share[other]
                 assert abs(lag) <= 1 / share[one] + 1 / share[other] + 1e-6
+
+
+def test_chunks_of_many_jobs_are_added_one_by_one_at_once() -> None:
+    """As a run adds them. A search of the lane for each of them, by comparing jobs, would take a minute."""
+    turns: Turns[tuple[int, int]] = Turns()
+    begin = time.process_time()
+    for number in range(2000):
+        for index in range(SHORT):
+            turns.add(str(number), [(number, index)], size=SHORT)
+    assert time.process_time() - begin < 2.0
+    assert taken(turns) == [(number, index) for number in range(2000) for index in range(SHORT)]
 
 
 @given(st.integers(1, 30), st.integers(1, SHORT), st.integers(200, 4000))
