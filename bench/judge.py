@@ -1,20 +1,23 @@
 """Judge lip engines on a folder of clips: figures per engine and clip as JSON, sheets of pictures, a blind choice.
 
-    python bench/judge.py --clips FOLDER --engines warp,own --out FOLDER [--speech FOLDER] [--seconds S]
-                          [--kinds foreign,script] [--landmarks dlib|mesh] [--controls] [--set FIELD=VALUE]
+    python bench/judge.py --clips FOLDER --engines warp,own --out FOLDER [--only NAME,NAME]
+        [--speech FOLDER] [--seconds S] [--kinds foreign,script] [--landmarks dlib|mesh] [--controls]
+        [--set FIELD=VALUE ..]
 
 Each clip is dubbed by raydub.dub with each engine: with the speech of another clip's speaker (or the next file of
 --speech), and with lines spoken by espeak-ng. Everything is measured on the decoded films, against the source clip and
-against the one who really spoke. Pairs, frames and lots are the same for the same folder.
+against the one who really spoke. Pairs, frames and lots are the same for the same folder. A pair that fails is named
+under "failed", and the exit code is 1.
 
 Following (the new speech)
   r, delay, r_now   openness of the drawn mouth with that of the speech's own speaker, as the same landmarks measure it:
                     best correlation within ±5 frames, frames by which the drawn mouth is late there, and without delay
   r_chance          what the search within ±5 frames finds on average where the speaker is moved by 15 frames or more
+  r_covered         correlation with the mouth of the source that was covered: near 0 where speech decides
   rounding          foreign: correlation of the mouths' widths; script: of narrowness with rounded and spread phonemes
   movement          standard deviation of openness over the speaker's; movement_own: over that of the person's source
   closures_hit      share of p, b, m (script pairs, exact times) in which the lips touch within ±2 frames. They touch
-                    where openness is within 0.02 eye distances of the person's own closed lips (5 % quantile)
+                    where openness is within 0.012 eye distances of the person's own closed lips (5 % quantile)
   closures_chance   the same at any other time: lips that are always closed hit all of both; vowels_open: share of open
                     vowels with lips apart
   silence_motion    change of openness from frame to frame in silence over that in speech; silence_open: openness there
@@ -60,6 +63,7 @@ from bench.judging.spoken import RATE  # noqa: E402
 from bench.render import measure as measure_render  # noqa: E402
 from bench.report import report  # noqa: E402
 from raydub.cluster.commands.fields import chosen  # noqa: E402
+from raydub.errors import RaydubError, UsageError  # noqa: E402
 from raydub.media.audio import decode_speech  # noqa: E402
 
 KINDS = ("foreign", "script")
@@ -71,6 +75,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, required=True, help="folder of films of talking people")
     parser.add_argument("--engines", required=True, help="names as in the field engine, joined by commas")
     parser.add_argument("--out", type=Path, required=True, help="films, pictures and judge.json; never the repository")
+    parser.add_argument("--only", default="", metavar="NAME,NAME", help="these files of the folder; default: all")
     parser.add_argument("--speech", type=Path, help="folder of speech instead of the other clips' own")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each clip and speech")
     parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of pairs, joined by commas")
@@ -80,26 +85,32 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-cost", action="store_true", help="leave out draw_ms")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="fields of all jobs")
     options = parser.parse_args()
-    if unknown := set(options.kinds.split(",")) - set(KINDS):
+    if unknown := set(listed(options.kinds)) - set(KINDS):
         parser.error(f"--kinds: {', '.join(sorted(unknown))} is none of {', '.join(KINDS)}")
     if not options.clips.is_dir():
         parser.error(f"--clips {options.clips} is no folder")
     return options
 
 
+def listed(text: str) -> list[str]:
+    """ "a,b" as names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def pairs_of(options: argparse.Namespace) -> tuple[list[Pair], dict[str, str]]:
     """The pairs of all kinds, and why clips were left out."""
     speech = options.out / "speech"
     speech.mkdir(parents=True, exist_ok=True)
-    clips, left = pairing.clips_in(options.clips, options.seconds, options.landmarks)
+    clips, left = pairing.clips_in(options.clips, options.seconds, options.landmarks, listed(options.only))
     pairs: list[Pair] = []
-    if "foreign" in options.kinds:
+    kinds = listed(options.kinds)
+    if "foreign" in kinds:
         if options.speech is not None:
             pairs = pairing.given_pairs(clips, options.speech, speech)
         else:
             pairs, without = pairing.foreign_pairs(clips, speech)
             left |= without
-    if "script" in options.kinds:
+    if "script" in kinds:
         pairs += pairing.script_pairs(clips, speech)
     if not pairs:
         raise SystemExit(f"--clips {options.clips}: no pair of a clip and a speech; left out: {left}")
@@ -165,10 +176,17 @@ def main() -> int:
     blinds = {
         (engines[0], other): Blind(options.out / "blind" / f"{engines[0]}-{other}", options.seed) for other in opponents
     }
-    judged = [judge(pair, films_of(pair, engines, fields, options), blinds, options.out) for pair in pairs]
+    judged, failed = [], {}
+    for pair in pairs:
+        try:
+            judged.append(judge(pair, films_of(pair, engines, fields, options), blinds, options.out))
+        except UsageError as error:
+            raise SystemExit(str(error)) from error
+        except (RaydubError, ValueError) as error:
+            failed[pair.name] = str(error)
     names = list(dict.fromkeys(name for one in judged for name in one["films"]))
     mean = {name: means([one["films"][name] for one in judged if name in one["films"]]) for name in names}
-    if not options.no_cost:
+    if judged and not options.no_cost:
         (options.out / "cost").mkdir(exist_ok=True)
         for engine in engines:
             mean[engine]["draw_ms"] = draw_ms(pairs[0], engine, options)
@@ -181,14 +199,15 @@ def main() -> int:
             "speech_rate": RATE,
         },
         "left_out": left,
+        "failed": failed,
         "pairs": judged,
         "means": mean,
         "goals": {name: {"at_least": low, "at_most": high} for name, (low, high) in GOALS.items()},
-        "met": {engine: met(mean[engine]) for engine in engines},
+        "met": {engine: met(mean[engine]) for engine in engines if engine in mean},
         "blind": {" against ".join(names): blind.verdict() for names, blind in blinds.items()},
     }
     report(result, options.out / "judge.json")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

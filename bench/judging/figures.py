@@ -87,6 +87,8 @@ def figures(film: Film, reference: Reference, heard: F32, sounds: Sequence[Sound
     if sounds and not film.own_speech:
         found |= measures.closures(drawn.openness, sounds, rate, touch)
         found["rounding"] = measures.rounding(drawn.width, sounds, rate)
+    if not film.own_speech:
+        found["r_covered"] = measures.correlation(drawn.openness, own)
     found["movement_own"] = measures.movement(drawn.openness, own)
     speech = voiced(pair.video.sound if film.own_speech else heard, rate, n)
     found |= measures.silence(drawn.openness, speech, touch - measures.TOUCH)

@@ -52,7 +52,8 @@ class Own:
 
 
 def own_of(faces: U8, points: F32, place: Place) -> Own:
-    """From the source: (n, h, w, 3) BGR still faces and their (n, 68, 2) points in them."""
+    """From the source: (n, h, w, 3) BGR still faces and their (n, 68, 2) points in them. ValueError for less than
+    SHAPES frames with both neighbours."""
     seen = np.flatnonzero(place.present)
     shapes = np.stack([_shape(points[at], place.unit) for at in seen])
     mean = shapes.mean(axis=0)
@@ -60,6 +61,8 @@ def own_of(faces: U8, points: F32, place: Place) -> Own:
     lips = np.median([_lips(faces[at], points[at], place) for at in seen], axis=0)
     bare = Own({}, {}, mean, components, lips)
     triples = [at for at in seen if 0 < at < len(faces) - 1 and place.joined[at] and place.joined[at + 1]]
+    if len(triples) < SHAPES:
+        raise ValueError(f"{len(triples)} frames with both neighbours are too few to know the person")
     rows = [_values(faces[at - 1 : at + 2], points[at], place, bare) for at in triples]
     median = {name: float(np.median([row[name] for row in rows])) for name in MEASURES}
     spread = {}

@@ -23,9 +23,9 @@ FEWEST = 20
 """Frames below which no correlation is given."""
 AROUND = 2
 """Frames by which a closure may miss its phoneme."""
-TOUCH = 0.02
-"""Lips touch where openness is at most this above the person's own closed lips, in distances of the outer eye corners:
-about 2 pixels of a 100-pixel eye distance, what dlib's points on closed lips differ among themselves."""
+TOUCH = 0.012
+"""Lips touch where openness is at most this above the person's own closed lips, in distances of the outer eye corners.
+On pictures, dlib's points above it always show a gap; below it a thin gap that shows teeth is sometimes missed."""
 LARGEST_CLOSED = 0.05
 """No more than this passes for closed lips, in people who never close them."""
 QUIET_MARGIN = 5

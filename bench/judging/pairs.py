@@ -39,6 +39,11 @@ class Clip:
     seconds: float
     landmarks: str
 
+    @property
+    def name(self) -> str:
+        """Its file's name without dots: different for different files of a folder."""
+        return self.path.name.replace(".", "-")
+
     @cached_property
     def seen(self) -> Seen:
         """Its face."""
@@ -92,14 +97,19 @@ class Pair:
     @property
     def name(self) -> str:
         """Of its files and pictures."""
-        by = self.speech.stem if self.kind == "foreign" else "script"
-        return f"{self.video.path.stem}--{by}"
+        return f"{self.video.name}--{self.speech.stem if self.kind == 'foreign' else 'script'}"
 
 
-def clips_in(folder: Path, seconds: float, landmarks: str) -> tuple[list[Clip], dict[str, str]]:
-    """The films with a face in order of their names, and why each other file was left out."""
+def clips_in(
+    folder: Path, seconds: float, landmarks: str, only: Sequence[str] = ()
+) -> tuple[list[Clip], dict[str, str]]:
+    """The films with a face in order of their names, and why each other file was left out. only: names of the files to
+    look at, () for all; SystemExit for one that is not there."""
+    files = sorted(one for one in folder.iterdir() if one.is_file() and not one.name.startswith("."))
+    if absent := set(only) - {one.name for one in files}:
+        raise SystemExit(f"--only: {', '.join(sorted(absent))} not in {folder}")
     clips, left = [], {}
-    for path in sorted(one for one in folder.iterdir() if one.is_file() and not one.name.startswith(".")):
+    for path in (one for one in files if not only or one.name in only):
         clip = Clip(path, seconds, landmarks)
         try:
             if clip.has_face:
@@ -120,7 +130,7 @@ def foreign_pairs(clips: Sequence[Clip], folder: Path) -> tuple[list[Pair], dict
         if donor is None:
             without[clip.path.name] = "no other speaker among the clips"
             continue
-        pairs.append(Pair("foreign", clip, write_sound(donor.sound, folder / f"{donor.path.stem}.wav"), donor))
+        pairs.append(Pair("foreign", clip, write_sound(donor.sound, folder / f"{donor.name}.wav"), donor))
     return pairs, without
 
 
@@ -133,7 +143,7 @@ def given_pairs(clips: Sequence[Clip], speech: Path, folder: Path) -> list[Pair]
     pairs = []
     for at, clip in enumerate(clips):
         donor = Clip(files[at % len(files)], clip.seconds, clip.landmarks)
-        sound = write_sound(donor.sound, folder / f"{donor.path.stem}.wav")
+        sound = write_sound(donor.sound, folder / f"{donor.name}.wav")
         pairs.append(Pair("foreign", clip, sound, donor if _shows_face(donor) else None))
     return pairs
 
@@ -143,7 +153,7 @@ def script_pairs(clips: Sequence[Clip], folder: Path) -> list[Pair]:
     pairs = []
     for at, clip in enumerate(clips):
         said = say(clip.seconds, at)
-        path = folder / f"{clip.path.stem}.srt"
+        path = folder / f"{clip.name}.srt"
         path.write_text(said.srt, encoding="utf-8")
         pairs.append(Pair("script", clip, path, said=said))
     return pairs

@@ -54,7 +54,7 @@ def jitters(source: F32, drawn: F32, box: tuple[slice, slice], place: Place) -> 
     ring[
         max(box[0].start - reach // 2, 0) : box[0].stop + reach, max(box[1].start - reach, 0) : box[1].stop + reach
     ] = 1
-    ring[box] = False
+    ring[max(box[0].start - 4, 0) : box[0].stop + 4, max(box[1].start - 4, 0) : box[1].stop + 4] = 0  # the blur's reach
     inner = np.zeros_like(ring)
     inner[box] = True
     own, new = second_difference(source)[three], second_difference(drawn)[three]
