@@ -6,15 +6,16 @@ from fractions import Fraction
 
 from pydantic import BaseModel, ConfigDict
 
-SPEECH_VERSION = 1
-"""Increased when the same script gives another sound than before, so that older speech is not reused."""
+SPEECH_VERSION = 2
+"""Increased when the same script gives another sound or other marks than before, so that older speech is not reused."""
 
 
 class VoiceTrack(BaseModel):
     """One speaker's speech alone. path: a sound file of the whole output's length; identity: SHA-256 of the file; face:
     whose mouth it moves, in the words of the field `face`, "" for the job's own; spans: (start, stop) in samples at
     SpeechTracks.rate, where this mouth may be changed, ascending; None for everywhere. level: of the speech, in dBFS,
-    if it is known and the file contains speech only."""
+    if it is known and the file contains speech only. sounds: a blob, the exact times of its closures, rounding and
+    lip-teeth contact (an .npy file, see models.mouth.sounds), None if they are not known."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +25,7 @@ class VoiceTrack(BaseModel):
     face: str = ""
     spans: tuple[tuple[int, int], ...] | None = None
     level: float | None = None
+    sounds: str | None = None
 
 
 class VoiceWeights(BaseModel):

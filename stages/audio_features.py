@@ -17,7 +17,16 @@ from raydub.media.activity import Loudness, voiced_frames
 from raydub.media.audio import speech_blocks
 from raydub.media.info import VideoInfo
 from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SAMPLE_RATE, SILENCE, WINDOW, MelStream
-from raydub.stages.job_plan import MEL_FILE, SCOPE_FILE, VOICED_FILE, put_array, voice_file, voices_of
+from raydub.stages.job_plan import (
+    MEL_FILE,
+    SCOPE_FILE,
+    SOUNDS_FILE,
+    VOICED_FILE,
+    put_array,
+    read_array,
+    voice_file,
+    voices_of,
+)
 from raydub.stages.source_timeline import Timeline, plan_timeline
 from raydub.stages.types import Span
 from raydub.store import Artefact, Store
@@ -30,8 +39,9 @@ _SILENT_COLUMNS = 4096
 def extract_features(
     job: Job, video: VideoInfo, store: Store, key: str, kept: Callable[[], Sequence[Span] | None]
 ) -> tuple[Timeline, dict[str, str]]:
-    """Analyse the job's speech and decide the timeline; stores mel and voice activity of each voice and, if its mouth
-    may change in some frames only, these frames, under jobs/<key>/. Returns the blob of each by voice_file().
+    """Analyse the job's speech and decide the timeline; stores mel and voice activity of each voice, its known sounds,
+    and, if its mouth may change in some frames only, these frames, under jobs/<key>/. Returns the blob of each by
+    voice_file().
 
     kept: the source's spans that may be shown, None for all of it; called once, after the speech has been checked.
     Raises InputError: INPUT_*, SPEECH_*, and those of stages.source_timeline.plan_timeline; StageError STORAGE or
@@ -56,6 +66,10 @@ def extract_features(
             if voice.spans is not None and job.speech is not None:
                 scope = frames_within(voice.spans, job.speech.rate, video.rate, timeline.n_out)
                 made[voice_file(SCOPE_FILE, number)] = put_array(store, name(SCOPE_FILE, number), scope).path
+            if voice.sounds is not None:
+                # The same blob under the job's own name, so that it is kept as long as the job is.
+                sounds = read_array(voice.sounds)
+                made[voice_file(SOUNDS_FILE, number)] = put_array(store, name(SOUNDS_FILE, number), sounds).path
             made[voice_file(MEL_FILE, number)] = file.put(name(MEL_FILE, number)).path
     assert timeline is not None  # there is at least one voice
     return timeline, made

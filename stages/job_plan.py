@@ -32,6 +32,7 @@ from raydub.stages.types import Chunk, Span
 from raydub.store import Artefact, Store
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
+SOUNDS_FILE = "sounds.npy"
 """Of the first voice; see voice_file."""
 
 
@@ -187,8 +188,10 @@ def _load_plan(root: str, key: str, changed: int, inode: int, since: int) -> Job
 
 
 def load_speech(plan: JobPlan, voice: int = 0) -> Speech:
-    """A voice's speech; the mel is mapped from its file, so only what is used takes memory."""
-    return Speech(_array(plan, voice_file(MEL_FILE, voice)), plan.rate, plan.n_frames)
+    """A voice's speech; the arrays are mapped from their files, so only what is used takes memory."""
+    name = voice_file(SOUNDS_FILE, voice)
+    sounds = _array(plan, name) if name in plan.arrays else None
+    return Speech(_array(plan, voice_file(MEL_FILE, voice)), plan.rate, plan.n_frames, sounds)
 
 
 def load_voiced(plan: JobPlan, voice: int = 0) -> Bools:
@@ -240,7 +243,11 @@ def whole(plan: JobPlan) -> bool:
 
 
 def _array(plan: JobPlan, name: str) -> Any:
-    path = _blob(plan, name)
+    return read_array(_blob(plan, name))
+
+
+def read_array(path: str) -> Any:
+    """One array written by put_array, mapped from its file. Raises StageError STORAGE."""
     try:
         return np.load(verified(path), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:

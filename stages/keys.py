@@ -1,9 +1,9 @@
 """The key of one chunk: a hash of everything that decides its frames, so that other jobs, languages and edited scripts
 find the same frames again.
 
-A chunk depends on its source frames and a little of the speech around it: the mel columns that the lip engine uses for
-its first and last frame, and the frames that ramp its gates. If one line of a script changes, the other chunks keep
-their keys and parts.
+A chunk depends on its source frames and a little of the speech around it: the columns of mel and known sounds that the
+lip engine uses for its first and last frame, and the frames that ramp its gates. If one line of a script changes, the
+other chunks keep their keys and parts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from raydub.arrays import F32
-from raydub.models.mel import BANDS, COLUMNS_PER_SECOND, SILENCE
+from raydub.models.mel import COLUMNS_PER_SECOND, SILENCE
 from raydub.stages.engine import LipEngine
 from raydub.stages.gate import RAMP
 from raydub.stages.job_plan import (
@@ -64,7 +64,8 @@ class _Heard:
     """What the frames of a span depend on of one voice."""
 
     def __init__(self, plan: JobPlan, engine: LipEngine, voice: int) -> None:
-        self._mel = load_speech(plan, voice).mel
+        speech = load_speech(plan, voice)
+        self._mel, self._sounds = speech.mel, speech.sounds
         self._voiced = load_voiced(plan, voice)
         self._scope = load_scope(plan, voice)
         self._rate = plan.rate
@@ -73,15 +74,17 @@ class _Heard:
     def add_to(self, digest: Any, around: Span, wide: Span) -> None:
         first = int(COLUMNS_PER_SECOND * around.start / self._rate) - self._before - _ROOM
         stop = int(COLUMNS_PER_SECOND * around.stop / self._rate) + 1 + self._after + _ROOM
-        digest.update(_columns(self._mel, first, stop).tobytes())
+        digest.update(_columns(self._mel, first, stop, SILENCE).tobytes())
+        if self._sounds is not None and (sounds := _columns(self._sounds, first, stop, 0)).any():
+            digest.update(sounds.tobytes())
         digest.update(np.ascontiguousarray(self._voiced[wide.start : wide.stop]).tobytes())
         digest.update(b"-" if self._scope is None else self._scope[wide.start : wide.stop].tobytes())
 
 
-def _columns(mel: F32, start: int, stop: int) -> F32:
-    """(stop - start, 80): columns in order of time; beyond the ends of the speech it is silent."""
-    found = np.full((stop - start, BANDS), SILENCE, np.float32)
-    low, high = max(start, 0), min(stop, mel.shape[1])
+def _columns(columns: npt.NDArray[Any], start: int, stop: int, beyond: np.generic | int) -> npt.NDArray[Any]:
+    """(stop - start, n) of (n, T): columns in order of time; beyond their ends there is nothing but `beyond`."""
+    found = np.full((stop - start, len(columns)), beyond, columns.dtype)
+    low, high = max(start, 0), min(stop, columns.shape[1])
     if low < high:
-        found[low - start : high - start] = mel[:, low:high].T
+        found[low - start : high - start] = columns[:, low:high].T
     return found

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,7 +202,8 @@ def _speech_identity(job: Job, inputs: Sequence[Input]) -> Any:
     if job.speech is None:
         return next(one.identity for one in inputs if one.what == "audio")
     said = job.speech
-    return [[voice.identity, voice.spans] for voice in said.voices] + [said.sound_identity, said.timed]
+    sounds = [Path(voice.sounds).stem if voice.sounds else "" for voice in said.voices]  # a blob's name is its content
+    return [[voice.identity, voice.spans] for voice in said.voices] + [said.sound_identity, said.timed, sounds]
 
 
 def _face_plan(

@@ -122,7 +122,8 @@ class Request(ABC):
             named = {known.sound: known.sound_identity, **{voice.path: voice.identity for voice in known.voices}}
             ours = {path: identity for path, identity in named.items() if Path(path).is_relative_to(self.store.root)}
             whole = all(identify(path).sha256 == identity for path, identity in ours.items())
-            reported = known.report is None or verified(known.report).is_file()
+            blobs = (known.report, *(voice.sounds for voice in known.voices))
+            reported = all(path is None or verified(path).is_file() for path in blobs)
         except (OSError, ValueError, StageError):
             return None
         return known if whole and reported else None

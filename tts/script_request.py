@@ -19,6 +19,7 @@ from raydub.tts.engines.base import Engine
 from raydub.tts.engines.deciding import UNNAMED, decided_by
 from raydub.tts.engines.files import weights_used
 from raydub.tts.engines.utterances import Speaker
+from raydub.tts.lips import SpokenCue, lip_sounds
 from raydub.tts.mix.format import MixFormat
 from raydub.tts.mix.level import LEVEL_DB
 from raydub.tts.mix.sources import PlacedSpeech, PlacedUtterance
@@ -107,7 +108,7 @@ class ScriptRequest(Request):
         sources = {face or "speech": PlacedSpeech(list(map(self._placed, ours)), rate) for face, ours in voices.items()}
         mixed, sound, files = self.mixed(sources, total)
         heard = {face: files[face or "speech"] for face in faces}
-        tracks = [self._voice(face, heard[face], voices[face]) for face in faces if face != NOBODY]
+        tracks = [self._voice(face, heard[face], voices[face], total) for face in faces if face != NOBODY]
         if not tracks:
             nobody = heard[faces[0]]
             tracks = [VoiceTrack(speaker="", path=nobody.path, identity=nobody.sha256, spans=())]
@@ -151,7 +152,7 @@ class ScriptRequest(Request):
 
         return PlacedUtterance(place.start, place.length, load, f"cue {place.segment.number}")
 
-    def _voice(self, face: str, made: Artefact, said: Sequence[_Said]) -> VoiceTrack:
+    def _voice(self, face: str, made: Artefact, said: Sequence[_Said], total: int) -> VoiceTrack:
         """A mouth may change everywhere, unless there are other speakers in the job, or the original voices can be
         heard: then only inside its own cues, and as long as they last."""
         spans = None
@@ -166,7 +167,20 @@ class ScriptRequest(Request):
             face=face,
             spans=spans,
             level=LEVEL_DB,
+            sounds=self._sounds(made, said, total),
         )
+
+    def _sounds(self, made: Artefact, said: Sequence[_Said], total: int) -> str | None:
+        """The blob of the voice's known sounds."""
+
+        def cue(one: _Said) -> SpokenCue:
+            line, speed = one.line, one.place.speed
+            return SpokenCue(one.place, self.speaker.phonemes(line.segment, line.voice, line.language, speed))
+
+        table = lip_sounds(map(cue, said), self.format.rate, total)
+        if table is None:
+            return None
+        return self.store.put(f"speech/{self.key}/sounds-{made.sha256[:16]}", table, ".npy").path
 
 
 def _told(places: Sequence[Placement]) -> list[str]:

@@ -43,9 +43,10 @@ class Script:
 
 @dataclass(frozen=True)
 class Mark:
-    """A word (as written) or a phoneme (IPA) that begins `seconds` after the first sample."""
+    """A word (as written), a phoneme (IPA) or a pause ("") that begins `seconds` after the first sample. A stop begins
+    where it closes. Pauses need not be marked."""
 
-    kind: Literal["word", "phoneme"]
+    kind: Literal["word", "phoneme", "pause"]
     seconds: float
     text: str
 

@@ -29,9 +29,9 @@ class Ensemble:
             raise ValueError(f"tensors of no layer: {', '.join(sorted(left)[:3])}")
 
     def __call__(self, mel: F32) -> F32:
-        """mel (80, T) float32 in [-4, 4] → (outputs, T - 2 * reach) float32, see network.py. Bit-identical for any number
-        of threads that numpy's BLAS may use, because it uses one: products split among threads are rounded in other
-        places, and stages run with different numbers of them."""
+        """mel (80, T) float32 in [-4, 4] → (outputs, T - 2 * reach) float32, see network.py. Bit-identical for
+        any number of threads that numpy's BLAS may use, because it uses one: products split among threads are rounded
+        in other places, and stages run with different numbers of them."""
         with _blas().limit(limits=1, user_api="blas"):
             return np.mean([member(mel) for member in self._members], axis=0, dtype=np.float32)
 
@@ -82,7 +82,9 @@ class _Member:
             body = _conv(np.maximum(_conv(x, *first, dilation), 0), *second)
             x = np.maximum(x[:, dilation:-dilation] + body, 0)
         x = _conv(x, *self._leave)
-        return np.stack([np.convolve(row, kernel, "valid") for row, kernel in zip(x, self._kernels, strict=True)])  # symmetric
+        return np.stack(
+            [np.convolve(row, kernel, "valid") for row, kernel in zip(x, self._kernels, strict=True)]
+        )  # symmetric
 
 
 def _taken(state: dict[str, F32], name: str, shape: tuple[int, ...]) -> F32:

@@ -47,11 +47,11 @@ class Sound:
 def sounds_of(phonemes: Sequence[tuple[float, str]], end: float) -> list[Sound]:
     """What phonemes ask of the lips. phonemes: (second at which it begins, IPA), in order of time, "" for a pause; end:
     second at which the last one ends. A phoneme of several letters (a diphthong, an affricate) is divided among
-    them."""
+    them; a sign without a letter, which some engines give a time of its own, belongs to the phoneme before it."""
     found: list[Sound] = []
-    stops = [at for at, _ in phonemes[1:]] + [end]
-    for (start, phoneme), stop in zip(phonemes, stops, strict=True):
-        letters = _letters(phoneme)
+    spelt = [(at, letters) for at, phoneme in phonemes if (letters := _letters(phoneme)) or not phoneme]
+    stops = [at for at, _ in spelt[1:]] + [end]
+    for (start, letters), stop in zip(spelt, stops, strict=True):
         step = (stop - start) / max(len(letters), 1)
         for place, letter in enumerate(letters):
             for number, name in enumerate(ARTICULATORS):

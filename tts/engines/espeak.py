@@ -33,6 +33,9 @@ _RATE = 1  # espeakRATE
 _UTF8 = 1  # espeakCHARS_UTF8: plain text; neither SSML nor [[phonemes]] mean anything in it
 _WORD, _PHONEME = 1, 7
 _SEED = 1
+_STOPS = frozenset("ptkbdɡɓɗcɟqʈɖ")
+_CLOSED_SECONDS = 0.08
+_SILENT = 1e-3
 _GENDERS = {1: "male", 2: "female"}
 
 
@@ -131,7 +134,7 @@ class Espeak:
         pace = round(WORDS_A_MINUTE * speed)
         # A C string ends at its first NUL.
         samples, happenings = self._in_a_fork(called, text.replace("\0", " "), pace)
-        return Utterance(samples, self._rate, _marks(text, happenings))
+        return Utterance(samples, self._rate, _marks(text, happenings, samples, self._rate))
 
     @cached_property
     def _listed(self) -> dict[str, tuple[Voice, str]]:
@@ -252,22 +255,38 @@ def _languages(address: int) -> tuple[str, ...]:
     return (*(tag for _, tag in found[:1]), *(tag for _, tag in sorted(found[1:], key=lambda entry: entry[0])))
 
 
-def _marks(text: str, happenings: list[_Happening]) -> tuple[Mark, ...]:
-    """Words as they stand in the text, and phonemes. A word that is spoken in parts (a number, an unknown script) is
-    marked where it begins; pauses and changes of language are not phonemes."""
+def _marks(text: str, happenings: list[_Happening], samples: F32, rate: int) -> tuple[Mark, ...]:
+    """Words as they stand in the text, phonemes and pauses. A word that is spoken in parts (a number, an unknown
+    script) is marked where it begins; changes of language are not phonemes."""
     marks: list[Mark] = []
     end = 0
     for kind, position, length, milliseconds, phoneme in happenings:
+        at = milliseconds / 1000
         if kind == _WORD and length > 0 and position > end:
             word = text[position - 1 : position - 1 + length].strip()
             end = position + length - 1
             if word:
-                marks.append(Mark("word", milliseconds / 1000, word))
+                marks.append(Mark("word", at, word))
         elif kind == _PHONEME:
             sound = phoneme.decode("utf-8", "ignore")
             if sound and not sound.startswith("("):
-                marks.append(Mark("phoneme", milliseconds / 1000, sound))
+                marks.append(Mark("phoneme", at - _silence_before(at, samples, rate, sound), sound))
+            elif not sound and at * rate < len(samples):
+                marks.append(Mark("pause", at, ""))
     return tuple(sorted(marks, key=lambda mark: mark.seconds))
+
+
+def _silence_before(at: float, samples: F32, rate: int, phoneme: str) -> float:
+    """Seconds of silence before a stop, which belong to it: espeak-ng marks stops where they burst, other engines
+    where they close. 0 for other phonemes; after a pause at most as long as stops close between vowels."""
+    if phoneme.lstrip("ˈˌ")[:1] not in _STOPS:
+        return 0.0
+    step = rate // 200
+    burst = round(at * rate)
+    frames = min(burst // step, round(_CLOSED_SECONDS * rate) // step)
+    power = np.abs(samples[burst - frames * step : burst]).reshape(frames, step).max(axis=1, initial=0.0)
+    loud = np.flatnonzero(power > _SILENT)
+    return (frames - 1 - int(loud[-1]) if len(loud) else frames) * step / rate
 
 
 def _unusable(reason: str) -> DependencyError:

@@ -28,7 +28,7 @@ _EXCESS = 1.01
 """Samples up to this value are clipped to full scale: rounding, and ringing of resamplers."""
 _SHORT_LIMIT = 60.0  # seconds for requests without synthesis; identities hash files
 _MARGIN = 10.0  # seconds by which an engine's own limits come first: their errors are more specific
-_KINDS = ("word", "phoneme")
+_KINDS = ("word", "phoneme", "pause")
 
 
 class HostedEngine:

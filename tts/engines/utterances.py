@@ -56,6 +56,13 @@ class Speaker:
         start, stop = trimmed(utterance.samples, utterance.rate)
         return levelled(resample(utterance.samples[start:stop], utterance.rate, self._rate), self._rate)
 
+    def phonemes(self, segment: Segment, voice: Voice, language: str, speed: float) -> tuple[tuple[float, str], ...]:
+        """When say()'s sound speaks which phoneme: (seconds after its first sample, IPA, "" for a pause), () if the
+        engine does not tell. Raises what say() raises."""
+        utterance = self.utterance(segment, voice, language, speed)
+        start = trimmed(utterance.samples, utterance.rate)[0] / utterance.rate
+        return tuple((mark.seconds - start, mark.text) for mark in utterance.marks if mark.kind != "word")
+
     def utterance(self, segment: Segment, voice: Voice, language: str, speed: float) -> Utterance:
         """As say(), in the form of the engine."""
         speed = -(-round(speed * _SPEED_STEPS, 6) // 1) / _SPEED_STEPS

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -21,7 +22,8 @@ import numpy as np
 
 from raydub.arrays import F32, F64, U8, Bools
 from raydub.errors import Code, InputError
-from raydub.models.mouth.train.shapes import ShapeReader, mouth_shape, turned
+from raydub.models.mouth.train.mesh import MeshReader
+from raydub.models.mouth.train.shapes import ShapeReader
 
 # Media containers only, no playlists.
 _LOCAL = {
@@ -30,7 +32,10 @@ _LOCAL = {
 }
 
 RATE = 16000
-_VERSION = 1
+Landmarks = Literal["mesh", "dlib"]
+"""mesh: MediaPipe's face mesh, what the included weights learned from; dlib: its 68 points, not for commercial use."""
+
+_VERSION = 2
 _SIDE = 800
 """Frames are reduced to this longer side; more pixels do not improve the landmarks."""
 
@@ -48,16 +53,19 @@ class Clip:
     usable: Bools
 
 
-def prepare_clip(path: str | Path, cache: str | Path, *, max_seconds: float = 60.0) -> Clip:
-    """Measure one clip, or read it from the cache. Raises InputError where it has no picture or no sound."""
+def prepare_clip(
+    path: str | Path, cache: str | Path, landmarks: Landmarks = "mesh", *, max_seconds: float = 60.0
+) -> Clip:
+    """Measure one clip, or read it from the cache. Raises InputError where it has no picture or no sound,
+    DependencyError where the landmarks' files are absent."""
     path, cache = Path(path), Path(cache)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:24]
-    kept = cache / f"{digest}.v{_VERSION}.npz"
+    kept = cache / f"{digest}.{landmarks}.v{_VERSION}.npz"
     if kept.is_file():
         with np.load(kept, allow_pickle=False) as stored:
             return Clip(name=path.name, **{f.name: stored[f.name] for f in fields(Clip) if f.name != "name"})
-    clip = _measure(path, max_seconds)
+    clip = _measure(path, landmarks, max_seconds)
     cache.mkdir(parents=True, exist_ok=True)
     draft = kept.with_suffix(f".{os.getpid()}.npz")
     np.savez(draft, samples=clip.samples, times=clip.times, shape=clip.shape, usable=clip.usable)
@@ -66,13 +74,16 @@ def prepare_clip(path: str | Path, cache: str | Path, *, max_seconds: float = 60
 
 
 def prepare_clips(
-    paths: list[Path], cache: str | Path, on_clip: Callable[[str, str], None] | None = None
+    paths: list[Path],
+    cache: str | Path,
+    on_clip: Callable[[str, str], None] | None = None,
+    landmarks: Landmarks = "mesh",
 ) -> tuple[list[Clip], dict[str, str]]:
     """The usable clips, and name → reason for the others. `on_clip(name, outcome)` is called after each."""
     clips, refused = [], {}
     for path in paths:
         try:
-            clip = prepare_clip(path, cache)
+            clip = prepare_clip(path, cache, landmarks)
         except (InputError, av.FFmpegError) as error:
             refused[path.name] = error.message if isinstance(error, InputError) else str(error)
         else:
@@ -82,9 +93,9 @@ def prepare_clips(
     return clips, refused
 
 
-def _measure(path: Path, max_seconds: float) -> Clip:
+def _measure(path: Path, landmarks: Landmarks, max_seconds: float) -> Clip:
     samples = read_sound(path, max_seconds)
-    reader = ShapeReader()
+    reader = MeshReader() if landmarks == "mesh" else ShapeReader()
     times: list[float] = []
     with av.open(f"file:{path}", options=_LOCAL) as container:
         if not container.streams.video:
@@ -100,9 +111,8 @@ def _measure(path: Path, max_seconds: float) -> Clip:
             reader.add(_shrunk(frame.to_ndarray(format="bgr24")))
     if not times:
         raise InputError(Code.VIDEO_NO_FRAMES, f"{path.name} has no frames")
-    landmarks, found = reader.landmarks()
-    usable = found & (turned(landmarks) < 0.75)
-    return Clip(path.name, samples, np.array(times, np.float64), mouth_shape(landmarks), usable)
+    shape, usable = reader.measured()
+    return Clip(path.name, samples, np.array(times, np.float64), shape, usable)
 
 
 def _shrunk(bgr: U8) -> U8:

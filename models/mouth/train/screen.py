@@ -82,14 +82,14 @@ def _features(lesson: Lesson) -> F64:
 
 
 def _normal_terms(features: F64, lesson: Lesson) -> tuple[F64, F64]:
-    x, y = features[lesson.known], lesson.target[0][lesson.known]
+    x, y = features[lesson.known[0]], lesson.target[0][lesson.known[0]]
     weight = max(len(x), 1) ** -0.5
     return x.T @ x * weight, x.T @ (y - y.mean()) * weight
 
 
 def _best_lag(said: F64, lesson: Lesson) -> tuple[float, float, int]:
     """Correlation without a shift, the best one, and the columns by which the picture is late there."""
-    inner = lesson.known.copy()
+    inner = lesson.known[0].copy()
     inner[:_MAX_LAG] = inner[len(inner) - _MAX_LAG :] = False
     real = lesson.target[0][inner]
     by_lag = {lag: correlation(np.roll(said, lag)[inner], real) for lag in range(-_MAX_LAG, _MAX_LAG + 1, 2)}

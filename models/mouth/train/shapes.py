@@ -62,7 +62,7 @@ class FaceFinder:
 
 
 class ShapeReader:
-    """Landmarks of a run of frames. Feed (frame in BGR) in order with `add`, then call `landmarks`."""
+    """Landmarks of a run of frames. Feed (frame in BGR) in order with `add`, then call `measured`, or `landmarks`."""
 
     def __init__(self) -> None:
         self._finder = FaceFinder()
@@ -73,6 +73,11 @@ class ShapeReader:
     def add(self, bgr: U8) -> None:
         self._grey.append(np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)))
         self._boxes.append(self._finder.find(bgr))
+
+    def measured(self) -> tuple[F32, Bools]:
+        """(n, 2) float32 openness and width, and (n,) bool: a face was found and is not turned away."""
+        landmarks, found = self.landmarks()
+        return mouth_shape(landmarks), found & (turned(landmarks) < 0.75)
 
     def landmarks(self) -> tuple[F32, Bools]:
         """(n, 68, 2) float32 landmarks in pixels and (n,) bool: was a face found. Rows without a face hold zeros."""
