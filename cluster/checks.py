@@ -7,34 +7,20 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 from raydub import __version__
+from raydub.cluster.found import Check
 from raydub.errors import RaydubError
 
-State = Literal["ok", "note", "missing"]
 _SIMD = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16")
 _LEAST_SHM = 1 << 30
 _FFMPEG_PARTS = ("libavformat", "libavcodec")
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding. state: ok, note (works, could be better), missing (raydub cannot work without it)."""
+def all_checks(start_ray: bool = False, bucket: str | None = None) -> Iterator[Check]:
+    """Run all checks; an exception in a check is reported as missing. bucket: an address to check, too."""
+    from raydub.cluster.checks_storage import storage_checks
 
-    name: str
-    state: State
-    found: str
-    hint: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
-
-
-def all_checks(start_ray: bool = False) -> Iterator[Check]:
-    """Run all checks; an exception in a check is reported as missing."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("raydub", _raydub),
         ("ffmpeg", _ffmpeg),
@@ -50,6 +36,7 @@ def all_checks(start_ray: bool = False) -> Iterator[Check]:
         ("quality", _quality),
         ("weights", _weights),
         ("speech", _speech),
+        *storage_checks(bucket),
         ("ray", _ray_session if start_ray else _ray),
     ]
     for name, check in checks:
@@ -91,6 +78,8 @@ def _codecs() -> Check:
 
 
 def _processor() -> Check:
+    from raydub.pipeline.threads import usable_cores
+
     flags: set[str] = set()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as info:
@@ -99,19 +88,24 @@ def _processor() -> Check:
                     flags = set(line.split(":", 1)[1].split())
                     break
     simd = [name for name in _SIMD if name in flags]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores, usable = os.cpu_count() or 1, usable_cores()
+    counted = f"{cores} cores"
+    if usable < cores:
+        counted = f"{usable} of {cores} cores (affinity, or the limit of this container)"
     half = any("bf16" in name for name in simd)
     hint = "bf16 instructions: --set precision=bf16 is about twice as fast for Wav2Lip" if half else ""
-    return Check(
-        "processor", "ok", f"{cores} cores, {platform.machine()}, {' '.join(simd) or 'no SIMD flags seen'}", hint
-    )
+    return Check("processor", "ok", f"{counted}, {platform.machine()}, {' '.join(simd) or 'no SIMD flags seen'}", hint)
 
 
 def _memory() -> Check:
+    from raydub.pipeline.local_workers import memory_limit
+
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return Check("memory", "note", "unknown on this system")
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    text = f"{total / 2**30:.1f} GiB"
+    text, limit = f"{total / 2**30:.1f} GiB", memory_limit()
+    if limit is not None and limit < total:
+        text = f"{limit / 2**30:.1f} of {text}, by the limit of this container"
     if os.path.isdir("/dev/shm"):
         shm = shutil.disk_usage("/dev/shm").total
         text += f", /dev/shm {shm / 2**30:.1f} GiB"

@@ -111,14 +111,9 @@ def resolve_input(text: str, folder: PurePath, field: str) -> str:
 
 
 def resolve_file(text: str, folder: PurePath, field: str) -> str:
-    """The same for a file that is read from a disk only: weights, voices. Raises UsageError NOT_BUILT for one that
-    would be in a bucket."""
-    path = resolve_input(text, folder, field)
-    if is_object(path):
-        message = f"{path} is in a bucket: weights and voices are read from a disk only"
-        hint = "put it on every node and give its absolute path, or use a name of the catalogue"
-        raise UsageError(Code.NOT_BUILT, message, field=field, hint=hint)
-    return path
+    """The same for weights and voices, which may also be addresses of objects. Raises UsageError NOT_BUILT for the
+    web."""
+    return parse(text, field).text if is_object(text) else resolve_input(text, folder, field)
 
 
 def confine_output(text: str, root: PurePath, field: str = "output") -> str:

@@ -3,10 +3,9 @@ too."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from raydub.errors import Code, UsageError
@@ -17,8 +16,7 @@ from raydub.manifests.paths import folded
 from raydub.manifests.reads import add_inputs
 from raydub.manifests.rows import BadRow, parse_row
 from raydub.manifests.values import no_utf8
-from raydub.objects.names import is_object
-from raydub.places import Inputs, PathLike, overwrites, path_at
+from raydub.places import Inputs, PathLike, overwrites, path_at, real
 from raydub.texts import has_utf8
 
 
@@ -50,13 +48,8 @@ def read_manifest(
     """
     manifest = path_at(path, "manifest")
     rows = [(line, _filled(row, defaults or {})) for line, row in raw_rows(manifest)]
-    folder = manifest.parent if is_object(str(manifest)) else Path(os.path.realpath(manifest)).parent
-    return check_rows(rows, folder, folder if output_root is None else _root(output_root))
-
-
-def _root(output_root: PathLike) -> PurePath:
-    found = path_at(output_root, "output-root")
-    return Path(os.path.realpath(found)) if isinstance(found, Path) else found
+    folder = real(manifest).parent
+    return check_rows(rows, folder, folder if output_root is None else real(output_root, "output-root"))
 
 
 def check_rows(rows: Iterable[RawRow], folder: PurePath, output_root: PurePath) -> ManifestResult:

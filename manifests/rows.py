@@ -24,7 +24,7 @@ from raydub.manifests.options import (
 from raydub.manifests.paths import confine_output, folded, resolve_file, resolve_media
 from raydub.manifests.values import MAX_TEXT, refused
 from raydub.manifests.weights import WEIGHT_FIELDS, resolve_weights
-from raydub.objects.names import is_object
+from raydub.places import real
 from raydub.texts import escaped
 
 OWN = ("id", "video", "audio", "script", "output")
@@ -88,7 +88,7 @@ def parse_row(
         output=own["output"],
         options=options,
         line=line,
-        output_root=str(output_root if is_object(str(output_root)) else Path(output_root).resolve()),
+        output_root=str(real(output_root)),
     )
     if job.output in job.inputs().values():
         message = "the output would overwrite an input"

@@ -120,8 +120,10 @@ def follow(uri: Uri, location: str, policy: FetchPolicy) -> Uri:
 
 def redact(text: str) -> str:
     """A path or address for messages and results: nothing of an address's user, password, query or fragment. In the key
-    of an object a question mark is a letter like any other, unless what follows was signed."""
-    plain = "://" not in text or (is_object(text) and _SIGNED.search(text) is None)
+    of an object a question mark is a letter like any other, unless what follows was signed, or an account stands before
+    its bucket."""
+    named = is_object(text) and _SIGNED.search(text) is None and "@" not in text[5:].partition("/")[0]
+    plain = named or "://" not in text
     found = None if plain else _SECRET.match(text)
     if found is None or found.end() == len(text) == len(found[1]) + len(found[2]):
         return text

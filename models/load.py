@@ -20,6 +20,7 @@ from raydub.errors import Code, DependencyError
 from raydub.identity import identify
 from raydub.kinds import NotRegularError
 from raydub.models.verdict import AGAIN, no_weights, refused
+from raydub.objects.names import is_object
 from raydub.regular import read_regular
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ def check_file(path: str | Path) -> Path:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hex sha256 of a file; each version of a file is hashed once per process. Raises OSError, InputError
-    INPUT_CHANGED."""
-    return identify(os.path.realpath(path), what="weights").sha256
+    """Hex sha256 of a file, or of an object at an address; each version of a file is hashed once per process. Raises
+    OSError, InputError INPUT_CHANGED, and for an object what raydub.objects.bucket raises."""
+    name = os.fspath(path)
+    return identify(name if is_object(name) else os.path.realpath(name), what="weights").sha256
 
 
 def layout_error(name: str, missing: Sequence[str], unexpected: Sequence[str], wanted: str) -> DependencyError:

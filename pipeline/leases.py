@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from raydub.errors import Code, RaydubError, StageError
-from raydub.objects.names import base_name, parent
+from raydub.objects.names import base_name, join, parent
 from raydub.process import born, place, place_of
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _ended(place: Prefix, owner: str) -> bool:
         if first is not None and meta.etag != first:
             return False
         first = meta.etag
-        if dead or place.moment() / 1e9 - meta.modified > EXPIRED:
+        if dead or _at(join(place.text, FOLDER)).moment() / 1e9 - meta.modified > EXPIRED:
             # In two steps, because no store removes an object only as it was seen.
             if place.replace(name, b"{}", meta.etag):
                 place.remove(name)

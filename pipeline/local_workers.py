@@ -46,6 +46,12 @@ def available_memory() -> int | None:
     return max(0, min(found)) if found else None
 
 
+def memory_limit() -> int | None:
+    """Bytes that this container may use (cgroup v2); None without a limit."""
+    said = _read(_CGROUP / "memory.max")
+    return int(said) if said.isdecimal() else None
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()

@@ -49,11 +49,11 @@ def absolute(path: PathLike) -> str:
     return text if is_object(text) else os.path.abspath(text)
 
 
-def real(path: PathLike) -> PurePath:
+def real(path: PathLike, field: str = "") -> PurePath:
     """A path after following links; an address of a folder or an object unchanged. Raises UsageError FIELD_VALUE for an
     address that is none."""
     text = os.fspath(path)
-    return path_at(text) if is_object(text) else Path(os.path.realpath(text))
+    return path_at(text, field) if is_object(text) else Path(os.path.realpath(text))
 
 
 def exists(path: PathLike) -> bool:

@@ -31,15 +31,19 @@ def local_inputs(job: Job, work_dir: str, policy: FetchPolicy | None = None) -> 
     found = {text: fetch(text, work_dir, allowed) for text in remote if not is_object(text)}
     doubts = tuple(f"W_REMOTE_UNCHECKED: {one.unchecked}" for one in found.values() if one.unchecked)
     places = {text: one.path for text, one in found.items()}
-    places |= {text: _copy(text, name) for name, text in asked.items() if is_object(text)}
-    return job.with_inputs({name: places[text] for name, text in asked.items() if text in places}), doubts
+    fetched = job.with_inputs({name: places[text] for name, text in asked.items() if text in places})
+    return near_inputs(fetched), doubts
 
 
-def _copy(text: str, name: str) -> str:
-    """The copy of an object, pinned to its content now."""
+def near_inputs(job: Job) -> Job:
+    """The job with the paths of their copies for its inputs in buckets, pinned to their content now. Raises what
+    raydub.objects.near.pin raises."""
+    asked = {name: text for name, text in job.inputs().items() if is_object(text)}
+    if not asked:
+        return job
     from raydub.objects.near import copy_of, pin
 
-    return copy_of(pin(text, name.partition(":")[0]))
+    return job.with_inputs({name: copy_of(pin(text, name.partition(":")[0])) for name, text in asked.items()})
 
 
 def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:

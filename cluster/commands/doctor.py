@@ -14,14 +14,20 @@ from raydub.errors import EXIT_DEPENDENCY, EXIT_OK
 @command
 def doctor(
     start_ray: Annotated[bool, typer.Option("--start-ray", help="Also start (or join) a Ray session.")] = False,
+    bucket: Annotated[
+        str | None,
+        typer.Option(
+            "--bucket", metavar="S3://NAME", help="Also try a bucket (or a folder in it): list, write, read, remove."
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check ffmpeg, codecs, processor, GPU, weights, face detector and Ray. Exit code 3 if something required is
-    missing."""
+    """Check ffmpeg, codecs, processor, GPU, weights, face detector, buckets and Ray. Exit code 3 if something required
+    is missing."""
     from raydub.cluster.checks import all_checks
 
     found = []
-    for check in all_checks(start_ray):
+    for check in all_checks(start_ray, bucket):
         found.append(check)
         if not as_json:
             say(f"{check.state:<8}{check.name:<15}{check.found}")

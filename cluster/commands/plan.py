@@ -67,14 +67,16 @@ def plan(
     as_json: options.AsJson = False,
 ) -> int:
     """Probe all inputs, show chunks, frames and core seconds per stage, and simulate the run on a cluster: time, price,
-    bottleneck, and what one more node of each kind changes. Exit code 1 if a row could not run. Inputs at web addresses
-    are not fetched."""
+    bottleneck, and what one more node of each kind changes. Exit code 1 if a row could not run. Inputs in buckets are
+    fetched into the cache, those at web addresses are not fetched."""
     from raydub.manifests.paths import is_remote
     from raydub.manifests.read import read_manifest
+    from raydub.objects.names import is_object
     from raydub.pipeline.capacity import parse_prices
     from raydub.pipeline.costs import COSTS, read_costs
     from raydub.pipeline.forecast import forecast
     from raydub.pipeline.plan import Estimate, estimate
+    from raydub.stages.inputs import in_words_of, near_inputs
 
     allow_fetching(allow_scheme, allow_private)
     nodes = _cluster(cluster, cores, gpus)
@@ -83,7 +85,9 @@ def plan(
     prices = parse_prices(price, nodes) if price is not None else None
     table = read_costs(costs) if costs is not None else COSTS
     asked = read_manifest(manifest, output_root, fields)
-    remote = [job.id for job in asked.jobs if any(map(is_remote, job.inputs().values()))]
+    remote = [
+        job.id for job in asked.jobs if any(is_remote(path) and not is_object(path) for path in job.inputs().values())
+    ]
     here = [job for job in asked.jobs if job.id not in remote]
     if measure:
         table = _measured(here, table, as_json)
@@ -91,11 +95,13 @@ def plan(
     known: list[Job] = []
     problems: list[RaydubError] = list(asked.errors)
     for job in here:
+        local = job
         try:
-            found.append(estimate(job, table))
+            local = near_inputs(job)
+            found.append(estimate(local, table))
             known.append(job)
         except RaydubError as error:
-            problems.append(error.at(job=job.id, line=job.line))
+            problems.append(in_words_of(job, local, error).at(job=job.id, line=job.line))
     predicted = _predicted(nodes, table)
     count = _pools(known, no_ray, workers)
     seen = forecast(found, nodes, count, table, prices, marginal=not no_ray) if found else None
@@ -173,6 +179,7 @@ def _measured(jobs: Sequence[Job], table: Costs, quiet: bool) -> Costs:
     import tempfile
 
     from raydub.pipeline.measure import measured
+    from raydub.stages.inputs import near_inputs
 
     job = next((job for job in jobs if job.audio is not None), None)
     if job is None:
@@ -181,7 +188,7 @@ def _measured(jobs: Sequence[Job], table: Costs, quiet: bool) -> Costs:
     if not quiet:
         warn(f"measuring {_MEASURED_SECONDS:.0f} s of {job.id}: takes a minute on a slow machine")
     with tempfile.TemporaryDirectory(prefix="raydub-measure-") as folder:
-        return measured(job, folder, table, _MEASURED_SECONDS)
+        return measured(near_inputs(job), folder, table, _MEASURED_SECONDS)
 
 
 def _predicted(nodes: Sequence[Group], table: Costs) -> list[str]:

@@ -23,6 +23,8 @@ from raydub.models.mouth.embedded import EMBEDDED, LICENCE
 from raydub.models.mouth.forward import Ensemble
 from raydub.models.mouth.layout import OUTPUTS, SHAPES, NetworkConfig
 from raydub.models.mouth.spoken import SpokenMouth
+from raydub.models.store.locate import near
+from raydub.objects.names import is_object
 
 __all__ = ["EMBEDDED", "LICENCE", "MouthConfig", "MouthShapes", "ShapeStatistics", "SpokenMouth"]
 
@@ -81,7 +83,10 @@ class MouthShapes:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> MouthShapes:
-        """Load a weights file (default: the embedded one). Raises DependencyError (WEIGHTS_MISSING, WEIGHTS_LAYOUT)."""
+        """Load a weights file (default: the embedded one), or an object in a bucket. Raises DependencyError
+        (WEIGHTS_MISSING, WEIGHTS_LAYOUT), and for an object what raydub.objects.bucket raises."""
+        if isinstance(path, str) and is_object(path):
+            path = near(path)
         path = EMBEDDED if path is None else Path(path)
         if not path.is_file():
             raise DependencyError(

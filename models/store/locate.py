@@ -12,6 +12,8 @@ from raydub.models.catalogue import Entry, find, licence_and_consent, refuse_den
 from raydub.models.load import check_file, sha256_of
 from raydub.models.store.folders import find_file
 from raydub.models.store.state import digest_of
+from raydub.objects.names import is_object
+from raydub.present import present as copy
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,12 @@ class Located:
 
 
 def locate(model: str | Path, *, accepted: Collection[str] = ()) -> Located:
-    """The checked and hashed file of `model`: a path (anything with a separator, or an existing file), or a name of the
-    catalogue, whose file is downloaded first if it is absent. accepted: licences that the caller knows to be accepted.
+    """The checked and hashed file of `model`: a path (anything with a separator, or an existing file), the address of
+    an object, whose copy on this machine it is then, or a name of the catalogue, whose file is downloaded first if it
+    is absent. accepted: licences that the caller knows to be accepted.
 
     Raises DependencyError: WEIGHTS_MISSING, WEIGHTS_REFUSED, WEIGHTS_HASH (a cached file that is not the published
-    one), LICENCE, and what models.store.pull.pull raises.
+    one), LICENCE, and what models.store.pull.pull and raydub.objects.bucket raise.
     """
     entry = None if is_path(model) else find(str(model))
     if entry is None:
@@ -77,8 +80,20 @@ def is_path(model: str | Path) -> bool:
 
 
 def _known_path(model: str | Path) -> Path:
+    if isinstance(model, str) and is_object(model):
+        return near(model)
     path = Path(model)
     if isinstance(model, str) and not is_path(model):
         message = f"{model[:80]!r} is neither a weights file nor a name of the catalogue"
         raise DependencyError(Code.WEIGHTS_MISSING, message, hint=way_out(model))
     return path
+
+
+def near(address: str) -> Path:
+    """The copy of an object on this machine, as the object is now. Raises DependencyError WEIGHTS_MISSING, and what
+    raydub.objects.bucket raises."""
+    try:
+        return Path(copy(address))
+    except FileNotFoundError:
+        message = f"there are no weights at {address}"
+        raise DependencyError(Code.WEIGHTS_MISSING, message, hint="check the address") from None

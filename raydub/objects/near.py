@@ -65,7 +65,8 @@ def pin(uri: str, what: str = "input") -> Origin:
     """The object at an address as it is now. Raises InputError INPUT_MISSING, and what Bucket.head raises."""
     found = head(uri)
     if found is None:
-        raise InputError(Code.INPUT_MISSING, f"{what} {uri} does not exist")
+        hint = "check the address" + ("; folders of pictures are read from disks only" if what == "video" else "")
+        raise InputError(Code.INPUT_MISSING, f"{what} {uri} does not exist", hint=hint)
     return found
 
 

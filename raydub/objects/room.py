@@ -33,6 +33,7 @@ SPARE = 256 << 20
 USED, DIGEST = ".used", ".sha256"
 """Suffixes of what stands beside a file of the cache."""
 _LOCKS = ".locks"
+_ANOTHER = "set RAYDUB_CACHE_DIR to a folder of your own"
 _OTHERS = frozenset({_LOCKS, "origins", "refs", "runs", "tmp"})
 """Folders whose small or unfinished files are not evicted (raydub.objects.near)."""
 
@@ -46,7 +47,8 @@ def cache_root() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = os.stat(folder) if chosen else os.lstat(folder)
     except OSError as error:
-        raise storage_error(error, str(folder)) from error
+        message = f"the cache folder {folder} cannot be used: {error.strerror or error}"
+        raise StageError(Code.STORAGE, message, hint=_ANOTHER) from error
     what = ""
     if not stat.S_ISDIR(state.st_mode):
         what = "is not a folder"
@@ -54,7 +56,7 @@ def cache_root() -> Path:
         what = "belongs to another user, or others may write to it"
     if what:
         message = f"the cache folder {folder} {what}"
-        raise StageError(Code.STORAGE, message, hint="remove it, or set RAYDUB_CACHE_DIR to a folder of your own")
+        raise StageError(Code.STORAGE, message, hint=f"remove it, or {_ANOTHER}")
     return folder
 
 

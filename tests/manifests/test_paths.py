@@ -19,6 +19,7 @@ from raydub.manifests.read import check_rows, read_manifest
 from raydub.manifests.results import JobResult
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_policy import FetchPolicy
+from raydub.places import path_at
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRICKS = st.sampled_from(
@@ -196,9 +197,16 @@ def test_what_the_environment_allows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refusals(rows, tmp_path) == [(1, Code.URI_SCHEME), (2, Code.URI_SCHEME)]
 
 
-@pytest.mark.parametrize("address", ["https://films.example/w.safetensors", "s3://b/w.safetensors"])
-def test_weights_come_from_disks(tmp_path: Path, address: str) -> None:
-    assert refusals([row(model=address)], tmp_path) == [(1, Code.NOT_BUILT)]
+def test_weights_come_from_disks_and_buckets(tmp_path: Path) -> None:
+    assert refusals([row(model="https://films.example/w.safetensors")], tmp_path) == [(1, Code.NOT_BUILT)]
+    assert refusals([row(model="s3://films/../w.safetensors")], tmp_path) == [(1, Code.FIELD_VALUE)]
+    [job] = check_rows([(1, row(model="S3://films/w.safetensors"))], tmp_path, tmp_path).jobs
+    assert job.options.model == "s3://films/w.safetensors"
+    folder = path_at("s3://films/in")
+    asked = row(model="sub/w.pth", script="a.txt", voice="bea=v.onnx#2; anna=/v.onnx", audio=None)
+    [job] = check_rows([(1, asked)], folder, tmp_path).jobs
+    assert job.options.model == "s3://films/in/sub/w.pth"
+    assert job.options.voices_of() == {"bea": "s3://films/in/v.onnx#2", "anna": "/v.onnx"}
 
 
 def test_a_job_knows_its_root(tmp_path: Path) -> None:

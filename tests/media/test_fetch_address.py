@@ -178,6 +178,8 @@ def test_redacted_addresses_hold_no_secret(user: str, query: str) -> None:
     assert said.startswith("https://public.example/a.mp4")
     assert "hunter2" not in said
     assert redact("/clips/a?b.mp4") == "/clips/a?b.mp4"
+    assert "hunter2" not in redact(f"s3://{user or 'hunter2@'}films/a.mp4{query}")
+    assert redact("s3://films/a@b?c#d.mp4") == "s3://films/a@b?c#d.mp4"
 
 
 def test_schemes_from_words() -> None:

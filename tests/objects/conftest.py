@@ -10,6 +10,7 @@ import pytest
 
 from raydub.objects import client
 from tests.objects import servers
+from tests.objects.gcs import TOKEN, Gcs
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,12 @@ def s3(environment: None, moto_url: str, monkeypatch: pytest.MonkeyPatch) -> str
     name = f"test-{uuid.uuid4().hex[:12]}"
     servers.make_bucket(moto_url, name)
     return f"s3://{name}"
+
+
+@pytest.fixture
+def gcs(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
+    """A server of Google's protocol with the bucket gs://films, which the environment's endpoint serves."""
+    monkeypatch.setenv("GOOGLE_BEARER_TOKEN", TOKEN)
+    with Gcs("films") as server:
+        monkeypatch.setenv("GOOGLE_BASE_URL", server.url)
+        yield server

@@ -17,6 +17,7 @@ from raydub.pipeline.leases import Leases, holds, refuse_lost
 from raydub.pipeline.locks import RunLock
 from raydub.stages.output import note_made, publish_output
 from raydub.store import Store
+from tests.objects.proxy import Proxy
 
 
 def lease_of_a_stranger(s3: str, run: str) -> None:
@@ -95,7 +96,15 @@ def test_a_run_elsewhere_keeps_its_claim_until_its_lease_expires(
     monkeypatch.undo()
 
 
-def test_an_expired_or_absent_lease_is_void(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_or_absent_lease_is_void(s3: str, moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Proxy(moto_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        _expired_or_absent(s3, monkeypatch)
+        beside = f"{s3[5:]}/out/{leases.FOLDER}/"
+        assert all(key.startswith(beside) for key in proxy.keys if key.startswith(f"{s3[5:]}/out/"))
+
+
+def _expired_or_absent(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     output = f"{s3}/out/a.mp4"
     claim_of(output, "gone")
     mine = Leases("mine")

@@ -141,6 +141,10 @@ def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         cache_root()
     assert "RAYDUB_CACHE_DIR" in caught.value.hint
     (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("RAYDUB_CACHE_DIR", str(tmp_path / "file" / "below"))
+    with pytest.raises(StageError, match="the cache folder") as caught:
+        cache_root()
+    assert "RAYDUB_CACHE_DIR" in caught.value.hint
     monkeypatch.setenv("RAYDUB_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(StageError) as caught:
         cache_root()

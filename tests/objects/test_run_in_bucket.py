@@ -65,10 +65,21 @@ def check_outputs(s3: str, clips: Path, tmp_path: Path) -> None:
         assert frames_of(tmp_path / name) == frames_of(clips / "sub dir" / name)
 
 
+def check_no_secrets(s3: str, folder: Path) -> None:
+    """Nothing that a run has written, here or there, has a credential in it."""
+    bucket = bucket_of(s3)
+    written = {meta.key: (bucket.get(meta.key) or (b"",))[0] for meta in bucket.names()}
+    written |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert len(written) > 30
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        assert not [where for where, content in written.items() if os.environ[name].encode() in content]
+
+
 def test_frames_are_those_of_a_local_run_although_the_store_fails(
     uploaded: str, clips: Path, moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = [f"{uploaded}/{NAME}/jobs.jsonl", "--output-root", f"{uploaded}/out"]
+    asked = [f"{uploaded}/{NAME}/jobs.jsonl", "--output-root", f"{uploaded}/out", "--verbose"]
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "tests-session-token-not-for-records")
     with Proxy(moto_url, seed=7, errors=0.05, resets=0.02, truncated=0.01) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         code, said = run(*asked)
@@ -80,6 +91,7 @@ def test_frames_are_those_of_a_local_run_although_the_store_fails(
         assert proxy.report()["total"]["requests"] - first < 60
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
     check_outputs(uploaded, clips, tmp_path)
+    check_no_secrets(uploaded, tmp_path)
     left = [meta.key for meta in bucket_of(uploaded).names("out")]
     assert not [key for key in left if "/runs/" in key or ".locks" in key or key.endswith(".tmp")]
     assert sorted(key for key in left if "jobs." in key) == [

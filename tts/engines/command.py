@@ -27,6 +27,7 @@ from raydub.files import sweep, writer_tag
 from raydub.models.load import sha256_of
 from raydub.tts.engines.base import longest, time_limit
 from raydub.tts.engines.deciding import command_files
+from raydub.tts.engines.files import voice_here
 from raydub.tts.engines.find import COMMAND_VARIABLE, missing_command
 from raydub.tts.types import Utterance, Voice
 
@@ -84,7 +85,7 @@ class Command:
             told.write_text(text + "\n", encoding="utf-8", errors="replace")
             values = {
                 **{"text_file": str(told), "out_wav": str(spoken)},
-                **{"language": language, "voice": voice.name, "speed": f"{speed:.4g}"},
+                **{"language": language, "voice": voice_here(voice.name), "speed": f"{speed:.4g}"},
             }
             words = [_PLACE.sub(lambda place: values[place[1]], word) for word in self._template]
             said = _run(words, time_limit(text))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from raydub.identity import Cache, identify
 from raydub.manifests.fields import split_voice, voice_file
+from raydub.objects.names import is_object
 from raydub.sealed import key_of
 from raydub.tts.engines.find import COMMAND_VARIABLE, release
 
@@ -38,7 +39,8 @@ def decided_by(engine: str, voice: str, cache: Cache | None = None) -> str:
         return key_of([*said, known_digest(entry)])
     files = own_files(engine, voice)
     # By their real paths, as in models.load.sha256_of, so that they are hashed once.
-    return key_of([*said, *(identify(os.path.realpath(path), cache, what="voice").sha256 for path in files)])
+    places = [path if is_object(path) else os.path.realpath(path) for path in files]
+    return key_of([*said, *(identify(path, cache, what="voice").sha256 for path in places)])
 
 
 def own_files(engine: str, voice: str) -> tuple[str, ...]:
@@ -62,4 +64,5 @@ def command_files(words: Sequence[str], voice: str) -> tuple[str, ...]:
     file = voice_file(voice)
     named = [word.replace("{voice}", voice if file is None else file[0]) for word in words]
     paths = (path for word in named for path in (word, word.partition("=")[2]))
-    return tuple(path for path in dict.fromkeys(paths) if path and os.path.isfile(path))
+    far = file[0] if file is not None and is_object(file[0]) else None
+    return tuple(path for path in dict.fromkeys(paths) if path and (path == far or os.path.isfile(path)))

@@ -17,9 +17,10 @@ from raydub.manifests.fields import split_voice, voice_file
 from raydub.manifests.speech import VoiceWeights
 from raydub.models.catalogue import Entry, find, licence_and_consent, refuse_denied
 from raydub.models.load import sha256_of
-from raydub.models.store.locate import is_path, locate, present
+from raydub.models.store.locate import is_path, locate, near, present
 from raydub.models.store.state import digest_of
 from raydub.models.verdict import no_weights
+from raydub.objects.names import is_object
 
 if TYPE_CHECKING:
     from raydub.tts.types import Voice
@@ -84,9 +85,10 @@ def known_digest(entry: Entry) -> str:
 
 
 def by_path(model: str | Path, companion: str | Path) -> VoiceFiles:
-    """Two files of the user's own. InputError VOICE_UNKNOWN where one is absent; DependencyError WEIGHTS_REFUSED for a
-    web page or a git-lfs pointer, LICENCE for a published file whose licence is not accepted."""
-    paths = (Path(model), Path(companion))
+    """Two files of the user's own, or copies of objects in buckets. InputError VOICE_UNKNOWN where a file is absent;
+    DependencyError WEIGHTS_MISSING where an object is, WEIGHTS_REFUSED for a web page or a git-lfs pointer, LICENCE for
+    a published file whose licence is not accepted; what raydub.objects.bucket raises."""
+    paths = (_here(model), _here(companion))
     absent = [path for path in paths if not path.is_file()]
     if absent:
         raise InputError(Code.VOICE_UNKNOWN, f"{absent[0]} does not exist", field="voice", hint="check the path")
@@ -103,6 +105,17 @@ def by_path(model: str | Path, companion: str | Path) -> VoiceFiles:
         refuse_denied(digest, str(path))
     licence, _ = licence_and_consent(digests[0])
     return VoiceFiles(*paths, "+".join(digests), licence)
+
+
+def voice_here(voice: str) -> str:
+    """A voice with the path of its copy, if it is a model file in a bucket; others unchanged. Raises what
+    models.store.locate.near raises."""
+    file = voice_file(voice)
+    return str(near(file[0])) + file[1] if file is not None and is_object(file[0]) else voice
+
+
+def _here(path: str | Path) -> Path:
+    return near(path) if isinstance(path, str) and is_object(path) else Path(path)
 
 
 def kokoro_files() -> VoiceFiles:

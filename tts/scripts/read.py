@@ -18,8 +18,9 @@ from raydub.kinds import NotRegularError
 from raydub.manifests.fields import voice_file
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
-from raydub.objects.names import is_object
-from raydub.places import absolute, path_at
+from raydub.objects.names import is_object, join, parent
+from raydub.places import PathLike, absolute, path_at
+from raydub.present import is_copy
 from raydub.regular import read_regular
 from raydub.tts.scripts.cue import MAX_BYTES, MAX_LINES, MAX_PROSE, Cue, Notes, unreadable
 from raydub.tts.scripts.markup import plain_lines
@@ -64,7 +65,7 @@ def read_script(path: str) -> Script:
     if not text.strip():
         raise InputError(Code.SCRIPT_EMPTY, f"script {path} is empty", hint="write some text", field="script")
     script = settle(_cues(text, path_at(path), notes), notes)
-    folder = os.path.dirname(absolute(path))
+    folder = _folder_of(path)
     return replace(script, segments=tuple(_placed(segment, folder) for segment in script.segments))
 
 
@@ -82,11 +83,24 @@ def voice_files(path: str) -> tuple[str, ...]:
     return tuple(f"{file[0]}{end}" for file in named if file is not None for end in ("", ".json"))
 
 
+def _folder_of(path: PathLike) -> str:
+    """Where relative paths in a script start: its folder, of a copy that of the object."""
+    text = absolute(path)
+    if is_copy(text):
+        from raydub.objects.near import origin_of
+
+        origin = origin_of(text)
+        text = text if origin is None else origin.uri
+    return parent(text) if is_object(text) else os.path.dirname(text)
+
+
 def _placed(segment: Segment, folder: str) -> Segment:
     file = voice_file(segment.voice)
-    return (
-        segment if file is None else replace(segment, voice=os.path.normpath(os.path.join(folder, file[0])) + file[1])
-    )
+    if file is None or is_object(file[0]):
+        return segment
+    if is_object(folder) and not os.path.isabs(file[0]):
+        return replace(segment, voice=join(folder, file[0].removeprefix("./"), "voice") + file[1])
+    return replace(segment, voice=os.path.normpath(os.path.join(folder, file[0])) + file[1])
 
 
 def _bytes(path: PurePath) -> bytes:
