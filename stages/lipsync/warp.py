@@ -110,11 +110,14 @@ class WarpEngine:
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
         """shapes (M, 2) float32 for the speech at each item's frame: opening in face units of an
         ordinary face, and width as a share of the person's usual width."""
-        model = self._load()
-        z = model.predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames)
+        model, z = self._load(), self.said(items, speech)
         opening = np.maximum(model.config.openness.mean + z[:, 0] * model.config.openness.std, 0)
         width = 1 + WIDTH_FEEL * z[:, 1] * (model.config.width.std / model.config.width.mean)
         return {"shapes": np.stack((opening, width), axis=-1).astype(np.float32)}
+
+    def said(self, items: FaceItems, speech: Speech) -> F32:
+        """(M, 2): opening and width at each item's frame, as multiples of a standard deviation from the mean."""
+        return self._load().predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames)
 
     def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> PlanesPatch | None:
         """The lower face with the new mouth; None if the landmarks are not usable."""
