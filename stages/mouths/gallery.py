@@ -87,11 +87,11 @@ class Gallery:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """In the form that is stored."""
-        depth = max((len(person.identity) for person in self.people), default=0)
+        n, depth = len(self.people), len(self.people[0].identity) if self.people else 0
         return {
-            "reference": np.array([person.reference for person in self.people]).reshape(-1, 68, 2),
-            "identity": np.array([person.identity for person in self.people], np.float32).reshape(-1, depth),
-            "numbers": np.array([person.numbers() for person in self.people]).reshape(-1, 6),
+            "reference": np.array([person.reference for person in self.people]).reshape(n, 68, 2),
+            "identity": np.array([person.identity for person in self.people], np.float32).reshape(n, depth),
+            "numbers": np.array([person.numbers() for person in self.people]).reshape(n, 6),
             **{name: getattr(self, name) for name in _ARRAYS},
         }
 
