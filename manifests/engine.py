@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raydub.errors import Code, DependencyError, UsageError
-from raydub.manifests.options import Options, choices, lip_engine
+from raydub.manifests.options import EMBEDDED_ENGINES, Options, choices, lip_engine
 from raydub.plugins import LIP_ENGINES
 
 
@@ -26,10 +26,10 @@ def engine_conflicts(options: Options) -> list[UsageError]:
         )
         hint += "use the embedded engine"
         found.append(("engine", "engine=wav2lip needs a checkpoint", hint))
-    if options.engine == "warp" and options.model is not None and not options.model.endswith(".safetensors"):
-        hint = "engine=warp takes its own .safetensors; for a Wav2Lip checkpoint set engine=wav2lip"
-        found.append(("model", "engine=warp cannot use this model", hint))
-    if options.paste == "box" and lip_engine(options.engine, options.model) == "warp":
+    if options.engine in EMBEDDED_ENGINES and options.model is not None and not options.model.endswith(".safetensors"):
+        hint = f"engine={options.engine} takes its own .safetensors; for a Wav2Lip checkpoint set engine=wav2lip"
+        found.append(("model", f"engine={options.engine} cannot use this model", hint))
+    if options.paste == "box" and lip_engine(options.engine, options.model) in EMBEDDED_ENGINES:
         hint = "leave 'paste' out, or set 'model' to a Wav2Lip checkpoint"
         found.append(("paste", "paste=box needs the wav2lip engine; the embedded engine draws lips only", hint))
     return [UsageError(Code.FIELD_CONFLICT, message, field=name, hint=hint) for name, message, hint in found]

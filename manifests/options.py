@@ -87,7 +87,7 @@ class Options(BaseModel):
     engine: Annotated[str, Word] = Field(
         "auto",
         pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$",
-        description="auto (wav2lip when a model is given, else warp), warp, wav2lip, or another installed engine",
+        description="auto (wav2lip when a model is given, else own), own, warp, wav2lip, or another installed engine",
     )
     engine_options: JsonObject | None = Field(
         None, description="a JSON object: options of a lip engine from another package"
@@ -209,14 +209,16 @@ class Options(BaseModel):
         return {} if self.language is None else by_speaker(self.language)
 
 
-LIP_ENGINES_BUILT_IN = ("warp", "wav2lip")
+LIP_ENGINES_BUILT_IN = ("own", "warp", "wav2lip")
 """Built-in lip engines; others are entry points (raydub.plugins.LIP_ENGINES)."""
+EMBEDDED_ENGINES = ("own", "warp")
+"""Of these the weights ship with raydub; they run on a CPU and draw lips only."""
 
 
 def lip_engine(engine: str, model: object | None) -> str:
-    """The engine selected by a job's `engine` and `model`: auto is wav2lip if a model is given, else warp, the embedded
+    """The engine selected by a job's `engine` and `model`: auto is wav2lip if a model is given, else own, the embedded
     one."""
-    return engine if engine != "auto" else ("warp" if model is None else "wav2lip")
+    return engine if engine != "auto" else ("own" if model is None else "wav2lip")
 
 
 def settled_length(asked: str, timed: bool) -> Literal["audio", "video", "shortest"]:

@@ -47,7 +47,8 @@ class JobResult(BaseModel):
     """The one outcome of one manifest row.
 
     frames = synthesised + untouched; untouched means without a new mouth (upscaling still changes every frame).
-    faceless: untouched frames without a chosen face. seconds: work per stage, summed over workers, so it may exceed
+    faceless: untouched frames without a chosen face. drawn: frames with a new mouth by the engine that drew it (own
+    leaves some to warp). seconds: work per stage, summed over workers, so it may exceed
     wall_seconds. warnings: "W_WORD: sentence" with stable words. segments: cues of the script, of which `spoken` were
     synthesised in this run. job_dir: folder of the job's plan and records, for `raydub timeline`.
     """
@@ -67,6 +68,7 @@ class JobResult(BaseModel):
     synthesised: int = 0
     untouched: int = 0
     faceless: int = 0
+    drawn: Mapping[str, int] = Field(default_factory=dict)
     seconds: Mapping[str, float] = Field(default_factory=dict)
     wall_seconds: float = 0.0
     attempts: int = 0
@@ -141,6 +143,7 @@ def schema() -> pa.Schema:
                 pa.field(name, pa.int64(), nullable=False)
                 for name in ("frames", "synthesised", "untouched", "faceless")
             ),
+            pa.field("drawn", pa.map_(pa.string(), pa.int64()), nullable=False),
             pa.field("seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
             pa.field("wall_seconds", pa.float64(), nullable=False),
             pa.field("attempts", pa.int64(), nullable=False),
@@ -158,6 +161,7 @@ def schema() -> pa.Schema:
     )
 
 
+_MAPS = ("drawn", "seconds")
 NOTE_KEY = b"raydub"
 """Metadata key of the Parquet file. Its value is a JSON object in ASCII; "manifest" is the manifest's absolute path."""
 
@@ -181,7 +185,7 @@ def write_results(
 
         said = None if manifest is None else {NOTE_KEY: json.dumps({"manifest": absolute(manifest)})}
         table = pa.Table.from_pylist(
-            [{**row, "seconds": list(row["seconds"].items())} for row in rows], schema=schema()
+            [{**row, **{name: list(row[name].items()) for name in _MAPS}} for row in rows], schema=schema()
         )
         table = table.replace_schema_metadata(said)
         content = io.BytesIO()
@@ -202,7 +206,10 @@ def read_results(path: PathLike) -> list[JobResult]:
         # In this thread only: an Arrow thread that still holds a Python file at interpreter exit aborts the process.
         with open_regular(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
             rows = found.read(use_threads=False).to_pylist()
-        return [JobResult.model_validate({**row, "seconds": dict(row["seconds"])}) for row in rows]
+        return [
+            JobResult.model_validate({**row, "drawn": dict(row.get("drawn") or ()), "seconds": dict(row["seconds"])})
+            for row in rows
+        ]
     except UNREADABLE as error:
         raise ValueError(f"{type(error).__name__}: {str(error)[:300]}") from error
 

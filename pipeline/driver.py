@@ -194,6 +194,7 @@ class Driver:
             status="ok",
             **JobResult.asked(state.job),
             **state.frames(),
+            drawn=state.drawn(),
             seconds=state.seconds() | {name: round(seconds, 3) for name, seconds in done.seconds.items()},
             wall_seconds=self._wall(state),
             attempts=state.attempts(done.attempt),

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from raydub.manifests.options import (
+    EMBEDDED_ENGINES,
     LIP_ENGINES_BUILT_IN,
     POST_FIELDS,
     Options,
@@ -68,9 +69,9 @@ def make_post_processors(options: Options) -> tuple[PostProcessor, ...]:
 
 
 def engine_device(options: Options, wanted: str) -> str:
-    """pick_device() for the job's lip engine. The embedded engine has no network for a GPU: "cpu" whatever is wanted,
+    """pick_device() for the job's lip engine. The embedded engines have no network for a GPU: "cpu" whatever is wanted,
     without importing torch."""
-    return "cpu" if resolved_engine(options) == "warp" else pick_device(wanted)
+    return "cpu" if resolved_engine(options) in EMBEDDED_ENGINES else pick_device(wanted)
 
 
 def pick_device(wanted: str) -> str:
@@ -98,7 +99,7 @@ def _warn(text: str) -> None:
 
 
 def resolved_engine(options: Options) -> str:
-    """The engine's name: "warp" or "wav2lip" for engine=auto."""
+    """The engine's name: "own" or "wav2lip" for engine=auto."""
     return lip_engine(options.engine, options.model)
 
 

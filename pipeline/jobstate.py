@@ -41,6 +41,13 @@ class JobState:
             "faceless": faceless,
         }
 
+    def drawn(self) -> dict[str, int]:
+        """The frames in which each engine drew a mouth, from the finished parts."""
+        total: Counter[str] = Counter()
+        for part in self._parts():
+            total.update(part.drawn)
+        return dict(sorted(total.items()))
+
     def seconds(self) -> dict[str, float]:
         """Seconds of work per stage, without reused parts."""
         total: Counter[str] = Counter()

@@ -18,7 +18,7 @@ from raydub.sealed import key_of
 from raydub.stages.types import Chunk, Gate, Part
 from raydub.store import Store
 
-PART_FORMAT = 4
+PART_FORMAT = 5
 """Increased when the format of parts or their records changes, so that old ones are not read."""
 
 
@@ -47,10 +47,13 @@ class Ledger:
         try:
             synthesised, faceless, attempt = (int(kept.about[name]) for name in ("synthesised", "faceless", "attempt"))
             gates = tuple(Gate(*gate) for gate in kept.about["gates"])
-        except (KeyError, TypeError, ValueError):
+            drawn = {str(name): int(count) for name, count in kept.about["drawn"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
         frames = len(chunk.span)
-        return Part(chunk, kept.path, frames, synthesised, faceless, {}, reused=True, attempt=attempt, gates=gates)
+        return Part(
+            chunk, kept.path, frames, synthesised, faceless, {}, reused=True, attempt=attempt, gates=gates, drawn=drawn
+        )
 
     def publish_part(self, part: Part, run_id: str = "") -> Part:
         """Move a new part's file from store.temp() into the store; returns the part with its new path. Raises
@@ -61,6 +64,7 @@ class Ledger:
             "faceless": part.faceless,
             "attempt": part.attempt,
             "gates": part.gates,
+            "drawn": dict(part.drawn),
             "run": run_id,
             "host": socket.gethostname(),
             "seconds": dict(part.seconds),

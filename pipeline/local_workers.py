@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raydub.manifests.job import Job
+from raydub.manifests.options import EMBEDDED_ENGINES
 from raydub.pipeline.engines import finishes, resolved_engine
 from raydub.pipeline.threads import usable_cores
 
@@ -27,7 +28,7 @@ def local_workers(jobs: Sequence[Job], asked: int | None = None) -> int:
         return asked
     if any(finishes(job.options) for job in jobs):
         need = _FINISHING
-    elif any(resolved_engine(job.options) != "warp" for job in jobs):
+    elif any(resolved_engine(job.options) not in EMBEDDED_ENGINES for job in jobs):
         need = _NETWORK
     else:
         need = _EMBEDDED

@@ -32,7 +32,7 @@ def render(context: WorkerContext, chunk: SynthesisedChunk) -> Part:
 
 
 def _warm_up(_: WorkerContext) -> None:
-    import raydub.stages.lipsync.warp
+    import raydub.stages.lipsync.own
     import raydub.stages.render  # noqa: F401
 
 

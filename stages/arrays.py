@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import get_args
 
@@ -32,9 +32,11 @@ from raydub.models.mel import BANDS, SILENCE, mel_spectrogram
 from raydub.stages.audio_features import columns_for
 from raydub.stages.chunk import padded
 from raydub.stages.crop import CROP, face_crop
-from raydub.stages.engine import Arrays, LipEngine, Speech, even_positions
+from raydub.stages.engine import Arrays, ChoosesMouths, LipEngine, Speech, even_positions
 from raydub.stages.gate import Policy, gates
 from raydub.stages.lipsync.select import make_engine
+from raydub.stages.mouths.collect import collect
+from raydub.stages.mouths.library import Learnt, blocks_of_part, library_of, n_parts
 from raydub.stages.render import draw_face
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
@@ -130,7 +132,7 @@ def track(
 
         references = (reference_embedding(choice.image),)
     whole = Span(0, len(clip))
-    raw = Tracker(TrackConfig.plan(choice, detector)).raw_tracks(_Source(clip), None, whole, len(clip))
+    raw = Tracker(TrackConfig.plan(choice, detector, people=True)).raw_tracks(_Source(clip), None, whole, len(clip))
     tracks = decide(raw, whole, choice, no_face=no_face, smooth=smooth, references=references)
     return Tracks(tuple(tracks), raw.cut)
 
@@ -178,10 +180,18 @@ def synthesise(
         landmarks=np.stack([one.landmarks for one in tracks.faces], axis=1)[at, face],
         gate=gate[at, face],
         crops=_crops(clip, at.tolist(), box) if chosen.needs_crops else np.zeros((0, CROP, CROP, 3), np.uint8),
+        look=np.stack([one.look for one in tracks.faces], axis=1)[at, face],
+        identity=np.stack([one.identity for one in tracks.faces], axis=1)[at, face],
+        fresh=tracks.cut[at],
     )
-    source = chosen.prepare(_Sampler(clip, tracks.faces[0]))
-    made = chosen.infer(items, speech_of(samples, clip.rate, len(clip))) if len(items) else {}
-    return Mouths(chosen, items, made, source)
+    source: Arrays = chosen.prepare(_Sampler(clip, tracks.faces[0]))
+    speech = speech_of(samples, clip.rate, len(clip))
+    if not isinstance(chosen, ChoosesMouths):
+        return Mouths(chosen, items, chosen.infer(items, speech) if len(items) else {}, source)
+    galleries = [collect(_Shown(clip, tracks), blocks_of_part(part, len(clip))) for part in range(n_parts(len(clip)))]
+    library = library_of(galleries, len(clip))
+    made = chosen.infer_from(items, speech, library) if len(items) else {}
+    return Mouths(chosen, items, made, Learnt(source, library))
 
 
 def render(clip: Clip, mouths: Mouths) -> U8:
@@ -218,6 +228,23 @@ class _Source:
 
     def check(self) -> None:
         """Arrays in memory do not change."""
+
+
+class _Shown:
+    """See stages.mouths.collect.MouthSource."""
+
+    def __init__(self, clip: Clip, tracks: Tracks) -> None:
+        self._clip, self._tracks = clip, tracks
+
+    def faces(self, block: Span) -> list[FaceTrack]:
+        rows = slice(block.start, block.stop)
+        return [
+            FaceTrack(block, *(getattr(one, item.name)[rows] for item in fields(FaceTrack) if item.name != "span"))
+            for one in self._tracks.faces
+        ]
+
+    def frames(self, start: int, stop: int) -> Iterator[Frame]:
+        return map(self._clip.frame, range(start, stop))
 
 
 class _Sampler:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from raydub.arrays import F32, I64, Bools
+from raydub.arrays import F32, I64, U8, Bools
 from raydub.errors import Code, InputError
 from raydub.media.frames import FrameReader
 from raydub.stages.crop import CROP, face_crop
@@ -23,6 +24,7 @@ from raydub.stages.faces import FaceFinder, Seen, clamp
 from raydub.stages.gate import RAMP, gates
 from raydub.stages.job_plan import JobPlan, load_plan, load_scope, load_voiced
 from raydub.stages.track.landmarks import overlap
+from raydub.stages.track.look import LOOK
 from raydub.stages.types import Chunk, FaceItems, Span, TrackedChunk
 
 _KEPT_FINDERS = 4
@@ -38,6 +40,8 @@ class _Rows:
     lips_open: Bools
     box: F32
     landmarks: F32
+    look: U8
+    identity: F32
 
 
 class TrackStage:
@@ -53,7 +57,7 @@ class TrackStage:
         """
         plan = load_plan(chunk.job_dir)
         start = time.perf_counter()
-        shown = plan.around(chunk.span)
+        shown = plan.chosen(chunk.span)
         wide = Span(max(0, shown.start - RAMP), min(plan.n_frames, shown.stop + RAMP))
         sources = plan.timeline.sources(wide.start, wide.stop)
         inner = slice(chunk.span.start - wide.start, chunk.span.stop - wide.start)
@@ -111,12 +115,15 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
     """The faces in the order in which the source frames are shown, and (n,) bool: the picture does not continue from
     the frame before (a shot cut, or a jump in the source)."""
     n, count = len(sources), max(len(one.tracks) for one in seen)
+    depth = max(track.identity.shape[1] if len(track.identity) else 0 for one in seen for track in one.tracks)
     faces = [
         _Rows(
             np.zeros(n, np.bool_),
             np.zeros(n, np.bool_),
             np.zeros((n, 4), np.float32),
             np.zeros((n, 68, 2), np.float32),
+            np.zeros((n, LOOK), np.uint8),
+            np.zeros((n, depth), np.float32),
         )
         for _ in range(count)
     ]
@@ -132,6 +139,10 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
             face.lips_open[rows] = track.lips_open[at]
             face.box[rows] = track.box[at]
             face.landmarks[rows] = track.landmarks[at]
+            if len(track.look):
+                face.look[rows] = track.look[at]
+            if len(track.identity) and depth:
+                face.identity[rows] = track.identity[at]
         next_to = rows[(step[rows] == 1) & (later[rows] < one.span.stop)]
         breaks[next_to] |= one.cut[later[next_to] - one.span.start]
     return faces, np.asarray(breaks, np.bool_)
@@ -160,7 +171,17 @@ def _items(plan: JobPlan, wide: Span, shown: Span, sources: I64, faces: list[_Ro
         landmarks=np.stack([one.landmarks for one in faces], axis=1)[at, face],
         gate=gate[at, face].astype(np.float32),
         crops=np.zeros((0, CROP, CROP, 3), np.uint8),
+        **(_known(at, face, faces, breaks) if plan.lip_halo else {}),
     )
+
+
+def _known(at: I64, face: I64, faces: list[_Rows], breaks: Bools) -> dict[str, Any]:
+    """What engines that choose mouths want to know of the faces."""
+    return {
+        "look": np.stack([one.look for one in faces], axis=1)[at, face],
+        "identity": np.stack([one.identity for one in faces], axis=1)[at, face],
+        "fresh": breaks[at],
+    }
 
 
 def padded(boxes: F32, size: tuple[int, int], pads: tuple[int, int, int, int]) -> F32:
@@ -200,4 +221,4 @@ def _with_crops(reader: FrameReader, items: FaceItems) -> FaceItems:
     for frame in reader.frames_at(rows):
         for row in rows[frame.index]:
             crops[row] = face_crop(frame, items.box[row])
-    return FaceItems(items.frame, items.source, items.face, items.box, items.landmarks, items.gate, crops)
+    return replace(items, crops=crops)

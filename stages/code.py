@@ -14,6 +14,8 @@ import raydub
 
 TRACKING = ("media", "models/face_detectors.py", "stages/types.py", "stages/track")
 """The code of raw tracks: reading, the wrappers of face models, the tracker."""
+GALLERIES = (*TRACKING, "stages/mouths", "stages/lipstate.py")
+"""The code of galleries of mouths."""
 DECIDING = ("media", "models", "stages")
 """The code of plans and parts."""
 _APART = ("media/fetch", "models/store", "models/mouth/train")

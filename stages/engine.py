@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,18 @@ class PlanesPatch:
     def blend(self, frame: Frame, gate: float = 1.0) -> None:
         """See Patch."""
         blend_planes(frame, self.box, self.planes, _gated(self.alpha, gate))
+
+
+class Drawn(Protocol):
+    """What all patches have: box and alpha (see Patch), and their way into a frame."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]: ...
+
+    @property
+    def alpha(self) -> F32: ...
+
+    def blend(self, frame: Frame, gate: float = 1.0) -> None: ...
 
 
 def _gated(alpha: F32, gate: float) -> F32:
@@ -147,8 +159,20 @@ class LipEngine(Protocol):
         """One row per item in every returned array. Batches have one fixed padded shape (law 2)."""
         ...
 
-    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Patch | PlanesPatch | None:
+    def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> Drawn | None:
         """Pixels for one item. mouth: this item's row of each array of infer; source: what prepare returned."""
+        ...
+
+
+@runtime_checkable
+class ChoosesMouths(Protocol):
+    """An engine of raydub that draws with mouths of the video: it gets galleries of them (stages.mouths), faces with
+    looks and identities, and those of `halo` output frames on both sides of the ones to draw."""
+
+    halo: int
+
+    def infer_from(self, items: FaceItems, speech: Speech, library: Any) -> dict[str, npt.NDArray[np.generic]]:
+        """As LipEngine.infer, choosing among the mouths of a stages.mouths.library.Library."""
         ...
 
 

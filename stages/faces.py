@@ -23,7 +23,8 @@ from raydub.stages.track.cache import TrackCache
 from raydub.stages.track.choose import choose_one, neighbours
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
-from raydub.stages.track.raw import Shots
+from raydub.stages.track.look import look_of
+from raydub.stages.track.raw import RawTracks, Shots
 from raydub.stages.track.tracker import Tracker
 from raydub.stages.types import FaceTrack, Span
 from raydub.store import Store
@@ -106,8 +107,12 @@ class FaceFinder:
         around = Span(max(0, span.start - self.plan.halo), min(n_frames, span.stop + self.plan.halo))
         if self.tracker is None:
             return self._boxed(reader, span, around)
-        cache = TrackCache(Store(self.plan.work_dir), self.plan.track_key) if self.plan.work_dir else None
-        raw = self.tracker.raw_tracks(reader, cache, around, n_frames)
+        return self._decided(self.tracker.raw_tracks(reader, self._cache(), around, n_frames), span)
+
+    def _cache(self) -> TrackCache | None:
+        return TrackCache(Store(self.plan.work_dir), self.plan.track_key) if self.plan.work_dir else None
+
+    def _decided(self, raw: RawTracks, span: Span) -> Seen:
         tracks = decide(
             raw,
             span,
@@ -117,6 +122,14 @@ class FaceFinder:
             references=self._references,
         )
         return Seen(span, tracks, raw.cut[span.start - raw.span.start : span.stop - raw.span.start])
+
+    def see_apart(self, reader: FrameReader, span: Span, n_frames: int) -> Seen:
+        """As see(), from the frames of the span alone: decisions near its ends may be others than among all frames, and
+        nothing around it is read. For samples."""
+        if self.tracker is None:
+            return self._boxed(reader, span, span)
+        raw = self.tracker.raw_tracks(reader, self._cache(), span, n_frames)
+        return self._decided(raw, span)
 
     def one(self, frame: Frame, voice: int = 0) -> tuple[F32, F32] | None:
         """(box (4,), landmarks (68, 2)) of the wanted face of a voice, in one frame, without tracking; None without
@@ -135,7 +148,7 @@ class FaceFinder:
         """One face, always there, in the constant box; landmarks fitted on every frame."""
         assert self.plan.box is not None
         box = np.array(self.plan.box, np.float32)
-        marks, cuts, shots = [], [], Shots()
+        marks, cuts, looks, shots = [], [], [], Shots()
         for frame in reader.frames(max(0, around.start - Shots.LOOK_BACK), around.stop):
             beat("track")
             luma = np.ascontiguousarray(frame.y)
@@ -143,6 +156,7 @@ class FaceFinder:
             if frame.index >= around.start:
                 marks.append(lm.fit(luma, box))
                 cuts.append(begins)
+                looks.append(look_of(frame, marks[-1]))
         raw, cut = np.stack(marks), np.array(cuts, np.bool_)
         points = _averaged(raw, cut) if self.plan.smooth else raw
         inside = slice(span.start - around.start, span.stop - around.start)
@@ -154,6 +168,7 @@ class FaceFinder:
             landmarks=points[inside],
             lips_open=_states(points, cut)[inside],
             held=np.zeros(n, np.bool_),
+            look=np.stack(looks)[inside],
         )
         return Seen(span, [track], cut[inside])
 

@@ -6,6 +6,7 @@ import functools
 import io
 import os
 import time
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,14 @@ class JobPlan(BaseModel):
 
     size: (width, height) of the working frame, even, and out_size of the output's; rate: output frames a second;
     sample_aspect: of the output's pixels; n_frames: of the output; chunk_frames: output frames per chunk (the last one
-    may have fewer); engine: its name; needs_crops: see LipEngine; post_processors: their names, in order; post_halo,
-    post_every_face: their needs together (see stages.post_processor); post_seconds: their estimated core seconds a
-    frame on a CPU; weights: of the engine, then of the post-processors; warnings: "W_WORD: sentence". sound: the sound
-    file of the output; voices: the speakers, one (of any name) unless several have their own face: face k of an item
-    then is that of voice k; scoped: mouths change within load_scope() only. chunk_keys: see Chunk. key: of the plan;
-    content_key: of everything that decides the output, independent of paths; arrays: the blob of each array, by
-    voice_file(); inputs: the inputs of the plan but the video.
+    may have fewer); engine: its name; needs_crops: see LipEngine; lip_halo: see engine.ChoosesMouths, 0 for others;
+    post_processors: their names, in order; post_halo, post_every_face: their needs together (see
+    stages.post_processor); post_seconds: their estimated core seconds a frame on a CPU; weights: of the engine, then of
+    the post-processors; warnings: "W_WORD: sentence". sound: the sound file of the output; voices: the speakers, one
+    (of any name) unless several have their own face: face k of an item then is that of voice k; scoped: mouths change
+    within load_scope() only. chunk_keys: see Chunk. key: of the plan; content_key: of everything that decides the
+    output, independent of paths; arrays: the blob of each array, by voice_file() and mouth_file(); inputs: the inputs
+    of the plan but the video.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +75,7 @@ class JobPlan(BaseModel):
     post_halo: int = 0
     post_every_face: bool = False
     post_seconds: float = 0.0
+    lip_halo: int = 0
     weights: tuple[WeightsRecord, ...] = ()
     warnings: tuple[str, ...] = ()
     sound: str = ""
@@ -94,6 +97,11 @@ class JobPlan(BaseModel):
     def around(self, span: Span) -> Span:
         """The output frames that must be drawn to finish those of `span`."""
         return Span(max(0, span.start - self.post_halo), min(self.n_frames, span.stop + self.post_halo))
+
+    def chosen(self, span: Span) -> Span:
+        """The output frames whose faces decide the mouths of those of `span`, and of those around it."""
+        wide = self.around(span)
+        return Span(max(0, wide.start - self.lip_halo), min(self.n_frames, wide.stop + self.lip_halo))
 
     def open(self) -> FrameReader:
         """A reader of the source's working frames."""
@@ -211,6 +219,16 @@ def load_source(plan: JobPlan, voice: int = 0) -> Arrays:
     return read_arrays(_blob(plan, voice_file(SOURCE_FILE, voice)))
 
 
+def mouth_file(voice: int, part: int) -> str:
+    """The file of a voice's gallery for a part of the source (see stages.mouths.library)."""
+    return f"mouths-{voice}-{part}.npz"
+
+
+def load_mouths(plan: JobPlan, voice: int, part: int) -> Arrays:
+    """A gallery's arrays (see stages.mouths.gallery)."""
+    return read_arrays(_blob(plan, mouth_file(voice, part)))
+
+
 def read_arrays(path: str | Path) -> Arrays:
     """Arrays written by put_arrays. Raises StageError STORAGE."""
     try:
@@ -227,11 +245,11 @@ def put_array(store: Store, name: str, array: npt.NDArray[Any]) -> Artefact:
     return store.put(name, stream.getvalue(), ".npy")
 
 
-def put_arrays(store: Store, name: str, arrays: Arrays) -> Artefact:
+def put_arrays(store: Store, name: str, arrays: Arrays, about: Mapping[str, Any] | None = None) -> Artefact:
     """Store named arrays as .npz."""
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **{key: np.asarray(array) for key, array in arrays.items()})
-    return store.put(name, stream.getvalue(), ".npz")
+    return store.put(name, stream.getvalue(), ".npz", about)
 
 
 def whole(plan: JobPlan) -> bool:

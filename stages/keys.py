@@ -26,9 +26,11 @@ from raydub.stages.job_plan import (
     load_scope,
     load_speech,
     load_voiced,
+    mouth_file,
     span_of,
     voice_file,
 )
+from raydub.stages.mouths.library import part_of
 from raydub.stages.types import Span
 
 _ROOM = 16
@@ -49,15 +51,24 @@ def part_keys(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> 
 
 def _key(plan: JobPlan, span: Span, said: bytes, learnt: list[bytes], heard: list[_Heard]) -> str:
     digest = hashlib.sha256(said)
-    around = plan.around(span)
+    around = plan.chosen(span)
     wide = Span(max(0, around.start - RAMP), min(plan.n_frames, around.stop + RAMP))
     digest.update(json.dumps([list(span), list(around), list(wide)]).encode())
     digest.update(plan.timeline.sources(*wide).tobytes())
     for one in learnt:
         digest.update(one)
+    if plan.lip_halo:
+        digest.update(json.dumps(_galleries(plan, wide)).encode())
     for voice in heard:
         voice.add_to(digest, around, wide)
     return digest.hexdigest()
+
+
+def _galleries(plan: JobPlan, span: Span) -> list[str]:
+    """The content of the galleries from which mouths of the span may come."""
+    parts = np.unique(part_of(plan.timeline.sources(*span), plan.video.n_frames)).tolist()
+    names = [mouth_file(voice, part) for voice in range(len(plan.voices)) for part in parts]
+    return [Path(plan.arrays[name]).stem for name in names]
 
 
 class _Heard:

@@ -35,7 +35,7 @@ from raydub.present import to_text
 from raydub.sealed import key_of
 from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
-from raydub.stages.engine import LipEngine
+from raydub.stages.engine import ChoosesMouths, LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from raydub.stages.inputs import in_words_of, local_inputs
 from raydub.stages.job_plan import (
@@ -55,6 +55,7 @@ from raydub.stages.job_plan import (
 )
 from raydub.stages.keys import part_keys
 from raydub.stages.lipsync.installed import InstalledEngine
+from raydub.stages.mouths.make import make_galleries
 from raydub.stages.post_processor import PostProcessor
 from raydub.stages.post_processors import plan_post_processing, post_process_costs
 from raydub.stages.source_profile import source_profile
@@ -104,7 +105,8 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     weights = engine.weights()
     sharper = tuple(record for post_processor in post_processors for record in post_processor.weights())
     finishing = plan_post_processing(post_processors, size)
-    faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, store)
+    chooses = isinstance(engine, ChoosesMouths)
+    faces = _face_plan(options, [voice.face for voice in voices], video, transform, size, store, people=chooses)
     source = {
         "code": running(DECIDING),
         "video": video.identity,
@@ -160,17 +162,32 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         sound=job.speech.sound if job.speech is not None else voices[0].path,
         voices=tuple(voice.speaker for voice in voices),
         scoped=scoped,
+        lip_halo=engine.halo if isinstance(engine, ChoosesMouths) else 0,
     )
     learnt = {
         voice_file(SOURCE_FILE, number): source_profile(plan, engine, {**source, "voice": number}, number)
         for number in range(len(voices))
     }
-    plan = plan.model_copy(update={"arrays": {**arrays, **learnt}})
+    warnings = plan.warnings
+    if chooses:
+        for number in range(len(voices)):
+            galleries, mouths = make_galleries(plan, number)
+            learnt |= galleries
+            warnings += () if mouths else (_few_mouths(voices[number].speaker),)
+    plan = plan.model_copy(update={"arrays": {**arrays, **learnt}, "warnings": warnings})
     plan = plan.model_copy(update={"chunk_keys": part_keys(plan, engine, drawn)})
     watch.check()
     watch_video.check()
     save_plan(plan)
     return plan
+
+
+def _few_mouths(speaker: str) -> str:
+    whose = f"the mouth of {speaker}" if speaker else "the speaker's mouth"
+    return (
+        f"W_FEW_MOUTHS: the video does not show {whose} speaking, large and sharp enough to be drawn from; the frames' "
+        "own mouths are reshaped (engine warp)"
+    )
 
 
 _NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})
@@ -213,13 +230,14 @@ def _face_plan(
     transform: Transform,
     size: tuple[int, int],
     store: Store,
+    people: bool,
 ) -> FacePlan:
     """asked: the face of each voice, "" for the job's own choice."""
     choices = [FaceChoice.parse(face or options.face) for face in asked]
     box = constant_box(options, size)
     if box is not None:
         return FacePlan(wanted=(WantedFace(choice=choices[0]),), track=None, box=box, smooth=options.smooth)
-    track = TrackConfig.plan(choices, options.detector)
+    track = TrackConfig.plan(choices, options.detector, people=people)
     key = track.key(f"{video.identity} {running(TRACKING)} {transform.model_dump_json()}")
     return FacePlan(
         wanted=tuple(_wanted(choice, store.identities) for choice in choices),

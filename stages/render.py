@@ -16,8 +16,10 @@ from raydub.files import discard, make_parent
 from raydub.media.frames import Frame
 from raydub.media.writer import PartWriter, count_frames
 from raydub.stages.ahead import ahead, behind
-from raydub.stages.engine import Arrays, DrawItem, LipEngine, Patch, PlanesPatch, WeightsRecord
+from raydub.stages.engine import Arrays, ChoosesMouths, DrawItem, Drawn, LipEngine, WeightsRecord
 from raydub.stages.job_plan import JobPlan, load_plan, load_source
+from raydub.stages.mouths.library import Learnt
+from raydub.stages.mouths.stored import load_library
 from raydub.stages.post_processor import PostProcessor, Shown, ShownFace
 from raydub.stages.source_timeline import read_shown
 from raydub.stages.types import FaceItems, Gate, Part, Span, SynthesisedChunk
@@ -55,7 +57,7 @@ class RenderStage:
         equal the source's bit for bit, unless a post-processor changes them. Raises InputError from reading, StageError
         OUT_OF_MEMORY from post-processors."""
         yield from _PostProcessing(
-            self._post_processors, self._drawn(chunk, load_plan(chunk.chunk.job_dir), []), chunk.chunk.span
+            self._post_processors, self._drawn(chunk, load_plan(chunk.chunk.job_dir), [], {}), chunk.chunk.span
         )
 
     def run(self, chunk: SynthesisedChunk, out_path: str) -> Part:
@@ -68,11 +70,12 @@ class RenderStage:
         plan, span = load_plan(chunk.chunk.job_dir), chunk.chunk.span
         start = time.perf_counter()
         drawn: list[Gate] = []
+        by: dict[str, set[int]] = {}
         most_drawn, most_finished = _WAITING if self._post_processors else (0, 0)
         make_parent(out_path)
         try:
             with (
-                ahead(self._drawn(chunk, plan, drawn), most_drawn, "raydub-draw") as shown,
+                ahead(self._drawn(chunk, plan, drawn, by), most_drawn, "raydub-draw") as shown,
                 part_writer(plan, out_path) as writer,
             ):
                 finishing = _PostProcessing(self._post_processors, shown, span)
@@ -102,11 +105,16 @@ class RenderStage:
             seconds["render.load"], self._load_seconds = self._load_seconds, 0.0
         inside = [gate for gate in drawn if span.start <= gate.start < span.stop]
         synthesised = len({gate.start for gate in inside})
-        return Part(chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds, gates=runs_of(inside))
+        engines = {name: len(frames & set(range(*span))) for name, frames in sorted(by.items())}
+        return Part(
+            chunk.chunk, out_path, len(span), synthesised, chunk.faceless, seconds, gates=runs_of(inside), drawn=engines
+        )
 
-    def _drawn(self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[Gate]) -> Generator[Shown]:
+    def _drawn(
+        self, chunk: SynthesisedChunk, plan: JobPlan, drawn: list[Gate], by: dict[str, set[int]]
+    ) -> Generator[Shown]:
         """Every output frame of the chunk, and those around it that post-processors want to see, with their new mouths;
-        `drawn` gets one entry for each of these."""
+        `drawn` gets one entry for each of these, `by` the frames in which each engine drew."""
         items, sources, around = chunk.items, self._prepared(plan), plan.around(chunk.chunk.span)
         if len(items) and (items.frame.min() < around.start or items.frame.max() >= around.stop):
             raise ValueError(f"items of frames {items.frame.min()}..{items.frame.max()} in chunk {chunk.chunk.span}")
@@ -120,8 +128,10 @@ class RenderStage:
                     if gate > 0:
                         mouth = {name: rows[row] for name, rows in chunk.mouths.items()}
                         face = int(items.face[row])
-                        if draw_face(self._engine, frame, items, row, mouth, sources[plan.voice_of(face)]):
+                        patch = draw_face(self._engine, frame, items, row, mouth, sources[plan.voice_of(face)])
+                        if patch is not None:
                             drawn.append(Gate(face, number, number + 1, round(gate, 2)))
+                            by.setdefault(getattr(patch, "by", self._engine.name), set()).add(number)
                             changed = True
                     faces.append(ShownFace(int(items.face[row]), items.landmarks[row], gate))
                     row += 1
@@ -131,7 +141,10 @@ class RenderStage:
     def _prepared(self, plan: JobPlan) -> list[Arrays]:
         """Results of the engine's prepare(), by voice."""
         if self._source[0] != plan.job_dir:
-            self._source = (plan.job_dir, [load_source(plan, voice) for voice in range(len(plan.voices))])
+            learnt: list[Arrays] = [load_source(plan, voice) for voice in range(len(plan.voices))]
+            if isinstance(self._engine, ChoosesMouths):
+                learnt = [Learnt(arrays, load_library(plan, voice)) for voice, arrays in enumerate(learnt)]
+            self._source = (plan.job_dir, learnt)
         return self._source[1]
 
 
@@ -152,7 +165,7 @@ def part_writer(plan: JobPlan, out_path: str) -> PartWriter:
 
 def draw_face(
     engine: LipEngine, frame: Frame, items: FaceItems, row: int, mouth: Arrays, source: Arrays
-) -> Patch | PlanesPatch | None:
+) -> Drawn | None:
     """Draw one item's new mouth into its frame, as far as its gate is open. Returns the engine's patch, None if nothing
     was drawn. mouth: the item's row of each array of infer; source: what prepare returned."""
     item = DrawItem(

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from raydub.arrays import Bools
-from raydub.stages.engine import Arrays, LipEngine, Speech, WeightsRecord
-from raydub.stages.job_plan import load_plan, load_speech
-from raydub.stages.types import SynthesisedChunk, TrackedChunk, without_crops
+from raydub.stages.engine import Arrays, ChoosesMouths, LipEngine, Speech, WeightsRecord
+from raydub.stages.job_plan import JobPlan, load_plan, load_speech
+from raydub.stages.mouths.library import Library
+from raydub.stages.mouths.stored import load_library
+from raydub.stages.types import FaceItems, SynthesisedChunk, TrackedChunk, without_crops
 
 
 class LipsyncStage:
@@ -41,7 +43,8 @@ class LipsyncStage:
         """
         chosen = chunk.items.open
         if not chosen.any():
-            return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, {}, {})
+            items, _ = _drawn(load_plan(chunk.chunk.job_dir), chunk, {})
+            return SynthesisedChunk(chunk.chunk, without_crops(items), chunk.faceless, {}, {})
         self.load()
         start = time.perf_counter()
         plan = load_plan(chunk.chunk.job_dir)
@@ -49,22 +52,37 @@ class LipsyncStage:
         voice = np.array([plan.voice_of(int(face)) for face in chunk.items.face])
         for number in np.unique(voice[chosen]).tolist():
             rows = chosen & (voice == number)
-            for name, made in self._infer(chunk, rows, load_speech(plan, number)).items():
+            library = self._library(plan, number)
+            for name, made in self._infer(chunk, rows, load_speech(plan, number), library).items():
                 if rows.all():
                     mouths[name] = made
                     continue
                 # Zeros in the rows of other voices, and of closed gates.
                 whole = mouths.setdefault(name, np.zeros((len(rows), *made.shape[1:]), made.dtype))
                 whole[rows] = made
+        items, mouths = _drawn(plan, chunk, mouths)
         seconds = {"lipsync.load": self._load_seconds, "lipsync.network": time.perf_counter() - start}
         self._load_seconds = 0.0
-        return SynthesisedChunk(chunk.chunk, without_crops(chunk.items), chunk.faceless, mouths, seconds)
+        return SynthesisedChunk(chunk.chunk, without_crops(items), chunk.faceless, mouths, seconds)
 
-    def _infer(self, chunk: TrackedChunk, rows: Bools, speech: Speech) -> Arrays:
+    def _library(self, plan: JobPlan, voice: int) -> Library | None:
+        return load_library(plan, voice) if isinstance(self._engine, ChoosesMouths) else None
+
+    def _infer(self, chunk: TrackedChunk, rows: Bools, speech: Speech, library: Library | None) -> Arrays:
         """The engine's arrays for the chosen items, ((M,) bool)."""
         items = chunk.items if rows.all() else chunk.items.rows(rows)
-        mouths = self._engine.infer(items, speech)
+        if library is not None and isinstance(self._engine, ChoosesMouths):
+            mouths: Arrays = self._engine.infer_from(items, speech, library)
+        else:
+            mouths = self._engine.infer(items, speech)
         for name, made in mouths.items():
             if len(made) != len(items):
                 raise ValueError(f"engine {self._engine.name} made {len(made)} {name} for {len(items)} faces")
         return mouths
+
+
+def _drawn(plan: JobPlan, chunk: TrackedChunk, mouths: Arrays) -> tuple[FaceItems, dict[str, npt.NDArray[np.generic]]]:
+    """The items and rows of the frames that are drawn, without those on which only the choice of mouths depends."""
+    shown = plan.around(chunk.chunk.span)
+    kept = (chunk.items.frame >= shown.start) & (chunk.items.frame < shown.stop)
+    return chunk.items.rows(kept), {name: rows[kept] for name, rows in mouths.items()}

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from raydub.arrays import F32, I32, U8, Bools
+from raydub.arrays import F32, I32, I64, U8, Bools
+from raydub.stages.track.look import LOOK
 
 
 class Span(NamedTuple):
@@ -42,7 +43,8 @@ class FaceTrack:
 
     present: is the face there; box (n, 4) x0 y0 x1 y1; landmarks (n, 68, 2), iBUG order; lips_open: are the source's
     inner lips apart (with hysteresis); held: the box was carried over from an earlier frame by the policy
-    no_face=hold. Rows where present is False hold zeros.
+    no_face=hold; look (n, LOOK) uint8, see track.look, and identity (n, 128), an embedding taken near that frame (see
+    track.embed), or no rows. Rows where present is False hold zeros, and so do looks and identities that are not known.
     """
 
     span: Span
@@ -51,6 +53,8 @@ class FaceTrack:
     landmarks: F32
     lips_open: Bools
     held: Bools
+    look: U8 = field(default_factory=lambda: np.zeros((0, LOOK), np.uint8))
+    identity: F32 = field(default_factory=lambda: np.zeros((0, 128), np.float32))
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class FaceItems:
 
     gate: in [0, 1], how much of the new mouth shows; 0 only where a post-processor wants faces without a new mouth too.
     crops: (M, 96, 96, 3) BGR uint8 of `box` (bilinear), black where the gate is 0, or (0, 96, 96, 3) when the engine
-    needs none.
+    needs none. look, identity: see FaceTrack; fresh: (M,) bool, the picture does not continue from the output frame
+    before. These three have no rows where the engine needs no mouths of the video.
     """
 
     frame: I32
@@ -71,6 +76,9 @@ class FaceItems:
     landmarks: F32
     gate: F32
     crops: U8
+    look: U8 = field(default_factory=lambda: np.zeros((0, LOOK), np.uint8))
+    identity: F32 = field(default_factory=lambda: np.zeros((0, 128), np.float32))
+    fresh: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -80,10 +88,10 @@ class FaceItems:
         """(M,) bool: the faces that get a new mouth."""
         return self.gate > 0
 
-    def rows(self, chosen: Bools) -> FaceItems:
-        """The chosen rows ((M,) bool)."""
-        kept = {one.name: getattr(self, one.name)[chosen] for one in fields(self) if one.name != "crops"}
-        return FaceItems(**kept, crops=self.crops[chosen] if len(self.crops) else self.crops)
+    def rows(self, chosen: Bools | I64) -> FaceItems:
+        """The chosen rows, (M,) bool or their numbers."""
+        arrays = {one.name: getattr(self, one.name) for one in fields(self)}
+        return FaceItems(**{name: array[chosen] if len(array) else array for name, array in arrays.items()})
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,8 @@ class SynthesisedChunk:
 class Part:
     """A published part file: a video-only piece holding exactly the frames of the chunk's span. synthesised: how many
     of them got a new mouth, whatever post-processors did to them; attempt: number of the try in the run that made it,
-    from 1. gates: runs (face, start, stop, gate) of output frames in which a face has a new mouth."""
+    from 1. gates: runs (face, start, stop, gate) of output frames in which a face has a new mouth; drawn: frames
+    in which each engine drew one, by its name."""
 
     chunk: Chunk
     path: str
@@ -138,6 +147,7 @@ class Part:
     reused: bool = False
     attempt: int = 1
     gates: tuple[Gate, ...] = ()
+    drawn: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def untouched(self) -> int:

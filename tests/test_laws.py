@@ -3,6 +3,7 @@ Law 8, reference-true, is tried in tests/reference."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from raydub.media.writer import PartWriter
 from raydub.stages.chunk import TrackStage
 from raydub.stages.engine import LipEngine
 from raydub.stages.job_plan import JobPlan, chunks_of
+from raydub.stages.mouths.stored import load_library
 from raydub.stages.render import RenderStage
 from raydub.stages.stitch import stitch_job
 from raydub.stages.synthesise import LipsyncStage
@@ -66,10 +68,17 @@ def wav2lip(folder: Path) -> LipEngine:
 
 
 def warp(folder: Path) -> LipEngine:
-    """The embedded engine."""
+    """The embedded engine that moves the frame's own mouth."""
     from raydub.stages.lipsync.warp import WarpEngine
 
     return WarpEngine()
+
+
+def own(folder: Path) -> LipEngine:
+    """The embedded engine that draws with the video's own mouths."""
+    from raydub.stages.lipsync.own import OwnEngine
+
+    return OwnEngine()
 
 
 def paint(folder: Path) -> LipEngine:
@@ -77,10 +86,10 @@ def paint(folder: Path) -> LipEngine:
     return PaintEngine(needs_crops=True)
 
 
-ENGINES = (paint, warp, wav2lip)
+ENGINES = (paint, own, warp, wav2lip)
 
 
-QUICK_ENGINES = [slow(paint), warp, slow(wav2lip)]
+QUICK_ENGINES = [slow(paint), own, slow(warp), slow(wav2lip)]
 
 
 def excerpt(clip: Path, folder: Path, n: int | None) -> str:
@@ -96,13 +105,20 @@ def excerpt(clip: Path, folder: Path, n: int | None) -> str:
 
 
 def check_laws(
-    folder: Path, make: Callable[[Path], LipEngine], video: str, audio: str, *, spares: bool = True, **options: Any
+    folder: Path,
+    make: Callable[[Path], LipEngine],
+    video: str,
+    audio: str,
+    *,
+    spares: bool = True,
+    lengths: tuple[float, ...] = LENGTHS,
+    **options: Any,
 ) -> JobPlan:
-    """Laws 2 and 3 over LENGTHS. Every length gets a work folder and stages of its own: nothing is shared.
-    spares: some frames must have stayed untouched."""
+    """Laws 2 and 3 over chunks of these seconds. Every length gets a work folder and stages of its own: nothing is
+    shared. spares: some frames must have stayed untouched."""
     first: list[tuple[int, int]] | None = None
     engine = make(folder)
-    for seconds in LENGTHS:
+    for seconds in lengths:
         plan = make_plan(folder / f"{seconds}", engine, video, audio, chunk_seconds=seconds, **options)
         frames, items = all_frames(plan, engine)
         found = [digest(frame) for frame in frames]
@@ -183,3 +199,41 @@ def test_laws_2_and_3_on_two_faces_held(media_dir: Path, tmp_path: Path) -> None
     check_laws(
         tmp_path, paint, video, audio, spares=False, face="all", no_face="hold", extend="loop", masking="lips-open"
     )
+
+
+def two_people(media_dir: Path, folder: Path, counts: tuple[int, int, int, int] = (100, 12, 80, 70)) -> str:
+    """A speaker, a dark picture, another speaker, the first one again, so many frames of each."""
+    path = folder / "two_people.mp4"
+    first, dark, second, again = counts
+    one, other = (probe_video(str(media_dir / "video" / f"address_{k}_512_25.mp4")) for k in (2, 3))
+    with open_frames(one) as a, open_frames(other) as b, PartWriter(str(path), a.size, one.rate, one.colour) as writer:
+        for frame in a.frames(0, first):
+            writer.write(frame)
+        for _ in range(dark):
+            frame.y[:], frame.u[:], frame.v[:] = 16, 128, 128
+            writer.write(frame)
+        for frame in itertools.chain(b.frames(0, second), a.frames(first, first + again)):
+            writer.write(frame)
+        writer.close()
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.media
+def test_laws_2_and_3_of_real_mouths(media_dir: Path, tmp_path: Path) -> None:
+    """Cuts, faceless frames and two people, in chunks of 7, 17, 50 and 97 frames; most frames show real mouths, none
+    the other person's."""
+    video, audio = two_people(media_dir, tmp_path), spoken(media_dir, tmp_path, 11.0)
+    plan = check_laws(
+        tmp_path, own, video, audio, lengths=(0.28, 0.68, 2.0, 3.88), length="video", no_face="keep", face="largest"
+    )
+    gallery = load_library(plan, 0).gallery(0)
+    assert len(gallery.people) == 2
+    stage, real = LipsyncStage(own(tmp_path)), 0
+    for chunk in chunks_of(plan):
+        made = stage.run(TrackStage().run(chunk))
+        drawn = made.mouths["own"] > 0
+        real += int(drawn.sum())
+        seen, shown = (np.isin(frames, np.arange(112, 192)) for frames in (made.items.source, gallery.frame))
+        assert (shown[made.mouths["donors"]] == seen[:, None])[drawn].all()
+    assert real > 0.8 * (plan.n_frames - 12)

@@ -100,13 +100,14 @@ def ray_executor(
 
 def planner(request: RunRequest) -> Callable[[Sequence[Node], int], Pools]:
     """A function from nodes and number of jobs to the worker pools for this run."""
+    from raydub.manifests.options import EMBEDDED_ENGINES
     from raydub.pipeline.engines import finishes, resolved_engine
     from raydub.pipeline.pools import plan_pools
     from raydub.pipeline.registry import find
     from raydub.pipeline.stage import Demand
 
     asked = [job.options for job in request.jobs]
-    network = any(resolved_engine(options) != "warp" for options in asked)
+    network = any(resolved_engine(options) not in EMBEDDED_ENGINES for options in asked)
     demand = Demand(finish=any(map(finishes, asked)), network=network)
     wanted = [stage for stage in find(STAGES) if stage.asked(request.jobs)]
 

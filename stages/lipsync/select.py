@@ -23,17 +23,21 @@ def make_engine(
     accepted: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> LipEngine:
-    """The engine called `name`, not loaded yet. auto: wav2lip if a model is given, else warp, the embedded one; other
-    names are those of installed packages (stages.engine), which alone get `options`.
+    """The engine called `name`, not loaded yet. auto: wav2lip if a model is given, else own; own and warp are the
+    embedded ones; other names are those of installed packages (stages.engine), which alone get `options`.
 
-    model: a Wav2Lip checkpoint for wav2lip, by its path or its name in the catalogue; a mouth-shape file for warp
-    (None: the embedded one). The other options are Wav2Lip's, see Wav2LipOptions; warp uses model and mel_offset_frames
-    only: it draws its own mask, runs in fp32 on the CPU and needs no consent.
+    model: a Wav2Lip checkpoint for wav2lip, by its path or its name in the catalogue; a mouth-shape file for own and
+    warp (None: the embedded one). The other options are Wav2Lip's, see Wav2LipOptions; own and warp use model and
+    mel_offset_frames only: they draw their own masks, run in fp32 on the CPU and need no consent.
 
     Raises UsageError: FIELD_VALUE for an unknown name, FIELD_CONFLICT for wav2lip without a model; DependencyError
     DEPENDENCY_MISSING for another package's engine that cannot be used.
     """
     chosen = lip_engine(name, model)
+    if chosen == "own":
+        from raydub.stages.lipsync.own import OwnEngine
+
+        return OwnEngine(None if model is None else str(model), mel_offset_frames)
     if chosen == "warp":
         from raydub.stages.lipsync.warp import WarpEngine
 

@@ -112,9 +112,11 @@ class WarpEngine:
     def infer(self, items: FaceItems, speech: Speech) -> dict[str, npt.NDArray[np.generic]]:
         """shapes (M, 2) float32 for the speech at each item's frame: opening in face units of an
         ordinary face, and width as a share of the person's usual width."""
-        model = self._load()
-        spoken = model.predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames, speech.sounds)
-        return {"shapes": ordinary_shapes(spoken, model.config)}
+        return {"shapes": ordinary_shapes(self.said(items, speech), self._load().config)}
+
+    def said(self, items: FaceItems, speech: Speech) -> SpokenMouth:
+        """What the speech says about the mouth at each item's frame."""
+        return self._load().predict(speech.mel, speech.rate, items.frame + self.mel_offset_frames, speech.sounds)
 
     def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> PlanesPatch | None:
         """The lower face with the new mouth; None if the landmarks are not usable."""

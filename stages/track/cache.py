@@ -23,7 +23,7 @@ from raydub.store import Store
 BLOCK = 60
 """Frames in a block, a multiple of `TrackConfig.step`."""
 
-_OF_FACES = ("frame", "slot", "level", "score", "box", "landmarks", "embedding")
+_OF_FACES = ("frame", "slot", "level", "score", "box", "landmarks", "embedding", "look")
 _OF_FRAMES = ("shot", "cut")
 _log = logging.getLogger(__name__)
 
@@ -91,6 +91,6 @@ def cut_out(raw: RawTracks, span: Span) -> RawTracks:
     """The rows of `span`, which must lie inside raw.span."""
     rows = slice(int(np.searchsorted(raw.frame, span.start)), int(np.searchsorted(raw.frame, span.stop)))
     frames = slice(span.start - raw.span.start, span.stop - raw.span.start)
-    arrays: dict[str, Any] = {name: getattr(raw, name)[rows] for name in _OF_FACES}
+    arrays: dict[str, Any] = {name: getattr(raw, name)[rows] for name in _OF_FACES}  # a slice of none is none
     arrays |= {name: getattr(raw, name)[frames] for name in _OF_FRAMES}
     return RawTracks(span=span, **arrays, detected=raw.detected)

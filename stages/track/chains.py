@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raydub.arrays import F32, Bools
+from raydub.arrays import F32, U8, Bools
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.detect import STRONG, SURE
+from raydub.stages.track.look import LOOK
 from raydub.stages.track.raw import RawTracks
 
 GAP = 10
@@ -38,7 +39,7 @@ class Chain:
 
     valid: (m,) bool, seen (or filled) and supported by detections; landmarks (m, 68, 2), box (m, 4) smoothed; lips
     (m,) bool open; area, centre: (m,) float64 of the raw face square, for choosing; embedding: (m, 128) and
-    has_embedding (m,).
+    has_embedding (m,); look (m, LOOK) uint8, zeros where none was taken.
     """
 
     start: int
@@ -50,6 +51,7 @@ class Chain:
     centre: np.ndarray[tuple[int], np.dtype[np.float64]]
     embedding: F32
     has_embedding: Bools
+    look: U8
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -127,6 +129,9 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
     support = np.convolve(weight, np.ones(2 * SUPPORT + 1, np.int32))[SUPPORT : SUPPORT + m]
     vectors = np.zeros((m, raw.embedding.shape[1]), np.float32)
     vectors[at] = raw.embedding[rows]
+    look = np.zeros((m, LOOK), np.uint8)
+    if len(raw.look):
+        look[at] = raw.look[rows]
     shown = smoothed(points) if smooth else points
     boxes = face_boxes(shown)
     area, centre = lm.area_and_centre(points)
@@ -140,6 +145,7 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
         centre=centre,
         embedding=vectors,
         has_embedding=np.asarray((vectors != 0).any(axis=1), np.bool_),
+        look=look,
     )
 
 

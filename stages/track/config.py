@@ -52,6 +52,7 @@ class TrackConfig(BaseModel):
       compare several faces. Costs about 9 ms a frame instead of 3 with HOG, 3 instead of 2 with YuNet.
     min_face: faces narrower than this many pixels of the working frame are ignored: no lips can be drawn on them.
     embed: keep a 128-d embedding of every detected face (needed by the choice `reference`; 20 ms a face).
+    people: keep one at the start of each shot and every 45 frames, to tell people apart (0.5 ms a frame).
     predictor: sha256 of the landmark predictor's file.
     """
 
@@ -64,6 +65,12 @@ class TrackConfig(BaseModel):
     thorough: bool = False
     min_face: int = Field(default=32, ge=8)
     embed: bool = False
+    people: bool = False
+
+    @property
+    def embeds(self) -> bool:
+        """Do raw tracks hold embeddings?"""
+        return self.embed or self.people
 
     @property
     def step(self) -> int:
@@ -71,7 +78,9 @@ class TrackConfig(BaseModel):
         return self.every * (self.carry + 1)
 
     @classmethod
-    def plan(cls, wanted: FaceChoice | Sequence[FaceChoice], detector: str = "auto", every: int = 5) -> TrackConfig:
+    def plan(
+        cls, wanted: FaceChoice | Sequence[FaceChoice], detector: str = "auto", every: int = 5, people: bool = False
+    ) -> TrackConfig:
         """The config for one job and all faces that it wants; resolves the detector (see
         models.face_detectors.resolve_detector for the errors)."""
         faces = [wanted] if isinstance(wanted, FaceChoice) else wanted
@@ -81,6 +90,7 @@ class TrackConfig(BaseModel):
             every=every,
             thorough=any(face.kind != "largest" for face in faces),
             embed=any(face.kind == "reference" for face in faces),
+            people=people,
         )
 
     def key(self, identity: str) -> str:

@@ -16,6 +16,7 @@ from raydub.arrays import F32, I32
 from raydub.stages.track.chains import GAP, SUPPORT, Chain, chains_of
 from raydub.stages.track.choose import DWELL, VOTE, choose, dense
 from raydub.stages.track.config import FaceChoice
+from raydub.stages.track.look import LOOK
 from raydub.stages.track.raw import RawTracks
 from raydub.stages.types import FaceTrack, Span
 
@@ -23,6 +24,8 @@ LARGEST = FaceChoice()
 
 HALO = (GAP + 2) + (SUPPORT + 1) + VOTE + DWELL
 """Frames before and after t that decide t's faces."""
+WHO = HALO - (GAP + 2)
+"""An embedding tells who a face is for so many frames before and after it."""
 HOLD = 24
 """no_face=hold carries the last box for at most this many frames, and never across a shot cut; after that the frame is
 faceless. A longer hold would draw a mouth on something else."""
@@ -83,7 +86,10 @@ def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold
         landmarks=np.zeros((n, 68, 2), np.float32),
         lips_open=np.zeros(n, np.bool_),
         held=np.zeros(n, np.bool_),
+        look=np.zeros((n, LOOK), np.uint8),
+        identity=np.zeros((n, raw.embedding.shape[1]), np.float32),
     )
+    who = [_identity(chain) for chain in chains]
     shots = np.cumsum(raw.cut)
     last = -HOLD - 1
     first, stop = span.start - raw.span.start, span.stop - raw.span.start
@@ -102,4 +108,17 @@ def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold
         track.box[row] = chain.box[here]
         track.landmarks[row] = chain.landmarks[here]
         track.lips_open[row] = chain.lips[here]
+        track.look[row] = chain.look[here]
+        track.identity[row] = who[chosen[last]][here]
     return track
+
+
+def _identity(chain: Chain) -> F32:
+    """(m, 128): at each frame the nearest embedding of the chain, the earlier of two; zeros if none is near enough."""
+    known = np.flatnonzero(chain.has_embedding)
+    if not len(known):
+        return np.zeros_like(chain.embedding)
+    away = np.abs(np.arange(len(chain))[:, None] - known[None, :])
+    nearest = away.argmin(axis=1)
+    near = away[np.arange(len(chain)), nearest] <= WHO
+    return np.asarray(chain.embedding[known[nearest]] * near[:, None], np.float32)

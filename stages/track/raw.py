@@ -6,7 +6,7 @@ Computed by track.see, once per source; cached by track.cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -14,6 +14,7 @@ import numpy as np
 
 from raydub.arrays import F32, I32, U8, Bools
 from raydub.media.frames import Frame
+from raydub.stages.track.look import LOOK
 from raydub.stages.types import Span
 
 CUT, SURE_CUT = 0.075, 0.25
@@ -36,6 +37,7 @@ class RawTracks:
     level: (R,) int8, detect.REFIT .. detect.SURE; score: (R,) float32, the detector's (0 for refits).
     box: (R, 4) float32, the square in which the landmarks were fitted; landmarks: (R, 68, 2) float32.
     embedding: (R, 128) float32, zero rows where none was taken; (R, 0) when the config asks for none.
+    look: (R, LOOK) uint8 (see track.look), or (0, LOOK) where none were taken.
     shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot (see Shots).
     detected: frames on which the detector ran to make this object (0 when all of it came from the cache).
     """
@@ -51,6 +53,7 @@ class RawTracks:
     shot: F32
     cut: Bools
     detected: int = 0
+    look: U8 = field(default_factory=lambda: np.zeros((0, LOOK), np.uint8))
 
 
 @dataclass
@@ -65,6 +68,7 @@ class Face:
     level: int
     score: float
     embedding: F32 | None = None
+    look: U8 | None = None
 
 
 @dataclass(frozen=True)
@@ -136,4 +140,5 @@ def pack(seen: list[SeenFrame], embed: bool) -> RawTracks:
         shot=np.array([one.shot for one in seen], np.float32),
         cut=np.array([one.cut for one in seen], np.bool_),
         detected=sum(one.detected for one in seen),
+        look=np.array([face.look for _, _, face in rows if face.look is not None], np.uint8).reshape(-1, LOOK),
     )

@@ -28,9 +28,13 @@ from raydub.stages.track import landmarks as lm
 from raydub.stages.track.config import TrackConfig
 from raydub.stages.track.detect import REFIT, STRONG, WEAK, Detector
 from raydub.stages.track.embed import embedding
+from raydub.stages.track.look import look_of
 from raydub.stages.track.raw import Face, FrameSource, SeenFrame, Shots
 from raydub.stages.types import Span
 
+PEOPLE_EVERY = 45
+"""With TrackConfig.people, frames whose number is a multiple of this ask who a face is: a multiple of the step, so that
+the detector runs there."""
 _STILL = 0.02
 """A picture stands still while no cell of its thumbnail changes by more than this share of white. Measured: below 0.01
 for compressed slides; a face of a tenth of the frame's height that enters changes a cell by 0.1."""
@@ -132,7 +136,8 @@ class _Seer:
                 elif look.index % every == 0:
                     faces = [replace(face, level=STRONG) if face.born == born else face for face in faces]
             self._faces = faces
-            yield SeenFrame(look.index, look.shot, look.cut, _from_left(faces), detected is not None)
+            shown = [replace(face, look=look_of(look.frame, face.points)) for face in faces]
+            yield SeenFrame(look.index, look.shot, look.cut, _from_left(shown), detected is not None)
 
     def detect(self, look: _Look, fine: bool = True) -> _Detected:
         """New faces of a frame. Landmarks are fitted twice, the second time in the square of the first fit: refits
@@ -148,10 +153,13 @@ class _Seer:
                 continue
             level = one.level if doubt <= lm.UNSURE else WEAK
             face = Face(points, box, lm.patch(luma, points), look.index // self._config.every, level, one.score)
-            if self._config.embed and level >= STRONG:
+            if level >= STRONG and (self._config.embed or (self._config.people and self._asks_who(look))):
                 face.embedding = embedding(look.frame, points)
             faces.append(face)
         return _Detected(faces, refused)
+
+    def _asks_who(self, look: _Look) -> bool:
+        return look.cut or look.index % PEOPLE_EVERY == 0
 
     def _next(self, look: _Look, detected: _Detected | None) -> list[Face]:
         """The faces of the next frame: those detected, and those of the frame before that were not detected again."""

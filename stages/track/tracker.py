@@ -45,7 +45,7 @@ class Tracker:
         parts: list[RawTracks] = []
         missing: list[Span] = []
         for block in blocks_of(wanted, n_frames):
-            cached = cache.read(block, self.config.embed) if cache is not None else None
+            cached = cache.read(block, self.config.embeds) if cache is not None else None
             if cached is None:
                 missing.append(block)
                 continue
@@ -59,7 +59,7 @@ class Tracker:
         """Detected faces of one frame on its own (span of one frame, nothing carried, nothing cached): for sampling."""
         alone = self.config.model_copy(update={"carry": 0, "every": 1})
         seen = list(see(_OneFrame(frame), self._load(), alone, Span(0, 1), 1))
-        one = pack(seen, self.config.embed)
+        one = pack(seen, self.config.embeds)
         return replace(one, span=Span(frame.index, frame.index + 1), frame=one.frame + np.int32(frame.index))
 
     def _load(self) -> Detector:
@@ -79,7 +79,7 @@ class Tracker:
         for one in see(source, self._load(), self.config, whole, n_frames):
             seen.append(one)
             if one.index + 1 == blocks[len(parts)].stop:
-                part = pack(seen, self.config.embed)
+                part = pack(seen, self.config.embeds)
                 self.detected += part.detected
                 if cache is not None:
                     source.check()

@@ -34,6 +34,7 @@ RESULTS = st.builds(
     output=TEXT,
     frames=st.integers(0, 10**9),
     seconds=st.dictionaries(st.sampled_from(["track", "lipsync", "render"]), st.floats(0, 1e6)),
+    drawn=st.dictionaries(st.sampled_from(["own", "warp", "wav2lip"]), st.integers(0, 10**9)),
     weights=st.lists(st.builds(WeightsUse, name=st.just("w"), sha256=st.just("0"), licence=st.just("x"))).map(tuple),
     warnings=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=2).map(tuple),
     line=st.none() | st.integers(1, 10**6),
@@ -150,7 +151,7 @@ def test_what_is_no_results_manifest_is_a_value_error(tmp_path: Path, row: dict[
 
 @pytest.mark.parametrize("seconds", [None, 1, "xy", ["a"], [["a"]], [{"a": 1}], [[1, 2]], {"lipsync": "x"}])
 def test_seconds_of_another_shape(tmp_path: Path, seconds: Any) -> None:
-    pq.write_table(pa.Table.from_pylist([{**FULL, "seconds": seconds}]), tmp_path / "r.parquet")
+    pq.write_table(pa.Table.from_pylist([{**FULL, "drawn": None, "seconds": seconds}]), tmp_path / "r.parquet")
     with contextlib.suppress(ValueError):
         read_results(tmp_path / "r.parquet")
     pq.write_table(pa.table({"id": ["a"], "seconds": pa.array([2**60], pa.timestamp("us"))}), tmp_path / "r.parquet")

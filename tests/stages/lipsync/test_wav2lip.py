@@ -248,7 +248,8 @@ def test_published_files_need_consent(checkpoint: Path, monkeypatch: pytest.Monk
 
 
 def test_choice_of_engine(checkpoint: Path) -> None:
-    assert make_engine().name == make_engine("warp").name == "warp"
+    assert make_engine().name == make_engine("own").name == "own"
+    assert make_engine("warp").name == "warp"
     assert make_engine("auto", checkpoint).name == make_engine("wav2lip", str(checkpoint)).name == "wav2lip"
     chosen = make_engine("wav2lip", checkpoint, paste="box", mel_offset_frames=-1, precision="bf16", batch_size=3)
     assert chosen.options == Wav2LipOptions(str(checkpoint), "box", -1, 3, "bf16")  # type: ignore[attr-defined]

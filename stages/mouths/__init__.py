@@ -1,0 +1,1 @@
+"""The speaker's own mouths: a gallery of real frames of the video, and the choice among them."""

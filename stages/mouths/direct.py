@@ -1,0 +1,132 @@
+"""From what the speech wants to what is drawn: for each frame of one face the mouths shown, where their points go, and
+how far they cover what the warp draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from raydub.arrays import F32, I32, I64, Bools
+from raydub.stages.mouths.choose import HALO as _CHOICE_HALO
+from raydub.stages.mouths.choose import choose
+from raydub.stages.mouths.costs import FITS, Targets, frame_costs, step_costs
+from raydub.stages.mouths.gallery import Gallery
+from raydub.stages.mouths.place import SPREAD, placed, shapes, smooth_steps
+from raydub.stages.mouths.shape import fit
+from raydub.stages.mouths.wanted import wanted_of
+from raydub.stages.track.look import LOOK, Looks
+from raydub.stages.types import FaceItems
+
+RAMP = 3
+"""Frames over which the mouths come in after a frame where none fits, and go before one."""
+HALO = _CHOICE_HALO + SPREAD + 2
+"""Output frames around a span whose items its mouths depend on."""
+_FADE = 1 / 3
+"""Share of the other run's mouth on both sides of a change."""
+
+
+@dataclass(frozen=True)
+class Directed:
+    """n rows. part (n,): number of the gallery; donors (n, 2): its mouths, shares (n, 2) add up to 1; goal (n, 68, 2):
+    frame pixels; own (n,): opacity over the warp's mouth, 0 where no mouth fits."""
+
+    part: I32
+    donors: I32
+    shares: F32
+    goal: F32
+    own: F32
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By name, for LipEngine.infer."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @staticmethod
+    def blank(items: FaceItems, part: I32) -> Directed:
+        """Rows for items, with no mouths yet."""
+        n = len(items)
+        shares = np.tile(np.array((1, 0), np.float32), (n, 1))
+        goal = items.landmarks.astype(np.float32).copy()
+        return Directed(part.astype(np.int32), np.zeros((n, 2), np.int32), shares, goal, np.zeros(n, np.float32))
+
+    def put(self, rows: I64, given: Directed) -> None:
+        """Fill some rows."""
+        for one in fields(self):
+            getattr(self, one.name)[rows] = getattr(given, one.name)
+
+
+def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: F32) -> Directed:
+    """items: of one face, in order of frames; part (n,): the number of the gallery for each; galleries: by number;
+    said: (n, 2), see wanted_of. Right for rows that are HALO frames from the others' ends, see choose()."""
+    n = len(items)
+    made = Directed.blank(items, part)
+    fits = np.zeros(n, np.bool_)
+    identity = items.identity if len(items.identity) else np.zeros((n, 0), np.float32)
+    for number in np.unique(part).tolist():
+        here, gallery = part == number, galleries[number]
+        who = gallery.who(identity)
+        for person in range(len(gallery.people) if len(gallery) else 0):
+            rows = np.flatnonzero(here & (who == person))
+            if len(rows):
+                fits[rows] = _of_person(items.rows(rows), gallery, person, said[rows], made, rows)
+    made.own[:] = opacity(fits, continues(items))
+    return made
+
+
+def _of_person(items: FaceItems, gallery: Gallery, person: int, said: F32, made: Directed, rows: I64) -> Bools:
+    """Decide the rows of one person, write them to `made`; (n,) bool, whether the mouth fits."""
+    n, look = len(items), items.look if len(items.look) else np.zeros((len(items), LOOK), np.uint8)
+    fitted = fit(items.landmarks, gallery.people[person].reference)
+    wanted = wanted_of(said, gallery.people[person])
+    targets = Targets(np.full(n, person, np.int32), fitted.pose, Looks.of(look))
+    costs = frame_costs(gallery, targets, wanted)
+    joined = continues(items)
+    first = int(items.frame[0])
+    places = items.frame.astype(np.int64) - first
+    dense = np.zeros((int(places[-1]) + 1, len(gallery)), np.float32)
+    dense[places] = costs
+    follows = np.zeros(len(dense), np.bool_)
+    follows[places] = joined
+    path = choose(dense, step_costs(gallery), follows, first)[places]
+    goal = placed(items.landmarks, fitted, shapes(gallery, path, joined, wanted.opening))
+    fits = np.asarray(costs[np.arange(n), path] <= FITS, np.bool_)
+    made.donors[rows], made.shares[rows] = _fades(gallery, path, joined)
+    made.goal[rows] = goal
+    return fits
+
+
+def continues(items: FaceItems) -> Bools:
+    """(n,) bool: the row shows the same picture as the row before, a frame later."""
+    follows = np.concatenate(([False], np.diff(items.frame) == 1)) if len(items) else np.zeros(0, np.bool_)
+    return np.asarray(follows & ~items.fresh if len(items.fresh) else follows, np.bool_)
+
+
+def opacity(fits: Bools, follows: Bools) -> F32:
+    """(n,): 1 where a mouth fits, 0 where none does, with ramps beside frames without one in the same picture."""
+    level = np.where(fits, RAMP + 1, 0)
+    for _ in range(RAMP + 1):
+        before = np.concatenate((level[:1], level[:-1]))
+        after = np.concatenate((level[1:], level[-1:]))
+        to_next = np.concatenate((follows[1:], [False]))
+        level = np.minimum(level, np.where(follows, before + 1, level))
+        level = np.minimum(level, np.where(to_next, after + 1, level))
+    return (level / np.float32(RAMP + 1)).astype(np.float32)
+
+
+def _fades(gallery: Gallery, path: I64, joined: Bools) -> tuple[I32, F32]:
+    """(donors, shares) of Directed: where one run follows another, each shows a little of the other."""
+    n = len(path)
+    donors, shares = np.stack((path, path), axis=1).astype(np.int32), np.zeros((n, 2), np.float32)
+    shares[:, 0] = 1
+    after, before = gallery.followers(1), gallery.followers(-1)
+    for at in np.flatnonzero(joined & ~smooth_steps(gallery, path)).tolist():
+        if at == 0:
+            continue
+        one, other = int(path[at - 1]), int(path[at])
+        if shares[at - 1, 0] == 1:
+            donors[at - 1, 1] = before[other] if before[other] >= 0 else other
+            shares[at - 1] = (1 - _FADE, _FADE)
+        donors[at, 1] = after[one] if after[one] >= 0 else one
+        shares[at] = (1 - _FADE, _FADE)
+    return donors, shares
