@@ -14,6 +14,7 @@ import numpy as np
 
 from raydub.arrays import F32, I32, U8, Bools
 from raydub.media.frames import Frame
+from raydub.models.face_landmarks import LandmarksName
 from raydub.stages.types import Span
 
 CUT, SURE_CUT = 0.075, 0.25
@@ -37,7 +38,8 @@ class RawTracks:
     box: (R, 4) float32, the square in which the landmarks were fitted; landmarks: (R, 68, 2) float32.
     embedding: (R, 128) float32, zero rows where none was taken; (R, 0) when the config asks for none.
     shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot (see Shots).
-    detected: frames on which the detector ran to make this object (0 when all of it came from the cache).
+    detected: frames on which the detector ran to make this object (0 when all of it came from the cache); by: what
+    found the landmarks, by which they are smoothed.
     """
 
     span: Span
@@ -51,12 +53,13 @@ class RawTracks:
     shot: F32
     cut: Bools
     detected: int = 0
+    by: LandmarksName = "dlib"
 
 
 @dataclass
 class Face:
     """A tracked face. `born` is the number of the interval of its detection (frame // every), `patch` its pixels
-    then."""
+    then; mesh: (468, 3), all points of landmarks that have more than 68."""
 
     points: F32
     box: F32
@@ -65,6 +68,7 @@ class Face:
     level: int
     score: float
     embedding: F32 | None = None
+    mesh: F32 | None = None
 
 
 @dataclass(frozen=True)
