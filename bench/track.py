@@ -1,6 +1,6 @@
 """Tracking speed and coverage on clips, as JSON.
 
-    python bench/track.py CLIP [CLIP ..] [--detector auto|hog|mmod|yunet] [--frames N]
+    python bench/track.py CLIP [CLIP ..] [--detector auto|hog|mmod|yunet] [--landmarks auto|mesh|dlib] [--frames N]
 
 Milliseconds are CPU time per source frame, all threads of one process: decode (reading the frames), detection (the
 detector, on the grid of stages.track.see, spread over all frames), landmarks (fits, refits, checks, shot score),
@@ -15,14 +15,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from raydub.media.frames import Frame, FrameReader, open_frames
 from raydub.media.probe import probe_video
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
 from raydub.stages.track.detect import Detector, Found, make_detector
-from raydub.stages.track.landmarks import fit
+from raydub.stages.track.landmarker import load
 from raydub.stages.track.raw import pack
 from raydub.stages.track.see import see
 from raydub.stages.types import Span
@@ -62,13 +60,13 @@ class TimedDetector:
         return found
 
 
-def measure(path: str, detector_name: str, limit: int | None) -> dict[str, object]:
+def measure(path: str, detector_name: str, landmarks: str, limit: int | None) -> dict[str, object]:
     """Track one clip from its first frame and return the figures."""
     info = probe_video(path)
     n = min(info.n_frames, limit or info.n_frames)
-    config = TrackConfig.plan(FaceChoice(), detector_name)
+    config = TrackConfig.plan(FaceChoice(), detector_name, landmarks=landmarks)
     detector = TimedDetector(make_detector(config))
-    fit(np.zeros((64, 64), np.uint8), np.array([8, 8, 56, 56], np.float32))  # loads the predictor
+    load(config.landmarks)
     with open_frames(info) as reader:
         source = TimedSource(reader)
         began = time.process_time()
@@ -86,6 +84,7 @@ def measure(path: str, detector_name: str, limit: int | None) -> dict[str, objec
         "size": [info.width, info.height],
         "frames": n,
         "detector": config.detector.name,
+        "landmarks": config.landmarks.name,
         "detections": detector.calls,
         "cuts": int(raw.cut.sum()),
         "coverage": round(float(track.present.mean()), 4),
@@ -105,9 +104,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Tracking speed and coverage, as JSON.")
     parser.add_argument("clips", nargs="+")
     parser.add_argument("--detector", default="auto")
+    parser.add_argument("--landmarks", default="auto")
     parser.add_argument("--frames", type=int)
     args = parser.parse_args()
-    print(json.dumps([measure(clip, args.detector, args.frames) for clip in args.clips], indent=2))
+    print(json.dumps([measure(clip, args.detector, args.landmarks, args.frames) for clip in args.clips], indent=2))
 
 
 if __name__ == "__main__":

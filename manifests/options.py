@@ -103,6 +103,9 @@ class Options(BaseModel):
     detector: Annotated[Literal["auto", "hog", "mmod", "yunet"], Word] = Field(
         "auto", description="auto (the best one available), hog, mmod or yunet"
     )
+    landmarks: Annotated[Literal["auto", "mesh", "dlib"], Word] = Field(
+        "auto", description="auto (mesh where it is installed, else dlib), mesh or dlib"
+    )
     smooth: Truth = Field(True, description="true or false: smooth boxes and landmarks over time")
     pads: FourSides = Field(
         (0, 10, 0, 0), description="four whole numbers, pixels added to the face box: top bottom left right"

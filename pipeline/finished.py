@@ -37,7 +37,7 @@ class Finished:
 
     def __init__(self, work_dir: PathLike) -> None:
         self._store = Store(work_dir)
-        self._detectors: dict[tuple[str, bool], str] = {}
+        self._looks: dict[tuple[str, str, bool], str] = {}
         self._voices: dict[tuple[str, str], str] = {}
 
     def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
@@ -117,10 +117,10 @@ class Finished:
         digest."""
         versions = [PART_FORMAT, self._code, SPEECH_VERSION, __version__]
         inputs = job.inputs()
-        detector = self._detector(job.options.detector, any(name.startswith(("face", "speakers")) for name in inputs))
+        faces = self._face_models(job, any(name.startswith(("face", "speakers")) for name in inputs))
         row = {**inputs, "output": absolute(job.output)}
         options = job.options.model_dump(mode="json", exclude=set(RUN_FIELDS))
-        return key_of([versions, row, options, list(weights), detector, _speech(job)])
+        return key_of([versions, row, options, list(weights), faces, _speech(job)])
 
     @functools.cached_property
     def _code(self) -> str:
@@ -136,12 +136,12 @@ class Finished:
             known = self._voices[engine, voice] = decided_by(engine, voice, self._store.identities)
         return known
 
-    def _detector(self, name: str, with_reference: bool) -> str:
-        """Identity of the face models: "auto" selects another detector when a better one is installed."""
-        known = self._detectors.get((name, with_reference))
-        if known is None:
-            known = self._detectors[name, with_reference] = _face_models(name, with_reference)
-        return known
+    def _face_models(self, job: Job, with_reference: bool) -> str:
+        """Identity of the face models: "auto" selects other ones when better ones are installed."""
+        asked = (job.options.detector, job.options.landmarks, with_reference)
+        if asked not in self._looks:
+            self._looks[asked] = _face_models(*asked)
+        return self._looks[asked]
 
 
 def job_dir_of(output: PathLike, work_dir: PathLike) -> str | None:
@@ -182,13 +182,16 @@ def _speech(job: Job) -> str:
         return f"none: {error.code}"
 
 
-def _face_models(name: str, with_reference: bool) -> str:
+def _face_models(detector: str, landmarks: str, with_reference: bool) -> str:
     from raydub.models.face_detectors import EMBEDDING_FILE, PREDICTOR_FILE, dlib_file, resolve_detector
+    from raydub.models.face_landmarks import MESH_SHA256, best_landmarks
 
     try:
-        files = [dlib_file(PREDICTOR_FILE), *([dlib_file(EMBEDDING_FILE)] if with_reference else [])]
+        chosen = best_landmarks() if landmarks == "auto" else landmarks
+        own = [dlib_file(PREDICTOR_FILE)] if chosen == "dlib" else []
+        files = [*own, *([dlib_file(EMBEDDING_FILE)] if with_reference else [])]
         # 100 MB that are not changed in place: size and mtime are enough.
         looks = [(file.name, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
-        return json.dumps([resolve_detector(name).model_dump(mode="json"), looks])
+        return json.dumps([resolve_detector(detector).model_dump(mode="json"), chosen, MESH_SHA256, looks])
     except (RaydubError, OSError) as error:
         return f"none: {type(error).__name__}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from raydub.errors import RaydubError
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.stage import Stage
 from raydub.stages.types import Chunk, TrackedChunk
@@ -16,9 +19,11 @@ def track(context: WorkerContext, chunk: Chunk) -> TrackedChunk:
 
 def _warm_up(_: WorkerContext) -> None:
     import raydub.stages.chunk  # noqa: F401
-    from raydub.stages.track.landmarks import load
+    from raydub.models.face_landmarks import resolve_landmarks
+    from raydub.stages.track.landmarker import load
 
-    load()
+    with contextlib.suppress(RaydubError):  # an error is that of the job that needs the file
+        load(resolve_landmarks())
 
 
 TRACK = Stage(

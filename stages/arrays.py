@@ -119,20 +119,27 @@ def read_speech(path: str | os.PathLike[str]) -> F32:
 
 
 def track(
-    clip: Clip, *, face: str = "largest", detector: str = "auto", smooth: bool = True, no_face: str = "keep"
+    clip: Clip,
+    *,
+    face: str = "largest",
+    detector: str = "auto",
+    smooth: bool = True,
+    no_face: str = "keep",
+    landmarks: str = "auto",
 ) -> Tracks:
     """Find the faces of a clip and choose by the values of the manifest's fields. no_face: "keep", or "hold" for frames
     that follow one with a face; the other values concern whole jobs. Raises UsageError FIELD_VALUE, DependencyError for
     absent models."""
     _check_word("no_face", no_face, ("keep", "hold"))
     choice = FaceChoice.parse(face)
+    config = TrackConfig.plan(choice, detector, landmarks=landmarks, people=True)
     references: Sequence[F32 | None] = ()
     if choice.kind == "reference":
         from raydub.stages.track.embed import reference_embedding
 
-        references = (reference_embedding(choice.image),)
+        references = (reference_embedding(choice.image, config.landmarks),)
     whole = Span(0, len(clip))
-    raw = Tracker(TrackConfig.plan(choice, detector, people=True)).raw_tracks(_Source(clip), None, whole, len(clip))
+    raw = Tracker(config).raw_tracks(_Source(clip), None, whole, len(clip))
     tracks = decide(raw, whole, choice, no_face=no_face, smooth=smooth, references=references)
     return Tracks(tuple(tracks), raw.cut)
 

@@ -23,6 +23,7 @@ from raydub.stages.crop import CROP, face_crop
 from raydub.stages.faces import FaceFinder, Seen, clamp
 from raydub.stages.gate import RAMP, gates
 from raydub.stages.job_plan import JobPlan, load_plan, load_scope, load_voiced
+from raydub.stages.pose import drawable
 from raydub.stages.track.landmarks import overlap
 from raydub.stages.track.look import LOOK
 from raydub.stages.types import Chunk, FaceItems, Span, TrackedChunk
@@ -196,7 +197,9 @@ def _gates(plan: JobPlan, wide: Span, face: int, rows: _Rows, breaks: Bools) -> 
     sounds = np.asarray(load_voiced(plan, voice)[wide.start : wide.stop])
     scope = load_scope(plan, voice)
     inside = None if scope is None else np.asarray(scope[wide.start : wide.stop])
-    return gates(rows.present, rows.lips_open, sounds, plan.job.options.masking, breaks, scope=inside)
+    # In a constant box the user says that there is a face, and landmarks may be wrong.
+    limit = drawable(rows.landmarks) if plan.faces.box is None else None
+    return gates(rows.present, rows.lips_open, sounds, plan.job.options.masking, breaks, scope=inside, limit=limit)
 
 
 def _one_mouth_each(gate: F32, present: Bools, boxes: F32) -> tuple[F32, Bools]:

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import raydub
 
-TRACKING = ("media", "models/face_detectors.py", "stages/types.py", "stages/track")
+TRACKING = (
+    "media",
+    *(f"models/face_{what}.py" for what in ("detectors", "landmarks", "mesh")),
+    "stages/types.py",
+    "stages/track",
+)
 """The code of raw tracks: reading, the wrappers of face models, the tracker."""
 GALLERIES = (*TRACKING, "stages/mouths", "stages/lipstate.py")
 """The code of galleries of mouths."""

@@ -17,12 +17,13 @@ from raydub.arrays import F32, Bools
 from raydub.beat import beat
 from raydub.manifests.options import Options
 from raydub.media.frames import Frame, FrameReader
+from raydub.models.face_landmarks import LandmarksName, LandmarksSpec
 from raydub.stages.lipstate import lips_open
-from raydub.stages.track import landmarks as lm
 from raydub.stages.track.cache import TrackCache
 from raydub.stages.track.choose import choose_one, neighbours
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
+from raydub.stages.track.landmarker import make_landmarker
 from raydub.stages.track.look import look_of
 from raydub.stages.track.raw import RawTracks, Shots
 from raydub.stages.track.tracker import Tracker
@@ -46,14 +47,15 @@ class WantedFace(BaseModel):
 
 class FacePlan(BaseModel):
     """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None if `box` (x0,
-    y0, x1, y1, pixels of the working frame) is given. work_dir: where tracks are cached, under track_key; both ""
-    without a cache."""
+    y0, x1, y1, pixels of the working frame) is given; landmarks: those of `track`, too. work_dir: where tracks are
+    cached, under track_key; both "" without a cache."""
 
     model_config = ConfigDict(frozen=True)
 
     wanted: tuple[WantedFace, ...]
     track: TrackConfig | None
     box: tuple[int, int, int, int] | None = None
+    landmarks: LandmarksSpec = LandmarksSpec(name="dlib", sha256="")
     no_face: str = "keep"
     smooth: bool = True
     work_dir: str = ""
@@ -96,6 +98,7 @@ class FaceFinder:
     def __init__(self, plan: FacePlan) -> None:
         self.plan = plan
         self.tracker = None if plan.track is None else Tracker(plan.track)
+        self._landmarker = make_landmarker(plan.landmarks)
         self._references = [
             None if one.reference is None else np.array(one.reference, np.float32) for one in plan.wanted
         ]
@@ -137,7 +140,7 @@ class FaceFinder:
         if self.tracker is None:
             assert self.plan.box is not None
             box = np.array(self.plan.box, np.float32)
-            return box, lm.fit(np.ascontiguousarray(frame.y), box)
+            return box, self._landmarker.inside(frame, np.ascontiguousarray(frame.y), box)
         raw = self.tracker.faces_of(frame)
         if not len(raw.frame):
             return None
@@ -154,7 +157,7 @@ class FaceFinder:
             luma = np.ascontiguousarray(frame.y)
             _, begins = shots.next(luma)
             if frame.index >= around.start:
-                marks.append(lm.fit(luma, box))
+                marks.append(self._landmarker.inside(frame, luma, box))
                 cuts.append(begins)
                 looks.append(look_of(frame, marks[-1]))
         raw, cut = np.stack(marks), np.array(cuts, np.bool_)
@@ -166,7 +169,7 @@ class FaceFinder:
             present=np.ones(n, np.bool_),
             box=np.repeat(box[None], n, axis=0),
             landmarks=points[inside],
-            lips_open=_states(points, cut)[inside],
+            lips_open=_states(points, cut, self.plan.landmarks.name)[inside],
             held=np.zeros(n, np.bool_),
             look=np.stack(looks)[inside],
         )
@@ -183,7 +186,7 @@ def _averaged(points: F32, cut: Bools) -> F32:
     return np.asarray(total / count[:, None, None], np.float32)
 
 
-def _states(points: F32, cut: Bools) -> Bools:
+def _states(points: F32, cut: Bools, by: LandmarksName) -> Bools:
     """Lip state per frame, shot by shot."""
     edges = [0, *(int(at) for at in np.flatnonzero(cut) if at > 0), len(points)]
-    return np.concatenate([lips_open(points[a:b]) for a, b in itertools.pairwise(edges)])
+    return np.concatenate([lips_open(points[a:b], by) for a, b in itertools.pairwise(edges)])

@@ -39,14 +39,16 @@ def gates(
     breaks: Bools | None = None,
     ramp: int = RAMP,
     scope: Bools | None = None,
+    limit: F32 | None = None,
 ) -> F32:
     """(n,) float32 in [0, 1], one per consecutive output frame.
 
     present, lips_open: of the source frame shown; voiced: the new speech is audible during the frame; breaks: the
     picture does not continue from the frame before; scope: frames that may need the new mouth, None for all. Frames
     that need the new mouth get 1; d frames away from such a frame the gate is 1 − d/(ramp + 1). Ramps cross neither
-    breaks nor frames without the face, which get 0. Frame t depends on t − ramp to t + ramp only, so a chunk is
-    computed with that much on both sides.
+    breaks nor frames without the face, which get 0. limit: (n,) in [0, 1], how much may show at all (stages.pose); the
+    gate closes towards it as slowly as it opens. Frame t depends on t − ramp to t + ramp only, so a chunk is computed
+    with that much on both sides.
     """
     on = wanted(present, lips_open, voiced, policy)
     if scope is not None and policy != "always":
@@ -61,4 +63,17 @@ def gates(
         spread[1:] = np.maximum(spread[1:], np.where(joined, level[:-1] - 1, 0))
         spread[:-1] = np.maximum(spread[:-1], np.where(joined, level[1:] - 1, 0))
         level = spread
-    return (level.astype(np.float32) / steps).astype(np.float32)
+    gate = (level.astype(np.float32) / steps).astype(np.float32)
+    return gate if limit is None else np.minimum(gate, _eased(limit, joined, ramp))
+
+
+def _eased(limit: F32, joined: Bools, ramp: int) -> F32:
+    """The limit (n,) with ramps before and after its lows; not across frames that are not `joined` (n - 1,)."""
+    step, far = np.float32(1 / (ramp + 1)), np.float32(2)
+    low = limit.astype(np.float32)
+    for _ in range(ramp):
+        spread = low.copy()
+        spread[1:] = np.minimum(spread[1:], np.where(joined, low[:-1] + step, far))
+        spread[:-1] = np.minimum(spread[:-1], np.where(joined, low[1:] + step, far))
+        low = spread
+    return low

@@ -13,7 +13,8 @@ from raydub.arrays import F32, U8
 from raydub.media.frames import Frame, Transform, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.yuv import to_bgr
-from raydub.models.face_detectors import predictor_sha256, resolve_detector
+from raydub.models.face_detectors import resolve_detector
+from raydub.models.face_landmarks import resolve_landmarks
 from raydub.stages.track.config import TrackConfig
 from raydub.stages.track.embed import SAME_PERSON
 from raydub.stages.track.landmarks import square_of
@@ -69,8 +70,8 @@ def find_people(video: str, samples: int = 40, detector: str = "auto") -> People
     cannot be read, DependencyError for absent models."""
     info = probe_video(video)
     chosen = sorted({round(at) for at in np.linspace(0, info.n_frames - 1, min(samples, info.n_frames))})
-    predictor = predictor_sha256()
-    tracker = Tracker(TrackConfig(detector=resolve_detector(detector), predictor=predictor, thorough=True, embed=True))
+    found_by = {"detector": resolve_detector(detector), "landmarks": resolve_landmarks()}
+    tracker = Tracker(TrackConfig(**found_by, thorough=True, embed=True))
     people: list[Person] = []
     places: dict[int, list[float]] = {}
     most = 0

@@ -31,6 +31,7 @@ from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.media.watch import Input, Watch, identify_source
+from raydub.models.face_landmarks import LandmarksSpec, resolve_landmarks
 from raydub.present import to_text
 from raydub.sealed import key_of
 from raydub.stages.audio_features import extract_features
@@ -236,12 +237,15 @@ def _face_plan(
     choices = [FaceChoice.parse(face or options.face) for face in asked]
     box = constant_box(options, size)
     if box is not None:
-        return FacePlan(wanted=(WantedFace(choice=choices[0]),), track=None, box=box, smooth=options.smooth)
-    track = TrackConfig.plan(choices, options.detector, people=people)
+        landmarks = resolve_landmarks(options.landmarks)
+        wanted = (WantedFace(choice=choices[0]),)
+        return FacePlan(wanted=wanted, track=None, box=box, landmarks=landmarks, smooth=options.smooth)
+    track = TrackConfig.plan(choices, options.detector, landmarks=options.landmarks, people=people)
     key = track.key(f"{video.identity} {running(TRACKING)} {transform.model_dump_json()}")
     return FacePlan(
-        wanted=tuple(_wanted(choice, store.identities) for choice in choices),
+        wanted=tuple(_wanted(choice, track.landmarks, store.identities) for choice in choices),
         track=track,
+        landmarks=track.landmarks,
         no_face=options.no_face,
         smooth=options.smooth,
         work_dir=store.place,
@@ -249,12 +253,12 @@ def _face_plan(
     )
 
 
-def _wanted(choice: FaceChoice, cache: Cache) -> WantedFace:
+def _wanted(choice: FaceChoice, landmarks: LandmarksSpec, cache: Cache) -> WantedFace:
     if choice.kind != "reference":
         return WantedFace(choice=choice)
     from raydub.stages.track.embed import reference_embedding
 
-    reference = tuple(float(value) for value in reference_embedding(choice.image))
+    reference = tuple(float(value) for value in reference_embedding(choice.image, landmarks))
     # The picture is identified by its content, not by its path.
     image = identify_source(choice.image, cache, "face").sha256
     return WantedFace(choice=choice.model_copy(update={"image": image}), reference=reference)

@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from raydub.errors import Code, UsageError
-from raydub.models.face_detectors import DetectorSpec, predictor_sha256, resolve_detector
+from raydub.models.face_detectors import DetectorSpec, resolve_detector
+from raydub.models.face_landmarks import LandmarksSpec, resolve_landmarks
 from raydub.sealed import key_of
 
 FaceKind = Literal["largest", "left", "right", "index", "reference", "all"]
@@ -53,13 +54,13 @@ class TrackConfig(BaseModel):
     min_face: faces narrower than this many pixels of the working frame are ignored: no lips can be drawn on them.
     embed: keep a 128-d embedding of every detected face (needed by the choice `reference`; 20 ms a face).
     people: keep one at the start of each shot and every 45 frames, to tell people apart (0.5 ms a frame).
-    predictor: sha256 of the landmark predictor's file.
+    landmarks: the mesh or dlib's; with the mesh, tilted faces are searched too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     detector: DetectorSpec
-    predictor: str
+    landmarks: LandmarksSpec
     every: int = Field(default=5, ge=1, le=10)
     carry: int = Field(default=2, ge=0, le=4)
     thorough: bool = False
@@ -73,20 +74,30 @@ class TrackConfig(BaseModel):
         return self.embed or self.people
 
     @property
+    def tilted(self) -> bool:
+        """Are tilted faces searched? dlib's landmarks break beyond 30 degrees."""
+        return self.landmarks.name == "mesh"
+
+    @property
     def step(self) -> int:
         """The distance of detections while all faces are steady: as far as a face may be carried."""
         return self.every * (self.carry + 1)
 
     @classmethod
     def plan(
-        cls, wanted: FaceChoice | Sequence[FaceChoice], detector: str = "auto", every: int = 5, people: bool = False
+        cls,
+        wanted: FaceChoice | Sequence[FaceChoice],
+        detector: str = "auto",
+        every: int = 5,
+        landmarks: str = "auto",
+        people: bool = False,
     ) -> TrackConfig:
-        """The config for one job and all faces that it wants; resolves the detector (see
-        models.face_detectors.resolve_detector for the errors)."""
+        """The config for one job and all faces that it wants; resolves the detector and the landmarks (for the errors
+        see models.face_detectors.resolve_detector, models.face_landmarks.resolve_landmarks)."""
         faces = [wanted] if isinstance(wanted, FaceChoice) else wanted
         return cls(
             detector=resolve_detector(detector),
-            predictor=predictor_sha256(),
+            landmarks=resolve_landmarks(landmarks),
             every=every,
             thorough=any(face.kind != "largest" for face in faces),
             embed=any(face.kind == "reference" for face in faces),

@@ -18,9 +18,12 @@ from raydub.arrays import F32, U8
 from raydub.errors import Code, InputError
 from raydub.media.frames import Frame
 from raydub.media.images import read_upright
-from raydub.media.yuv import to_bgr
+from raydub.media.info import Colour
+from raydub.media.yuv import from_bgr, to_bgr
 from raydub.models.face_detectors import EMBEDDING_FILE, HOG_FILE, dlib_file
+from raydub.models.face_landmarks import LandmarksSpec, resolve_landmarks
 from raydub.stages.track import landmarks as lm
+from raydub.stages.track.landmarker import make_landmarker
 
 SAME_PERSON = 0.6
 _MAX_PIXELS = 4_000_000
@@ -45,10 +48,10 @@ def embedding(frame: Frame, landmarks: F32) -> F32:
     return _describe(to_bgr(frame, box), landmarks - np.array(box[:2], np.float32))
 
 
-def reference_embedding(path: str) -> F32:
-    """(128,) float32 of the largest face in the picture at `path`.
+def reference_embedding(path: str, landmarks: LandmarksSpec | None = None) -> F32:
+    """(128,) float32 of the largest face in the picture at `path`. landmarks: None for the best that are installed.
 
-    Raises InputError: INPUT_*, REFERENCE_FACE (no face in it).
+    Raises InputError: INPUT_*, REFERENCE_FACE (no face in it); DependencyError for absent models.
     """
     if not Path(path).is_file():
         raise InputError(Code.INPUT_MISSING, f"the reference picture {path} does not exist", field="face")
@@ -59,7 +62,8 @@ def reference_embedding(path: str) -> F32:
     shrink = min(1.0, (_MAX_PIXELS / (image.shape[0] * image.shape[1])) ** 0.5)
     if shrink < 1:
         image = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
-    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+    gray = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     boxes = list(dlib.fhog_object_detector(str(HOG_FILE))(gray, 1))
     if not boxes:
         raise InputError(
@@ -70,7 +74,9 @@ def reference_embedding(path: str) -> F32:
         )
     largest = max(boxes, key=lambda box: int(box.width()))
     box = np.array([largest.left(), largest.top(), largest.right() + 1, largest.bottom() + 1], np.float32)
-    return _describe(image, lm.fit(gray, lm.square_of(lm.fit(gray, box))))
+    landmarker, frame = make_landmarker(landmarks or resolve_landmarks()), from_bgr(image, Colour(), 0)
+    first = landmarker.inside(frame, gray, box)
+    return _describe(image, landmarker.inside(frame, gray, lm.square_of(first)))
 
 
 def _describe(bgr: U8, landmarks: F32) -> F32:

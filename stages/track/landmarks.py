@@ -43,6 +43,9 @@ def fit(luma: U8, box: F32) -> F32:
 UNSURE, NO_FACE = 0.045, 0.07
 """Above UNSURE a detection starts no face, it only continues one; above NO_FACE it is dropped (see unsettled)."""
 
+SAME_PLACE = 0.35
+"""A detection whose square shares less than this (intersection over union) with that of its landmarks is dropped."""
+
 APART = 0.15
 """A detection whose own five points lie further than this from the landmarks is dropped (see disagreement)."""
 

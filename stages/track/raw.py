@@ -14,6 +14,7 @@ import numpy as np
 
 from raydub.arrays import F32, I32, U8, Bools
 from raydub.media.frames import Frame
+from raydub.models.face_landmarks import LandmarksName
 from raydub.stages.track.look import LOOK
 from raydub.stages.types import Span
 
@@ -39,7 +40,8 @@ class RawTracks:
     embedding: (R, 128) float32, zero rows where none was taken; (R, 0) when the config asks for none.
     look: (R, LOOK) uint8 (see track.look), or (0, LOOK) where none were taken.
     shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot (see Shots).
-    detected: frames on which the detector ran to make this object (0 when all of it came from the cache).
+    detected: frames on which the detector ran to make this object (0 when all of it came from the cache); by: what
+    found the landmarks, by which they are smoothed.
     """
 
     span: Span
@@ -54,12 +56,13 @@ class RawTracks:
     cut: Bools
     detected: int = 0
     look: U8 = field(default_factory=lambda: np.zeros((0, LOOK), np.uint8))
+    by: LandmarksName = "dlib"
 
 
 @dataclass
 class Face:
     """A tracked face. `born` is the number of the interval of its detection (frame // every), `patch` its pixels
-    then."""
+    then; mesh: (468, 3), all points of landmarks that have more than 68."""
 
     points: F32
     box: F32
@@ -69,6 +72,7 @@ class Face:
     score: float
     embedding: F32 | None = None
     look: U8 | None = None
+    mesh: F32 | None = None
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from raydub.beat import beat
 from raydub.media.frames import Frame
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.config import TrackConfig
-from raydub.stages.track.detect import REFIT, STRONG, WEAK, Detector
+from raydub.stages.track.detect import REFIT, STRONG, SURE, WEAK, Detector, Found, find_tilted
 from raydub.stages.track.embed import embedding
+from raydub.stages.track.landmarker import Fitted, make_landmarker
 from raydub.stages.track.look import look_of
 from raydub.stages.track.raw import Face, FrameSource, SeenFrame, Shots
 from raydub.stages.types import Span
@@ -104,6 +105,7 @@ class _Seer:
 
     def __init__(self, detector: Detector, config: TrackConfig) -> None:
         self._detector = detector
+        self._landmarker = make_landmarker(config.landmarks)
         self._config = config
         self._faces: list[Face] = []
 
@@ -140,23 +142,37 @@ class _Seer:
             yield SeenFrame(look.index, look.shot, look.cut, _from_left(shown), detected is not None)
 
     def detect(self, look: _Look, fine: bool = True) -> _Detected:
-        """New faces of a frame. Landmarks are fitted twice, the second time in the square of the first fit: refits
-        start from such squares too, so detection frames do not twitch."""
-        luma, faces, refused = look.luma, [], []
-        for one in self._detector.find(look.frame, fine):
-            points = lm.fit(luma, lm.square_of(lm.fit(luma, one.box)))
-            box = lm.square_of(points)
-            doubt = lm.unsettled(luma, points)
-            apart = 0.0 if one.points is None else lm.disagreement(points, one.points)
-            if doubt > lm.NO_FACE or apart > lm.APART or lm.overlap(box, one.box) < 0.35:
-                refused.append(one.box)
-                continue
-            level = one.level if doubt <= lm.UNSURE else WEAK
-            face = Face(points, box, lm.patch(luma, points), look.index // self._config.every, level, one.score)
-            if level >= STRONG and (self._config.embed or (self._config.people and self._asks_who(look))):
-                face.embedding = embedding(look.frame, points)
-            faces.append(face)
+        """New faces of a frame; those that lie on their side are searched where no other is found, or with a thorough
+        search, and where small faces are searched, too: it takes the detector's time twice."""
+        faces, refused = self._fresh(look, self._detector.find(look.frame, fine), [], fine)
+        if fine and self._config.tilted and (self._config.thorough or not faces):
+            more, _ = self._fresh(look, find_tilted(self._detector, look.frame), faces, False)
+            faces += more
+            refused = [box for box in refused if not any(lm.overlap(box, face.box) >= lm.SAME_PLACE for face in more)]
         return _Detected(faces, refused)
+
+    def _fresh(self, look: _Look, found: list[Found], known: list[Face], patient: bool) -> tuple[list[Face], list[F32]]:
+        """The faces of detections, and the boxes of those that are none; `known` ones are not found again. A hurried
+        look at tilted faces refuses none: they may be followed."""
+        faces: list[Face] = []
+        refused = []
+        squares = [lm.square_of(face.points) for face in known]
+        for one in found:
+            if any(lm.overlap(one.box, square) >= lm.SAME_PLACE for square in squares):
+                continue
+            made = self._landmarker.fresh(look.frame, look.luma, one, patient)
+            if made is None:
+                if patient or not self._config.tilted:
+                    refused.append(one.box)
+                continue
+            level, born = _level(one, made), look.index // self._config.every
+            face = Face(made.points, made.box, lm.patch(look.luma, made.points), born, level, one.score, mesh=made.mesh)
+            if level >= STRONG and (self._config.embed or (self._config.people and self._asks_who(look))):
+                face.embedding = embedding(look.frame, made.points)
+            faces.append(face)
+            if made.mesh is not None:
+                squares.append(lm.square_of(made.points))
+        return faces, refused
 
     def _asks_who(self, look: _Look) -> bool:
         return look.cut or look.index % PEOPLE_EVERY == 0
@@ -167,7 +183,27 @@ class _Seer:
         news = [] if detected is None else [*detected.refused, *(lm.square_of(face.points) for face in found)]
         continued = [] if look.cut else [face for face in self._faces if not _covered(face, news)]
         oldest = look.index // self._config.every - self._config.carry
-        return _merge(found, _carry(continued, look.luma, oldest))
+        return _merge(found, self._carry(continued, look, oldest))
+
+    def _carry(self, faces: list[Face], look: _Look, oldest: int) -> list[Face]:
+        """Fit every face again from its last landmarks; drop those that are too old or no longer look the same."""
+        height, width = look.luma.shape
+        carried = []
+        for face in faces:
+            made = self._landmarker.follow(look.frame, look.luma, face) if face.born >= oldest else None
+            if made is None or not lm.plausible(made.points, face.points, width, height):
+                continue
+            if float(lm.patch(look.luma, made.points) @ face.patch) < lm.KEEP_CORRELATION:
+                continue
+            carried.append(Face(made.points, made.box, face.patch, face.born, REFIT, 0.0, mesh=made.mesh))
+        return carried
+
+
+def _level(found: Found, made: Fitted) -> int:
+    """Landmarks that are a second witness make a detection clearer by one level: tilted faces score low."""
+    if not made.sure:
+        return WEAK
+    return found.level if made.mesh is None else min(found.level + 1, SURE)
 
 
 def _same(before: _Detected, after: _Detected) -> bool:
@@ -196,23 +232,6 @@ def _covered(face: Face, boxes: list[F32]) -> bool:
     """Was this face detected again, or found to have no usable landmarks any more? Then it is not carried."""
     square = lm.square_of(face.points)
     return any(lm.overlap(square, box) >= 0.4 for box in boxes)
-
-
-def _carry(faces: list[Face], luma: U8, oldest: int) -> list[Face]:
-    """Refit every face in the square of its last landmarks; drop those that are too old or no longer look the same."""
-    height, width = luma.shape
-    carried = []
-    for face in faces:
-        if face.born < oldest:
-            continue
-        box = lm.square_of(face.points)
-        points = lm.fit(luma, box)
-        if not lm.plausible(points, face.points, width, height):
-            continue
-        if float(lm.patch(luma, points) @ face.patch) < lm.KEEP_CORRELATION:
-            continue
-        carried.append(Face(points, box, face.patch, face.born, REFIT, 0.0))
-    return carried
 
 
 def _merge(new: list[Face], carried: list[Face]) -> list[Face]:

@@ -53,14 +53,15 @@ class Tracker:
             missing = []
             parts.append(cached)
         parts += self._compute(source, cache, missing, n_frames)
-        return cut_out(join(parts), wanted)
+        return replace(cut_out(join(parts), wanted), by=self.config.landmarks.name)
 
     def faces_of(self, frame: Frame) -> RawTracks:
         """Detected faces of one frame on its own (span of one frame, nothing carried, nothing cached): for sampling."""
         alone = self.config.model_copy(update={"carry": 0, "every": 1})
         seen = list(see(_OneFrame(frame), self._load(), alone, Span(0, 1), 1))
         one = pack(seen, self.config.embeds)
-        return replace(one, span=Span(frame.index, frame.index + 1), frame=one.frame + np.int32(frame.index))
+        here = Span(frame.index, frame.index + 1)
+        return replace(one, span=here, frame=one.frame + np.int32(frame.index), by=self.config.landmarks.name)
 
     def _load(self) -> Detector:
         if self._detector is None:

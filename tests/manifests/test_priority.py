@@ -30,7 +30,7 @@ def test_it_is_in_no_key() -> None:
 
 
 def test_a_finished_job_stays_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished_module, "_face_models", lambda name, with_reference: name)
+    monkeypatch.setattr(finished_module, "_face_models", lambda *asked: str(asked))
     for name in ("v.mp4", "a.wav", "o.mp4"):
         (tmp_path / name).write_text(name)
         os.utime(tmp_path / name, (1, 1))

@@ -45,7 +45,7 @@ def make(path: Path, content: bytes, mtime_ns: int = LONG_AGO) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_face_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished_module, "_face_models", lambda name, with_reference: f"{name} {with_reference}")
+    monkeypatch.setattr(finished_module, "_face_models", lambda *asked: str(asked))
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def test_without_a_script_no_engine_is_asked_for(tmp_path: Path, job: Job, monke
 
 def test_the_real_engine_says_its_release(tmp_path: Path, spoken: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(finished_module, "_face_models", lambda name, with_reference: "")
+    monkeypatch.setattr(finished_module, "_face_models", lambda *_: "")
     command = spoken.model_copy(update={"options": Options(tts="command", language="es")})
     monkeypatch.setenv("RAYDUB_TTS_COMMAND", "say {text_file} {out_wav}")
     run(tmp_path, command)

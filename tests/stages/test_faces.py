@@ -11,6 +11,7 @@ import pytest
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
 from raydub.models.face_detectors import DetectorSpec
+from raydub.models.face_landmarks import LandmarksSpec
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
 from raydub.stages.track.choose import choose_one
 from raydub.stages.track.config import FaceChoice, TrackConfig
@@ -52,7 +53,9 @@ def test_a_constant_box_and_the_tracker_see_the_same_shots(span: Span, every: in
     wanted = (WantedFace(choice=FaceChoice()),)
     boxed = FaceFinder(FacePlan(wanted=wanted, track=None, box=(100, 40, 200, 140)))
     seen = boxed.see(cast(Any, Restless()), span, 60)
-    config = TrackConfig(detector=DetectorSpec(name="hog"), predictor="", every=every, carry=0)
+    config = TrackConfig(
+        detector=DetectorSpec(name="hog"), landmarks=LandmarksSpec(name="dlib", sha256=""), every=every, carry=0
+    )
     whole = Span(span.start - span.start % every, span.stop)
     tracked = [one for one in see(Restless(), cast(Any, Nobody()), config, whole, 60) if one.index >= span.start]
     expected = [index in (FAST.start, SURE) for index in range(*span)]

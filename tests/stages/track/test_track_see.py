@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from raydub.media.frames import Frame
 from raydub.media.info import Colour
 from raydub.models.face_detectors import DetectorSpec
+from raydub.models.face_landmarks import LandmarksSpec
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.config import TrackConfig
 from raydub.stages.track.detect import STRONG, SURE, WEAK, Found
@@ -24,7 +25,7 @@ from raydub.stages.types import Span
 from tests.examples import examples
 from tests.stages.track.test_track_decide import face_at
 
-CONFIG = TrackConfig(detector=DetectorSpec(name="hog"), predictor="")
+CONFIG = TrackConfig(detector=DetectorSpec(name="hog"), landmarks=LandmarksSpec(name="dlib", sha256=""))
 STEP = CONFIG.step
 
 
