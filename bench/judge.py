@@ -185,7 +185,8 @@ def main() -> int:
         except (RaydubError, ValueError) as error:
             failed[pair.name] = str(error)
     names = list(dict.fromkeys(name for one in judged for name in one["films"]))
-    mean = {name: means([one["films"][name] for one in judged if name in one["films"]]) for name in names}
+    rows = {name: [one["films"][name] for one in judged if name in one["films"]] for name in names}
+    mean = {name: means(rows[name]) for name in names}
     if judged and not options.no_cost:
         (options.out / "cost").mkdir(exist_ok=True)
         for engine in engines:
@@ -203,7 +204,7 @@ def main() -> int:
         "pairs": judged,
         "means": mean,
         "goals": {name: {"at_least": low, "at_most": high} for name, (low, high) in GOALS.items()},
-        "met": {engine: met(mean[engine]) for engine in engines if engine in mean},
+        "met": {engine: met(mean[engine], rows[engine]) for engine in engines if engine in mean},
         "blind": {" against ".join(names): blind.verdict() for names, blind in blinds.items()},
     }
     report(result, options.out / "judge.json")
