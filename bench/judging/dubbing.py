@@ -60,14 +60,15 @@ def control(name: str, pair: Pair, source: Seen, place: Place, folder: Path) -> 
 
 
 def _told(result: raydub.Result) -> dict[str, Any]:
-    """frames, drawn; draw_encode_ms: wall milliseconds of drawing and encoding a frame, None for a film of an earlier
-    run; draw_ms: of drawing alone, where the run measures it."""
+    """frames, drawn; drawn_by: of these by engine, where the results say so; draw_encode_ms: wall milliseconds of
+    drawing and encoding a frame, None for a film of an earlier run; draw_ms: of drawing alone, where it is measured."""
     seconds = dict(result.record.seconds)
     frames = max(result.frames, 1)
     both, alone = seconds.get("render.draw_encode"), seconds.get("render.draw")
     return {
         "frames": result.frames,
         "drawn": result.synthesised,
+        "drawn_by": dict(getattr(result.record, "drawn", {})),
         "draw_encode_ms": None if both is None else round(1000 * both / frames, 2),
         "draw_ms": None if alone is None else round(1000 * alone / max(result.synthesised, 1), 2),
         "warnings": list(result.warnings),
@@ -75,7 +76,7 @@ def _told(result: raydub.Result) -> dict[str, Any]:
 
 
 def names_of(text: str) -> Sequence[str]:
-    """ "warp,own" as names. SystemExit for none, for doubles, and for the names of controls."""
+    """The names in text such as warp,own. SystemExit for none, for doubles, and for the names of controls."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or len(set(names)) < len(names) or set(names) & set(controls.NAMES):
         raise SystemExit(f"--engines {text}: different names of lip engines, joined by commas, such as warp,own")
