@@ -28,6 +28,19 @@ class Film:
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
+def made(pair: Pair, name: str, folder: Path) -> Film:
+    """The pair's film of an earlier call, as it is. ValueError where there is none."""
+    path = path_of(pair, name, folder)
+    if not path.is_file():
+        raise ValueError(f"{path} was not made")
+    return Film(name, path, own_speech=name == "source")
+
+
+def path_of(pair: Pair, name: str, folder: Path) -> Path:
+    """Where the film of that name is."""
+    return folder / f"{pair.name}--{name}.mp4"
+
+
 def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *, shifted: bool = False) -> Film:
     """The pair's film by the product; what is finished from an earlier call is reused. Raises what the job failed
     with."""
@@ -39,7 +52,7 @@ def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *,
         assert pair.donor is not None
         moved = controls.shifted(pair.donor.sound, RATE)
         speech = {"audio": write_sound(moved, pair.speech.with_name(f"{pair.speech.stem}--shifted.wav"))}
-    output = folder / f"{pair.name}--{name}.mp4"
+    output = path_of(pair, name, folder)
     result = raydub.dub(
         pair.video.path,
         output=output,
@@ -53,7 +66,7 @@ def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *,
 
 def control(name: str, pair: Pair, source: Seen, place: Place, folder: Path) -> Film:
     """The spoilt film `name`: source or frozen."""
-    path = folder / f"{pair.name}--{name}.mp4"
+    path = path_of(pair, name, folder)
     if name == "source":
         return Film(name, controls.copied(source, path), own_speech=True)
     return Film(name, controls.frozen(source, place, path))
