@@ -2,7 +2,7 @@
 
     python bench/judge.py --clips FOLDER --engines warp,own --out FOLDER [--only NAME,NAME]
         [--speech FOLDER] [--seconds S] [--kinds foreign,script] [--landmarks dlib|mesh] [--controls]
-        [--set FIELD=VALUE ..]
+        [--made] [--set FIELD=VALUE ..]
 
 Each clip is dubbed by raydub.dub with each engine: with the speech of another clip's speaker (or the next file of
 --speech), and with lines spoken by espeak-ng. Everything is measured on the decoded films, against the source clip and
@@ -30,7 +30,8 @@ Cost
   draw_encode_ms    wall milliseconds of drawing and encoding in the run itself
 
 Which landmarks: those that did not steer the drawing are the fairer judge, since an engine can please the detector that
-it is steered by; `--landmarks` chooses, and the JSON says which were used.
+it is steered by; `--landmarks` chooses, and the JSON (judge-dlib.json, judge-mesh.json) says which were used. `--made`
+judges films again that are there, by other landmarks or with other measures.
 --controls adds three films: `source` (encoded again, judged by its own speech: the bound of what can be measured),
 `frozen` (one mouth in all frames), `shifted` (the first engine, speech moved by 1 s).
 The blind choice (bench/judging/blind.py, measures in bench/judging/looks.py) is between the first two engines; with
@@ -53,7 +54,7 @@ import cv2  # noqa: E402
 from bench.judging import pairs as pairing  # noqa: E402
 from bench.judging.blind import Blind, Shown  # noqa: E402
 from bench.judging.controls import NAMES as CONTROLS  # noqa: E402
-from bench.judging.dubbing import Film, control, dubbed, names_of  # noqa: E402
+from bench.judging.dubbing import Film, control, dubbed, made, names_of  # noqa: E402
 from bench.judging.figures import GOALS, Reference, figures, judged_frames, means, met  # noqa: E402
 from bench.judging.looks import own_of  # noqa: E402
 from bench.judging.pairs import Pair  # noqa: E402
@@ -83,6 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--controls", action="store_true", help="judge spoilt films too")
     parser.add_argument("--seed", type=int, default=SEED, help="of the blind choice")
     parser.add_argument("--no-cost", action="store_true", help="leave out draw_ms")
+    parser.add_argument("--made", action="store_true", help="judge again the films in --out, dub nothing")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="fields of all jobs")
     options = parser.parse_args()
     if unknown := set(listed(options.kinds)) - set(KINDS):
@@ -119,6 +121,9 @@ def pairs_of(options: argparse.Namespace) -> tuple[list[Pair], dict[str, str]]:
 
 def films_of(pair: Pair, engines: Sequence[str], fields: Mapping[str, Any], options: argparse.Namespace) -> list[Film]:
     """The films of a pair: the engines', then the controls'."""
+    if options.made:
+        controls = CONTROLS if pair.donor is not None else CONTROLS[:2]
+        return [made(pair, name, options.out) for name in (*engines, *(controls if options.controls else ()))]
     films = [dubbed(pair, engine, options.out, fields) for engine in engines]
     if options.controls:
         n = judged_frames(pair, films)
@@ -185,8 +190,9 @@ def main() -> int:
         except (RaydubError, ValueError) as error:
             failed[pair.name] = str(error)
     names = list(dict.fromkeys(name for one in judged for name in one["films"]))
-    mean = {name: means([one["films"][name] for one in judged if name in one["films"]]) for name in names}
-    if judged and not options.no_cost:
+    rows = {name: [one["films"][name] for one in judged if name in one["films"]] for name in names}
+    mean = {name: means(rows[name]) for name in names}
+    if judged and not (options.no_cost or options.made):
         (options.out / "cost").mkdir(exist_ok=True)
         for engine in engines:
             mean[engine]["draw_ms"] = draw_ms(pairs[0], engine, options)
@@ -203,10 +209,10 @@ def main() -> int:
         "pairs": judged,
         "means": mean,
         "goals": {name: {"at_least": low, "at_most": high} for name, (low, high) in GOALS.items()},
-        "met": {engine: met(mean[engine]) for engine in engines if engine in mean},
+        "met": {engine: met(mean[engine], rows[engine]) for engine in engines if engine in mean},
         "blind": {" against ".join(names): blind.verdict() for names, blind in blinds.items()},
     }
-    report(result, options.out / "judge.json")
+    report(result, options.out / f"judge-{options.landmarks}.json")
     return 1 if failed else 0
 
 

@@ -251,7 +251,7 @@ def test_means_pool_closures_and_leave_out_what_was_not_measured() -> None:
     ]
     found = means(rows)
     assert found == {"closures": 10, "closures_hit": 0.9, "r": 0.4, "frames": 30}
-    assert met(found) == {"r": False, "closures_hit": True}
+    assert met(found, rows) == {"r": {"mean": False, "films": 0}, "closures_hit": {"mean": True, "films": 0.5}}
 
 
 def test_speech_is_moved_round_by_a_second() -> None:

@@ -28,6 +28,19 @@ class Film:
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
+def made(pair: Pair, name: str, folder: Path) -> Film:
+    """The pair's film of an earlier call, as it is. ValueError where there is none."""
+    path = path_of(pair, name, folder)
+    if not path.is_file():
+        raise ValueError(f"{path} was not made")
+    return Film(name, path, own_speech=name == "source")
+
+
+def path_of(pair: Pair, name: str, folder: Path) -> Path:
+    """Where the film of that name is."""
+    return folder / f"{pair.name}--{name}.mp4"
+
+
 def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *, shifted: bool = False) -> Film:
     """The pair's film by the product; what is finished from an earlier call is reused. Raises what the job failed
     with."""
@@ -39,7 +52,7 @@ def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *,
         assert pair.donor is not None
         moved = controls.shifted(pair.donor.sound, RATE)
         speech = {"audio": write_sound(moved, pair.speech.with_name(f"{pair.speech.stem}--shifted.wav"))}
-    output = folder / f"{pair.name}--{name}.mp4"
+    output = path_of(pair, name, folder)
     result = raydub.dub(
         pair.video.path,
         output=output,
@@ -53,21 +66,22 @@ def dubbed(pair: Pair, engine: str, folder: Path, options: Mapping[str, Any], *,
 
 def control(name: str, pair: Pair, source: Seen, place: Place, folder: Path) -> Film:
     """The spoilt film `name`: source or frozen."""
-    path = folder / f"{pair.name}--{name}.mp4"
+    path = path_of(pair, name, folder)
     if name == "source":
         return Film(name, controls.copied(source, path), own_speech=True)
     return Film(name, controls.frozen(source, place, path))
 
 
 def _told(result: raydub.Result) -> dict[str, Any]:
-    """frames, drawn; draw_encode_ms: wall milliseconds of drawing and encoding a frame, None for a film of an earlier
-    run; draw_ms: of drawing alone, where the run measures it."""
+    """frames, drawn; drawn_by: of these by engine, where the results say so; draw_encode_ms: wall milliseconds of
+    drawing and encoding a frame, None for a film of an earlier run; draw_ms: of drawing alone, where it is measured."""
     seconds = dict(result.record.seconds)
     frames = max(result.frames, 1)
     both, alone = seconds.get("render.draw_encode"), seconds.get("render.draw")
     return {
         "frames": result.frames,
         "drawn": result.synthesised,
+        "drawn_by": dict(getattr(result.record, "drawn", {})),
         "draw_encode_ms": None if both is None else round(1000 * both / frames, 2),
         "draw_ms": None if alone is None else round(1000 * alone / max(result.synthesised, 1), 2),
         "warnings": list(result.warnings),
@@ -75,7 +89,7 @@ def _told(result: raydub.Result) -> dict[str, Any]:
 
 
 def names_of(text: str) -> Sequence[str]:
-    """ "warp,own" as names. SystemExit for none, for doubles, and for the names of controls."""
+    """The names in text such as warp,own. SystemExit for none, for doubles, and for the names of controls."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or len(set(names)) < len(names) or set(names) & set(controls.NAMES):
         raise SystemExit(f"--engines {text}: different names of lip engines, joined by commas, such as warp,own")

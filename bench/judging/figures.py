@@ -133,10 +133,17 @@ def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return out
 
 
-def met(mean: Mapping[str, float]) -> dict[str, bool]:
-    """Which of GOALS an engine's means reach."""
-    return {
-        name: (low is None or mean[name] >= low) and (high is None or mean[name] <= high)
-        for name, (low, high) in GOALS.items()
-        if name in mean
-    }
+def met(mean: Mapping[str, float], rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, object]]:
+    """For each of GOALS that was measured: does an engine's mean reach it, and which share of its films."""
+    out: dict[str, dict[str, object]] = {}
+    for name in GOALS:
+        known = [float(row[name]) for row in rows if row.get(name) is not None]
+        if name in mean:
+            share = round(float(np.mean([_reaches(name, value) for value in known])), 2) if known else None
+            out[name] = {"mean": _reaches(name, mean[name]), "films": share}
+    return out
+
+
+def _reaches(name: str, value: float) -> bool:
+    low, high = GOALS[name]
+    return (low is None or value >= low) and (high is None or value <= high)

@@ -152,7 +152,7 @@ def script_pairs(clips: Sequence[Clip], folder: Path) -> list[Pair]:
     """A script for each clip, beginning with another line each time."""
     pairs = []
     for at, clip in enumerate(clips):
-        said = say(clip.seconds, at)
+        said = say(float(len(clip.seen) / clip.seen.rate), at)
         path = folder / f"{clip.name}.srt"
         path.write_text(said.srt, encoding="utf-8")
         pairs.append(Pair("script", clip, path, said=said))

@@ -23,6 +23,8 @@ LINES = (
 """Many of p, b, m beside open vowels, and rounded beside spread lips."""
 FIRST, PAUSE = 0.3, 1.0
 """Seconds before the first line, and between lines: long enough to measure silence."""
+SPARE = 0.2
+"""Seconds by which a cue is longer than its speech, so that the product has no reason to hurry it."""
 RATE = 16_000
 _CLOSED, _OPEN = "pbm", "aɑæɐɔʌ"
 _ROUND, _SPREAD = "uʊoɔɒøyœw", "iɪeɛæszj"
@@ -65,9 +67,9 @@ class Said:
         """The lines as a subtitle file whose cues have the time that they need, PAUSE apart."""
         cues, at = [], FIRST
         for number, (line, spoken) in enumerate(zip(self.lines, self.utterances, strict=True), 1):
-            stop = at + spoken.seconds + 0.2
+            stop = at + spoken.seconds + SPARE
             cues.append(f"{number}\n{_time(at)} --> {_time(stop)}\n{line}\n")
-            at = stop + PAUSE - 0.2
+            at = stop + PAUSE - SPARE
         return "\n".join(cues)
 
     def sounds_in(self, heard: F32) -> tuple[Sound, ...]:
@@ -91,13 +93,13 @@ class Said:
 
 
 def say(seconds: float, first: int) -> Said:
-    """As many of LINES, from number `first` on and then from the start, as begin within `seconds`; at least one."""
+    """As many of LINES, from number `first` on and then from the start, as fit into `seconds`; at least one."""
     lines, utterances, at = [], [], FIRST
     with HostedEngine("espeak") as engine:
         for step in range(len(LINES)):
             line = LINES[(first + step) % len(LINES)]
             spoken = engine.synthesise(line, VOICE, "en-us", 1.0)
-            if utterances and at + spoken.seconds > seconds:
+            if utterances and at + spoken.seconds + SPARE > seconds:
                 break
             lines.append(line)
             utterances.append(spoken)
