@@ -151,7 +151,7 @@ def _train(config: TrainConfig, tell: Progress, speak: Speak | None, started: fl
         openness=_statistics(teachers, 0),
         width=_statistics(teachers, 1),
     )
-    _save(config.output, mouth, networks)
+    _save(config, mouth, networks)
     shapes = MouthShapes.load(config.output)
     score = evaluate(kept_out, _written(shapes)) if kept_out else None
     note = f"r = {score.openness:.3f} on kept-out clips" if score else "no clips were kept out"
@@ -253,16 +253,17 @@ def _statistics(clips: Sequence[Clip], k: int) -> ShapeStatistics:
     return ShapeStatistics(mean=float(np.median(means)), std=float(np.median(stds)), spread=float(np.std(means)))
 
 
-def _save(path: Path, config: MouthConfig, networks: Sequence[MouthNetwork]) -> None:
-    """Half precision on disk (half the size; r changes in the fifth digit), single precision in use."""
+def _save(config: TrainConfig, mouth: MouthConfig, networks: Sequence[MouthNetwork]) -> None:
+    """Half precision on disk (half the size; r changes in the fifth digit), single precision in use. The landmarks that
+    measured the mouths are named, because dlib's exclude commercial use."""
     state = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in Ensemble(list(networks)).state_dict().items()
     }
-    draft = temp_beside(path)
+    draft = temp_beside(config.output)
     try:
-        save_file(state, draft, metadata={"config": config.model_dump_json()})
+        save_file(state, draft, metadata={"config": mouth.model_dump_json(), "landmarks": config.landmarks})
         os.chmod(draft, 0o644)
-        publish(draft, path)
+        publish(draft, config.output)
     finally:
         discard(draft)
