@@ -30,6 +30,12 @@ def train(
     leave_out: Annotated[
         list[str] | None, typer.Option("--leave-out", help="File name of a clip to ignore. Can be repeated.")
     ] = None,
+    landmarks: Annotated[
+        str, typer.Option("--landmarks", help="What measures the clips: mesh, or dlib (not for commercial use).")
+    ] = "mesh",
+    utterances: Annotated[
+        int | None, typer.Option("--utterances", min=0, help="Texts spoken by espeak-ng for closures; 0: none.")
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of each network.")] = None,
     members: Annotated[int | None, typer.Option("--members", min=1, help="Networks in the ensemble.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
@@ -46,7 +52,11 @@ def train(
     if output.suffix != ".safetensors":
         hint = "give a file name that ends in .safetensors"
         raise UsageError(Code.FIELD_VALUE, f"{output.name!r} is not a weights file", field="output", hint=hint)
+    if landmarks not in ("mesh", "dlib"):
+        hint = "mesh or dlib"
+        raise UsageError(Code.FIELD_VALUE, f"unknown landmarks {landmarks!r}", field="landmarks", hint=hint)
     _check_written(clips, output, report)
+    from raydub.cluster.speaking import speaker
     from raydub.models.mouth.train.fit import FitConfig
     from raydub.models.mouth.train.recipe import TrainConfig
     from raydub.models.mouth.train.recipe import train as run_recipe
@@ -58,12 +68,18 @@ def train(
             cache=cache or Path(scratch),
             keep_out=tuple(keep_out or ()),
             leave_out=tuple(leave_out or ()),
+            landmarks=landmarks,
             fit=FitConfig() if steps is None else FitConfig(steps=steps),
             seed=seed,
             threads=threads,
             **({} if members is None else {"members": members}),
+            **({} if not utterances else {"utterances": utterances}),
         )
-        found = run_recipe(config, None if as_json else _tell)
+        speak = None if utterances == 0 else speaker()
+        if speak is None and utterances != 0:
+            warn("espeak-ng is not installed: the network will learn how far and how wide mouths open, but no closures")
+            warn("pip install 'raydub[espeak]' adds it; --utterances 0 avoids this message")
+        found = run_recipe(config, None if as_json else _tell, speak)
     document = found.model_dump(mode="json")
     from raydub.files import write_atomic
 
@@ -77,6 +93,9 @@ def train(
     for name, score in (("clips not seen", found.unseen), ("kept-out clips", found.kept_out)):
         if score is not None:
             say(f"{name}: r = {score.openness:.3f}")
+    if found.closures:
+        mean = found.closures[-1]
+        say(f"closures on kept-out clips: {mean.hit:.0%} of them right, {mean.found:.0%} found, AUC {mean.auc:.2f}")
     return 0
 
 

@@ -33,7 +33,7 @@ class MouthNetwork(nn.Module):
             nn.ReLU(),
         )
         self.enter = nn.Sequential(
-            nn.Dropout1d(config.dropout / 2), nn.Conv1d(BAND_CHANNELS * BANDS // 4, c, 3), nn.BatchNorm1d(c), nn.ReLU()
+            nn.Identity(), nn.Conv1d(BAND_CHANNELS * BANDS // 4, c, 3), nn.BatchNorm1d(c), nn.ReLU()
         )
         self.blocks = nn.ModuleList(_Block(c, dilation, config.dropout) for dilation in config.dilations)
         self.leave = nn.Conv1d(c, config.outputs, 1)
@@ -41,11 +41,12 @@ class MouthNetwork(nn.Module):
 
     kernels: Tensor
 
-    def forward(self, mel: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """dropout: (B,) share of the configured dropout that each example gets in training, None for all of it."""
         x = self.bands(mel[:, None] / 4)
-        x = self.enter(x.flatten(1, 2))
+        x = self.enter(_dropped(x.flatten(1, 2), self.config.dropout / 2, dropout, self.training, whole=True))
         for block in self.blocks:
-            x = block(x)
+            x = block(x, dropout)
         return nn.functional.conv1d(self.leave(x), self.kernels, groups=self.config.outputs)
 
 
@@ -54,18 +55,29 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, dilation: int, dropout: float) -> None:
         super().__init__()
-        self.dilation = dilation
+        self.dilation, self.dropout = dilation, dropout
         self.body = nn.Sequential(
             nn.Conv1d(channels, channels, 3, dilation=dilation),
             nn.BatchNorm1d(channels),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            nn.Identity(),
             nn.Conv1d(channels, channels, 1),
             nn.BatchNorm1d(channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x[..., self.dilation : -self.dilation] + self.body(x))
+    def forward(self, x: Tensor, dropout: Tensor | None = None) -> Tensor:
+        y = _dropped(self.body[:3](x), self.dropout, dropout, self.training, whole=False)
+        return torch.relu(x[..., self.dilation : -self.dilation] + self.body[4:](y))
+
+
+def _dropped(x: Tensor, rate: float, share: Tensor | None, training: bool, *, whole: bool) -> Tensor:
+    """x (B, C, T) with values set to zero at random, as dropout does, at `rate` times the example's share; whole: a
+    channel at all times or not at all."""
+    if not training or rate == 0:
+        return x
+    kept = 1 - rate * (torch.ones(len(x)) if share is None else share)[:, None, None]
+    like = x[..., :1] if whole else x
+    return x * (torch.rand_like(like) < kept) / kept
 
 
 class Ensemble(nn.Module):

@@ -328,8 +328,9 @@ def test_targets_stay_with_the_sound_at_every_speed() -> None:
     for ratio in ((1, 1), (9, 10), (23, 20)):
         lesson = lesson_of(clip, ratio)
         energy = log_energy(lesson.mel, np.arange(lesson.mel.shape[1]) / 80)
-        real = lesson.target[0][lesson.known]
-        both = [correlation(np.roll(energy, lag)[lesson.known], real) for lag in range(-6, 7)]
+        known = lesson.known[0]
+        real = lesson.target[0][known]
+        both = [correlation(np.roll(energy, lag)[known], real) for lag in range(-6, 7)]
         assert abs(int(np.argmax(both)) - 6) <= 2
         assert max(both) > 0.6
 
@@ -346,20 +347,25 @@ def test_distorting_keeps_range_and_source() -> None:
 
 
 def test_hush_closes_the_mouth_and_leaves_the_joins_open() -> None:
-    mel, target, known = np.zeros((80, 200), np.float32), np.ones((2, 200), np.float32), np.ones(200, bool)
+    mel, target, known = np.zeros((80, 200), np.float32), np.ones((5, 200), np.float32), np.ones((5, 200), bool)
     hush(mel, target, known, np.random.default_rng(0))
     silent = target[0] < 0
     assert 24 <= silent.sum() <= 110
     assert mel[:, silent].mean() < -2
-    assert not known[np.flatnonzero(silent)[0]]
+    first = np.flatnonzero(silent)[0]
+    assert not known[:, first].any()
+    assert known[0, first + 10]
+    assert not known[2, first + 10], "whether lips touch in silence is not said"
 
 
 def test_batches_have_one_shape_and_repeat_with_the_seed() -> None:
     lessons = [lesson_of(made_clip(f"{k}.mp4", k)) for k in range(2)]
     first, again = (Batches(lessons, 120, 10, seed=4).draw(5) for _ in range(2))
     assert first[0].shape == (5, 80, 120)
-    assert first[1].shape == (5, 2, 100)
-    assert first[2].shape == (5, 100)
+    assert first[1].shape == (5, 5, 100)
+    assert first[2].shape == (5, 5, 100)
+    assert first[2][:, :2].any()
+    assert not first[2][:, 3:].any(), "rounding and teeth are not measured in pictures"
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
 
 
@@ -480,10 +486,13 @@ def test_the_whole_recipe_on_three_clips(media_dir: Path, tmp_path: Path) -> Non
     assert report.kept_out is not None
     assert report.kept_out.openness > 0.3
     assert report.unseen is not None
+    assert report.uttered == 0
+    assert report.config.network.outputs == 2
     assert MouthShapes.load(config.output).sha256 == report.sha256
     assert type(report).model_validate_json(report.model_dump_json()) == report
     cached = list((tmp_path / "cache").glob("*.npz"))
     assert len(cached) == 3
+    assert len(list((tmp_path / "cache").glob("*.pt"))) == 2
     clips, refused = prepare_clips([folder / "grid_1.mpg"], tmp_path / "cache")
     assert not refused
     assert z_scored(clips[0])[0].std() == pytest.approx(1.0, abs=0.15)

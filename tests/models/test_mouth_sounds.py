@@ -32,6 +32,12 @@ def test_phonemes_move_the_articulators_that_they_use() -> None:
     ]
 
 
+def test_signs_without_a_letter_belong_to_the_phoneme_before() -> None:
+    """Piper gives length and stress a time of their own."""
+    (found,) = sounds_of([(0.0, "u"), (0.08, "ː"), (0.2, "s")], 0.3)
+    assert (found.start, found.stop) == (0.0, 0.2)
+
+
 def test_a_mark_without_an_end_closes_the_lips_for_a_moment_only() -> None:
     (found,) = sounds_of([(1.0, "m")], 4.0)
     assert found.stop - found.start < 0.2

@@ -10,14 +10,24 @@ import numpy as np
 import pytest
 
 from raydub.media.frames import open_frames
+from raydub.models.mouth.sounds import Sound, known_sounds
 from raydub.stages.audio_features import frames_within
 from raydub.stages.chunk import TrackStage
 from raydub.stages.gate import RAMP, gates
-from raydub.stages.job_plan import JobPlan, chunks_of, load_scope, load_source, load_speech, load_voiced
+from raydub.stages.job_plan import (
+    JobPlan,
+    chunks_of,
+    load_scope,
+    load_source,
+    load_speech,
+    load_voiced,
+    put_array,
+)
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import RenderStage, runs_of
 from raydub.stages.synthesise import LipsyncStage
 from raydub.stages.types import Gate, SynthesisedChunk
+from raydub.store import Store
 from tests.stages.fakes import PaintEngine, all_frames, digest
 from tests.stages.two_people import RATE, SIDE, spoken_job, write_two
 
@@ -158,3 +168,24 @@ def test_runs_join_what_belongs_together() -> None:
     frames = [Gate(1, 3, 4, 1.0), Gate(0, 1, 2, 0.5), Gate(0, 2, 3, 1.0), Gate(0, 3, 4, 1.0), Gate(0, 6, 7, 1.0)]
     assert runs_of(frames) == (Gate(0, 1, 2, 0.5), Gate(0, 2, 4, 1.0), Gate(0, 6, 7, 1.0), Gate(1, 3, 4, 1.0))
     assert runs_of([]) == ()
+
+
+def test_known_sounds_reach_the_engine_and_the_keys(clip: str, tmp_path: Path) -> None:
+    engine, store = PaintEngine(), Store(tmp_path / "work")
+    job = spoken_job(tmp_path, clip, 2.0, LINES, chunk_seconds=0.5)
+    assert job.speech is not None
+    before = prepare_job(job, str(tmp_path / "work"), engine)
+    assert load_speech(before).sounds is None
+    table = known_sounds([(0.2, 0.8, [Sound(0, 0.6, 0.7)])], 161)
+    said = put_array(store, "speech/x/sounds", table).path
+    voices = (job.speech.voices[0].model_copy(update={"sounds": said}), *job.speech.voices[1:])
+    speech = job.speech.model_copy(update={"voices": voices})
+    after = prepare_job(job.model_copy(update={"speech": speech}), str(tmp_path / "work"), engine)
+    assert after.content_key != before.content_key
+    assert load_speech(after, 1).sounds is None
+    sounds = load_speech(after, 0).sounds
+    assert sounds is not None
+    assert (sounds == table).all()
+    new = [a != b for a, b in zip(after.chunk_keys, before.chunk_keys, strict=True)]
+    assert new[1], "the chunk with the closure"
+    assert not any(new[3:]), "too far from it to hear it"

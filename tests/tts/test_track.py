@@ -623,3 +623,31 @@ def test_a_job_without_a_script_cannot_be_spoken(maker: SpeechMaker, tmp_path: P
     with pytest.raises(ValueError, match="without a script"):
         maker.speak(job, None, str(tmp_path))  # type: ignore[arg-type]
     assert script_length(job) == 0
+
+
+def test_lips_close_where_the_voice_is_shut(maker: SpeechMaker, clip: str, tmp_path: Path) -> None:
+    """Times of phonemes go the whole way: trimmed, spoken faster or squeezed, placed; [p] is silent in the track."""
+    script = write_srt(tmp_path / "pp.srt", [(0.3, 1.9, "Papá, papá, papá."), (2.0, 2.55, "Mapa, papá, papá.")])
+    made = make(maker, tmp_path, clip, script=script)
+    (voice,) = made.voices
+    assert voice.sounds is not None
+    table = np.load(voice.sounds)
+    rows = report_of(made)["segments"]
+    assert {"faster", "squeezed"} & set(rows[1]["actions"])
+    for row in rows:
+        assert table[0, round(row["start"] * 80) + 1 : round(row["end"] * 80)].all()
+    assert not table[:, : round(rows[0]["start"] * 80) - 1].any()
+    sound = read(voice.path, made.rate, 1).reshape(-1)
+    edges = np.flatnonzero(np.diff((table[1] >= 128).astype(np.int8), prepend=0, append=0)) / 80
+    level = [
+        float(np.abs(sound[round((a + b) / 2 * made.rate) :][: made.rate // 200]).max())
+        for a, b in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    assert 11 <= len(level) <= 13
+    assert np.mean(np.array(level) < 0.1 * np.abs(sound).max()) > 0.8
+    # Found again, with its lips.
+    assert make(maker, tmp_path, clip, script=script).voices == made.voices
+    Path(voice.sounds).unlink()
+    again = make(maker, tmp_path, clip, script=script).voices[0].sounds
+    assert again == voice.sounds
+    assert Path(again).is_file()

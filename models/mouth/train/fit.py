@@ -18,19 +18,21 @@ from raydub.models.mouth.train.material import Batches, Lesson
 class FitConfig(BaseModel):
     """How one network is trained. batch, uttered: stretches a step, of clips and of utterances; columns: mel columns a
     stretch, beside the network's reach; width_share, articulator_share: weight in the loss of the width and of each
-    articulator, where openness has 1; hush_share: part of the stretches that get a silence. The learning rate warms up
-    for 5 % of the steps, then falls along a cosine to nothing."""
+    articulator, where openness has 1; uttered_dropout: share of the network's dropout that utterances get: there are
+    enough of them, and phonemes are lost in it; hush_share: part of the stretches that get a silence. The learning rate
+    warms up for 5 % of the steps, then falls along a cosine to nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(500, ge=1)
-    batch: int = Field(16, ge=2)
-    uttered: int = Field(12, ge=1)
-    columns: int = Field(160, ge=32)
+    steps: int = Field(600, ge=1)
+    batch: int = Field(14, ge=2)
+    uttered: int = Field(14, ge=1)
+    columns: int = Field(128, ge=32)
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     width_share: float = 0.35
-    articulator_share: float = 1.0
+    articulator_share: float = 3.0
+    uttered_dropout: float = Field(0.25, ge=0, le=1)
     hush_share: float = 0.12
 
 
@@ -50,6 +52,8 @@ def fit(
     sources = [(Batches(lessons, columns, network.reach, seed, config.hush_share), config.batch)]
     if uttered:
         sources.append((Batches(uttered, columns, network.reach, seed + 1000, synthetic=True), config.uttered))
+    shares = ((1.0, config.batch), (config.uttered_dropout, config.uttered if uttered else 0))
+    dropout = torch.cat([torch.full((count,), share) for share, count in shares])
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.05, cycle_momentum=False
@@ -57,7 +61,7 @@ def fit(
     for step in range(config.steps):
         drawn = zip(*(batches.draw(count) for batches, count in sources), strict=True)
         mel, target, known = (torch.from_numpy(np.concatenate(parts)) for parts in drawn)
-        loss = loss_of(model(mel), target, known.float(), config)
+        loss = loss_of(model(mel, dropout), target, known.float(), config)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
