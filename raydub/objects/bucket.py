@@ -73,16 +73,6 @@ class Bucket(Reader):
             if unfinished.failure.outcome is not Outcome.ABSENT:
                 raise errors.raised(unfinished.failure, self.text(key), "delete") from None
 
-    def copy(self, source: str, goal: str) -> None:
-        """Copy an object within the bucket, at the store. Raises InputError INPUT_MISSING."""
-        import obstore
-
-        self._ensure()
-        try:
-            persist(lambda: obstore.copy(self._once, source, goal), self.text(goal), "write")
-        except Unfinished as unfinished:
-            raise errors.raised(unfinished.failure, self.text(source), "read") from None
-
     def _write(self, key: str, data: Data, create: bool, etag: str) -> Meta:
         import obstore
 

@@ -113,12 +113,6 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("x-goog-if-generation-match")
         if wanted is not None and int(wanted) != (found.generation if found else 0):
             return self._error(412, "PreconditionFailed")
-        source = self.headers.get("x-goog-copy-source")
-        if source is not None:
-            origin = self.gcs.objects.get(unquote(source).lstrip("/").partition("/")[2])
-            if origin is None:
-                return self._error(404, "NoSuchKey")
-            body = origin.content
         return self._answer(200, b"", **self.gcs.store(key, body).headers)
 
     def _post(self, key: str, query: dict[str, str], body: bytes) -> None:
