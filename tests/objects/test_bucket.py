@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,25 @@ def test_conditional_writes_of_files(
     found = bucket.get("film")
     assert found is not None
     assert found[0] == content
+
+
+@pytest.mark.parametrize("there", [b"", b"an older one"], ids=["create", "replace"])
+def test_parts_are_not_joined_when_the_object_is_no_longer_theirs(
+    bucket: Bucket, film: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch, there: bytes
+) -> None:
+    monkeypatch.setattr(module, "SINGLE", module.PART)
+    condition: dict[str, Any] = {"etag": bucket.put("film", there).etag} if there else {"create": True}
+
+    def forbidden() -> None:
+        raise StageError(Code.OUTPUT_BUSY, "somebody else's by now")
+
+    with pytest.raises(StageError, match="by now"):
+        bucket.put_file("film", film[0], **condition, last=forbidden)
+    found = bucket.head("film")
+    assert (found.size if found else 0) == len(there)
+    with pytest.raises(Conflict):
+        bucket.put_file("film", film[0], **condition, last=lambda: bucket.put("film", b"somebody else's") and None)
+    assert bucket.get_range("film", 0, 100) == b"somebody else's"
 
 
 def test_a_download_of_an_object_that_changes_fails(bucket: Bucket, film: tuple[Path, bytes], tmp_path: Path) -> None:
