@@ -55,7 +55,7 @@ def _publish_object(temp: str, job: Job, store: Store, made: tuple[str, ...], al
     allowed()
     condition: dict[str, Any] = {"create": True} if there is None else {"etag": there.etag}
     try:
-        meta = bucket_of(name).put_file(name.key, temp, **condition)
+        meta = bucket_of(name).put_file(name.key, temp, last=allowed, **condition)
     except Conflict as error:
         message = f"{job.output} was written by somebody else while it was being published"
         raise StageError(Code.OUTPUT_BUSY, message, hint="run again when nothing else writes it") from error

@@ -7,8 +7,10 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from raydub.errors import Code, StageError
 from raydub.objects import client, errors
@@ -43,18 +45,28 @@ class Bucket(Reader):
         writers must not both believe to have written has to contain something of its writer."""
         return self._write(key, data, create, etag)
 
-    def put_file(self, key: str, path: str | Path, *, create: bool = False, etag: str = "") -> Meta:
-        """Write a file as an object: in parts above 16 MiB, which readers see only when all are there. Raises as put,
-        and StageError STORAGE for the file.
+    def put_file(
+        self,
+        key: str,
+        path: str | Path,
+        *,
+        create: bool = False,
+        etag: str = "",
+        last: Callable[[], None] = lambda: None,
+    ) -> Meta:
+        """Write a file as an object: in parts above 16 MiB, which readers see only when all are there. last: called
+        before the last part is sent; what it raises leaves the object as it is. Raises as put, and StageError STORAGE
+        for the file.
 
         Stores check `create` and `etag` only for a write in one request, which is what files up to 256 MiB get.
-        Beyond that the object is looked at before the parts are sent and after they are joined: of several writers at
-        the same time the last one wins, and the others get Conflict unless they ask before it is done."""
+        Beyond that the object is looked at before the first part, before the last one, and when they are joined: of
+        several writers that send their last part at the same time the last one wins, and the others get Conflict unless
+        they ask before it is done."""
         try:
             with open(path, "rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
                 if size > (SINGLE if create or etag else MULTIPART):
-                    return self._write_parts(key, path, size, create, etag)
+                    return self._write_parts(key, stream, size, create, etag, last)
                 if size == 0:
                     return self._write(key, b"", create, etag)
                 with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -72,16 +84,6 @@ class Bucket(Reader):
         except Unfinished as unfinished:
             if unfinished.failure.outcome is not Outcome.ABSENT:
                 raise errors.raised(unfinished.failure, self.text(key), "delete") from None
-
-    def copy(self, source: str, goal: str) -> None:
-        """Copy an object within the bucket, at the store. Raises InputError INPUT_MISSING."""
-        import obstore
-
-        self._ensure()
-        try:
-            persist(lambda: obstore.copy(self._once, source, goal), self.text(goal), "write")
-        except Unfinished as unfinished:
-            raise errors.raised(unfinished.failure, self.text(source), "read") from None
 
     def _write(self, key: str, data: Data, create: bool, etag: str) -> Meta:
         import obstore
@@ -125,18 +127,44 @@ class Bucket(Reader):
                 return None
         return found
 
-    def _write_parts(self, key: str, path: str | Path, size: int, create: bool, etag: str) -> Meta:
+    def _write_parts(
+        self, key: str, stream: BinaryIO, size: int, create: bool, etag: str, last: Callable[[], None]
+    ) -> Meta:
         import obstore
 
-        before = self.head(key) if create or etag else None
-        if (create and before is not None) or (etag and (before is None or before.etag != etag)):
-            raise Conflict(self.text(key))
         part = max(PART, -(-size // _MOST_PARTS))
+
+        def refuse() -> None:
+            there = self.head(key) if create or etag else None
+            if (create and there is not None) or (etag and (there is None or there.etag != etag)):
+                raise Conflict(self.text(key))
+
+        def refuse_late() -> None:
+            last()
+            refuse()
+
+        late: list[Future[None]] = []
+
+        def parts() -> Iterator[bytes]:
+            stream.seek(0)
+            for start in range(0, size, part):
+                if start + part >= size:
+                    # The client may not be called by the thread that is in a call of it.
+                    with ThreadPoolExecutor(1) as aside:
+                        late.append(aside.submit(refuse_late))
+                    late[-1].result()
+                yield stream.read(part)
 
         def send() -> Any:
             count(requests=-(-size // part) + 1, bytes_written=size)
-            return obstore.put(self._many, key, Path(path), use_multipart=True, chunk_size=part, max_concurrency=4)
+            try:
+                return obstore.put(self._many, key, parts(), use_multipart=True, chunk_size=part, max_concurrency=4)
+            except Exception:
+                if late:
+                    late[-1].result()  # the reason, even where the upload could not be given up either
+                raise
 
+        refuse()
         try:
             result = persist(send, self.text(key), "write")
         except Unfinished as unfinished:

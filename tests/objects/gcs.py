@@ -107,18 +107,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _put(self, key: str, query: dict[str, str], body: bytes) -> None:
         if "uploadId" in query:
+            if query["uploadId"] not in self.gcs.uploads:
+                return self._error(404, "NoSuchUpload")
             self.gcs.uploads[query["uploadId"]][int(query["partNumber"])] = body
             return self._answer(200, b"", ETag=f'"{hashlib.md5(body).hexdigest()}"')
         found = self.gcs.objects.get(key)
         wanted = self.headers.get("x-goog-if-generation-match")
         if wanted is not None and int(wanted) != (found.generation if found else 0):
             return self._error(412, "PreconditionFailed")
-        source = self.headers.get("x-goog-copy-source")
-        if source is not None:
-            origin = self.gcs.objects.get(unquote(source).lstrip("/").partition("/")[2])
-            if origin is None:
-                return self._error(404, "NoSuchKey")
-            body = origin.content
         return self._answer(200, b"", **self.gcs.store(key, body).headers)
 
     def _post(self, key: str, query: dict[str, str], body: bytes) -> None:
@@ -136,7 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, said.encode(), **{"x-goog-generation": str(stored.generation)})
 
     def _delete(self, key: str, query: dict[str, str], body: bytes) -> None:
-        if self.gcs.objects.pop(key, None) is None:
+        if "uploadId" in query:
+            self.gcs.uploads.pop(query["uploadId"], None)
+        elif self.gcs.objects.pop(key, None) is None:
             return self._error(404, "NoSuchKey")
         return self._answer(204, b"")
 

@@ -57,7 +57,6 @@ def _each(bucket: Bucket, path: Path) -> dict[str, Callable[[], object]]:
         "put_file": lambda: bucket.put_file("k", path),
         "names": lambda: list(bucket.names("folder")),
         "delete": lambda: bucket.delete("k"),
-        "copy": lambda: bucket.copy("k", "l"),
     }
 
 
@@ -97,7 +96,7 @@ def test_refusals_have_names_and_are_not_repeated(
     proxy.rule = lambda method, path: answer
     _all_fail(bucket, tmp_path / "f", code, hint)
     counts = proxy.report()["total"]
-    # head asks again by GET, which says why; copy, delete and names make sure of the bucket.
+    # head asks again by GET, which says why; delete and names make sure of the bucket.
     assert counts["requests"] <= 14
 
 
