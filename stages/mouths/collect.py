@@ -17,7 +17,7 @@ from raydub.arrays import F32, F64, I32, I64, U8, Bools
 from raydub.media.frames import Frame
 from raydub.stages.engine import even_positions
 from raydub.stages.mouths.fitness import SMALLEST, usable
-from raydub.stages.mouths.gallery import ALIKE, MOST, Gallery, Person, stored
+from raydub.stages.mouths.gallery import ALIKE, LEVELS, MOST, Gallery, Person, stored
 from raydub.stages.mouths.shape import Fitted, Shape, fit, reference_of
 from raydub.stages.track.look import LOOK
 from raydub.stages.types import FaceTrack, Span
@@ -27,9 +27,9 @@ BLOCKS = 10
 RUN = 20
 """Frames of a run."""
 SHORTEST_RUN = 6
-FEWEST = 12
+FEWEST = 20
 """A person seen in fewer usable frames has no gallery."""
-MOVES = 0.05
+MOVES = 0.045
 """Units between the 5 % and 95 % quantiles of the opening: whoever moves less has no mouths to offer."""
 _JUMP = 0.3
 """Units: landmarks that move further from one frame to the next are another face, or another shot."""
@@ -80,7 +80,7 @@ def collect(source: MouthSource, blocks: list[Span]) -> Gallery:
         if good.sum() < FEWEST:
             continue
         who = _person(reference, fitted, sightings, good)
-        if who.high - who.low < MOVES:
+        if who.range < MOVES:
             continue
         share = max(MOST // 4, round(MOST * len(one) / len(seen.frame)))
         for at in _covering(_runs(sightings, good), fitted, who, min(room, share)):
@@ -148,13 +148,10 @@ def _person(reference: F64, fitted: Fitted, seen: _Seen, good: Bools) -> Person:
     shape = Shape.of(fitted.points[good])
     known = seen.identity.any(axis=1) if seen.identity.shape[1] else np.zeros(0, bool)
     who = seen.identity[known].mean(axis=0) if known.any() else seen.identity[:0].reshape(-1)
-    # grimaces count too where it is asked whether the mouth opens at all
-    low = float(np.quantile(shape.opening, 0.05))
-    high = float(np.quantile(Shape.of(fitted.points).opening, 0.95))
-    high = min(high, float(shape.opening.max()))
-    opening = float(shape.opening.mean()), max(float(shape.opening.std()), 1e-3)
+    openings = np.quantile(shape.opening, LEVELS)
+    spread = max(float(shape.opening.std()), 1e-3)
     width = float(shape.width.mean()), max(float(shape.width.std()), 1e-3)
-    return Person(reference, np.asarray(who, np.float32), opening, width, low, high)
+    return Person(reference, np.asarray(who, np.float32), openings, spread, width)
 
 
 def _runs(seen: _Seen, good: Bools) -> list[I64]:
@@ -173,7 +170,7 @@ def _covering(runs: list[I64], fitted: Fitted, who: Person, room: int) -> list[I
     what is kept."""
     shape, pose = Shape.of(fitted.points), fitted.pose
     space = np.stack(
-        (shape.opening / who.opening[1], 0.7 * shape.width / who.width[1], pose.yaw / 6, pose.pitch / 6), axis=1
+        (shape.opening / who.spread, 0.7 * shape.width / who.width[1], pose.yaw / 6, pose.pitch / 6), axis=1
     )
     goal = np.concatenate([space[run] for run in runs]) if runs else space[:0]
     near = np.full(len(goal), 1e6)

@@ -22,7 +22,7 @@ FORBIDDEN = 1e4
 FITS = 60.0
 """A mouth that costs more than this in its frame is not shown."""
 
-_WIDTH_WEIGHT = 0.8
+_OPENING_WEIGHT, _WIDTH_WEIGHT = 2.5, 0.8
 _POSE = np.array((6.0, 6.0, 12.0, 0.15))  # degrees of yaw, pitch, roll, and logarithm of size that cost one
 _POSE_LIMIT = np.array((20.0, 20.0, 40.0, 0.7))  # beyond which a moved mouth smears
 _BLUR_WEIGHT = 2.0
@@ -51,10 +51,10 @@ class Targets:
 def frame_costs(gallery: Gallery, targets: Targets, wanted: Wanted) -> F32:
     """(n, m): of each of the gallery's m mouths in each of n frames."""
     people, shape = gallery.people, gallery.shape
-    spread = np.array([(person.opening[1], person.width[1]) for person in people])[gallery.person]
+    spread = np.array([(person.spread, person.width[1]) for person in people])[gallery.person]
     off = (wanted.opening[:, None] - shape.opening) / spread[:, 0]
     wide = np.minimum(np.maximum((wanted.width[:, None] - shape.width) / spread[:, 1], -3), 3)
-    cost = off * off + _WIDTH_WEIGHT * wide * wide
+    cost = _OPENING_WEIGHT * off * off + _WIDTH_WEIGHT * wide * wide
     if wanted.closure is not None:
         apart = np.minimum(np.maximum(shape.opening / _CLOSED - 1, 0), 2)
         cost += _CLOSURE_WEIGHT * np.maximum(2 * wanted.closure[:, None] - 1, 0) * apart
@@ -99,7 +99,7 @@ def _skin(cells: F32) -> F64:
 def step_costs(gallery: Gallery) -> F32:
     """(m, m): of showing mouth k (column) after mouth j (row)."""
     m, people, shape = len(gallery), gallery.people, gallery.shape
-    spread = np.array([(person.opening[1], person.width[1]) for person in people])[gallery.person]
+    spread = np.array([(person.spread, person.width[1]) for person in people])[gallery.person]
     height = max(float(shape.height.std()), 1e-3)
     turned = gallery.fitted.pose.stacked()
     space = np.stack(

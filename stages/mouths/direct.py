@@ -23,8 +23,8 @@ RAMP = 3
 """Frames over which the mouths come in after a frame where none fits, and go before one."""
 HALO = _CHOICE_HALO + SPREAD + 2
 """Output frames around a span whose items its mouths depend on."""
-_FADE = 1 / 3
-"""Share of the other run's mouth on both sides of a change."""
+_FADES = (0.4, 0.2)
+"""Shares of the other run's mouth in the frames beside a change, on both sides, the nearest first."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,19 @@ def opacity(fits: Bools, follows: Bools) -> F32:
 
 
 def _fades(gallery: Gallery, path: I64, joined: Bools) -> tuple[I32, F32]:
-    """(donors, shares) of Directed: where one run follows another, each shows a little of the other."""
+    """(donors, shares) of Directed: where one run follows another, each shows some of the other as if it went on."""
     n = len(path)
     donors, shares = np.stack((path, path), axis=1).astype(np.int32), np.zeros((n, 2), np.float32)
-    shares[:, 0] = 1
     after, before = gallery.followers(1), gallery.followers(-1)
     for at in np.flatnonzero(joined & ~smooth_steps(gallery, path)).tolist():
         if at == 0:
             continue
         one, other = int(path[at - 1]), int(path[at])
-        if shares[at - 1, 0] == 1:
-            donors[at - 1, 1] = before[other] if before[other] >= 0 else other
-            shares[at - 1] = (1 - _FADE, _FADE)
-        donors[at, 1] = after[one] if after[one] >= 0 else one
-        shares[at] = (1 - _FADE, _FADE)
+        for k, share in enumerate(_FADES):
+            one = int(after[one]) if after[one] >= 0 else one
+            other = int(before[other]) if before[other] >= 0 else other
+            for row, shown, links in ((at + k, one, joined[at : at + k + 1]), (at - 1 - k, other, joined[at - k : at])):
+                if 0 <= row < n and links.all() and share > shares[row, 1]:
+                    donors[row, 1], shares[row, 1] = shown, share
+    shares[:, 0] = 1 - shares[:, 1]
     return donors, shares

@@ -29,28 +29,37 @@ WIDEST = 448
 """Pixels of a stored picture's width at most."""
 
 
+LEVELS = np.linspace(0.02, 0.98, 33)
+"""Shares of the frames for which a person's quantiles are kept."""
+
+
 @dataclass(frozen=True)
 class Person:
     """One person. reference (68, 2): see shape.fit; identity: an embedding, (128,), or (0,) where nobody is told apart;
-    opening, width: mean and standard deviation of the mouth in the frames that were read, and low, high: the 5 % and 95
-    % quantiles of the opening, all in units of the reference."""
+    openings (33,): quantiles of the opening at LEVELS in the frames that were read, spread its standard deviation;
+    width: mean and standard deviation of the mouth's width; all in units of the reference."""
 
     reference: F64
     identity: F32
-    opening: tuple[float, float]
+    openings: F64
+    spread: float
     width: tuple[float, float]
-    low: float
-    high: float
+
+    @property
+    def range(self) -> float:
+        """How far the mouth moves: from the 5 % to the 95 % quantile."""
+        low, high = np.interp((0.05, 0.95), LEVELS, self.openings).tolist()
+        return float(high - low)
 
     def numbers(self) -> F64:
-        """The six numbers, in this order."""
-        return np.array((*self.opening, *self.width, self.low, self.high))
+        """All but reference and identity, (36,)."""
+        return np.array((*self.openings, self.spread, *self.width))
 
     @staticmethod
     def of(reference: F64, identity: F32, numbers: F64) -> Person:
         """The inverse of numbers()."""
-        mean, spread, wide, wide_spread, low, high = numbers.tolist()
-        return Person(reference, identity, (mean, spread), (wide, wide_spread), low, high)
+        n = len(LEVELS)
+        return Person(reference, identity, numbers[:n], float(numbers[n]), (float(numbers[n + 1]), float(numbers[n + 2])))
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class Gallery:
         return {
             "reference": np.array([person.reference for person in self.people]).reshape(n, 68, 2),
             "identity": np.array([person.identity for person in self.people], np.float32).reshape(n, depth),
-            "numbers": np.array([person.numbers() for person in self.people]).reshape(n, 6),
+            "numbers": np.array([person.numbers() for person in self.people]).reshape(n, len(LEVELS) + 3),
             **{name: getattr(self, name) for name in _ARRAYS},
         }
 

@@ -24,13 +24,15 @@ _INSET = 0.86  # of the way from the mouth to the jaw line that the new mouth re
 _BELOW = 0.42  # units below the chin where the frame's own pixels stay in place
 _BESIDE = (2, 3, 4, 14, 13, 12)
 _ROOM = 16.0  # added to luma before ratios are taken
+_COARSE = 0.035  # units: standard deviation of what passes from one mouth to another
 _MOST_LIGHT, _MOST_HUE = 1.6, 14.0
 _LIGHT_REACH = 0.22  # units over which light is matched
 
 
 @dataclass(frozen=True)
 class Donor:
-    """A mouth to show. marks (68, 2): its landmarks, pixels of its own frame; share: its weight among the donors."""
+    """A mouth to show. marks (68, 2): its landmarks, pixels of its own frame; share: how much of it shows, for all
+    but the first."""
 
     picture: Picture
     marks: F32
@@ -38,8 +40,8 @@ class Donor:
 
 
 def paint(frame: Frame, marks: F32, goal: F32, donors: list[Donor]) -> PlanesPatch | None:
-    """The face with landmarks `marks` (68, 2), its mouth at `goal` (68, 2), shown by the donors (whose shares add up to
-    one). None where the face lies outside the frame."""
+    """The face with landmarks `marks` (68, 2), its mouth at `goal` (68, 2), shown by the first donor, and a share of the
+    others. None where the face lies outside the frame."""
     axes = _axes(marks)
     u, right, down = axes
     if u < 8:
@@ -68,15 +70,12 @@ def paint(frame: Frame, marks: F32, goal: F32, donors: list[Donor]) -> PlanesPat
     base = _base(frame, box, spline, np.asarray(np.concatenate((marks[_KNOTS], still)) - knots, np.float64))
     part = tuple(plane[rows, columns] for plane, (rows, columns) in zip(base, _slices(box, inner), strict=True))
     alpha = np.ascontiguousarray(mask[inner[1] - y0 : inner[3] - y0, inner[0] - x0 : inner[2] - x0])
-    shown: list[F32] = []
-    for donor in donors:
-        moved = _moved(donor, goal, knots, still, spline, inner)
-        lit = _lit(moved, part, alpha, u)
-        shown = (
-            [donor.share * plane for plane in lit]
-            if not shown
-            else [total + donor.share * plane for total, plane in zip(shown, lit, strict=True)]
-        )
+    shown, *others = (_lit(_moved(donor, goal, knots, still, spline, inner), part, alpha, u) for donor in donors)
+    for donor, lit in zip(donors[1:], others, strict=True):
+        # of another mouth only what is coarse: lips and skin pass over, teeth and folds do not show twice
+        apart = [new - old for new, old in zip(lit, shown, strict=True)]
+        apart[0] = np.asarray(cv2.GaussianBlur(apart[0], (0, 0), max(0.6, _COARSE * u)), np.float32)
+        shown = [old + np.float32(donor.share) * off for old, off in zip(shown, apart, strict=True)]
     for plane, new, weight in zip(part, shown, (alpha, quarter(alpha), quarter(alpha)), strict=True):
         plane += (new - plane) * weight
     return PlanesPatch(box, base, _extent(box, marks, axes, frame.size[1]))
