@@ -24,7 +24,10 @@ from raydub.media.frames import Frame
 from raydub.media.writer import count_frames
 from raydub.pipeline.engines import make_job_engine
 from raydub.stages.chunk import TrackStage
+from raydub.stages.engine import Arrays, ChoosesMouths
 from raydub.stages.job_plan import JobPlan, chunks_of, load_source
+from raydub.stages.mouths.library import Learnt
+from raydub.stages.mouths.stored import load_library
 from raydub.stages.prepare import prepare_job
 from raydub.stages.render import draw_face, part_writer
 from raydub.stages.source_timeline import read_shown
@@ -34,12 +37,14 @@ from raydub.stages.synthesise import LipsyncStage
 def measure(clip: str, speech: str, fields: list[str], frames: int, rounds: int, folder: Path) -> dict[str, object]:
     """Prepare, track and synthesise the first chunk, then time its rendering step by step."""
     row = {"video": clip, "audio": speech, "output": "o.mp4"}
-    [job] = check_rows([(1, row | chosen({"engine": "warp"}, fields))], folder, folder).jobs
+    [job] = check_rows([(1, row | {"engine": "warp"} | chosen({}, fields))], folder, folder).jobs
     engine = make_job_engine(job.options)
     plan = prepare_job(job, str(folder / "work"), engine)
     chunk = LipsyncStage(engine, "cpu").run(TrackStage().run(chunks_of(plan)[0]))
     start, stop = chunk.chunk.span.start, min(chunk.chunk.span.stop, chunk.chunk.span.start + frames)
-    sources = [load_source(plan, voice) for voice in range(len(plan.voices))]
+    sources: list[Arrays] = [load_source(plan, voice) for voice in range(len(plan.voices))]
+    if isinstance(engine, ChoosesMouths):
+        sources = [Learnt(arrays, load_library(plan, voice)) for voice, arrays in enumerate(sources)]
     items = chunk.items
     rows = [row for row in range(len(items)) if items.frame[row] < stop and items.gate[row] > 0]
     part = str(folder / "part.mp4")
