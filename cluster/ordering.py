@@ -111,7 +111,7 @@ def _content(path: str, here: str | None, files: Mapping[str, str] | None, env: 
     variables = {name: value for name, value in env.get("env_vars", {}).items() if name not in (ORIGIN, _STOP_WAIT)}
     said = {
         "manifest": _digest(here) if here is not None else f"at {path}",
-        "sent": digests({name: source for name, source in sent.items() if source != here}),
+        "sent": digests(sent),
         "package": folder if "://" in folder else "",
         "env": variables,
         "image": env.get("image_uri"),

@@ -111,10 +111,12 @@ def test_resume_is_the_same_command_again(tmp_path: Path, cluster: FakeJobs) -> 
     assert said("resume", f"{first}-2")["job_id"] == f"{first}-3"
 
 
-def test_a_sent_manifest_is_sent_again(tmp_path: Path, cluster: FakeJobs) -> None:
+def test_a_sent_manifest_is_sent_again(tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "jobs.jsonl"
     path.write_text(json.dumps({"video": "/v.mp4", "audio": "/a.wav", "output": "o.mp4"}))
-    first = said("submit", path, "--", "--output-root", "/out")["job_id"]
+    first = said("submit", "jobs.jsonl", "--", "--output-root", "/out")["job_id"]
+    assert order_for(str(path), ["--output-root", "/out"]).order.base == first
     cluster.told[first].status = "STOPPED"
     assert said("resume", first)["job_id"] == f"{first}-2"
     assert cluster.sent[f"{first}-2"] == cluster.sent[first]

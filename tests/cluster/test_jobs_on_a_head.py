@@ -46,12 +46,13 @@ def head(tmp_path: Path) -> Iterator[str]:
     program.write_text(f'#!/bin/sh\nexport PYTHONPATH={REPOSITORY}\nexec {sys.executable} -m raydub.cluster.cli "$@"\n')
     program.chmod(0o755)
     # Loopback for the agent and the jobs, too: they would look for the head at the machine's other address.
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     # Sockets lie below it, and their paths are short.
     with tempfile.TemporaryDirectory(prefix="rdj-", ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
             [sys.executable, "-c", HEAD, folder], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=closed_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, PATH=path, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0"),
+            text=True, env=closed_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, PATH=path, **loopback),
         )  # fmt: skip
         assert process.stdout is not None
         try:
