@@ -33,13 +33,14 @@ from raydub.cluster.commands import (
     validate,
     voices,
 )
-from raydub.cluster.commands.flags import PanelCommand
+from raydub.cluster.commands.flags import JsonErrors, PanelCommand
 from raydub.cluster.output import StdoutLost, lost, say
 from raydub.cluster.session.stopping import leave_in_order
 from raydub.tree import kill_rest
 
 app = typer.Typer(
     name="raydub",
+    cls=JsonErrors,
     help="Batch dubbing with matching lips on a Ray cluster: manifest in, dubbed videos out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

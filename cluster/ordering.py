@@ -7,10 +7,8 @@ manifest stays where it is, and the cluster reads it by its path or address.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 import tempfile
@@ -24,6 +22,7 @@ import typer
 
 from raydub.cluster.allowed import allow_fetching
 from raydub.cluster.commands.fields import FIELD_FLAGS
+from raydub.cluster.sent import digest, digests, folder_files, refuse_secrets
 from raydub.cluster.session.jobs import STOP_SECONDS, JobSeen, Order, base_id
 from raydub.errors import Code, UsageError
 from raydub.manifests.failed import placed_row
@@ -38,11 +37,7 @@ from raydub.tts.scripts.read import voice_files
 ORIGIN = "RAYDUB_MANIFEST"
 """In a job: the path of a sent manifest on the machine that it came from, by which results know their manifest."""
 _SCRIPT_BYTES, _ALL_BYTES = 1 << 20, 64 << 20
-_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|SIGNATURE|COOKIE", re.IGNORECASE)
-_WELCOME = re.compile(
-    r"RAYDUB_[A-Z0-9_]+|AWS_(ENDPOINT_URL(_S3)?|(DEFAULT_)?REGION|ALLOW_HTTP|VIRTUAL_HOSTED_STYLE_REQUEST)|GOOGLE_BASE_URL"
-)
-_PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?==[A-Za-z0-9.!+_-]+")
+_STOP_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,7 @@ def order_for(
     """The job of a manifest. ship: whether it is sent, None to decide as above; working_dir: a folder to send, or the
     address of a package, with the manifest in it; runtime_env: Ray's, without working_dir. Raises UsageError for
     options that `raydub run` would refuse or that cannot be meant for the cluster."""
+    refuse_secrets(manifest, working_dir, arguments)
     said = run_options([manifest, *arguments])
     root, work, stem = (_place(name, said[name]) for name in ("output_root", "work_dir", "results"))
     if said["use_ray"] is False or said["cpus"] is not None:
@@ -83,18 +79,17 @@ def order_for(
     if ship or (ship is None and here is not None and root and working_dir is None and "image_uri" not in env):
         files = _files_of(manifest, here, fields, root, asked=bool(ship))
     if files is not None:
-        path = os.path.basename(manifest)
+        path = _no_option(os.path.basename(manifest))
         env["env_vars"] = {**env.get("env_vars", {}), ORIGIN: os.path.abspath(manifest)}
     elif working_dir is not None:
         env["working_dir"] = working_dir if "://" in working_dir else os.path.abspath(working_dir)
-        path = os.path.relpath(here, working_dir) if here is not None else manifest
+        path = _no_option(os.path.relpath(here, working_dir) if here is not None else manifest)
     if not root and (files is not None or working_dir is not None):
         hint = "add `-- --output-root` with a bucket, or with a folder that all nodes mount"
         raise UsageError(Code.FIELD_MISSING, "a manifest that is sent has no folder for outputs", field="output-root",
                          hint=hint)  # fmt: skip
-    content = f"content {_digest(here)}" if here is not None else f"at {path}"
     same = {name: value for name, value in said.items() if name not in ("manifest", "verbose", "as_json")}
-    base = base_id(os.path.basename(path), content, same)
+    base = base_id(os.path.basename(path), _content(path, here, files, env), same)
     root = root or _folder(path)
     facts = {
         "manifest": manifest if "://" in manifest or here is None else os.path.abspath(here),
@@ -104,9 +99,30 @@ def order_for(
         "options": json.dumps(list(arguments)),
         "sent": "manifest" if files is not None else str(env.get("working_dir", "")),
     }
-    env["env_vars"] = {**env.get("env_vars", {}), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
+    env["env_vars"] = {**env.get("env_vars", {}), _STOP_WAIT: str(STOP_SECONDS)}
     order = Order(base, (path, *arguments), facts, env)
     return Prepared(order, None if here is None else lambda: _read(here, said, fields), files)
+
+
+def _content(path: str, here: str | None, files: Mapping[str, str] | None, env: Mapping[str, Any]) -> str:
+    """What decides the outcome besides the options: the manifest, what is sent with it, and the environment."""
+    folder = str(env.get("working_dir", ""))
+    sent = files if files is not None else folder_files(folder) if folder and "://" not in folder else {}
+    variables = {name: value for name, value in env.get("env_vars", {}).items() if name not in (ORIGIN, _STOP_WAIT)}
+    said = {
+        "manifest": _digest(here) if here is not None else f"at {path}",
+        "sent": digests(sent),
+        "package": folder if "://" in folder else "",
+        "env": variables,
+        "image": env.get("image_uri"),
+        "pip": (env.get("pip") or {}).get("packages"),
+    }
+    return json.dumps({name: value for name, value in said.items() if value}, sort_keys=True)
+
+
+def _no_option(path: str) -> str:
+    """A relative path that the command line does not take for an option."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def again(job: JobSeen) -> Prepared:
@@ -126,7 +142,7 @@ def again(job: JobSeen) -> Prepared:
     except (UsageError, OSError) as error:
         raise _not_here(job, str(error)) from error
     if found.order.base != job.base:
-        raise _not_here(job, "its content, or the version of raydub, is another one now")
+        raise _not_here(job, "its content, a file that is sent with it, or the version of raydub, is another one now")
     return found
 
 
@@ -134,7 +150,7 @@ def _not_here(job: JobSeen, why: str) -> UsageError:
     return UsageError(
         Code.JOB_STATE,
         f"{job.id!r} was sent the manifest {job.facts['manifest']}, which this machine cannot send again: {why}",
-        hint="resume it where it was submitted, or submit the manifest with --again",
+        hint="resume it where it was submitted, or submit the manifest: finished parts are kept",
         field="job",
     )
 
@@ -152,39 +168,6 @@ def packed(prepared: Prepared) -> Iterator[Order]:
             shutil.copyfile(source, goal)
         env = {**prepared.order.runtime_env, "working_dir": folder}
         yield replace(prepared.order, runtime_env=env)
-
-
-def environment(given: Sequence[str]) -> dict[str, str]:
-    """Variables for the job from NAME=VALUE texts. Raises UsageError FIELD_VALUE for secrets and for names that raydub
-    does not read: Ray keeps them as plain text, and its dashboard shows them."""
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not _WELCOME.fullmatch(name):
-            message = f"{name!r} is not a variable that a job can be given"
-            hint = "NAME=VALUE, with a RAYDUB_ name, AWS_ENDPOINT_URL or AWS_REGION; set others where the nodes start"
-            raise UsageError(Code.FIELD_VALUE, message, field="env", hint=hint)
-        if _SECRET.search(name) or re.search(r"://[^/@\s]*:[^/@\s]*@", value):
-            message = f"{name} would show a secret to everybody who can list the cluster's jobs"
-            hint = "give it to the nodes: an instance role, or a secret of Kubernetes"
-            raise UsageError(Code.FIELD_VALUE, message, field="env", hint=hint)
-        found[name] = value
-    return found
-
-
-def pinned_packages(path: Path) -> list[str]:
-    """The lines of a requirements file, each with an exact version. Raises UsageError FIELD_VALUE."""
-    try:
-        lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            Code.FIELD_VALUE, f"cannot read {path}: {error}", field="pip", hint="check the path"
-        ) from error
-    loose = [line for line in lines if line and not _PIN.fullmatch(line)]
-    if loose:
-        message = f"{path} does not pin {loose[0]!r}"
-        raise UsageError(Code.FIELD_VALUE, message, field="pip", hint="write NAME==VERSION, one package a line")
-    return [line for line in lines if line]
 
 
 def run_options(arguments: Sequence[str]) -> Mapping[str, Any]:
@@ -288,8 +271,7 @@ def _read(here: str, said: Mapping[str, Any], fields: Mapping[str, str]) -> Mani
 
 def _digest(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(path)
     except OSError as error:
         message = f"cannot read the manifest {path!r}: {error.strerror or error}"
         raise UsageError(Code.MANIFEST_UNREADABLE, message, hint="check the path") from error

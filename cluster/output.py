@@ -96,7 +96,11 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             show_error(error)
             code = error.exit_code
         except KeyboardInterrupt:
-            show_error(InterruptedRun(Code.INTERRUPTED, "stopped"))
+            stopped = InterruptedRun(Code.INTERRUPTED, "stopped")
+            if kwargs.get("as_json"):
+                with contextlib.suppress(StdoutLost, BrokenPipeError):
+                    say_json({"error": stopped.to_dict()})
+            show_error(stopped)
             code = EXIT_INTERRUPTED
         except (BrokenPipeError, StdoutLost) as error:
             code = lost(error)

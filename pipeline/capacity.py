@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 from raydub.errors import Code, UsageError
 from raydub.pipeline.simulated import Host
 
-_NODE = re.compile(r"(?:(?:(?P<gpus>[0-9]+)x)?(?P<gpu>[A-Za-z][A-Za-z0-9._-]*):)?(?P<cpus>[0-9]+)cpu")
-_COUNT = re.compile(r"([0-9]+)x(.*)", re.DOTALL)
+_NODE = re.compile(r"(?:(?:(?P<gpus>[0-9]{1,9})x)?(?P<gpu>[A-Za-z][A-Za-z0-9._-]*):)?(?P<cpus>[0-9]{1,9})cpu")
+_COUNT = re.compile(r"([0-9]{1,9})x(.*)", re.DOTALL)
 _WORDS = ("gpu", "cpu", "node")
 _MOST_NODES, _MOST_CORES, _MOST_GPUS = 20_000, 4_096, 64
 _HINT = "8xH100:16cpu is 8 nodes with one H100 and 16 cores each; 2x8xH100:128cpu; 10x64cpu"
@@ -55,19 +55,19 @@ def parse_cluster(text: str) -> tuple[Group, ...]:
     """Read a cluster; equal nodes are one group. Raises UsageError FIELD_VALUE, which names the group."""
     groups: dict[str, Group] = {}
     for place, part in enumerate(text.split(","), 1):
-        group = _group(part.strip(), f"group {place}, {part.strip()!r}")
+        group = _group(part.strip(), f"group {place}, {part.strip()[:60]!r}")
         known = groups.get(group.node)
         groups[group.node] = replace(group, count=group.count + known.count) if known else group
     total = sum(group.count for group in groups.values())
     if not 1 <= total <= _MOST_NODES:
-        raise _wrong(f"{text!r} has {total} nodes; 1 to {_MOST_NODES} are possible")
+        raise _wrong(f"{text[:200]!r} has {total} nodes; 1 to {_MOST_NODES} are possible")
     return tuple(groups.values())
 
 
 def _group(part: str, where: str) -> Group:
     counted = _COUNT.fullmatch(part)
     if counted is None:
-        raise _wrong(f"{where}: a group begins with the number of its nodes and x")
+        raise _wrong(f"{where}: a group begins with the number of its nodes, in digits, and x")
     found = _NODE.fullmatch(counted[2])
     if found is None:
         if re.fullmatch(r"(?:[0-9]+x)?[A-Za-z][A-Za-z0-9._-]*", counted[2]):
@@ -115,7 +115,7 @@ def parse_prices(text: str, cluster: Cluster) -> Prices:
     types = {group.gpu for group in cluster if group.gpus}
     found: dict[str, float] = {}
     for place, part in enumerate(text.split(","), 1):
-        where = f"item {place}, {part.strip()!r}"
+        where = f"item {place}, {part.strip()[:60]!r}"
         name, _, value = (piece.strip() for piece in part.partition("="))
         key = name.lower() if name.lower() in _WORDS else name.upper()
         try:

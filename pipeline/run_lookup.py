@@ -9,6 +9,7 @@ from typing import Any
 
 from raydub.errors import Code, UsageError
 from raydub.pipeline.attempts import process_lives
+from raydub.pipeline.run_record import whole
 from raydub.pipeline.run_state import STATE, number_of, results_name
 from raydub.places import WORK_FOLDER
 from raydub.process import place, place_of
@@ -51,12 +52,22 @@ def work_folder(given: str) -> str:
 
 
 def runs(work_dir: str) -> Iterator[RunSeen]:
-    """The runs of a work folder, the latest first, each read when it is asked for. Damaged records are left out."""
+    """The runs of a work folder, the latest first, each read when it is asked for. Damaged records are left out. Raises
+    UsageError NO_RUN at a record whose meaning is not known: to show an older run in its place would be wrong."""
     store = Store(work_dir)
     for name in reversed(store.names(STATE)):
         state = store.record(name) if number_of(name) else None
-        if state is not None:
-            yield RunSeen(work_dir, name, state)
+        if state is None:
+            continue
+        try:
+            yield RunSeen(work_dir, name, whole(state))
+        except ValueError as error:
+            raise UsageError(
+                Code.NO_RUN,
+                f"the record of run {number_of(name)} in {work_dir} is not understood: {error}",
+                hint=f"it was written by raydub {str(state.get('raydub', ''))[:40]}: use that version",
+                field="job",
+            ) from error
 
 
 def latest(work_dir: str, ray_job: str | None = None) -> RunSeen | None:

@@ -103,7 +103,8 @@ class _Simulation:
         self._route = [(pool, 1, names["job"]), (pool, 1, names["chunk"]), (pool, 0, names["output"])]
         self._last_chunk = 1
         first = min(len(self._jobs), workers)
-        for number in range(workers):
+        # More than there are steps never start.
+        for number in range(min(workers, len(self._jobs) + sum(self._left))):
             worker = Worker(pool, self._cores[0], None, None, self._start.worker)
             pool.add(worker)
             if first <= number < first + _SPARES:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,10 +117,21 @@ def traced_runs(store: Store) -> dict[str, list[Slice]]:
     """The slices of all runs of a work folder by run id, the run that ended last at the end."""
     found: dict[str, list[Slice]] = defaultdict(list)
     for name in store.names("trace"):
-        said = store.record(name)
-        if said is not None and said.get("form") == _FORM:
-            found[name.split("/")[1]] += [Slice(*one) for one in said["slices"]]
+        slices = _slices(store.record(name))
+        if slices:
+            found[name.split("/")[1]] += slices
     return dict(sorted(found.items(), key=lambda run: max(one.end for one in run[1])))
+
+
+def _slices(said: Mapping[str, Any] | None) -> list[Slice]:
+    """The slices of a piece; [] if it is damaged, of another version, or not ours."""
+    if said is None or said.get("form") != _FORM:
+        return []
+    try:
+        found = [Slice(*one) for one in said["slices"]]
+        return found if all(isinstance(one.end, (int, float)) and isinstance(one.stage, str) for one in found) else []
+    except (KeyError, TypeError):
+        return []
 
 
 def events(*runs: Sequence[Slice]) -> list[dict[str, Any]]:

@@ -6,6 +6,9 @@ Two levels:
    released the GIL, as codecs do.
 2. A few seconds later, faulthandler's timer, which does not need the GIL, writes the tracebacks of all threads into a
    file of the run and ends the process. For C code that hangs with the GIL.
+
+The file is on the worker's machine, because nothing can be uploaded at that moment. For a work folder in a bucket the
+next worker process of this machine publishes it; until then other machines take the hang for another death.
 """
 
 from __future__ import annotations
@@ -20,10 +23,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from raydub.errors import RaydubError
+from raydub.objects.names import is_object
 from raydub.pipeline.attempts import Attempt, run_dir
+from raydub.pipeline.run_files import run_files
 
 LONGEST = 365 * 86400.0
 """The longest limit in seconds: timers do not accept infinity."""
+_HANGS = "hangs"
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +42,7 @@ class Watchdog:
 
     def __init__(self, work_dir: str, run_id: str, worker: Mapping[str, Any], grace: float = 5.0) -> None:
         self._trace_path = _trace_path(work_dir, run_id, worker)
+        _publish(work_dir, run_id)
         self._trace: IO[bytes] | None = None
         self._grace = grace
         self._lock = threading.Lock()
@@ -86,11 +94,25 @@ def overran(work_dir: str, run_id: str, record: Mapping[str, Any]) -> bool:
     """Whether the worker of this attempt's record (see pipeline.attempts) was killed because it took too long."""
     if "overran" in record:
         return True
-    try:
-        return _trace_path(work_dir, run_id, record).stat().st_size > 0
-    except OSError:
-        return False
+    path = _trace_path(work_dir, run_id, record)
+    with suppress(OSError):
+        if path.stat().st_size > 0:
+            return True
+    with suppress(RaydubError):
+        return is_object(work_dir) and run_files(work_dir, run_id).exists(f"{_HANGS}/{path.name}")
+    return False
+
+
+def _publish(work_dir: str, run_id: str) -> None:
+    """Upload what processes of this machine wrote before they ended. Never raises."""
+    if not is_object(work_dir):
+        return
+    with suppress(OSError, RaydubError):
+        for path in (run_dir(work_dir, run_id) / _HANGS).glob("*.txt"):
+            text = path.read_bytes()
+            if text:
+                run_files(work_dir, run_id).create(f"{_HANGS}/{path.name}", text)
 
 
 def _trace_path(work_dir: str, run_id: str, worker: Mapping[str, Any]) -> Path:
-    return run_dir(work_dir, run_id) / "hangs" / f"{worker.get('host', '')}-{worker.get('pid', 0)}.txt"
+    return run_dir(work_dir, run_id) / _HANGS / f"{worker.get('host', '')}-{worker.get('pid', 0)}.txt"

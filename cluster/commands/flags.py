@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, get_type_hints
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+from raydub.cluster.output import say_json
+from raydub.errors import Code, UsageError
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,29 @@ def takes(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]
         return call
 
     return wrap
+
+
+class JsonErrors(TyperGroup):
+    """Commands that answer with one JSON document after --json, also where the call is wrong."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **more: Any) -> Any:  # type: ignore[override]
+        """See typer; with --json, a wrong call is also shown as a document."""
+        words = list(sys.argv[1:] if args is None else args)
+        if not more.pop("standalone_mode", True):
+            return super().main(words, prog_name, standalone_mode=False, **more)
+        if "--json" not in words:
+            return super().main(words, prog_name, **more)
+        try:
+            code = super().main(words, prog_name, standalone_mode=False, **more)
+        except Exception as error:
+            # Newer typer vendors click, whose exceptions then have no public name.
+            if not hasattr(error, "format_message"):
+                raise
+            known = UsageError(Code.FIELD_VALUE, error.format_message(), hint="see --help")
+            say_json({"error": known.to_dict()})
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(known.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 class PanelCommand(TyperCommand):

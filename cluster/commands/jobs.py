@@ -36,7 +36,7 @@ def jobs(address: Address = None, as_json: AsJson = False) -> int:
 
 def _row(job: Any) -> dict[str, Any]:
     state = next((run.state for run in _runs(job.work_dir) if run.state.get("ray_job") == job.id), None)
-    counts = state["counts"] if state is not None else {}
+    counts: dict[str, int] = state["counts"] if state is not None else {}
     return {
         "job_id": job.id,
         "status": job.status,
@@ -46,7 +46,7 @@ def _row(job: Any) -> dict[str, Any]:
         "ok": counts.get("ok"),
         "failed": counts["failed"] + counts["quarantined"] if counts else None,
         "counts": counts,
-        "age": max(0.0, round(time.time() - job.started, 1)),
+        "age": max(0.0, round(time.time() - job.started, 1)) if job.started else None,
     }
 
 
@@ -61,7 +61,9 @@ def _runs(work_dir: str) -> list[Any]:
         return []
 
 
-def _age(seconds: float) -> str:
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -8,7 +8,7 @@ import typer
 
 from raydub.cluster.commands.options import AsJson
 from raydub.cluster.commands.reach import Address, JobId
-from raydub.cluster.output import command, say, say_json
+from raydub.cluster.output import command, say, say_json, warn
 from raydub.errors import EXIT_OK, Code, UsageError
 
 
@@ -30,6 +30,8 @@ def logs(
     if as_json:
         say_json({"job_id": found.id, "status": found.status, "lines": cluster.log(found.id).splitlines()})
     elif follow:
+        if found.status == "PENDING":
+            warn(f"{found.id} has not begun; waiting for it")
         rest = ""
         for piece in cluster.follow(found.id):
             *lines, rest = f"{rest}{piece}".split("\n")

@@ -154,7 +154,7 @@ def plan(
 
 
 def _cluster(text: str | None, cores: int | None, gpus: int | None) -> tuple[Group, ...]:
-    from raydub.pipeline.capacity import Group, parse_cluster
+    from raydub.pipeline.capacity import parse_cluster
 
     if text is not None:
         if cores is not None or gpus is not None:
@@ -162,7 +162,7 @@ def _cluster(text: str | None, cores: int | None, gpus: int | None) -> tuple[Gro
             raise UsageError(Code.FIELD_CONFLICT, message, hint="use one of them", field="--cluster")
         return parse_cluster(text)
     cards = len(list(Path("/dev").glob("nvidia[0-9]*"))) if gpus is None else gpus
-    return (Group(1, cores or os.cpu_count() or 1, cards, "H100" if cards else ""),)
+    return parse_cluster(f"1x{f'{cards}xH100:' if cards else ''}{cores or os.cpu_count() or 1}cpu")
 
 
 def _pools(jobs: Sequence[Job], no_ray: bool, workers: int | None) -> PoolsFor:

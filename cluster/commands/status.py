@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 from raydub.cluster.commands.options import AsJson
-from raydub.cluster.commands.reach import Address, Found, JobOrFolder, find
+from raydub.cluster.commands.reach import Address, Found, JobOrFolder, asked_head, find
 from raydub.cluster.output import command, say, say_json
-from raydub.errors import EXIT_OK, EXIT_SOME_FAILED
+from raydub.errors import EXIT_OK, EXIT_SOME_FAILED, Code, UsageError
 
 _SHOWN = 10
-_LOOKED_AT = 5
-"""Runs of the folder among which others that work are looked for."""
+_MOST_WATCH = 86400.0
 
 
 @command
@@ -32,19 +30,27 @@ def status(
             "every 5 s.",
         ),
     ] = 0.0,
+    ray_job: Annotated[
+        str | None, typer.Option("--ray-job", metavar="ID", help="With a folder: the latest run of this job.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Show jobs, stages, frames, remaining time and failures of the latest run of a job or folder. With a folder no Ray
-    is asked: this works after the driver is gone. Exit code 1 if rows have failed or the driver is dead."""
-    from raydub.pipeline.run_lookup import runs, shows_life
+    is asked: this works after the driver is gone. With an id, the cluster's head is asked if the work folder cannot be
+    read from here. Exit code 1 if rows have failed or the driver is dead."""
+    from raydub.pipeline.run_lookup import shows_life
 
-    found = find(job, address)
+    if not 0 <= watch <= _MOST_WATCH:
+        message = f"--watch takes 0 to {_MOST_WATCH:.0f} seconds, not {watch}"
+        raise UsageError(Code.FIELD_VALUE, message, field="watch", hint="15 shows three changes")
+    found = find(job, address, ray_job)
+    here = found.run is not None
+    if found.run is None and found.job is not None and found.job.status != "PENDING":
+        found = asked_head(found)
     lives = _lives(found)
     if lives is None and watch and found.run is not None:
         lives = shows_life(found.run, watch)
     run = found.run
-    recent = [] if run is None else list(islice(runs(run.work_dir), _LOOKED_AT))
-    others = [one for one in recent if run is not None and one.says_running and one.name != run.name]
     log = ""
     if run is None and found.job is not None and found.cluster is not None:
         from raydub.cluster.session.jobs import last_progress
@@ -54,12 +60,16 @@ def status(
     if as_json:
         about = None if found.job is None else {"id": found.job.id, "status": found.job.status}
         number = None if run is None else run.number
-        also = [{"run": one.number, "host": one.state.get("host"), "work_dir": one.work_dir} for one in others]
-        say_json({"job": about, "run": number, "alive": lives, "state": state, "also_running": also, "log": log})
+        read = None if run is None else "here" if here else "head"
+        also = list(found.others)
+        said = {"job": about, "run": number, "read": read, "alive": lives, "state": state, "also_running": also}
+        say_json({**said, "log": log, "problem": found.problem if run is None else ""})
     else:
         _tell(found, lives, watch, log)
-        for one in others:
-            say(f"also said to run: run {one.number} of process {one.state.get('pid')} on {one.state.get('host')}")
+        if run is not None and not here:
+            say(f"  read by the cluster's head: {found.problem}")
+        for one in found.others:
+            say(f"also said to run: run {one.get('run')} of process {one.get('pid')} on {one.get('host')}")
     bad = state is not None and (sum(state["counts"].get(name, 0) for name in ("failed", "quarantined", "skipped")) > 0)
     died = state is not None and state["status"] == "running" and lives is False
     gone = state is None and found.job is not None and found.job.status in ("FAILED", "STOPPED")

@@ -65,7 +65,8 @@ def submit(
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> int:
     """Run a manifest on a cluster through Ray Jobs. The same manifest with the same options is one job."""
-    from raydub.cluster.ordering import environment, order_for, pinned_packages
+    from raydub.cluster.ordering import order_for
+    from raydub.cluster.sent import environment, pinned_packages
     from raydub.cluster.session import jobs
 
     given = [name for name, value in (("ship", ship), ("working-dir", working_dir)) if value]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,10 +23,13 @@ _CHATTY = (
     "ray._private.runtime_env.packaging",
 )
 _CONNECT_SECONDS, _ANSWER_SECONDS = 4.0, 10.0
+_WORK_SECONDS = 120.0
+"""For an answer of Ray Jobs. A busy head takes seconds; Ray's client would wait for ever."""
 WAY = (
     "give the address of the head's dashboard with --address; from outside of the cluster's network open a way first: "
     "`kubectl port-forward svc/NAME-head-svc 8265:8265` or `ssh -L 8265:127.0.0.1:8265 HEAD`, then --address " + DEFAULT
 )
+LARGE = "name what is not needed in a .gitignore or .rayignore file, or put media into a bucket"
 TOKEN = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token "
     "(`ray get-auth-token` on the head prints it)"
@@ -52,7 +56,18 @@ def connect(given: str | None) -> tuple[Any, str]:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     with asking(url), _without_addresses():
-        return JobSubmissionClient(url), url
+        return _bounded(JobSubmissionClient)(url), url
+
+
+def _bounded(client: Any) -> Any:
+    """Ray's client, which also gives up waiting, and follows no redirect: the token is for the dashboard alone."""
+
+    class Bounded(client):  # type: ignore[misc]
+        def _do_request(self, method: str, endpoint: str, **told: Any) -> Any:
+            bounds = {"timeout": (_CONNECT_SECONDS, _WORK_SECONDS), "allow_redirects": False}
+            return super()._do_request(method, endpoint, **{**bounds, **told})
+
+    return Bounded
 
 
 @contextmanager
@@ -70,10 +85,17 @@ def asking(address: str) -> Iterator[None]:
         raise denied(address, str(error)) from error
     except (requests.exceptions.RequestException, ConnectionError) as error:
         raise unreachable(address, _words(error)) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise unreachable(address, f"its answer is not that of Ray Jobs ({said})") from error
     except RuntimeError as error:
         text = " ".join(str(error).split())
         if "ray[default]" in text:
             raise _missing(error) from error
+        if "exceeds the maximum size" in text:
+            size = re.search(r"Package size \([^)]*\)", text)
+            message = f"the folder is larger than Ray sends ({size[0] if size else 'package'}; 512 MiB at most)"
+            raise UsageError(Code.FIELD_VALUE, message, field="working-dir", hint=LARGE) from error
         if "status code 404" in text and "does not exist" in text:
             message = f"the cluster at {address} has no such job: {text.partition(': ')[2][:200]}"
             raise UsageError(Code.JOB_UNKNOWN, message, hint="`raydub jobs` lists them", field="job") from error
@@ -82,6 +104,15 @@ def asking(address: str) -> Iterator[None]:
             f"the cluster at {address} does not do it: {text[:1000]}",
             hint="check the cluster's Ray version and its dashboard's log",
         ) from error
+    except Exception as error:
+        # Logs are followed with aiohttp, which only raydub[cluster] has.
+        if not type(error).__module__.startswith("aiohttp"):
+            raise
+        status = getattr(error, "status", 0)
+        if status in (401, 403):
+            raise denied(address, "failed" if status == 403 else "") from error
+        found = f"it answers with status {status} where a log is expected" if status else _words(error)
+        raise unreachable(address, found) from error
 
 
 def unreachable(address: str, found: str, hint: str = WAY) -> DependencyError:
@@ -159,6 +190,7 @@ def _status(url: str) -> tuple[int, str]:
 def _words(error: BaseException) -> str:
     """The cause of a failed request, in a few words."""
     text = f"{type(error).__name__}: {error}"
+    waited = re.search(r"read timeout=([0-9.]+)", text)
     known = {
         "certificate verify failed": "its certificate is not trusted (REQUESTS_CA_BUNDLE names the file of your CA)",
         "WRONG_VERSION_NUMBER": "it does not speak TLS (try http://)",
@@ -166,7 +198,7 @@ def _words(error: BaseException) -> str:
         "Name or service not known": "the host cannot be resolved",
         "NameResolutionError": "the host cannot be resolved",
         "ConnectTimeout": f"no answer within {_CONNECT_SECONDS:.0f} s (a firewall?)",
-        "ReadTimeout": f"it accepts connections, but does not answer within {_ANSWER_SECONDS:.0f} s",
+        "Read timed out": f"it accepts connections, but does not answer within {waited[1] if waited else '?'} s",
         "Connection aborted": "it closes the connection (a TLS server? try https://)",
         "Connection reset": "it closes the connection (a TLS server? try https://)",
         "No route to host": "no route to the host",

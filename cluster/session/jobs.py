@@ -27,6 +27,9 @@ STOP_SECONDS = 30
 """For a run to write its results after SIGTERM; Ray's own limit is 3 s, and then it kills."""
 _PAUSE = 2.0
 _TRIES = 5
+_BREAKS = 30
+"""Failures in a row, with pauses, for which a wait for the end of a job goes on: its dashboard may start again."""
+_ENDS = 5
 _ID = re.compile(r"(.+-[0-9a-f]{10})(?:-(\d{1,6}))?")
 _MARK = "raydub"
 _SUMMARY = re.compile(r"^(\d+ rows?: |nothing to do: )")
@@ -117,13 +120,13 @@ class Cluster:
     """The jobs of one cluster. All methods raise the errors of dashboard.asking()."""
 
     def __init__(self, client: Any, address: str) -> None:
-        self._client = client
+        self.client = client
         self.address = address
 
     def jobs(self) -> list[JobSeen]:
         """All jobs of raydub, the latest first."""
         with asking(self.address):
-            told = self._client.list_jobs()
+            told = self.client.list_jobs()
         seen = [_seen(one) for one in told if (one.metadata or {}).get(_MARK) and one.submission_id]
         return sorted(seen, key=lambda job: (-job.started, job.id))
 
@@ -133,7 +136,7 @@ class Cluster:
             message = f"{job_id[:80]!r} is not the id of a job"
             raise UsageError(Code.JOB_UNKNOWN, message, hint="`raydub jobs` lists them", field="job")
         with asking(self.address):
-            told = self._client.get_job_info(job_id)
+            told = self.client.get_job_info(job_id)
         if not (told.metadata or {}).get(_MARK):
             message = f"{job_id!r} is a job of another program, not of raydub"
             raise UsageError(Code.JOB_UNKNOWN, message, hint="`raydub jobs` lists those of raydub", field="job")
@@ -161,7 +164,7 @@ class Cluster:
             facts = {_MARK: __version__, **{f"{_MARK}_{key}": value for key, value in order.facts.items()}}
             try:
                 with asking(self.address):
-                    self._client.submit_job(
+                    self.client.submit_job(
                         entrypoint=order.entrypoint,
                         submission_id=name,
                         metadata=facts,
@@ -180,40 +183,59 @@ class Cluster:
             message = f"the job {job.id!r} has ended already: {job.status}"
             raise UsageError(Code.JOB_STATE, message, hint=f"`raydub results {job.id}` shows its results", field="job")
         with asking(self.address):
-            self._client.stop_job(job.id)
+            self.client.stop_job(job.id)
 
     def wait(self, job_id: str, sleep: Callable[[float], None] = time.sleep) -> str:
-        """Wait for the end of a job; returns Ray's final status."""
+        """Wait for the end of a job; returns Ray's final status. A dashboard that is away for a minute ends no wait."""
+        failures = 0
         while True:
-            with asking(self.address):
-                status = _text(self._client.get_job_status(job_id))
-            if status in FINAL:
-                return status
+            try:
+                status = self.status(job_id)
+            except DependencyError as error:
+                failures += 1
+                if error.code is not Code.CLUSTER_UNREACHABLE or failures > _BREAKS:
+                    raise
+            else:
+                failures = 0
+                if status in FINAL:
+                    return status
             sleep(_PAUSE)
+
+    def status(self, job_id: str) -> str:
+        """Ray's status of any job."""
+        with asking(self.address):
+            return _text(self.client.get_job_status(job_id))
 
     def log(self, job_id: str) -> str:
         """All that a job has written until now."""
         with asking(self.address):
-            return str(self._client.get_job_logs(job_id) or "")
+            return str(self.client.get_job_logs(job_id) or "")
 
-    def follow(self, job_id: str) -> Iterator[str]:
-        """Pieces of a job's log as they are written, until its end."""
+    def follow(self, job_id: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[str]:
+        """Pieces of a job's log as they are written, until its end; waits for one that has not begun. Raises
+        DependencyError CLUSTER_UNREACHABLE if the log breaks off before."""
         with asking(self.address):
-            pieces = self._client.tail_job_logs(job_id)
+            pieces = self.client.tail_job_logs(job_id)
             with asyncio.Runner() as runner:
                 while (piece := runner.run(_next(pieces))) is not None:
                     yield piece
+        for _ in range(_ENDS):  # Ray notes the end of a job after that of its log
+            if (status := self.status(job_id)) in FINAL:
+                return
+            sleep(_PAUSE)
+        message, hint = f"the log breaks off, while {job_id} is {status}", "run the command again"
+        raise dashboard.unreachable(self.address, message, hint)
 
     def outcome(self, job_id: str, status: str) -> Outcome:
         """The outcome of an ended job, from Ray and the run's log. Never raises: without a log its fields are empty."""
         log, code, reason = "", None, ""
         with contextlib.suppress(Exception):
-            info = self._client.get_job_info(job_id)
+            info = self.client.get_job_info(job_id)
             found = getattr(info, "driver_exit_code", None)
             code = found if isinstance(found, int) else None
             reason = "" if status == "SUCCEEDED" else str(getattr(info, "message", "") or "").strip()
         with contextlib.suppress(Exception):
-            log = str(self._client.get_job_logs(job_id) or "")
+            log = str(self.client.get_job_logs(job_id) or "")
         lines = [line.rstrip() for line in log.splitlines() if line.strip()]
         errors = [line for line in lines if _ERROR.match(line)]
         if len(errors) > _SHOWN_ERRORS:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+import shlex
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +12,15 @@ URL = "http://head:8265"
 
 
 class FakeJobs:
-    """statuses: of jobs by id, each a list that get_job_status() works off up to its last one; logs: by id."""
+    """next: statuses of jobs by id, each a list that get_job_status() works off up to its last one; logs: by id;
+    answer: what the head prints for a command of its own."""
 
     def __init__(self) -> None:
         self.told: dict[str, SimpleNamespace] = {}
         self.logs: dict[str, str] = {}
         self.next: dict[str, list[str]] = {}
         self.sent: dict[str, dict[str, str]] = {}
+        self.answer: Callable[[list[str]], str] = lambda command: ""
 
     @property
     def entrypoint(self) -> str:
@@ -37,7 +40,14 @@ class FakeJobs:
             self.sent[submission_id] = {str(path.relative_to(folder)): path.read_text() for path in found}
             runtime_env = {**runtime_env, "working_dir": "gcs://_ray_pkg_1.zip"}
         self.put(submission_id, "PENDING", metadata, entrypoint, runtime_env)
+        if submission_id.startswith("raydub-ask-"):
+            self.next[submission_id] = ["RUNNING", "SUCCEEDED"]
+            self.logs[submission_id] = self.answer(shlex.split(entrypoint))
         return submission_id
+
+    def delete_job(self, job_id: str) -> bool:
+        assert self.told.pop(job_id).status in ("SUCCEEDED", "FAILED", "STOPPED")
+        return True
 
     def put(self, job_id: str, status: str, metadata: Any = None, entrypoint: str = "", env: Any = None) -> None:
         """Have a job."""
@@ -77,5 +87,7 @@ class FakeJobs:
             yield self.logs[job_id][begin : begin + 7]
 
     def stop_job(self, job_id: str) -> bool:
+        if self.told[job_id].status in ("SUCCEEDED", "FAILED", "STOPPED"):
+            return False
         self.next[job_id] = ["RUNNING", "STOPPED"]
         return True

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -193,3 +194,99 @@ def test_a_bare_address_that_is_no_cluster_either() -> None:
     with served(lambda *_: (200, "<html>")) as url:
         assert refused(url.removeprefix("http://")).code is Code.CLUSTER_UNREACHABLE
     assert refused("nonsense").code is Code.CLUSTER_UNREACHABLE
+
+
+VERSION = json.dumps({"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "session_name": "s"})
+
+
+def broken(answer: Callable[[], tuple[int, str]]) -> Callable[[str, str, str | None], tuple[int, str]]:
+    """A dashboard whose Ray Jobs give this answer."""
+    return lambda method, path, token: (200, VERSION) if path == "/api/version" else answer()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<html>hello</html>", "", "[1]", "{}", "null", '[{"type": "SUBMISSION"}]', '"x"', '[{"type": 5, "status": []}]'],
+)
+def test_ray_jobs_that_answer_something_else(text: str) -> None:
+    with served(broken(lambda: (200, text))) as url:
+        cluster = jobs.connect(url)
+        for ask in (cluster.jobs, lambda: cluster.find(JOB["submission_id"]), lambda: cluster.log("a")):
+            try:
+                found: object = ask()
+            except RaydubError as error:
+                assert error.code is Code.CLUSTER_UNREACHABLE
+            else:
+                assert found in ([], "")
+
+
+def test_ray_jobs_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard, "_WORK_SECONDS", 0.3)
+    still = threading.Event()
+
+    def hang() -> tuple[int, str]:
+        still.wait(20)
+        return 200, "[]"
+
+    with served(broken(hang)) as url:
+        begin = time.monotonic()
+        error = refused(url)
+        assert time.monotonic() - begin < 5
+        still.set()
+    assert error.code is Code.CLUSTER_UNREACHABLE
+    assert "does not answer within 0.3 s" in error.message
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_token_follows_no_redirect(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_token(monkeypatch, TOKEN)
+    asked: list[str | None] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        goal = f"http://localhost:{other.server_port}/"
+
+        class Leading(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                away = self.path != "/api/version"
+                self.send_response(status if away else 200)
+                if away:
+                    self.send_header("Location", goal)
+                self.end_headers()
+                self.wfile.write(b"" if away else VERSION.encode())
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                """Quiet."""
+
+        with HTTPServer(("127.0.0.1", 0), Leading) as first:
+            threading.Thread(target=first.serve_forever, daemon=True).start()
+            cluster = jobs.connect(f"http://127.0.0.1:{first.server_port}")
+            for ask in (cluster.jobs, lambda: cluster.log("a"), lambda: cluster.stop(jobs.JobSeen("a", "RUNNING", {}))):
+                with pytest.raises(RaydubError):
+                    ask()
+            with pytest.raises(RaydubError):
+                list(cluster.follow("a"))
+            first.shutdown()
+        other.shutdown()
+    assert all(token is None for token in asked)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, Code.CLUSTER_UNREACHABLE), (401, Code.CLUSTER_DENIED), (500, None)])
+def test_a_log_that_cannot_be_followed(status: int, code: Code | None) -> None:
+    with served(broken(lambda: (status, "no"))) as url, pytest.raises(RaydubError) as found:
+        list(jobs.connect(url).follow("jobs-0123456789"))
+    assert found.value.code is (code or Code.CLUSTER_UNREACHABLE)

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
 from raydub.cluster.ordering import order_for
+from raydub.cluster.session import jobs
+from raydub.errors import Code, DependencyError
 from raydub.manifests.results import JobResult
 from raydub.pipeline.progress import QuietProgress
 from raydub.pipeline.run_lookup import latest
@@ -109,10 +111,12 @@ def test_resume_is_the_same_command_again(tmp_path: Path, cluster: FakeJobs) -> 
     assert said("resume", f"{first}-2")["job_id"] == f"{first}-3"
 
 
-def test_a_sent_manifest_is_sent_again(tmp_path: Path, cluster: FakeJobs) -> None:
+def test_a_sent_manifest_is_sent_again(tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "jobs.jsonl"
     path.write_text(json.dumps({"video": "/v.mp4", "audio": "/a.wav", "output": "o.mp4"}))
-    first = said("submit", path, "--", "--output-root", "/out")["job_id"]
+    first = said("submit", "jobs.jsonl", "--", "--output-root", "/out")["job_id"]
+    assert order_for(str(path), ["--output-root", "/out"]).order.base == first
     cluster.told[first].status = "STOPPED"
     assert said("resume", first)["job_id"] == f"{first}-2"
     assert cluster.sent[f"{first}-2"] == cluster.sent[first]
@@ -123,7 +127,7 @@ def test_a_sent_manifest_is_sent_again(tmp_path: Path, cluster: FakeJobs) -> Non
     path.unlink()
     gone = invoke("resume", first)
     assert (changed.exit_code, gone.exit_code) == (2, 2)
-    assert "its content, or the version of raydub, is another one now" in changed.stderr
+    assert "its content, a file that is sent with it, or the version of raydub, is another one now" in changed.stderr
     assert "does not exist" in gone.stderr
     assert f"{first}-3" not in cluster.told
 
@@ -133,6 +137,7 @@ def test_logs(cluster: FakeJobs) -> None:
     cluster.logs[ID] = "one\ntwo \x1b[31mred\n\nlast"
     shown = ["one", "two \\x1b[31mred", "", "last"]
     assert invoke("logs", ID).stdout.splitlines() == shown
+    cluster.next[ID] = ["RUNNING", "RUNNING", "SUCCEEDED"]
     assert invoke("logs", ID, "--follow").stdout.splitlines() == shown
     assert said("logs", ID)["lines"] == ["one", "two \x1b[31mred", "", "last"]
     assert invoke("logs", ID, "--follow", "--json").exit_code == 2
@@ -223,3 +228,133 @@ def test_a_run_without_failures_has_no_failed_rows(tmp_path: Path, monkeypatch: 
     state.close([JobResult(id="a", status="ok")], [], lambda path: pytest.fail("nothing has failed"))
     result = invoke("results", tmp_path, "--failed-only")
     assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_log_that_breaks_off_is_not_an_end(cluster: FakeJobs) -> None:
+    cluster.put(ID, "RUNNING", facts(Path("/w")))
+    cluster.logs[ID] = "one\n"
+    broken = invoke("logs", ID, "--follow")
+    assert (broken.exit_code, broken.stdout) == (3, "one\n")
+    assert f"the log breaks off, while {ID} is RUNNING" in broken.stderr
+    cluster.put(f"{ID}-2", "PENDING", facts(Path("/w")))
+    cluster.logs[f"{ID}-2"], cluster.next[f"{ID}-2"] = "", ["FAILED"]
+    never = invoke("logs", ID, "--follow")
+    assert (never.exit_code, never.stdout) == (0, "")
+    assert "has not begun" in never.stderr
+
+
+def test_a_dashboard_that_is_away_for_a_while_ends_no_wait(cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.put(ID, "RUNNING", facts(Path("/w")))
+    answers = [ConnectionError("away")] * 3 + ["RUNNING"] + [ConnectionError("away")] * 3 + ["STOPPED"]
+
+    def status(job_id: str) -> Any:
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(cluster, "get_job_status", status)
+    assert jobs.Cluster(cluster, "u").wait(ID, sleep=lambda _: None) == "STOPPED"
+    answers[:] = [ConnectionError("away")]
+    with pytest.raises(DependencyError) as found:
+        jobs.Cluster(cluster, "u").wait(ID, sleep=lambda _: None)
+    assert found.value.code is Code.CLUSTER_UNREACHABLE
+
+
+def test_a_work_folder_of_the_cluster_is_read_by_its_head(
+    tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the folder of the job does not exist; the head has it, under another name in this test."""
+    cluster.put(
+        ID, "FAILED", facts(Path("/only/there/.raydub")), env={"env_vars": {"A": "b"}, "working_dir": "gcs://x"}
+    )
+    run_in(tmp_path, monkeypatch, ID)
+    asked: list[list[str]] = []
+
+    def answer(command: list[str]) -> str:
+        asked.append(command)
+        return f"runtime env\n{invoke('status', tmp_path, *command[3:]).stdout}\n[W_X] noise\n"
+
+    cluster.answer = answer
+    found = said("status", ID)
+    assert asked == [["raydub", "status", "/only/there/.raydub", "--ray-job", ID, "--json"]]
+    assert (found["read"], found["run"], found["state"]["counts"]["ok"], found["problem"]) == ("head", 1, 1, "")
+    text = invoke("status", ID)
+    assert text.exit_code == 1
+    assert "rows: 2 (1 ok, 1 failed)" in text.stdout
+    assert "read by the cluster's head: its work folder /only/there/.raydub cannot be read from here" in text.stdout
+    assert list(cluster.told) == [ID], "nothing of the question is left"
+    cluster.put(f"{ID}-2", "RUNNING", facts(Path("/only/there/.raydub")))
+    other = said("status", ID)
+    assert (other["state"], other["read"]) == (None, None), "a run of another try is not its run"
+    assert "on the head" in other["problem"]
+    for nonsense in ("", "raydub: not found", "{\n}\n", '{\n"run": 1\n}', "{\nx\n}"):
+        cluster.answer = lambda command, said=nonsense: said  # type: ignore[misc]
+        odd = invoke("status", ID, "--json")
+        assert (odd.exit_code, json.loads(odd.stdout)["state"]) == (0, None)
+    cluster.told[f"{ID}-2"].status = "PENDING"
+    cluster.answer = lambda command: pytest.fail("a job that has not begun has no run")
+    assert invoke("status", ID).exit_code == 0
+
+
+def test_a_bucket_that_cannot_be_read_from_here(cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(work_dir: str) -> str:
+        raise DependencyError(Code.CREDENTIALS, "no credentials for s3://b")
+
+    monkeypatch.setattr("raydub.pipeline.run_lookup.work_folder", refused)
+    cluster.put(ID, "RUNNING", {**facts(Path("/w")), "raydub_work_dir": "s3://b/w"})
+    found = invoke("status", ID)
+    assert (found.exit_code, f"{ID}: RUNNING" in found.stdout) == (0, True)
+    assert "no credentials for s3://b" in found.stdout
+
+
+@pytest.mark.parametrize("missing", ["counts", "frames", "jobs", "failures", "stages", "speed", "eta", "rows", "beat"])
+def test_a_record_of_another_version(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_in(tmp_path, monkeypatch)
+    run = latest(str(tmp_path))
+    assert run is not None
+    older = {name: value for name, value in run.state.items() if name != missing}
+    newer = {**run.state, "counts": {**run.state["counts"], "paused": 3}, "mood": "good"}
+    Store(tmp_path).put_record("state/00000002-" + "b" * 12, older)
+    for arguments in (["--json"], []):
+        result = invoke("status", tmp_path, *arguments)
+        assert result.exit_code in (0, 1), result.stderr
+        assert "E_INTERNAL" not in result.stderr
+        assert invoke("results", tmp_path, *arguments).exit_code == 2  # it has no results
+    Store(tmp_path).put_record("state/00000003-" + "c" * 12, newer)
+    state = said("status", tmp_path)["state"]
+    assert (state["mood"], state["counts"]["paused"]) == ("good", 3)
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"status": ["x"]}, {"status": "ended", "counts": 7}, {"status": "ended", "jobs": {"a": 1}}]
+)
+def test_a_foreign_record_is_named_and_hides_nothing(
+    record: dict[str, Any], tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_in(tmp_path, monkeypatch)
+    Store(tmp_path).put_record("state/00000002-" + "b" * 12, {**record, "raydub": "99.0"})
+    result = invoke("status", tmp_path, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["error"]["code"]) == (2, "E_NO_RUN")
+    assert "run 2" in result.stderr
+    assert "raydub 99.0" in result.stderr
+    cluster.put(ID, "RUNNING", facts(tmp_path))
+    assert invoke("jobs").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [["status"], ["status", "--watch", "abc", "x"], ["jobs", "--nonsense"], ["plan", "a", "b"], ["logs", "a", "-z"]],
+)
+def test_a_wrong_call_is_a_document_too(call: list[str]) -> None:
+    result = invoke(*call, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["code"] == "E_FIELD_VALUE"
+    assert result.stderr
+    assert invoke(*call).stdout == ""
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e9"])
+def test_nobody_watches_for_ever(seconds: str, tmp_path: Path) -> None:
+    result = invoke("status", tmp_path, "--watch", seconds)
+    assert (result.exit_code, "watch" in result.stderr) == (2, True)

@@ -22,8 +22,11 @@ pytest.importorskip("aiohttp", reason="the dashboard needs raydub[cluster]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HEAD = """
-import json, sys
+import functools, json, sys
 import ray
+from ray._private.parameter import RayParams
+# Ray's agent listens at a fixed port, which another Ray of this machine may have.
+RayParams.__init__ = functools.partialmethod(RayParams.__init__, dashboard_agent_listen_port=0)
 from raydub.cluster.session.connect import on_loopback
 with on_loopback():
     ray.init(address="local", num_cpus=2, include_dashboard=True, dashboard_host="127.0.0.1", dashboard_port=0,
@@ -42,12 +45,14 @@ def head(tmp_path: Path) -> Iterator[str]:
     program = tmp_path / "bin" / "raydub"
     program.write_text(f'#!/bin/sh\nexport PYTHONPATH={REPOSITORY}\nexec {sys.executable} -m raydub.cluster.cli "$@"\n')
     program.chmod(0o755)
+    # Loopback for the agent and the jobs, too: they would look for the head at the machine's other address.
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     # Sockets lie below it, and their paths are short.
     with tempfile.TemporaryDirectory(prefix="rdj-", ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
             [sys.executable, "-c", HEAD, folder], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=closed_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, PATH=path),
+            text=True, env=closed_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, PATH=path, **loopback),
         )  # fmt: skip
         assert process.stdout is not None
         try:
@@ -56,17 +61,30 @@ def head(tmp_path: Path) -> Iterator[str]:
             process.communicate(timeout=60)
 
 
-class Outside:
-    """Commands of a machine that is not part of the cluster."""
+BLIND = """
+import sys
+from raydub.errors import Code, UsageError
+from raydub.pipeline import run_lookup
+def work_folder(given):
+    raise UsageError(Code.NO_RUN, f"{given} is on another disk")
+run_lookup.work_folder = work_folder
+from raydub.cluster.cli import main
+main()
+"""
 
-    def __init__(self, address: str, folder: Path, token: str = TOKEN) -> None:
+
+class Outside:
+    """Commands of a machine that is not part of the cluster. blind: it does not see the cluster's folders."""
+
+    def __init__(self, address: str, folder: Path, token: str = TOKEN, *, blind: bool = False) -> None:
         self.folder = folder
+        self.program = ["-c", BLIND] if blind else ["-m", "raydub.cluster.cli"]
         self.environment = closed_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token, RAYDUB_ADDRESS=address)
         self.environment["PYTHONPATH"] = str(REPOSITORY)
 
     def __call__(self, command: str, *arguments: str) -> tuple[int, Any]:
         """Exit code and JSON document."""
-        call = [sys.executable, "-m", "raydub.cluster.cli", command, "--json", *arguments]
+        call = [sys.executable, *self.program, command, "--json", *arguments]
         done = subprocess.run(call, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
@@ -110,6 +128,15 @@ def test_a_job_from_its_submission_to_its_results(head: str, tmp_path: Path) -> 
     assert stopped["state"]["counts"]["skipped"] >= 1
     code, results = nowhere("results", str(out), "--failed-only")
     assert (code, "absent" in [row["id"] for row in results["rows"]]) == (1, True)
+
+    # A machine that does not see the folder asks the head, which leaves no job behind.
+    begin = time.monotonic()
+    code, far = Outside(head, tmp_path, blind=True)("status", job)
+    assert time.monotonic() - begin < 60
+    assert (code, far["read"], far["state"]) == (1, "head", {**stopped["state"]})
+    assert [row["job_id"] for row in outside("jobs")[1]["jobs"]] == [job]
+    code, nothing = Outside(head, tmp_path, blind=True)("results", job)
+    assert (code, nothing["error"]["code"]) == (2, "E_NO_RESULTS")
 
     assert outside("cancel", job)[1]["error"]["code"] == "E_JOB_STATE"
     assert outside("submit", *submit)[1]["error"]["code"] == "E_JOB_STATE"

@@ -65,6 +65,11 @@ def test_without_ray_and_with_given_costs(jobs: Path, tmp_path: Path) -> None:
         (["--cluster", "1x4cpu", "--cores", "4"], "--cluster says what --cores and --gpus say"),
         (["--cluster", "1x4cpu", "--price", "L4=2"], "L4 is none of gpu, cpu, node"),
         (["--cluster", "2x4cpu", "--no-ray"], "--no-ray runs on one node"),
+        (["--gpus", "100000000"], "a node with GPUs has 1 to 64"),
+        (["--cores", "100000000"], "a node has 1 to 4096 cores"),
+        (["--price", "gpu=nan"], "is not NAME=NUMBER"),
+        (["--price", "gpu=-1"], "is not NAME=NUMBER"),
+        (["--price", "gpu=inf"], "is not NAME=NUMBER"),
         (["--costs", "none.toml"], "costs none.toml cannot be read"),
     ],
 )
@@ -73,6 +78,12 @@ def test_wrong_flags(jobs: Path, flags: list[str], says: str) -> None:
     assert result.exit_code == 2
     assert says in " ".join(result.stderr.split())
     assert result.stdout == ""
+
+
+def test_more_workers_than_there_is_work(jobs: Path) -> None:
+    found = planned(jobs, "--no-ray", "--workers", "999999999", "--cluster", "1x4cpu")["total"]
+    assert found["workers"]["worker"] <= found["jobs"] + found["chunks"]
+    assert found["estimated_seconds"] > 0
 
 
 def test_measuring_needs_a_sound_file(jobs: Path, tmp_path: Path) -> None:

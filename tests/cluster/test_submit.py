@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
-from raydub.cluster.ordering import environment, order_for, pinned_packages
+from raydub.cluster.ordering import order_for, run_options
+from raydub.cluster.sent import environment, pinned_packages
 from raydub.cluster.session import jobs
 from raydub.errors import Code, UsageError
 from tests.cluster.fake_jobs import URL, FakeJobs
@@ -328,3 +331,98 @@ def test_a_bad_manifest_is_not_submitted(tmp_path: Path, cluster: FakeJobs) -> N
         assert "E_OUTPUT_ESCAPES" in result.stderr
     assert json.loads(result.stdout)["error"]["code"] == Code.OUTPUT_ESCAPES
     assert cluster.told == {}
+
+
+@pytest.mark.parametrize("name", ["-odd.jsonl", "--help.jsonl", "a\nb.jsonl", "日本 '$(x)'.jsonl", "-.jsonl"])
+def test_odd_names_of_manifests(name: str, tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(json.dumps(ROW) + "\n")
+    for more in ([], ["--working-dir", "."]):
+        found = said(invoke(f"./{name}", "--json", *more, *OUT))
+        words = shlex.split(cluster.entrypoint)
+        assert words[:2] == ["raydub", "run"]
+        assert os.path.normpath(str(run_options(words[2:-2])["manifest"])) == name
+        assert set(cluster.sent[found["job_id"]]) == {name}
+        cluster.told.clear()
+
+
+def test_what_changes_the_outcome_changes_the_id(tmp_path: Path, cluster: FakeJobs) -> None:
+    (tmp_path / "a.txt").write_text("Hello.")
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "v.mp4").write_text("one")
+    path = manifest(tmp_path, script="a.txt", audio=None)
+
+    def job(**more: Any) -> str:
+        return order_for(str(path), OUT[1:], **more).order.base
+
+    def whole() -> str:
+        return job(working_dir=str(tmp_path))
+
+    first, folder = job(), whole()
+    assert (job(), whole()) == (first, folder)
+    others = [
+        job(runtime_env={"env_vars": {"RAYDUB_WEIGHTS": "/w"}}),
+        job(runtime_env={"pip": {"packages": ["a==1"]}}),
+        job(runtime_env={"image_uri": "i:1"}),
+        job(runtime_env={"image_uri": "i:2"}),
+    ]
+    (tmp_path / "clips" / "v.mp4").write_text("two")
+    assert job() == first, "what is not sent does not count"
+    others.append(whole())
+    (tmp_path / ".gitignore").write_text("clips\n")
+    ignoring = whole()
+    (tmp_path / "clips" / "v.mp4").write_text("three")
+    assert whole() == ignoring, "nor what Ray leaves out"
+    (tmp_path / "a.txt").write_text("Goodbye.")
+    others.append(job())
+    assert len({first, folder, ignoring, *others}) == 3 + len(others)
+
+
+def test_a_changed_script_is_another_job(tmp_path: Path, cluster: FakeJobs) -> None:
+    (tmp_path / "a.txt").write_text("Hello.")
+    path = manifest(tmp_path, script="a.txt", audio=None)
+    first = said(invoke(path, "--json", *OUT))["job_id"]
+    (tmp_path / "a.txt").write_text("Goodbye.")
+    second = said(invoke(path, "--json", *OUT))
+    assert (second["new"], second["job_id"] != first) == (True, True)
+    assert cluster.sent[second["job_id"]]["a.txt"] == "Goodbye."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["--", "--output-root", "s3://key:word@b/out"], "output-root"),
+        (["--", "--output-root=s3://key:word@b/out"], "output-root"),
+        ([*OUT, "--bed-audio", "https://token@host/a.wav"], "bed-audio"),
+        ([*OUT, "--set", "bed_audio=https://h/a.wav?X-Amz-Signature=12&x=1"], "set"),
+        ([*OUT, "--set", "bed_audio=https://h.blob/a.wav?sv=1&sig=12"], "set"),
+        (["--working-dir", "https://me:word@host/p.zip", *OUT], "working-dir"),
+        (["--env", "RAYDUB_X=https://token@host/", *OUT], "env"),
+    ],
+)
+def test_no_secret_gets_into_what_everybody_can_list(
+    arguments: list[str], field: str, tmp_path: Path, cluster: FakeJobs
+) -> None:
+    result = invoke(manifest(tmp_path), *arguments)
+    assert (result.exit_code, cluster.told) == (2, {})
+    assert f"field '{field}'" in result.stderr
+    assert "word" not in result.stderr
+    assert "token@" not in result.stderr
+    plain = invoke("https://me:word@host/jobs.jsonl", *OUT)
+    assert (plain.exit_code, "word" in plain.stderr, cluster.told) == (2, False, {})
+
+
+def test_a_folder_that_ray_would_pack_for_an_hour(
+    tmp_path: Path, cluster: FakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raydub.cluster.sent._MOST_BYTES", 1000)
+    path = manifest(tmp_path)
+    assert invoke(path, "--working-dir", tmp_path, *OUT).exit_code == 0
+    (tmp_path / "film.mp4").write_bytes(b"x" * 1000)
+    large = invoke(path, "--working-dir", tmp_path, *OUT, "--strict")
+    assert (large.exit_code, "field 'working-dir'" in large.stderr) == (2, True)
+    (tmp_path / ".rayignore").write_text("*.mp4\n")
+    assert invoke(path, "--working-dir", tmp_path, *OUT, "--strict").exit_code == 0
+    (tmp_path / os.fsdecode(b"\xff.txt")).write_text("x")
+    odd = invoke(path, "--working-dir", tmp_path, *OUT, "--strict")
+    assert (odd.exit_code, "not UTF-8" in odd.stderr) == (2, True)

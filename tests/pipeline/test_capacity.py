@@ -58,6 +58,12 @@ def test_what_the_forms_mean() -> None:
         ("1x1cpu;2x1cpu", "is not a node"),
         ("8xH100:16cpu\n", None),
         ("٣x4cpu", "group 1"),
+        ("0xH100", "the cores of a node are missing"),
+        ("1e9xH100:16cpu", "group 1"),
+        ("8xH100:0cpu", "1 to 4096 cores"),
+        pytest.param("9" * 5000 + "xH100:16cpu", "group 1", id="digits"),
+        pytest.param("1x" + "9" * 5000 + "cpu", "group 1", id="digits of cores"),
+        pytest.param("1x" + "9" * 5000 + "xH100:1cpu", "group 1", id="digits of GPUs"),
     ],
 )
 def test_errors_name_the_place(text: str, says: str | None) -> None:

@@ -174,3 +174,16 @@ def test_a_slice_survives_the_store(tmp_path: Path) -> None:
     recorder._waiting.append(one)
     recorder.close()
     assert traced_runs(Store(tmp_path))["e" * 12] == [one]
+
+
+@pytest.mark.parametrize(
+    "slices", [[], [[1, 2]], 5, [["track"] * 20], [["track", "a", 0, "h", 1, "x", "y", 0, 1, "", 1]], None]
+)
+def test_pieces_that_are_not_ours_are_left_out(slices: object, tmp_path: Path) -> None:
+    """Of a run that was killed, or of a newer version: the others are shown."""
+    store = Store(tmp_path)
+    store.put_record(f"trace/{'b' * 12}/000000", {"form": 1, "slices": slices})
+    assert traced_runs(store) == {}
+    record(str(tmp_path), "a" * 12, NOTES)
+    (tmp_path / "refs" / "trace" / ("a" * 12) / "000001.json").write_text('{"form": 1, "sli')
+    assert list(traced_runs(store)) == ["a" * 12]
