@@ -11,8 +11,8 @@ import numpy as np
 from raydub.arrays import F32
 
 FULL, NONE = 35.0, 45.0
-"""Degrees of yaw up to which the new mouth shows in full, and from which it does not show at all: beyond 40 the far half
-of the lips begins to lie beside the face, with both landmarks."""
+"""Degrees of yaw up to which the new mouth shows in full, and from which it does not show at all: beyond 40 the far
+half of the lips begins to lie beside the face, with both landmarks."""
 _NOSE = 1.14
 """How far the tip of the nose stands out before the outer corners of the eyes, over half their distance: by a straight
 line through 64 frames of nine people, whose yaw the mesh's depths say; off by 1 degree on average with the mesh's

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from raydub.errors import Code, InputError
 from raydub.files import discard, publish, temp_beside
+from raydub.models.mouth.embedded import LANDMARKS_KEY
 from raydub.models.mouth.infer import MouthConfig, MouthShapes, ShapeStatistics
 from raydub.models.mouth.layout import NetworkConfig
 from raydub.models.mouth.network import Ensemble, MouthNetwork
@@ -28,6 +29,7 @@ from raydub.models.mouth.train.evaluate import Predictor, Score, evaluate
 from raydub.models.mouth.train.fit import FitConfig, fit
 from raydub.models.mouth.train.material import SPEEDS, Lesson, lesson_of, z_scored
 from raydub.models.mouth.train.screen import screen
+from raydub.models.mouth.train.shapes import LEARNED_FROM
 
 SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".mpg", ".webm"})
 
@@ -233,7 +235,7 @@ def _save(path: Path, config: MouthConfig, members: Sequence[MouthNetwork]) -> N
     }
     draft = temp_beside(path)
     try:
-        save_file(state, draft, metadata={"config": config.model_dump_json()})
+        save_file(state, draft, metadata={"config": config.model_dump_json(), LANDMARKS_KEY: LEARNED_FROM})
         os.chmod(draft, 0o644)
         publish(draft, path)
     finally:

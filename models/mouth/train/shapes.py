@@ -25,6 +25,10 @@ _MOVES = ((0.0, 0.0, 1.0), (0.04, 0.0, 1.0), (-0.04, 0.0, 1.0), (0.0, 0.04, 1.04
 """Boxes tried per frame: shift in x and y in parts of the side, and scale."""
 
 
+LEARNED_FROM = "dlib"
+"""The landmarks below, as the weights' metadata names them (models.mouth.embedded)."""
+
+
 class FaceFinder:
     """The largest face of an image, as the square (4,) float32 x0 y0 x1 y1 that dlib's predictor wants, or None.
 
