@@ -17,6 +17,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import job_weights
 from raydub.manifests.results import JobResult
 from raydub.media.confine import exists
+from raydub.pipeline.components import parts_of, refuse_non_commercial
 from raydub.pipeline.engines import engine_key, finish_key, make_job_engine, make_post_processors, weights_digests
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
@@ -64,7 +65,8 @@ def admit(
     checked by `glance`. finished: None to do all jobs again; strict: see pipeline.strict; found: filled with the
     result, so that an interrupted caller has the jobs decided so far. quiet: show no downloads."""
     found = found or Admission()
-    able = [job for job in jobs if finished is None or not _finished(job, finished, found, strict)]
+    able = [job for job in jobs if not (job.options.commercial and _excluded(job, found))]
+    able = [job for job in able if finished is None or not _finished(job, finished, found, strict)]
     able = [job for job in able if not _hopeless(job, glance, found)]
     able = _with_engines(able, found, quiet)
     refused = lock.lock([job.output for job in able])
@@ -75,6 +77,17 @@ def admit(
         else:
             found.closed.append(JobResult.failure(job, problem))
     return found
+
+
+def _excluded(job: Job, found: Admission) -> bool:
+    """Whether a commercial job has components that it may not use: before anything is downloaded or found finished."""
+    try:
+        refuse_non_commercial(job, parts_of(job))
+        return False
+    except RaydubError as error:
+        found.unable = found.unable or isinstance(error, DependencyError)
+        found.closed.append(JobResult.failure(job, error.at(job=job.id, line=job.line)))
+        return True
 
 
 def _busy(job: Job) -> RaydubError:

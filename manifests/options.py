@@ -188,6 +188,9 @@ class Options(BaseModel):
     )
 
     # the run
+    commercial: Truth = Field(
+        False, description="true or false: refuse components whose licence excludes commercial use, or is not known"
+    )
     priority: Whole = Field(
         0,
         ge=-100,
@@ -283,7 +286,7 @@ POST_FIELDS = frozenset(
     }
 )
 """Fields that only restoring and upscaling read."""
-RUN_FIELDS = frozenset({"overwrite", "priority"})
+RUN_FIELDS = frozenset({"overwrite", "priority", "commercial"})
 """Fields that decide nothing about the output's content."""
 SCRIPT_FIELDS = frozenset({"tts", "voice", "language", "overflow", "speakers"})
 """Fields that have an effect only with a script."""

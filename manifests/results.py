@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raydub.anywhere import write
 from raydub.errors import Code, RaydubError
+from raydub.manifests.components import Component
 from raydub.manifests.job import Job
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_uri import redact
@@ -50,7 +51,8 @@ class JobResult(BaseModel):
     faceless: untouched frames without a chosen face. drawn: frames with a new mouth by the engine that drew it (own
     leaves some to warp). seconds: work per stage, summed over workers, so it may exceed
     wall_seconds. warnings: "W_WORD: sentence" with stable words. segments: cues of the script, of which `spoken` were
-    synthesised in this run. job_dir: folder of the job's plan and records, for `raydub timeline`.
+    synthesised in this run. components: the bill of an ok job. job_dir: folder of the job's plan and records, for
+    `raydub timeline`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +75,7 @@ class JobResult(BaseModel):
     wall_seconds: float = 0.0
     attempts: int = 0
     weights: tuple[WeightsUse, ...] = ()
+    components: tuple[Component, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str | None = None
     segments: int = 0
@@ -150,6 +153,11 @@ def schema() -> pa.Schema:
             pa.field(
                 "weights",
                 pa.list_(pa.struct([(name, pa.string()) for name in ("name", "sha256", "licence", "consent")])),
+                nullable=False,
+            ),
+            pa.field(
+                "components",
+                pa.list_(pa.struct([(name, pa.string()) for name in Component.model_fields])),
                 nullable=False,
             ),
             pa.field("warnings", pa.list_(pa.string()), nullable=False),

@@ -40,7 +40,8 @@ class Entry:
 
     name: what users call it; file: its name in the weights folder; urls: mirrors, in order of preference; size: bytes;
     sha256: hex; licence: name of a Licence; companions: files that it needs and that are stored with it (the
-    configuration of a voice); their names are their file names.
+    configuration of a voice); their names are their file names; declared: by which licence or contract the importer
+    of a custom file may use it commercially.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Entry:
     notes: str = ""
     aliases: tuple[str, ...] = ()
     companions: tuple[Entry, ...] = ()
+    declared: str = ""
 
     @property
     def custom(self) -> bool:
@@ -175,7 +177,10 @@ def custom_entry(name: str, path: Path, note: dict[str, Any]) -> Entry:
         if with_ and str(note.get("companion_bytes", "")).isdigit()
         else ()
     )
-    return Entry(name, file, "imported", (), size, sha256, CUSTOM_LICENCE, notes=origin, companions=companions)
+    declared = str(note.get("commercial", ""))
+    return Entry(
+        name, file, "imported", (), size, sha256, CUSTOM_LICENCE, notes=origin, companions=companions, declared=declared
+    )
 
 
 def by_digest(sha256: str) -> Entry | None:

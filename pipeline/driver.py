@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
+from raydub.manifests.components import Component
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult, WeightsUse
 from raydub.pipeline.events import Assembled, Failed, Item, Planned
@@ -199,6 +200,7 @@ class Driver:
             wall_seconds=self._wall(state),
             attempts=state.attempts(done.attempt),
             weights=tuple(WeightsUse.model_validate(dict(record)) for record in plan.weights),
+            components=tuple(Component.model_validate(dict(part)) for part in plan.components),
             warnings=(*state.warnings(), *done.warnings),
             engine=plan.engine or None,
             segments=plan.segments,

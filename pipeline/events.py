@@ -14,7 +14,8 @@ from raydub.stages.types import Chunk, Part, SynthesisedChunk, TrackedChunk
 @dataclass(frozen=True)
 class Planned:
     """A job was prepared, with its numbers of chunks and frames. finished: the stored result of an earlier run, if its
-    output still exists and nothing needs to be done. weights: name, sha256, licence, consent of each weights file.
+    output still exists and nothing needs to be done. weights: name, sha256, licence, consent of each weights file;
+    components: see manifests.components.Component.
     segments, spoken: cues of the script, and how many of them were synthesised; attempt: number of the try in this run,
     from 1; inputs: SHA-256 of each input, by its name in Job.inputs(); voiced: see manifests.speech.SpeechTracks; key:
     of everything that determines the output."""
@@ -27,6 +28,7 @@ class Planned:
     warnings: tuple[str, ...] = ()
     engine: str = ""
     weights: tuple[Mapping[str, str], ...] = ()
+    components: tuple[Mapping[str, str], ...] = ()
     finished: Mapping[str, Any] | None = None
     segments: int = 0
     spoken: int = 0

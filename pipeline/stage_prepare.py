@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from raydub.manifests.job import Job
+from raydub.pipeline.components import parts_of, refuse_non_commercial
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.engines import make_post_processors
 from raydub.pipeline.events import Planned, Prepared
@@ -23,6 +24,8 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
     work_dir = context.settings.work_dir
     post_processors = make_post_processors(job.options)
     plan = prepare_job(job, work_dir, context.engine(job.options), context.fetch_policy, post_processors)
+    parts = parts_of(job, plan)
+    refuse_non_commercial(job, parts)
     chunks = chunks_of(plan)
     planned = Planned(
         job.id,
@@ -32,6 +35,7 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
         warnings=tuple(plan.warnings),
         engine=plan.engine,
         weights=tuple(_record(weights) for weights in plan.weights),
+        components=tuple(part.billed().model_dump() for part in parts),
         inputs=_identities(job, plan),
         key=plan.content_key,
         finished=Finished(work_dir).of(job, plan.content_key),

@@ -169,18 +169,29 @@ def import_weights(
     to_name: Annotated[
         str | None, typer.Option("--to", metavar="NAME", help="Name of a custom file; default: its stem.")
     ] = None,
+    commercial: Annotated[
+        str | None,
+        typer.Option("--commercial", metavar="WHY", help="Licence or contract that allows you commercial use of it."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Import a weights file: as a file of the catalogue if its digest is known, else as custom. Custom pickles are
     converted to safetensors without executing them."""
     from raydub.models.store.importing import import_file
+    from raydub.models.store.state import declare
 
     entry, place = import_file(file, as_name=as_name, to_name=to_name)
+    if commercial is not None:
+        if not entry.custom:
+            message = f"{entry.name} is a file of the catalogue, under {entry.licence}"
+            raise UsageError(Code.FIELD_VALUE, message, hint="--commercial is for files that are not in it")
+        declare(place, commercial.strip())
     if as_json:
         said = {"name": entry.name, "path": str(place), "sha256": entry.sha256, "licence": entry.licence}
         say_json({**said, "custom": entry.custom})
     else:
         what = "custom: not in the catalogue, licence unknown" if entry.custom else f"licence {entry.licence}"
+        what = f"custom, commercial by: {commercial}" if commercial is not None else what
         say(f"{entry.name}: {place} ({what})")
     return EXIT_OK
 

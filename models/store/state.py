@@ -64,6 +64,12 @@ def custom_note(path: Path) -> dict[str, Any]:
     return said if said.get("licence") == CUSTOM and isinstance(said.get("name"), str) else {}
 
 
+def declare(path: Path, commercial: str) -> None:
+    """Record by which licence or contract an imported file may be used commercially. Raises StageError STORAGE or
+    DISK_FULL."""
+    write_json(_note_path(path), {**custom_note(path), "commercial": commercial})
+
+
 def imported() -> Iterator[tuple[str, Path, dict[str, Any]]]:
     """(name, file, record) of every file imported with `raydub models import`."""
     seen = set()

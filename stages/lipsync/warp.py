@@ -65,10 +65,10 @@ class WarpEngine:
 
     def weights(self) -> tuple[WeightsRecord, ...]:
         """The mouth-shape network's record."""
-        from raydub.models.mouth.infer import EMBEDDED, LICENCE
+        from raydub.models.mouth.embedded import EMBEDDED, embedded_terms
 
         shapes = self._load()
-        licence = LICENCE if self.model is None else "own weights"
+        licence = embedded_terms().licence if self.model is None else "own weights"
         return (WeightsRecord((EMBEDDED.name if self.model is None else self.model), shapes.sha256, licence),)
 
     def load(self, device: str) -> None:

@@ -59,7 +59,9 @@ class Person:
     def of(reference: F64, identity: F32, numbers: F64) -> Person:
         """The inverse of numbers()."""
         n = len(LEVELS)
-        return Person(reference, identity, numbers[:n], float(numbers[n]), (float(numbers[n + 1]), float(numbers[n + 2])))
+        return Person(
+            reference, identity, numbers[:n], float(numbers[n]), (float(numbers[n + 1]), float(numbers[n + 2]))
+        )
 
 
 @dataclass(frozen=True)

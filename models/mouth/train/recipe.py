@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from raydub.errors import Code, InputError
 from raydub.files import discard, publish, temp_beside
+from raydub.models.mouth.embedded import LANDMARKS_KEY
 from raydub.models.mouth.infer import MouthConfig, MouthShapes, ShapeStatistics
 from raydub.models.mouth.layout import OUTPUTS, SHAPES, NetworkConfig
 from raydub.models.mouth.network import Ensemble, MouthNetwork
@@ -262,7 +263,7 @@ def _save(config: TrainConfig, mouth: MouthConfig, networks: Sequence[MouthNetwo
     }
     draft = temp_beside(config.output)
     try:
-        save_file(state, draft, metadata={"config": mouth.model_dump_json(), "landmarks": config.landmarks})
+        save_file(state, draft, metadata={"config": mouth.model_dump_json(), LANDMARKS_KEY: config.landmarks})
         os.chmod(draft, 0o644)
         publish(draft, config.output)
     finally:
