@@ -429,7 +429,8 @@ def test_a_folder_without_faces_teaches_nothing(tmp_path: Path) -> None:
     write_clip(tmp_path / "clips" / "grey.mp4", voice(1.0)[0])
     write_clip(tmp_path / "clips" / "mute.mp4", None)
     with pytest.raises(InputError, match="can be used for training"):
-        train(TrainConfig(clips=tmp_path / "clips", output=tmp_path / "o.safetensors", cache=tmp_path / "cache"))
+        places = {"clips": tmp_path / "clips", "output": tmp_path / "o.safetensors", "cache": tmp_path / "cache"}
+        train(TrainConfig(**places, landmarks="dlib"))
     assert not (tmp_path / "o.safetensors").exists()
 
 
@@ -478,6 +479,7 @@ def test_the_whole_recipe_on_three_clips(media_dir: Path, tmp_path: Path) -> Non
         fit=FitConfig(steps=25, batch=6, columns=80, learning_rate=5e-3),
         members=2,
         speeds=((1, 1), (9, 10)),
+        landmarks="dlib",
     )
     report = train(config, lambda step, done, total, note: seen.append(step))
     assert set(seen) == {"clips", "screen", "train", "evaluate"}
