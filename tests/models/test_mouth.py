@@ -495,7 +495,7 @@ def test_the_whole_recipe_on_three_clips(media_dir: Path, tmp_path: Path) -> Non
     cached = list((tmp_path / "cache").glob("*.npz"))
     assert len(cached) == 3
     assert len(list((tmp_path / "cache").glob("*.pt"))) == 2
-    clips, refused = prepare_clips([folder / "grid_1.mpg"], tmp_path / "cache")
+    clips, refused = prepare_clips([folder / "grid_1.mpg"], tmp_path / "cache", None, "dlib")
     assert not refused
     assert z_scored(clips[0])[0].std() == pytest.approx(1.0, abs=0.15)
 
