@@ -243,7 +243,7 @@ def test_a_work_folder_in_a_bucket_is_cleaned(uploaded: str) -> None:
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["records"]["parts"] == 1
     left = {meta.key.split("/")[3] for meta in bucket.names("out/.raydub/refs")}
-    assert left <= {"done", "identities", "owners", "index", "sources", "state", "results"}
+    assert left <= {"done", "identities", "owners", "index", "mouths", "sources", "state", "results"}
     assert not [meta.key for meta in bucket.names("out/.raydub/blobs") if meta.key.endswith((".mp4", ".mkv"))]
     code, said = run(*asked)
     assert (code, said["finished_before"]) == (0, 2)
