@@ -79,7 +79,10 @@ def _running_here() -> str:
         last = noted.read_text(encoding="utf-8").strip()
     own = os.environ.get("RAY_ADDRESS", "")
     told: list[str] = []
-    for candidate in dict.fromkeys([own if re.fullmatch(r"[^/]+:\d+", own) else "", last, *_heads_of_raylets()]):
+    own = own if re.fullmatch(r"[^/]+:\d+", own) else ""
+    # A job belongs to its cluster: if that does not answer, another one on this machine is not meant.
+    others = [] if own and os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") else [last, *_heads_of_raylets()]
+    for candidate in dict.fromkeys([own, *others]):
         if not candidate:
             continue
         try:

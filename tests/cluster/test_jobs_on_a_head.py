@@ -32,6 +32,9 @@ with on_loopback():
     ray.init(address="local", num_cpus=2, include_dashboard=True, dashboard_host="127.0.0.1", dashboard_port=0,
              object_store_memory=300 << 20, log_to_driver=False, _temp_dir=sys.argv[1])
 from ray._private.worker import _global_node
+# As `ray start` does: without it, jobs are given the address of whatever Ray is found on this machine.
+with open(f"{sys.argv[1]}/ray_current_cluster", "w") as file:
+    file.write(_global_node.gcs_address)
 print(json.dumps({"address": "http://" + _global_node.webui_url}), flush=True)
 sys.stdin.read()
 """

@@ -239,6 +239,15 @@ def test_auto_in_a_ray_job_is_the_cluster_of_the_job(noted: Path, monkeypatch: p
         assert reachable("auto") == f"127.0.0.1:{last}"
 
 
+def test_a_job_whose_cluster_does_not_answer_goes_to_no_other(noted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(says(SETTINGS)) as last:
+        noted.write_text(f"127.0.0.1:{last}")
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port()}")
+        assert reachable("auto") == f"127.0.0.1:{last}"
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+        assert "nothing listens there" in refused("auto").message
+
+
 def test_ipv6() -> None:
     assert parsed("[::1]:6379") == ("::1", 6379)
     with server(says(SETTINGS), socket.AF_INET6) as port:
