@@ -33,5 +33,8 @@ def wanted_of(said: F32, person: Person, closure: F32 | None = None) -> Wanted:
     z = said.astype(np.float64)
     place = 1 / (1 + np.exp(-1.702 * OPENING_GAIN * z[:, 0]))
     opening = np.interp(place, LEVELS, person.openings)
+    if closure is not None:
+        shut = np.minimum(np.maximum(2 * closure.astype(np.float64) - 1, 0), 1)
+        opening = opening + shut * (np.minimum(opening, person.openings[0]) - opening)
     width = person.width[0] + WIDTH_GAIN * z[:, 1] * person.width[1]
     return Wanted(opening, width, None if closure is None else closure.astype(np.float64))

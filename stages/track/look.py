@@ -72,7 +72,7 @@ def summed(values: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
     total = first.copy()
     for one in others:
         total += one
-    return total
+    return np.asarray(total)
 
 
 def skin(cells: F32) -> F32:
