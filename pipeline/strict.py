@@ -8,8 +8,8 @@ from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
 
-HARMLESS = frozenset({"W_EXTENDED", "W_TIMING", "W_VARIABLE_RATE"})
-"""Warnings about requested behaviour (by a field or its default); all other kinds count."""
+HARMLESS = frozenset({"W_EXTENDED", "W_FEW_MOUTHS", "W_TIMING", "W_VARIABLE_RATE"})
+"""Warnings about requested behaviour (by a field or its default) and about how it was done; all other kinds count."""
 
 
 def kind_of(warning: str) -> str:

@@ -36,7 +36,7 @@ from raydub.present import to_text
 from raydub.sealed import key_of
 from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
-from raydub.stages.engine import ChoosesMouths, LipEngine
+from raydub.stages.engine import ChoosesMouths, LipEngine, SourceSampler
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from raydub.stages.inputs import in_words_of, local_inputs
 from raydub.stages.job_plan import (
@@ -57,6 +57,7 @@ from raydub.stages.job_plan import (
 from raydub.stages.keys import part_keys
 from raydub.stages.lipsync.installed import InstalledEngine
 from raydub.stages.mouths.make import make_galleries
+from raydub.stages.mouths.sampler import MouthSampler
 from raydub.stages.post_processor import PostProcessor
 from raydub.stages.post_processors import plan_post_processing, post_process_costs
 from raydub.stages.source_profile import source_profile
@@ -165,17 +166,20 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         scoped=scoped,
         lip_halo=engine.halo if isinstance(engine, ChoosesMouths) else 0,
     )
-    learnt = {
-        voice_file(SOURCE_FILE, number): source_profile(plan, engine, {**source, "voice": number}, number)
-        for number in range(len(voices))
-    }
-    warnings = plan.warnings
-    if chooses:
-        for number in range(len(voices)):
+    for number, voice in enumerate(voices):
+        deciding: dict[str, Any] = {**source, "voice": number}
+        sampler: SourceSampler | None = None
+        if chooses:
             galleries, mouths = make_galleries(plan, number)
-            learnt |= galleries
-            warnings += () if mouths else (_few_mouths(voices[number].speaker),)
-    plan = plan.model_copy(update={"arrays": {**arrays, **learnt}, "warnings": warnings})
+            arrays = {**arrays, **galleries}
+            plan = plan.model_copy(update={"arrays": arrays})
+            if mouths:
+                sampler, deciding["mouths"] = MouthSampler(plan, number), sorted(galleries.values())
+            elif video.kind != "image":
+                plan = plan.model_copy(update={"warnings": (*plan.warnings, _few_mouths(voice.speaker))})
+        learnt = source_profile(plan, engine, deciding, number, sampler)
+        arrays = {**arrays, voice_file(SOURCE_FILE, number): learnt}
+    plan = plan.model_copy(update={"arrays": arrays})
     plan = plan.model_copy(update={"chunk_keys": part_keys(plan, engine, drawn)})
     watch.check()
     watch_video.check()

@@ -14,7 +14,7 @@ from raydub.arrays import F32
 from raydub.media.frames import Frame
 from raydub.sealed import key_of
 from raydub.stages.ahead import ahead
-from raydub.stages.engine import LipEngine, even_positions
+from raydub.stages.engine import LipEngine, SourceSampler, even_positions
 from raydub.stages.faces import FaceFinder
 from raydub.stages.job_plan import JobPlan, put_arrays
 from raydub.store import Store
@@ -22,8 +22,15 @@ from raydub.store import Store
 _AHEAD = 4  # frames
 
 
-def source_profile(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any], voice: int = 0) -> str:
-    """The blob of engine.prepare() for the face of a voice in the job's source; from the cache if it is there.
+def source_profile(
+    plan: JobPlan,
+    engine: LipEngine,
+    deciding: Mapping[str, Any],
+    voice: int = 0,
+    sampler: SourceSampler | None = None,
+) -> str:
+    """The blob of engine.prepare() for the face of a voice in the job's source; from the cache if it is there. sampler:
+    by default a PlanSampler.
 
     deciding: everything that the result depends on, apart from which frames are shown, as JSON values. Raises what
     engine.prepare() raises, StageError STORAGE or DISK_FULL.
@@ -34,7 +41,7 @@ def source_profile(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]
     known = store.get(name)
     if known is not None:
         return known.path
-    return put_arrays(store, name, engine.prepare(PlanSampler(plan, voice))).path
+    return put_arrays(store, name, engine.prepare(sampler or PlanSampler(plan, voice))).path
 
 
 def _shown(plan: JobPlan) -> int:

@@ -105,16 +105,19 @@ class OwnEngine:
 
     def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> PlanesPatch | Layers | None:
         """The lower face with a real mouth, the warp's, or the one over the other."""
+        bare = float(np.asarray(mouth["bare"])) if "bare" in mouth else 1.0
+        if bare <= 0:
+            return None
         share = float(np.asarray(mouth["own"])) if "own" in mouth and isinstance(source, Learnt) else 0.0
         real = self._real(frame, item, mouth, source) if share > 0 and isinstance(source, Learnt) else None
         if real is not None and share >= 1:
-            return Layers.of(self.name, [(real, 1.0)])
+            return Layers.of(self.name, [(real, bare)])
         warped = self.warp.draw(frame, item, mouth, source)
         if warped is None:
-            return None if real is None else Layers.of(self.name, [(real, share)])
+            return None if real is None else Layers.of(self.name, [(real, bare * share)])
         if real is None:
-            return Layers.of(self.warp.name, [(warped, 1.0)])
-        return Layers.of(self.name if share > 0.5 else self.warp.name, [(warped, 1.0), (real, share)])
+            return Layers.of(self.warp.name, [(warped, bare)])
+        return Layers.of(self.name if share > 0.5 else self.warp.name, [(warped, bare), (real, bare * share)])
 
     def _real(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Learnt) -> PlanesPatch | None:
         part = int(np.asarray(mouth["part"]))

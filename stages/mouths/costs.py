@@ -15,7 +15,7 @@ from raydub.stages.mouths.fitness import pictures
 from raydub.stages.mouths.gallery import Gallery
 from raydub.stages.mouths.shape import Pose
 from raydub.stages.mouths.wanted import Wanted
-from raydub.stages.track.look import HIGH, WIDE, Looks
+from raydub.stages.track.look import HIGH, WIDE, Looks, skin, summed
 
 FORBIDDEN = 1e4
 """Cost of a mouth that does not fit."""
@@ -77,7 +77,7 @@ def frame_costs(gallery: Gallery, targets: Targets, wanted: Wanted) -> F32:
 def light_apart(targets: Looks, mouths: Looks) -> tuple[F64, F64, F64]:
     """(n, m) each: logarithm of the ratio of brightness, its standard deviation over the face, and the mean difference
     of chroma, of the skin beside and below the mouths."""
-    theirs, own = (np.log(_skin(looks.cells()) + 16.0) for looks in (targets, mouths))
+    theirs, own = (np.log(skin(looks.cells()).astype(np.float64) + 16.0) for looks in (targets, mouths))
     n, m, cells = len(theirs), len(own), theirs.shape[1]
     total, square, hue = np.zeros((n, m)), np.zeros((n, m)), np.zeros((n, m))
     for cell in range(cells):
@@ -85,15 +85,9 @@ def light_apart(targets: Looks, mouths: Looks) -> tuple[F64, F64, F64]:
         total += ratio
         square += ratio * ratio
     for one, other in ((targets.u, mouths.u), (targets.v, mouths.v)):
-        hue += np.abs(_skin(one).mean(axis=1)[:, None] - _skin(other).mean(axis=1))
+        hue += np.abs(summed(skin(one), 1)[:, None] / 16 - summed(skin(other), 1) / 16)
     mean = total / cells
     return np.abs(mean), np.sqrt(np.maximum(square / cells - mean * mean, 0)), hue
-
-
-def _skin(cells: F32) -> F64:
-    """(n, 16) of (n, 6, 8): the cheeks beside the mouth, and the chin."""
-    sides = cells[:, :, (1, 6)].reshape(len(cells), -1)
-    return np.concatenate((sides, cells[:, -1, 2:6]), axis=1).astype(np.float64)
 
 
 def step_costs(gallery: Gallery) -> F32:

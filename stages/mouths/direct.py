@@ -12,6 +12,7 @@ from raydub.arrays import F32, I32, I64, Bools
 from raydub.stages.mouths.choose import HALO as _CHOICE_HALO
 from raydub.stages.mouths.choose import choose
 from raydub.stages.mouths.costs import FITS, Targets, frame_costs, step_costs
+from raydub.stages.mouths.covered import is_covered
 from raydub.stages.mouths.gallery import Gallery
 from raydub.stages.mouths.place import SPREAD, placed, shapes, smooth_steps
 from raydub.stages.mouths.shape import fit
@@ -30,13 +31,15 @@ _FADES = (0.4, 0.2)
 @dataclass(frozen=True)
 class Directed:
     """n rows. part (n,): number of the gallery; donors (n, 2): its mouths, shares (n, 2) add up to 1; goal (n, 68, 2):
-    frame pixels; own (n,): opacity over the warp's mouth, 0 where no mouth fits."""
+    frame pixels; own (n,): opacity over the warp's mouth, 0 where no mouth fits; bare (n,): opacity of
+    both, 0 where something is before the mouth."""
 
     part: I32
     donors: I32
     shares: F32
     goal: F32
     own: F32
+    bare: F32
 
     def arrays(self) -> dict[str, np.ndarray]:
         """By name, for LipEngine.infer."""
@@ -48,7 +51,8 @@ class Directed:
         n = len(items)
         shares = np.tile(np.array((1, 0), np.float32), (n, 1))
         goal = items.landmarks.astype(np.float32).copy()
-        return Directed(part.astype(np.int32), np.zeros((n, 2), np.int32), shares, goal, np.zeros(n, np.float32))
+        donors, own = np.zeros((n, 2), np.int32), np.zeros(n, np.float32)
+        return Directed(part.astype(np.int32), donors, shares, goal, own, np.ones(n, np.float32))
 
     def put(self, rows: I64, given: Directed) -> None:
         """Fill some rows."""
@@ -61,7 +65,7 @@ def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: 
     said: (n, 2), see wanted_of. Right for rows that are HALO frames from the others' ends, see choose()."""
     n = len(items)
     made = Directed.blank(items, part)
-    fits = np.zeros(n, np.bool_)
+    fits, covered = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     identity = items.identity if len(items.identity) else np.zeros((n, 0), np.float32)
     for number in np.unique(part).tolist():
         here, gallery = part == number, galleries[number]
@@ -69,13 +73,16 @@ def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: 
         for person in range(len(gallery.people) if len(gallery) else 0):
             rows = np.flatnonzero(here & (who == person))
             if len(rows):
-                fits[rows] = _of_person(items.rows(rows), gallery, person, said[rows], made, rows)
-    made.own[:] = opacity(fits, continues(items))
+                fits[rows], covered[rows] = _of_person(items.rows(rows), gallery, person, said[rows], made, rows)
+    follows = continues(items)
+    made.own[:], made.bare[:] = opacity(fits, follows), opacity(~covered, follows)
     return made
 
 
-def _of_person(items: FaceItems, gallery: Gallery, person: int, said: F32, made: Directed, rows: I64) -> Bools:
-    """Decide the rows of one person, write them to `made`; (n,) bool, whether the mouth fits."""
+def _of_person(
+    items: FaceItems, gallery: Gallery, person: int, said: F32, made: Directed, rows: I64
+) -> tuple[Bools, Bools]:
+    """Decide the rows of one person, write them to `made`; (n,) bool each: a mouth fits, the face's own is covered."""
     n, look = len(items), items.look if len(items.look) else np.zeros((len(items), LOOK), np.uint8)
     fitted = fit(items.landmarks, gallery.people[person].reference)
     wanted = wanted_of(said, gallery.people[person])
@@ -93,7 +100,7 @@ def _of_person(items: FaceItems, gallery: Gallery, person: int, said: F32, made:
     fits = np.asarray(costs[np.arange(n), path] <= FITS, np.bool_)
     made.donors[rows], made.shares[rows] = _fades(gallery, path, joined)
     made.goal[rows] = goal
-    return fits
+    return fits, is_covered(targets.looks, gallery, person, joined)
 
 
 def continues(items: FaceItems) -> Bools:
@@ -103,7 +110,7 @@ def continues(items: FaceItems) -> Bools:
 
 
 def opacity(fits: Bools, follows: Bools) -> F32:
-    """(n,): 1 where a mouth fits, 0 where none does, with ramps beside frames without one in the same picture."""
+    """(n,): 1 where a mouth fits, 0 where none does, with ramps before and after such frames of the same picture."""
     level = np.where(fits, RAMP + 1, 0)
     for _ in range(RAMP + 1):
         before = np.concatenate((level[:1], level[:-1]))

@@ -18,6 +18,7 @@ _SHARP = 0.35  # of the logarithm, below the median, that is blurred
 _FACES = 4.0  # robust standard deviations of the shape
 _STRANGE = 5.0  # the same of what pictures have that no combination of usual mouths has
 _HUE = 7.0  # levels of chroma that the skin beside the mouth may be off
+_LIPS = 4.5  # robust standard deviations of the lips' colour and brightness: a hand has no lips
 USUAL = 6
 """Principal pictures that usual mouths are combined of."""
 
@@ -34,6 +35,12 @@ def usable(fitted: Fitted, look: U8) -> Bools:
     for plane in (looks.u, looks.v):
         skin = plane[:, :, (0, 1, -2, -1)].mean(axis=(1, 2))
         good &= np.abs(skin - np.median(skin[good] if good.any() else skin)) < _HUE
+    if good.any():
+        known = good.copy()
+        for plane, least in ((looks.u, 1.5), (looks.v, 1.5), (np.log(looks.cells() + 16.0), 0.08)):
+            lips = plane[:, 1:5, 2:6].reshape(len(plane), -1)
+            off = np.abs(lips - np.median(lips[known], axis=0))
+            good &= (off < _LIPS * np.maximum(1.4826 * np.median(off[known], axis=0), least)).all(axis=1)
     if good.sum() > 4 * USUAL:
         strange = strangeness(pictures(looks.luma), *usual(pictures(looks.luma[good])))
         good &= strange < np.median(strange[good]) + _STRANGE * max(_spread(strange[good]), 0.02)

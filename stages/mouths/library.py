@@ -44,8 +44,9 @@ def part_of(sources: npt.NDArray[np.integer], n_frames: int) -> I32:
 
 def blocks_of_part(part: int, n_frames: int) -> list[Span]:
     """The blocks that a part consists of."""
-    blocks, parts = blocks_of(Span(0, n_frames), n_frames), n_parts(n_frames)
-    return blocks[part * len(blocks) // parts : (part + 1) * len(blocks) // parts]
+    blocks, parts = -(-n_frames // BLOCK), n_parts(n_frames)
+    first, stop = (number * blocks // parts for number in (part, part + 1))
+    return blocks_of(Span(first * BLOCK, stop * BLOCK), n_frames)
 
 
 class Library:

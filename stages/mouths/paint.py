@@ -40,7 +40,7 @@ class Donor:
 
 
 def paint(frame: Frame, marks: F32, goal: F32, donors: list[Donor]) -> PlanesPatch | None:
-    """The face with landmarks `marks` (68, 2), its mouth at `goal` (68, 2), shown by the first donor, and a share of the
+    """The face with landmarks `marks` (68, 2), its mouth at `goal` (68, 2): the first donor, and some of the
     others. None where the face lies outside the frame."""
     axes = _axes(marks)
     u, right, down = axes

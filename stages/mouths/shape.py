@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raydub.arrays import F32, F64
+from raydub.stages.track.look import summed
 
 STILL = np.arange(27, 48)
 """Nose and eyes."""
@@ -80,7 +81,7 @@ class Shape:
     def of(points: F64) -> Shape:
         """points: (n, 68, 2) of Fitted."""
         inner = points[:, PAIRS[:, 0]] - points[:, PAIRS[:, 1]]
-        opening = np.hypot(inner[..., 0], inner[..., 1]).mean(axis=1)
+        opening = summed(np.hypot(inner[..., 0], inner[..., 1]), 1) / len(PAIRS)
         return Shape(opening, _apart(points, 48, 54), _apart(points, 51, 57) - _apart(points, 62, 66))
 
 
@@ -97,17 +98,17 @@ def fit(landmarks: F32, reference: F64) -> Fitted:
     others are given (no complex numbers: their products differ at the ends of arrays)."""
     points = landmarks.astype(np.float64)
     seen, wanted = points[:, STILL], reference[STILL]
-    seen_middle, wanted_middle = seen.mean(axis=1), wanted.mean(axis=0)
+    seen_middle, wanted_middle = summed(seen, 1) / len(STILL), wanted.mean(axis=0)
     off, on = seen - seen_middle[:, None], wanted - wanted_middle
     size = float((on * on).sum())
-    cos = (off[..., 0] * on[:, 0] + off[..., 1] * on[:, 1]).sum(axis=1) / size
-    sin = (off[..., 1] * on[:, 0] - off[..., 0] * on[:, 1]).sum(axis=1) / size
+    cos = summed(off[..., 0] * on[:, 0] + off[..., 1] * on[:, 1], 1) / size
+    sin = summed(off[..., 1] * on[:, 0] - off[..., 0] * on[:, 1], 1) / size
     cos = np.where(np.hypot(cos, sin) > 1e-6, cos, 1e-6)
     x, y = wanted_middle.tolist()
     place = seen_middle - np.stack((x * cos - y * sin, x * sin + y * cos), axis=1)
     turn = np.stack((cos, sin), axis=1)
     shape = _turned_back(points - place[:, None], turn)
-    tip = shape[:, _TIP] - reference[_TIP] - (shape[:, _EYES].sum(axis=1) - reference[_EYES].sum(axis=0)) / 2
+    tip = shape[:, _TIP] - reference[_TIP] - (summed(shape[:, _EYES], 1) - reference[_EYES].sum(axis=0)) / 2
     yaw, pitch = (
         np.degrees(np.arcsin(np.minimum(np.maximum(side / reach, -1), 1)))
         for side, reach in ((tip[:, 0], _YAW_REACH), (tip[:, 1], _PITCH_REACH))

@@ -68,7 +68,8 @@ def check_outcome(root: Path, rows: list[dict]) -> None:  # type: ignore[type-ar
         assert row["synthesised"] > 0
         assert (row["faceless"] > 0) == ("clip2" in row["video"])
         assert row["weights"]
-        assert row["engine"] == "warp"
+        assert row["engine"] == "own"
+        assert sum(row["drawn"].values()) == row["synthesised"]
         assert {"prepare", "track", "lipsync", "render", "stitch"} <= set(row["seconds"])
 
 
