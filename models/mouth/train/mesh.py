@@ -7,7 +7,6 @@ lost, and looks again now and then in case another face has taken the place. Poi
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,12 +14,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from raydub.arrays import F32, U8, Bools
-from raydub.errors import Code, DependencyError
 from raydub.models.face_detectors import require_yunet
-from raydub.models.store.folders import find_file, weights_folders
+from raydub.models.face_landmarks import require_mesh
+from raydub.models.face_mesh import SIDE, FaceMesh
 
-MESH_FILE = "face_landmark.tflite"
-_SIDE = 192  # of the mesh's input, pixels
 _GROWN = 1.5  # the crop's side in units of the face's longer side
 _SURE = 0.7  # probability of a face, below which it is lost
 _LOOK_AGAIN = 25  # frames
@@ -38,7 +35,7 @@ class MeshReader:
 
     def __init__(self) -> None:
         self._yunet: Any = cv2.FaceDetectorYN.create(str(require_yunet()), "", (320, 320), 0.7, 0.3, 50)
-        self._mesh = _network(_mesh_file())
+        self._mesh = FaceMesh(require_mesh())
         self._last: F32 | None = None
         self._since = 0
         self._points: list[F32 | None] = []
@@ -101,20 +98,18 @@ class MeshReader:
 
     def _fit(self, bgr: U8, centre: F32, side: float, lean: float) -> F32 | None:
         """(468, 2) points in pixels of the frame, None where there is no face."""
-        scale = _SIDE / max(side, 1.0)
+        scale = SIDE / max(side, 1.0)
         turn = scale * np.array([[np.cos(lean), np.sin(lean)], [-np.sin(lean), np.cos(lean)]])
         shrink = 1.0
         if scale < 0.5:  # linear sampling of a large face would skip pixels
             shrink = 2 * scale
             bgr = np.asarray(cv2.resize(bgr, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
-        move = np.column_stack((turn / shrink, _SIDE / 2 - turn @ centre))
-        crop = cv2.warpAffine(bgr, move, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR)
-        made = self._mesh.infer({0: (crop[..., ::-1] / np.float32(255))[None]}).values()
-        points = next(one for one in made if one.size == 468 * 3).reshape(468, 3)[:, :2]
-        score = next(float(one.item()) for one in made if one.size == 1)
-        if score < np.log(_SURE / (1 - _SURE)):
+        move = np.column_stack((turn / shrink, SIDE / 2 - turn @ centre))
+        crop = cv2.warpAffine(bgr, move, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+        points, score = self._mesh.run(np.asarray(crop, np.uint8))
+        if score < _SURE:
             return None
-        return np.asarray((points - _SIDE / 2) @ np.linalg.inv(turn).T + centre, np.float32)
+        return np.asarray((points[:, :2] - SIDE / 2) @ np.linalg.inv(turn).T + centre, np.float32)
 
 
 def _crop_of(points: F32) -> tuple[F32, float, float]:
@@ -143,26 +138,3 @@ def _turned(points: F32) -> F32:
 
 def _distance(points: F32, a: int, b: int) -> F32:
     return np.asarray(np.hypot(*(points[:, a] - points[:, b]).T), np.float32)
-
-
-def _mesh_file() -> Path:
-    path = find_file(MESH_FILE)
-    if path is None:
-        raise DependencyError(
-            Code.WEIGHTS_MISSING,
-            f"the face mesh ({MESH_FILE}) is not in {' or '.join(map(str, weights_folders()))}",
-            hint="put MediaPipe's face_landmark.tflite there, or measure with landmarks dlib",
-        )
-    return path
-
-
-def _network(path: Path) -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise DependencyError(
-            Code.DEPENDENCY_MISSING, "openvino is not installed", hint="pip install 'raydub[openvino]'"
-        ) from error
-    core = openvino.Core()
-    how = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-    return core.compile_model(core.read_model(str(path)), "CPU", how).create_infer_request()
