@@ -428,8 +428,8 @@ def test_a_folder_without_faces_teaches_nothing(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     write_clip(tmp_path / "clips" / "grey.mp4", voice(1.0)[0])
     write_clip(tmp_path / "clips" / "mute.mp4", None)
+    places = {"clips": tmp_path / "clips", "output": tmp_path / "o.safetensors", "cache": tmp_path / "cache"}
     with pytest.raises(InputError, match="can be used for training"):
-        places = {"clips": tmp_path / "clips", "output": tmp_path / "o.safetensors", "cache": tmp_path / "cache"}
         train(TrainConfig(**places, landmarks="dlib"))
     assert not (tmp_path / "o.safetensors").exists()
 
