@@ -24,7 +24,7 @@ from raydub.models.mouth.train.fit import FitConfig, fit
 from raydub.models.mouth.train.material import Lesson, lesson_of
 
 OnStep = Callable[[int, float], None]
-_BIASES = np.arange(-3.0, 3.01, 0.25)
+_BIASES = tuple(np.arange(-1.5, 2.01, 0.5).tolist())
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,14 @@ def predictor_of(network: MouthNetwork) -> Predictor:
 
 
 def listener_of(network: MouthNetwork, bias: float = 0.0) -> Listener:
-    """A network with articulators before it is written, as a Listener."""
+    """A network with articulators before it is written, as a Listener. It keeps the last curve: a clip is heard again
+    with its times moved."""
+    heard: list[tuple[F32, F32]] = []
 
     def listen(mel: F32, times: F64, period: float) -> SpokenMouth:
-        curve = curve_of(network, mel)
+        if not heard or heard[0][0] is not mel:
+            heard[:] = [(mel, curve_of(network, mel))]
+        curve = heard[0][1]
         columns = np.arange(curve.shape[1])
         looks = [
             np.stack([np.interp((times + part * period) * 80, columns, row) for row in curve])
@@ -146,19 +150,18 @@ def movement_gain(members: Sequence[Member], seen: Sequence[Lesson]) -> tuple[fl
 
 
 def closure_bias(members: Sequence[Member]) -> float:
-    """Added to the closure's logit: what makes the mean of hit and found largest, over the clips that each member has
-    not seen. 0 without any."""
-    best, bias = -1.0, 0.0
+    """Added to the closure's logit: what makes hit and found exceed chance most, over the clips that each member has
+    not seen. 0 without any. Found alone would be largest with lips that are always closed."""
+    best, bias = 0.0, 0.0
     for candidate in _BIASES:
         scores = [score for one in members for score in closure_scores(one.unseen, listener_of(one.network, candidate))]
-        scores = [score for score in scores if score.clip != "mean"]
-        if not scores:
-            return 0.0
-        # The harmonic mean: neither everything nor nothing is a closure.
-        hit, found = (float(np.mean([getattr(score, name) for score in scores])) for name in ("hit", "found"))
-        value = 2 * hit * found / max(hit + found, 1e-6)
-        if value > best:
-            best, bias = value, float(candidate)
+        gains = [
+            score.hit - score.by_chance[0] + score.found - score.by_chance[1]
+            for score in scores
+            if score.clip != "mean"
+        ]
+        if gains and float(np.mean(gains)) > best:
+            best, bias = float(np.mean(gains)), candidate
     return bias
 
 
