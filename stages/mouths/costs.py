@@ -29,7 +29,7 @@ _BLUR_WEIGHT = 2.0
 _LIGHT, _LIGHT_LIMIT = 0.25, 0.45  # logarithm of the ratio of brightness that costs one; that is too much
 _SHADE, _SHADE_LIMIT = 0.15, 0.35  # the same of its variation over the face
 _HUE, _HUE_LIMIT = 6.0, 18.0  # levels of chroma, the same
-_CLOSED = 0.03  # units of opening: lips touch
+_CLOSED, _CLOSED_LEAST = 0.25, 0.015  # lips touch: so many of the person's deviations above the least opening; units
 _CLOSURE_WEIGHT = 30.0
 
 JUMP = 0.9
@@ -55,9 +55,9 @@ def frame_costs(gallery: Gallery, targets: Targets, wanted: Wanted) -> F32:
     off = (wanted.opening[:, None] - shape.opening) / spread[:, 0]
     wide = np.minimum(np.maximum((wanted.width[:, None] - shape.width) / spread[:, 1], -3), 3)
     cost = _OPENING_WEIGHT * off * off + _WIDTH_WEIGHT * wide * wide
-    if wanted.closure is not None:
-        apart = np.minimum(np.maximum(shape.opening / _CLOSED - 1, 0), 2)
-        cost += _CLOSURE_WEIGHT * np.maximum(2 * wanted.closure[:, None] - 1, 0) * apart
+    touching = np.array([max(person.openings[0] + _CLOSED * person.spread, _CLOSED_LEAST) for person in people])
+    apart = np.minimum(np.maximum(shape.opening / touching[gallery.person] - 1, 0), 2)
+    cost += _CLOSURE_WEIGHT * wanted.touch[:, None] * apart
     bad = targets.person[:, None] != gallery.person
     for place, (theirs, own) in enumerate(zip(targets.pose.stacked().T, gallery.fitted.pose.stacked().T, strict=True)):
         turned = theirs[:, None] - own

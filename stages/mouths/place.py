@@ -39,9 +39,9 @@ def smooth_steps(gallery: Gallery, path: I64) -> Bools:
     return np.asarray(near & (gallery.strand[path] == gallery.strand[before]), np.bool_)
 
 
-def shapes(gallery: Gallery, path: I64, joined: Bools, opening: F64) -> F64:
+def shapes(gallery: Gallery, path: I64, joined: Bools, opening: F64, touch: F64) -> F64:
     """(n, 68, 2) in units: the shape to show in n consecutive frames. path (n,): mouths; joined (n,): the frame follows
-    the one before; opening (n,): wanted."""
+    the one before; opening, touch (n,): see Wanted."""
     own = gallery.fitted.points
     made = own[path].copy()
     after = np.where(gallery.followers(1) >= 0, gallery.followers(1), np.arange(len(gallery)))
@@ -59,7 +59,9 @@ def shapes(gallery: Gallery, path: I64, joined: Bools, opening: F64) -> F64:
     lack = opening - have
     more = np.minimum(np.minimum(lack, _MOST), _OF_OWN * have + _LITTLE)
     move = np.maximum(more, -_MOST)
-    return moved(made, evened(move, joined))
+    # evened in time, but lips that must touch do
+    even = evened(move, joined)
+    return moved(made, even + touch * (np.minimum(even, move) - even))
 
 
 def moved(points: F64, opening: F64) -> F64:

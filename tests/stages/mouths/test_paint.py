@@ -147,10 +147,10 @@ def test_runs_join_without_a_step(gallery: Gallery) -> None:
     path = np.concatenate((np.arange(5, 15), np.arange(n - 15, n - 5)))
     joined = np.array([False] + [True] * 19)
     own = gallery.shape.opening[path]
-    free = shapes(gallery, path, joined, own)
+    free = shapes(gallery, path, joined, own, np.zeros(20))
     apart, made = Shape.of(gallery.fitted.points[path]).opening, Shape.of(free).opening
     assert np.abs(np.diff(free[:, 57, 1])).max() <= np.abs(np.diff(gallery.fitted.points[path][:, 57, 1])).max() + 1e-9
     assert np.abs(made - apart)[[0, 1, 2, -3, -2, -1]].max() < 0.01
-    more = Shape.of(shapes(gallery, path, joined, own + 0.03)).opening
+    more = Shape.of(shapes(gallery, path, joined, own + 0.03, np.zeros(20))).opening
     assert (more > made + 0.005).mean() > 0.8
     assert np.allclose(Shape.of(moved(free, np.zeros(20))).opening, made)
