@@ -89,7 +89,7 @@ def _of_person(
     n, look = len(items), items.look if len(items.look) else np.zeros((len(items), LOOK), np.uint8)
     fitted = fit(items.landmarks, gallery.people[person].reference)
     wanted = wanted_of(said, gallery.people[person])
-    targets = Targets(np.full(n, person, np.int32), fitted.pose, Looks.of(look))
+    targets = Targets(items.source, np.full(n, person, np.int32), fitted.pose, Looks.of(look))
     costs = frame_costs(gallery, targets, wanted)
     joined = continues(items)
     first = int(items.frame[0])
@@ -99,7 +99,7 @@ def _of_person(
     follows = np.zeros(len(dense), np.bool_)
     follows[places] = joined
     path = choose(dense, step_costs(gallery), follows, first)[places]
-    goal = placed(items.landmarks, fitted, shapes(gallery, path, joined, wanted.opening, wanted.touch))
+    goal = placed(items.landmarks, fitted, shapes(gallery, path, joined, wanted))
     fits = np.asarray(costs[np.arange(n), path] <= FITS, np.bool_)
     made.donors[rows], made.shares[rows] = _fades(gallery, path, joined)
     made.goal[rows] = goal
