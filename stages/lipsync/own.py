@@ -19,7 +19,7 @@ from raydub.arrays import F32, Box
 from raydub.media.frames import Frame
 from raydub.stages.engine import Arrays, DrawItem, PlanesPatch, SourceSampler, Speech, WeightsRecord
 from raydub.stages.lipsync.warp import WarpEngine
-from raydub.stages.mouths.direct import HALO, Directed, direct
+from raydub.stages.mouths.direct import HALO, Directed, direct, spoken_at
 from raydub.stages.mouths.library import Learnt, Library, part_of
 from raydub.stages.mouths.paint import Donor, paint
 from raydub.stages.types import FaceItems
@@ -93,14 +93,13 @@ class OwnEngine:
         """The warp's shapes, and what Directed.arrays holds, one row per item. Right for items whose neighbours within
         `halo` frames are there."""
         made = self.warp.infer(items, speech)
-        spoken = self.warp.said(items, speech)
-        said = np.stack((spoken.open, spoken.width), axis=-1)
+        said = self.warp.said(items, speech)
         parts = part_of(items.source, library.n_frames)
         galleries = {part: library.gallery(part) for part in np.unique(parts).tolist()}
         directed = Directed.blank(items, parts)
         for face in np.unique(items.face).tolist():
             rows = np.flatnonzero(items.face == face)
-            directed.put(rows, direct(items.rows(rows), parts[rows], galleries, said[rows]))
+            directed.put(rows, direct(items.rows(rows), parts[rows], galleries, spoken_at(said, rows)))
         return made | directed.arrays()
 
     def draw(self, frame: Frame, item: DrawItem, mouth: Arrays, source: Arrays) -> PlanesPatch | Layers | None:

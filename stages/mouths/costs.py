@@ -22,15 +22,17 @@ FORBIDDEN = 1e4
 FITS = 60.0
 """A mouth that costs more than this in its frame is not shown."""
 
-_OPENING_WEIGHT, _WIDTH_WEIGHT = 2.5, 0.8
+_OPENING_WEIGHT, _WIDTH_WEIGHT = 2.5, 1.0
 _POSE = np.array((6.0, 6.0, 12.0, 0.15))  # degrees of yaw, pitch, roll, and logarithm of size that cost one
 _POSE_LIMIT = np.array((20.0, 20.0, 40.0, 0.7))  # beyond which a moved mouth smears
 _BLUR_WEIGHT = 2.0
 _LIGHT, _LIGHT_LIMIT = 0.25, 0.45  # logarithm of the ratio of brightness that costs one; that is too much
 _SHADE, _SHADE_LIMIT = 0.15, 0.35  # the same of its variation over the face
 _HUE, _HUE_LIMIT = 6.0, 18.0  # levels of chroma, the same
-_CLOSED = 0.03  # units of opening: lips touch
+_CLOSED, _CLOSED_LEAST = 0.25, 0.015  # lips touch: so many of the person's deviations above the least opening; units
 _CLOSURE_WEIGHT = 30.0
+
+_SAME_TIME, _NEAR = 1.0, 6.0  # of the very mouth that is replaced, which says the old speech; frames around it
 
 JUMP = 0.9
 """Of showing a mouth that does not follow the one before."""
@@ -41,8 +43,10 @@ _TURN = 10.0  # degrees between two mouths that cost one
 
 @dataclass(frozen=True)
 class Targets:
-    """n faces that get a mouth. person (n,): number in Gallery.people, -1 for none; pose; looks."""
+    """n faces that get a mouth. source (n,): frame of the source; person (n,): number in Gallery.people, -1 for none;
+    pose; looks."""
 
+    source: I32
     person: I32
     pose: Pose
     looks: Looks
@@ -55,9 +59,9 @@ def frame_costs(gallery: Gallery, targets: Targets, wanted: Wanted) -> F32:
     off = (wanted.opening[:, None] - shape.opening) / spread[:, 0]
     wide = np.minimum(np.maximum((wanted.width[:, None] - shape.width) / spread[:, 1], -3), 3)
     cost = _OPENING_WEIGHT * off * off + _WIDTH_WEIGHT * wide * wide
-    if wanted.closure is not None:
-        apart = np.minimum(np.maximum(shape.opening / _CLOSED - 1, 0), 2)
-        cost += _CLOSURE_WEIGHT * np.maximum(2 * wanted.closure[:, None] - 1, 0) * apart
+    touching = np.array([max(person.openings[0] + _CLOSED * person.spread, _CLOSED_LEAST) for person in people])
+    apart = np.minimum(np.maximum(shape.opening / touching[gallery.person] - 1, 0), 2)
+    cost += _CLOSURE_WEIGHT * wanted.touch[:, None] * apart
     bad = targets.person[:, None] != gallery.person
     for place, (theirs, own) in enumerate(zip(targets.pose.stacked().T, gallery.fitted.pose.stacked().T, strict=True)):
         turned = theirs[:, None] - own
@@ -67,6 +71,8 @@ def frame_costs(gallery: Gallery, targets: Targets, wanted: Wanted) -> F32:
         bad |= np.abs(turned) > _POSE_LIMIT[place]
     sharp = gallery.looks.sharpness
     cost += _BLUR_WEIGHT * np.minimum(np.maximum(np.median(sharp) - 0.1 - sharp, 0), 1)
+    apart_in_time = (targets.source[:, None] - gallery.frame) / _NEAR
+    cost += _SAME_TIME * np.exp(-apart_in_time * apart_in_time)
     known = targets.looks.known[:, None]
     light, shade, hue = light_apart(targets.looks, gallery.looks)
     cost += np.where(known, (light / _LIGHT) ** 2 + (shade / _SHADE) ** 2 + (hue / _HUE) ** 2, 0)

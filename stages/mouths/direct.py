@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from raydub.arrays import F32, I32, I64, Bools
+from raydub.models.mouth.spoken import SpokenMouth
 from raydub.stages.mouths.choose import HALO as _CHOICE_HALO
 from raydub.stages.mouths.choose import choose
 from raydub.stages.mouths.costs import FITS, Targets, frame_costs, step_costs
@@ -60,9 +61,9 @@ class Directed:
             getattr(self, one.name)[rows] = getattr(given, one.name)
 
 
-def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: F32) -> Directed:
+def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: SpokenMouth) -> Directed:
     """items: of one face, in order of frames; part (n,): the number of the gallery for each; galleries: by number;
-    said: (n, 2), see wanted_of. Right for rows that are HALO frames from the others' ends, see choose()."""
+    said: of n frames. Right for rows that are HALO frames from the others' ends, see choose()."""
     n = len(items)
     made = Directed.blank(items, part)
     fits, covered = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
@@ -73,20 +74,22 @@ def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: 
         for person in range(len(gallery.people) if len(gallery) else 0):
             rows = np.flatnonzero(here & (who == person))
             if len(rows):
-                fits[rows], covered[rows] = _of_person(items.rows(rows), gallery, person, said[rows], made, rows)
+                fits[rows], covered[rows] = _of_person(
+                    items.rows(rows), gallery, person, spoken_at(said, rows), made, rows
+                )
     follows = continues(items)
     made.own[:], made.bare[:] = opacity(fits, follows), opacity(~covered, follows)
     return made
 
 
 def _of_person(
-    items: FaceItems, gallery: Gallery, person: int, said: F32, made: Directed, rows: I64
+    items: FaceItems, gallery: Gallery, person: int, said: SpokenMouth, made: Directed, rows: I64
 ) -> tuple[Bools, Bools]:
     """Decide the rows of one person, write them to `made`; (n,) bool each: a mouth fits, the face's own is covered."""
     n, look = len(items), items.look if len(items.look) else np.zeros((len(items), LOOK), np.uint8)
     fitted = fit(items.landmarks, gallery.people[person].reference)
     wanted = wanted_of(said, gallery.people[person])
-    targets = Targets(np.full(n, person, np.int32), fitted.pose, Looks.of(look))
+    targets = Targets(items.source, np.full(n, person, np.int32), fitted.pose, Looks.of(look))
     costs = frame_costs(gallery, targets, wanted)
     joined = continues(items)
     first = int(items.frame[0])
@@ -96,11 +99,16 @@ def _of_person(
     follows = np.zeros(len(dense), np.bool_)
     follows[places] = joined
     path = choose(dense, step_costs(gallery), follows, first)[places]
-    goal = placed(items.landmarks, fitted, shapes(gallery, path, joined, wanted.opening))
+    goal = placed(items.landmarks, fitted, shapes(gallery, path, joined, wanted))
     fits = np.asarray(costs[np.arange(n), path] <= FITS, np.bool_)
     made.donors[rows], made.shares[rows] = _fades(gallery, path, joined)
     made.goal[rows] = goal
     return fits, is_covered(targets.looks, gallery, person, joined)
+
+
+def spoken_at(said: SpokenMouth, rows: I64) -> SpokenMouth:
+    """Some of the frames."""
+    return SpokenMouth(**{one.name: getattr(said, one.name)[rows] for one in fields(said)})
 
 
 def continues(items: FaceItems) -> Bools:

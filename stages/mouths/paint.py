@@ -17,8 +17,10 @@ from raydub.stages.mouths.gallery import Picture
 from raydub.stages.mouths.spline import Spline
 
 STEP = 10.0  # coarse cells in a unit
-_STIFFNESS = 2e-3
 _KNOTS = np.array((*range(2, 15), 28, 29, 30, *range(31, 36), *range(48, 68)))
+_STIFF = np.concatenate((np.full(13, 0.08), np.full(8, 0.03), np.full(20, 2e-3), np.full(11, 1e-3)))
+"""How little a map bends to each of _KNOTS, and to still places. Landmarks of the jaw are found less exactly than lips,
+and a map that followed them would make the skin tremble."""
 _FEATHER = 0.055  # units
 _INSET = 0.86  # of the way from the mouth to the jaw line that the new mouth reaches
 _BELOW = 0.42  # units below the chin where the frame's own pixels stay in place
@@ -66,7 +68,7 @@ def paint(frame: Frame, marks: F32, goal: F32, donors: list[Donor]) -> PlanesPat
     )
     still = _still(marks, u, right, down)
     knots = np.concatenate((goal[_KNOTS], still)).astype(np.float64)
-    spline = Spline(knots, box, max(2, round(u / STEP)), _STIFFNESS)
+    spline = Spline(knots, box, max(2, round(u / STEP)), _STIFF)
     base = _base(frame, box, spline, np.asarray(np.concatenate((marks[_KNOTS], still)) - knots, np.float64))
     part = tuple(plane[rows, columns] for plane, (rows, columns) in zip(base, _slices(box, inner), strict=True))
     alpha = np.ascontiguousarray(mask[inner[1] - y0 : inner[3] - y0, inner[0] - x0 : inner[2] - x0])

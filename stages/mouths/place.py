@@ -11,12 +11,14 @@ import numpy as np
 
 from raydub.arrays import F32, F64, I64, Bools
 from raydub.stages.mouths.gallery import Gallery
-from raydub.stages.mouths.shape import Fitted, Shape
+from raydub.stages.mouths.shape import MOUTH, Fitted, Shape
+from raydub.stages.mouths.wanted import Wanted
 
 SPREAD = 3
 """Frames on each side of a change over which shapes are joined."""
 _SHARES = np.array([0.5 * (1 - (k + 0.5) / SPREAD) for k in range(SPREAD)])
 _MOST = 0.05  # units: the largest opening that is added or taken away
+_MOST_WIDE = 0.035  # the same of the width
 _OF_OWN = 0.6  # share of its own opening by which a mouth may be opened further
 _LITTLE = 0.012  # units, the same for lips that touch
 _UPPER, _LOWER, _CHIN = 0.24, 0.76, 0.62  # shares of a change of opening, as in lipsync.warp_shape
@@ -39,9 +41,9 @@ def smooth_steps(gallery: Gallery, path: I64) -> Bools:
     return np.asarray(near & (gallery.strand[path] == gallery.strand[before]), np.bool_)
 
 
-def shapes(gallery: Gallery, path: I64, joined: Bools, opening: F64) -> F64:
+def shapes(gallery: Gallery, path: I64, joined: Bools, wanted: Wanted) -> F64:
     """(n, 68, 2) in units: the shape to show in n consecutive frames. path (n,): mouths; joined (n,): the frame follows
-    the one before; opening (n,): wanted."""
+    the one before."""
     own = gallery.fitted.points
     made = own[path].copy()
     after = np.where(gallery.followers(1) >= 0, gallery.followers(1), np.arange(len(gallery)))
@@ -55,16 +57,23 @@ def shapes(gallery: Gallery, path: I64, joined: Bools, opening: F64) -> F64:
                 made[at + k] -= share * gap
             if at - 1 - k >= 0 and joined[at - k : at].all():
                 made[at - 1 - k] += share * gap
-    have = Shape.of(made).opening
-    lack = opening - have
-    more = np.minimum(np.minimum(lack, _MOST), _OF_OWN * have + _LITTLE)
+    have = Shape.of(made)
+    lack = wanted.opening - have.opening
+    more = np.minimum(np.minimum(lack, _MOST), _OF_OWN * have.opening + _LITTLE)
     move = np.maximum(more, -_MOST)
-    return moved(made, evened(move, joined))
+    # evened in time, but lips that must touch do
+    even = evened(move, joined)
+    wider = evened(np.minimum(np.maximum(wanted.width - have.width, -_MOST_WIDE), _MOST_WIDE), joined)
+    return moved(made, even + wanted.touch * (np.minimum(even, move) - even), wider)
 
 
-def moved(points: F64, opening: F64) -> F64:
-    """points (n, 68, 2) with mouths opened by `opening` (n,) units."""
+def moved(points: F64, opening: F64, width: F64) -> F64:
+    """points (n, 68, 2) with mouths opened by `opening` and widened by `width` (n,) units."""
     made = points.copy()
+    across = points[:, 54, 0] - points[:, 48, 0]
+    centre = (points[:, 54, 0] + points[:, 48, 0]) / 2
+    stretch = width / np.maximum(across, 0.1)
+    made[:, MOUTH, 0] += stretch[:, None] * (points[:, MOUTH, 0] - centre[:, None])
     middle = points[:, 62, 0][:, None]
     for places, share, reach in (
         (_UPPER_LIP, -_UPPER, _LIP_REACH),
@@ -86,5 +95,10 @@ def evened(values: F64, joined: Bools) -> F64:
 
 def placed(marks: F32, fitted: Fitted, shape: F64) -> F32:
     """(n, 68, 2) frame pixels: landmarks of n faces, whose mouths have the shape (n, 68, 2) in units."""
-    goal = fitted.to_frame(shape)
+    # the chin goes down with the lower lip; the jaw's own landmarks tremble too much to follow them
+    lower = Shape.of(shape).opening - Shape.of(fitted.points).opening
+    aim = fitted.points.copy()
+    aim[:, :17, 1] += _CHIN * lower[:, None]
+    aim[:, MOUTH] = shape[:, MOUTH]
+    goal = fitted.to_frame(aim)
     return np.asarray(marks + FREEDOM[:, None] * (goal - marks), np.float32)

@@ -12,9 +12,10 @@ from raydub.arrays import F32, F64, Box
 
 
 class Spline:
-    """Maps of the pixels of `box` with knots (k, 2), frame pixels. stiffness: how little a map bends to one knot."""
+    """Maps of the pixels of `box` with knots (k, 2), frame pixels. stiffness (k,): how little a map bends to each
+    knot."""
 
-    def __init__(self, knots: F64, box: Box, step: int, stiffness: float) -> None:
+    def __init__(self, knots: F64, box: Box, step: int, stiffness: F64) -> None:
         self._box, self._step = box, step
         x0, y0, x1, y1 = box
         # one more on each side: cv2.resize holds what lies beyond the outer centres level
@@ -27,7 +28,7 @@ class Spline:
         places = (np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2) - self._centre) / self._size
         k = len(knots)
         system = np.zeros((k + 3, k + 3))
-        system[:k, :k] = _kernel(_squares(placed, placed)) + stiffness * np.eye(k)
+        system[:k, :k] = _kernel(_squares(placed, placed)) + np.diag(stiffness)
         system[:k, k:] = np.concatenate((np.ones((k, 1)), placed), axis=1)
         system[k:, :k] = system[:k, k:].T
         self._grid = (len(y), len(x))

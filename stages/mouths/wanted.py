@@ -6,35 +6,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raydub.arrays import F32, F64
+from raydub.arrays import F64
+from raydub.models.mouth.spoken import SpokenMouth
 from raydub.stages.mouths.gallery import LEVELS, Person
 
 OPENING_GAIN, WIDTH_GAIN = 1.4, 1.0
 """The network says less than mouths do: what it says is taken so many times."""
+_ROUNDED = 0.8
+"""Standard deviations of the width by which full rounding narrows the mouth, on top of what the width says."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """n frames. opening, width: units; closure: probability that the lips touch, None if it is not
-    known."""
+    """n frames. opening, width: units; touch: 1 where the lips must touch, 0 where nothing closes them, between 0 and 1
+    while they move together."""
 
     opening: F64
     width: F64
-    closure: F64 | None = None
+    touch: F64
 
 
-def wanted_of(said: F32, person: Person, closure: F32 | None = None) -> Wanted:
-    """said: (n, 2), opening and width as multiples of a standard deviation from the mean (models.mouth.infer).
-
-    Openings are not spread evenly around their mean: lips are often closed and seldom wide open. So a place in the
-    usual distribution becomes the same place in the person's own. The normal distribution is
-    Bowling's logistic one (2009).
-    """
-    z = said.astype(np.float64)
-    place = 1 / (1 + np.exp(-1.702 * OPENING_GAIN * z[:, 0]))
-    opening = np.interp(place, LEVELS, person.openings)
-    if closure is not None:
-        shut = np.minimum(np.maximum(2 * closure.astype(np.float64) - 1, 0), 1)
-        opening = opening + shut * (np.minimum(opening, person.openings[0]) - opening)
-    width = person.width[0] + WIDTH_GAIN * z[:, 1] * person.width[1]
-    return Wanted(opening, width, None if closure is None else closure.astype(np.float64))
+def wanted_of(said: SpokenMouth, person: Person) -> Wanted:
+    """Openings are not spread evenly around their mean: lips are often closed and seldom wide open. So a place in the
+    usual distribution becomes the same place in the person's own. The normal distribution is Bowling's logistic one
+    (2009). Closures and contact with the teeth leave a share of the opening, as in lipsync.warp."""
+    place = 1 / (1 + np.exp(-1.702 * OPENING_GAIN * said.open.astype(np.float64)))
+    closed = float(person.openings[0])
+    opening = closed + (np.interp(place, LEVELS, person.openings) - closed) * said.aperture
+    narrow = WIDTH_GAIN * said.width.astype(np.float64) - _ROUNDED * said.rounding
+    return Wanted(opening, person.width[0] + narrow * person.width[1], said.touch.astype(np.float64))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.models.mouth.spoken import SpokenMouth
 from raydub.stages.mouths.choose import GRID, HALO, choose
 from raydub.stages.mouths.direct import HALO as ITEMS_HALO
-from raydub.stages.mouths.direct import direct, opacity
+from raydub.stages.mouths.direct import direct, opacity, spoken_at
 from raydub.stages.mouths.gallery import Gallery
 from tests.examples import examples
 from tests.stages.mouths.talker import Talker
@@ -50,6 +53,12 @@ def test_it_finds_the_cheapest() -> None:
     assert GRID > 6
 
 
+def saying(opening: npt.NDArray[Any], width: npt.NDArray[Any], closure: npt.NDArray[Any]) -> SpokenMouth:
+    """What a speech might say, without rounding and teeth."""
+    z, w, shut = (np.asarray(one, np.float32) for one in (opening, width, closure))
+    return SpokenMouth(z, w, shut, z * 0, z * 0)
+
+
 @pytest.fixture(scope="module")
 def talker() -> Talker:
     return Talker(230)
@@ -63,19 +72,21 @@ def gallery(talker: Talker) -> Gallery:
 @pytest.mark.parametrize("chunk", [7, 17, 50, 97])
 def test_mouths_do_not_depend_on_chunks(chunk: int, talker: Talker, gallery: Gallery) -> None:
     items = talker.items(first=11)
-    said = np.stack([np.sin(np.arange(230) / 2.9), np.cos(np.arange(230) / 4)], axis=1).astype(np.float32)
+    said = saying(np.sin(np.arange(230) / 2.9), np.cos(np.arange(230) / 4), (np.arange(230) % 19 == 0) * 1.0)
     items.fresh[[40, 130]] = True
     keep = np.ones(230, np.bool_)
     keep[60:66] = False
-    items, said = items.rows(keep), said[keep]
+    items, said = items.rows(keep), spoken_at(said, np.flatnonzero(keep))
     part = np.zeros(len(items), np.int32)
     whole = direct(items, part, {0: gallery}, said).arrays()
     assert (whole["own"] == 1).all()
+    shut = gallery.shape.opening[whole["donors"][said.closure > 0, 0]]
+    assert shut.max() < gallery.people[0].openings[0] + 0.3 * gallery.people[0].spread
     assert len(np.unique(whole["donors"])) > 30
     for first in range(11, 241, chunk):
         near = (items.frame >= first - ITEMS_HALO) & (items.frame < first + chunk + ITEMS_HALO)
         mine = (items.frame >= first) & (items.frame < first + chunk)
-        made = direct(items.rows(near), part[near], {0: gallery}, said[near]).arrays()
+        made = direct(items.rows(near), part[near], {0: gallery}, spoken_at(said, np.flatnonzero(near))).arrays()
         for name, rows in made.items():
             assert rows[mine[near]].tobytes() == whole[name][mine].tobytes(), name
 
@@ -86,7 +97,7 @@ def test_mouths_follow_what_is_said(talker: Talker, gallery: Gallery) -> None:
     openings = np.array([gallery.people[0].openings[16]])
     assert 0.02 < float(openings[0]) < 0.2
     z = np.roll(np.sin(np.arange(talker.n) / 2.3), shift).astype(np.float32)
-    made = direct(items, np.zeros(talker.n, np.int32), {0: gallery}, np.stack((z, z * 0), axis=1))
+    made = direct(items, np.zeros(talker.n, np.int32), {0: gallery}, saying(z, z * 0, z * 0))
     shown = gallery.shape.opening[made.donors[:, 0]]
     assert np.corrcoef(shown, z)[0, 1] > 0.9
     follows = np.diff(gallery.frame[made.donors[:, 0]])
@@ -97,7 +108,7 @@ def test_nobody_else_s_mouth(talker: Talker, gallery: Gallery) -> None:
     items = talker.items()
     items.identity[:100] = -1.0
     items.identity[100:120] = 0.0  # not known
-    made = direct(items, np.zeros(talker.n, np.int32), {0: gallery}, np.zeros((talker.n, 2), np.float32))
+    made = direct(items, np.zeros(talker.n, np.int32), {0: gallery}, saying(*np.zeros((3, talker.n))))
     assert (made.own[:120] == 0).all()
     assert (made.own[124:] == 1).all()
     assert (np.diff(made.own[118:126]) >= 0).all()

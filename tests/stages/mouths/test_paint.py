@@ -18,6 +18,7 @@ from raydub.stages.mouths.paint import Donor, paint
 from raydub.stages.mouths.place import FREEDOM, moved, shapes
 from raydub.stages.mouths.shape import Shape, fit
 from raydub.stages.mouths.spline import Spline
+from raydub.stages.mouths.wanted import Wanted
 from tests.examples import examples
 from tests.stages.lipsync.test_warp import face, marks_of
 from tests.stages.mouths.talker import Talker
@@ -126,7 +127,7 @@ def test_the_engine_goes_over_to_the_warp(talker: Talker, gallery: Gallery) -> N
 def test_splines_go_through_their_knots() -> None:
     rng = np.random.default_rng(1)
     knots = rng.uniform(10, 90, (12, 2))
-    spline = Spline(knots, (0, 0, 100, 100), 4, 0.0)
+    spline = Spline(knots, (0, 0, 100, 100), 4, np.zeros(12))
 
     def at(values: F64) -> F64:
         made = spline.fine(spline.coarse(values)).astype(np.float64)
@@ -147,10 +148,13 @@ def test_runs_join_without_a_step(gallery: Gallery) -> None:
     path = np.concatenate((np.arange(5, 15), np.arange(n - 15, n - 5)))
     joined = np.array([False] + [True] * 19)
     own = gallery.shape.opening[path]
-    free = shapes(gallery, path, joined, own)
+    wide, no = gallery.shape.width[path], np.zeros(20)
+    free = shapes(gallery, path, joined, Wanted(own, wide, no))
     apart, made = Shape.of(gallery.fitted.points[path]).opening, Shape.of(free).opening
     assert np.abs(np.diff(free[:, 57, 1])).max() <= np.abs(np.diff(gallery.fitted.points[path][:, 57, 1])).max() + 1e-9
     assert np.abs(made - apart)[[0, 1, 2, -3, -2, -1]].max() < 0.01
-    more = Shape.of(shapes(gallery, path, joined, own + 0.03)).opening
+    more = Shape.of(shapes(gallery, path, joined, Wanted(own + 0.03, wide, no))).opening
     assert (more > made + 0.005).mean() > 0.8
-    assert np.allclose(Shape.of(moved(free, np.zeros(20))).opening, made)
+    assert np.allclose(Shape.of(moved(free, no, no)).opening, made)
+    wider = Shape.of(moved(free, no, no + 0.02)).width
+    assert np.allclose(wider, Shape.of(free).width + 0.02, atol=2e-3)
