@@ -180,7 +180,14 @@ def synthesise(
     sounds = voiced(samples, clip.rate, len(clip))
     gate = np.stack(
         [
-            gates(one.present, one.lips_open, sounds, masking, tracks.cut, limit=drawable(one.landmarks))
+            gates(
+                one.present,
+                one.lips_open,
+                sounds,
+                masking,
+                tracks.cut,
+                limit=drawable(one.landmarks, upright=chosen.needs_crops),
+            )
             for one in tracks.faces
         ],
         axis=1,

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from raydub.arrays import F32, I32, I64, U8, Bools
 
-
 LOOK = 32 * 24 + 2 * 8 * 6 + 1
 """Bytes of a look (stages.track.look), which is stated here, because this module loads no OpenCV."""
 
