@@ -48,4 +48,4 @@ def drawable(landmarks: F32, *, upright: bool = False) -> F32:
 
 
 def _falling(values: F32, full: float, none: float) -> F32:
-    return np.clip((none - values) / np.float32(none - full), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((none - values) / np.float32(none - full), 0, 1), np.float32)
