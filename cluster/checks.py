@@ -158,8 +158,13 @@ def _detector() -> Check:
 
 def _landmarks() -> Check:
     from raydub.models.face_detectors import PREDICTOR_FILE, dlib_file
+    from raydub.models.face_landmarks import MESH_FILE, best_landmarks, has_openvino
 
-    return Check("landmarks", "ok", f"{dlib_file(PREDICTOR_FILE).name} (trained on iBUG 300-W: non-commercial use)")
+    if best_landmarks() == "mesh":
+        return Check("landmarks", "ok", f"mesh ({MESH_FILE}, Apache-2.0)")
+    name = f"{dlib_file(PREDICTOR_FILE).name} (trained on iBUG 300-W: non-commercial use)"
+    needs = ("" if has_openvino() else "pip install 'raydub[openvino]'; ") + "raydub models pull mesh"
+    return Check("landmarks", "note", name, f"{needs}: steadier lips, beards, tilted heads, commercial use")
 
 
 def _embedded() -> Check:

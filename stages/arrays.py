@@ -28,6 +28,7 @@ from raydub.media.frames import Frame, open_frames
 from raydub.media.info import Colour
 from raydub.media.probe import probe_video
 from raydub.media.yuv import from_bgr, to_bgr
+from raydub.models.face_landmarks import LandmarksName
 from raydub.models.mel import BANDS, SILENCE, mel_spectrogram
 from raydub.stages.audio_features import columns_for
 from raydub.stages.chunk import padded
@@ -37,6 +38,7 @@ from raydub.stages.gate import Policy, gates
 from raydub.stages.lipsync.select import make_engine
 from raydub.stages.mouths.collect import collect
 from raydub.stages.mouths.library import Learnt, blocks_of_part, library_of, n_parts
+from raydub.stages.pose import drawable
 from raydub.stages.render import draw_face
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide
@@ -84,10 +86,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class Tracks:
-    """faces: one track per face that is dubbed, over all frames of the clip; cut: (n,) bool, a new shot starts."""
+    """faces: one track per face that is dubbed, over all frames of the clip; cut: (n,) bool, a new shot starts; by:
+    what found the landmarks."""
 
     faces: tuple[FaceTrack, ...]
     cut: Bools
+    by: LandmarksName = "dlib"
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def track(
     whole = Span(0, len(clip))
     raw = Tracker(config).raw_tracks(_Source(clip), None, whole, len(clip))
     tracks = decide(raw, whole, choice, no_face=no_face, smooth=smooth, references=references)
-    return Tracks(tuple(tracks), raw.cut)
+    return Tracks(tuple(tracks), raw.cut, raw.by)
 
 
 def speech_of(samples: F32, rate: Fraction, n_frames: int) -> Speech:
@@ -175,7 +179,18 @@ def synthesise(
     chosen.load(device)
     sounds = voiced(samples, clip.rate, len(clip))
     gate = np.stack(
-        [gates(one.present, one.lips_open, sounds, masking, breaks=tracks.cut) for one in tracks.faces], axis=1
+        [
+            gates(
+                one.present,
+                one.lips_open,
+                sounds,
+                masking,
+                tracks.cut,
+                limit=drawable(one.landmarks, upright=chosen.needs_crops),
+            )
+            for one in tracks.faces
+        ],
+        axis=1,
     )
     at, face = np.nonzero(gate > 0)
     box = padded(np.stack([one.box for one in tracks.faces], axis=1)[at, face], clip.size, pads)
@@ -191,7 +206,7 @@ def synthesise(
         identity=np.stack([one.identity for one in tracks.faces], axis=1)[at, face],
         fresh=tracks.cut[at],
     )
-    source: Arrays = chosen.prepare(_Sampler(clip, tracks.faces[0]))
+    source: Arrays = chosen.prepare(_Sampler(clip, tracks.faces[0], tracks.by))
     speech = speech_of(samples, clip.rate, len(clip))
     if not isinstance(chosen, ChoosesMouths):
         return Mouths(chosen, items, chosen.infer(items, speech) if len(items) else {}, source)
@@ -257,9 +272,10 @@ class _Shown:
 class _Sampler:
     """See stages.engine.SourceSampler."""
 
-    def __init__(self, clip: Clip, face: FaceTrack) -> None:
+    def __init__(self, clip: Clip, face: FaceTrack, by: LandmarksName) -> None:
         self._clip = clip
         self._face = face
+        self.landmarks: LandmarksName = by
 
     def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
         n, face = len(self._clip), self._face

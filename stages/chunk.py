@@ -198,7 +198,7 @@ def _gates(plan: JobPlan, wide: Span, face: int, rows: _Rows, breaks: Bools) -> 
     scope = load_scope(plan, voice)
     inside = None if scope is None else np.asarray(scope[wide.start : wide.stop])
     # In a constant box the user says that there is a face, and landmarks may be wrong.
-    limit = drawable(rows.landmarks) if plan.faces.box is None else None
+    limit = drawable(rows.landmarks, upright=plan.needs_crops) if plan.faces.box is None else None
     return gates(rows.present, rows.lips_open, sounds, plan.job.options.masking, breaks, scope=inside, limit=limit)
 
 

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
 from raydub.media.yuv import blend_bgr, blend_planes
+from raydub.models.face_landmarks import LandmarksName
 from raydub.stages.types import FaceItems
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -182,7 +183,12 @@ def even_positions(count: int, length: int) -> list[int]:
 
 
 class SourceSampler(Protocol):
-    """Bounded access to the source for LipEngine.prepare: a fixed, chunk-independent sample of frames with a face."""
+    """Bounded access to the source for LipEngine.prepare: a fixed, chunk-independent sample of frames with a face.
+
+    landmarks: what found the landmarks.
+    """
+
+    landmarks: LandmarksName
 
     def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
         """At most `count` (frame, box (4,), landmarks (68, 2)) spread evenly over the source, main face only."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from raydub.arrays import F32
 from raydub.media.frames import Frame
+from raydub.models.face_landmarks import LandmarksName
 from raydub.sealed import key_of
 from raydub.stages.ahead import ahead
 from raydub.stages.engine import LipEngine, SourceSampler, even_positions
@@ -55,6 +56,7 @@ class PlanSampler:
     def __init__(self, plan: JobPlan, voice: int = 0) -> None:
         self._plan = plan
         self._voice = voice
+        self.landmarks: LandmarksName = plan.faces.landmarks.name
 
     def sample(self, count: int) -> list[tuple[Frame, F32, F32]]:
         """See SourceSampler. Costs `count` seeks and detections."""

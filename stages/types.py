@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from raydub.arrays import F32, I32, I64, U8, Bools
-from raydub.stages.track.look import LOOK
+
+LOOK = 32 * 24 + 2 * 8 * 6 + 1
+"""Bytes of a look (stages.track.look), which is stated here, because this module loads no OpenCV."""
 
 
 class Span(NamedTuple):

@@ -75,7 +75,8 @@ def pull(
     feature: Annotated[
         list[str] | None,
         typer.Option(
-            "--for", help="Files of a feature: wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, kokoro."
+            "--for",
+            help="Files for wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, landmarks or kokoro.",
         ),
     ] = None,
     accept_license: Annotated[

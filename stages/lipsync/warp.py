@@ -86,8 +86,8 @@ class WarpEngine:
         """Learn the person from SAMPLES frames.
 
         mouth_person (2,) float32: the mouth's usual width in face units, and how far this mouth opens compared with an
-        ordinary one; inside_*: the straightened inside of the best open mouth, or a drawn one without any (see
-        warp_inside). {} if no face was seen.
+        ordinary one; mouth_exact (1,) bool: see warp_edges.refine; inside_*: the straightened inside of the best open
+        mouth, or a drawn one without any (see warp_inside). {} if no face was seen.
         """
         samples = [(frame, marks) for frame, _, marks in video.sample(SAMPLES) if axes_of(marks) is not None]
         if not samples:
@@ -98,6 +98,8 @@ class WarpEngine:
         size = float(np.clip(1 + 0.5 * (usual / ordinary - 1), 0.85, 1.05))
         out: dict[str, npt.NDArray[np.generic]] = {"mouth_person": np.array((usual, size), np.float32)}
         widest = sorted(samples, key=lambda sample: -openness_of(sample[1]))[:CANDIDATES]
+        exact = getattr(video, "landmarks", "dlib") == "mesh"  # a sampler of another package may not say
+        out["mouth_exact"] = np.array([exact])
         inside = best_inside([(to_bgr(frame), marks) for frame, marks in widest])
         if inside is None:
             frame, marks = widest[0]
@@ -125,7 +127,8 @@ class WarpEngine:
             raise StageError(Code.INTERNAL, f"mouth shape of frame {item.frame} is {shape!r}, not two finite numbers")
         person = np.asarray(source.get("mouth_person", (width_of(item.landmarks), 1.0)), np.float32)
         opening, width = float(shape[0] * person[1]), float(shape[1] * person[0])
-        return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source))
+        exact = bool(np.any(source.get("mouth_exact", False)))
+        return draw_mouth(frame, item.landmarks, opening, width, Inside.of(source), exact=exact)
 
 
 def ordinary_shapes(spoken: SpokenMouth, config: MouthConfig) -> F32:
@@ -137,7 +140,9 @@ def ordinary_shapes(spoken: SpokenMouth, config: MouthConfig) -> F32:
     return np.stack((opening, width), axis=-1).astype(np.float32)
 
 
-def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None) -> PlanesPatch | None:
+def draw_mouth(
+    frame: Frame, landmarks: F32, opening: float, width: float, inside: Inside | None, *, exact: bool = False
+) -> PlanesPatch | None:
     """Give the face of `landmarks` (68, 2) a mouth of `opening` and `width` (face units); see WarpEngine.draw."""
     axes = axes_of(landmarks)
     curves = curves_of(landmarks, axes) if axes else None
@@ -146,7 +151,7 @@ def draw_mouth(frame: Frame, landmarks: F32, opening: float, width: float, insid
         return None
     seen = _around_mouth(landmarks, axes, curves, region)
     own = to_bgr(frame, seen)
-    curves = refine(own, seen[:2], axes, curves)
+    curves = refine(own, seen[:2], axes, curves, exact=exact)
     move = move_to(curves, axes.u, opening, width)
     field = field_of(region, axes, curves, move, INSET * axes.u, frame.size[1])
     planes = warp(frame, region, field)

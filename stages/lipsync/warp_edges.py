@@ -33,8 +33,9 @@ _OPEN_FROM, _OPEN_FULL = 0.02, 0.05  # face units of opening between which the c
 _HUE, _LIGHTER, _DARKER = 9.0, 26.0, 34.0  # differences in 8-bit Lab that count as one, at ordinary brightness
 
 
-def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> LipCurves:
-    """The curves with their inner edges at the lips' true ends.
+def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves, *, exact: bool = False) -> LipCurves:
+    """The curves with their inner edges at the lips' true ends. exact: the landmarks are those of the mesh, which sees
+    open mouths as wide as they are: no edge is moved into a lip.
 
     bgr: (h, w, 3) uint8 pixels around the mouth, whose (0, 0) lies at `offset` (x, y) of the frame.
     """
@@ -68,7 +69,7 @@ def refine(bgr: U8, offset: tuple[int, int], axes: Axes, curves: LipCurves) -> L
         centre = middle + (1 - kept) * (line - middle)
         new_high, new_low = centre + kept * (high - middle), centre + kept * (low - middle)
 
-    open_share = _share((gap - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM))
+    open_share = 0.0 if exact else _share((gap - _OPEN_FROM) / (_OPEN_FULL - _OPEN_FROM))
     if open_share > 0:
         new_high = new_high - open_share * _TAPER * kept * _push(_strange(upper_lip, upper_is), high - top, axes.u)
         new_low = new_low + open_share * _TAPER * kept * _push(_strange(lower_lip, lower_is), bottom - low, axes.u)

@@ -16,6 +16,7 @@ import numpy as np
 from raydub.arrays import F32, F64, I32, U8, Bools
 from raydub.media.frames import Frame
 from raydub.stages.engine import Arrays
+from raydub.stages.mouths.lying import is_lying, reach
 from raydub.stages.mouths.shape import Fitted, Shape, fit
 from raydub.stages.track.embed import SAME_PERSON
 from raydub.stages.track.look import Looks
@@ -187,6 +188,9 @@ def stored(frame: Frame, marks: F32) -> tuple[U8, tuple[int, int], tuple[float, 
     low = np.minimum(marks[2:15].min(axis=0), marks[48:60].min(axis=0)) - 0.14 * u
     high = np.maximum(marks[2:15].max(axis=0), marks[48:60].max(axis=0)) + 0.14 * u
     low[1] = marks[29:36, 1].min() - 0.14 * u
+    right = np.asarray((marks[45] - marks[36]) / max(u, 1e-6), np.float32)
+    if is_lying(right):
+        low, high = reach(marks[np.r_[2:15, 48:60]], marks[29:36], right, (0.14 * u, 0.14 * u, 0.14 * u))
     w, h = frame.size
     # sides of 4 pixels: halves of them are even, as a shrunk picture's chroma must be
     x0, y0 = (int(min(max(low[k], 0), side - 8)) // 2 * 2 for k, side in ((0, w), (1, h)))

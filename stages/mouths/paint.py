@@ -14,6 +14,7 @@ from raydub.media.frames import Frame
 from raydub.stages.engine import PlanesPatch
 from raydub.stages.lipsync.warp_field import even_box, smooth
 from raydub.stages.mouths.gallery import Picture
+from raydub.stages.mouths.lying import is_lying, reach
 from raydub.stages.mouths.spline import Spline
 
 STEP = 10.0  # coarse cells in a unit
@@ -51,6 +52,8 @@ def paint(frame: Frame, marks: F32, goal: F32, donors: list[Donor]) -> PlanesPat
     low = goal[np.r_[2:15, 48:60]].min(axis=0) - np.array((0.25 * u, 0))
     high = goal[np.r_[2:15, 48:60]].max(axis=0) + np.array((0.25 * u, _BELOW * u))
     low[1] = marks[31:36, 1].min() - 0.08 * u
+    if is_lying(right):
+        low, high = reach(goal[np.r_[2:15, 48:60]], marks[31:36], right, (0.25 * u, 0.08 * u, _BELOW * u))
     w, h = frame.size
     box = even_box(np.array((low, high)), (0, 0, w // 2 * 2, h // 2 * 2))
     if box[2] - box[0] < 8 or box[3] - box[1] < 8:
@@ -219,10 +222,12 @@ def _mask(goal: F32, marks: F32, axes: tuple[float, F32, F32], box: Box) -> F32:
 
 def _extent(box: Box, marks: F32, axes: tuple[float, F32, F32], height: int) -> F32:
     """(h, w): the patch's own soft edge, where the frame's moved pixels meet those that stay; 0 above the nose."""
-    u, _, down = axes
+    u, right, down = axes
     x0, y0, x1, y1 = box
     x, y = np.arange(x1 - x0, dtype=np.float32), np.arange(y1 - y0, dtype=np.float32)
     across = smooth((np.minimum(x, x[::-1]) + 0.5) / (0.12 * u))
     under = np.ones_like(y) if y1 >= height // 2 * 2 else smooth((y[::-1] + 0.5) / (0.12 * u))
+    if is_lying(right):
+        under = smooth((np.minimum(y, y[::-1]) + 0.5) / (0.12 * u))
     off = (x + (x0 - marks[33, 0])) * down[0] + ((y + (y0 - marks[33, 1])) * down[1])[:, None]
     return np.asarray(across * under[:, None] * smooth(off / (0.08 * u)), np.float32)

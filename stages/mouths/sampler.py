@@ -9,6 +9,7 @@ import numpy as np
 from raydub.arrays import F32
 from raydub.media.chroma import to_bytes
 from raydub.media.frames import Frame
+from raydub.models.face_landmarks import LandmarksName
 from raydub.stages.engine import even_positions
 from raydub.stages.job_plan import JobPlan, mouth_file, read_arrays
 from raydub.stages.mouths.gallery import Gallery
@@ -23,6 +24,7 @@ class MouthSampler:
 
     def __init__(self, plan: JobPlan, voice: int) -> None:
         self._plan = plan
+        self.landmarks: LandmarksName = plan.faces.landmarks.name
         names = {name: path for name, path in plan.arrays.items() if MOUTHS.match(name)}
         parts = sorted(int(found[2]) for found in map(MOUTHS.match, names) if found and int(found[1]) == voice)
         self._paths = [names[mouth_file(voice, part)] for part in parts]

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from raydub.arrays import F32, U8
 from raydub.media.frames import Frame
+from raydub.stages.types import LOOK as LOOK
 
 WIDE, HIGH = 32, 24
 """Pixels of the luma picture."""
 CELLS_WIDE, CELLS_HIGH = 8, 6
 """Pixels of the two chroma pictures, and of cells()."""
-LOOK = WIDE * HIGH + 2 * CELLS_WIDE * CELLS_HIGH + 1
-"""Bytes of a look: luma, U, V (row by row), sharpness."""
+assert LOOK == WIDE * HIGH + 2 * CELLS_WIDE * CELLS_HIGH + 1  # bytes: luma, U, V (row by row), sharpness
 
 _WIDTH = 1.2
 """Of the picture, in distances of the outer eye corners: from cheek to cheek."""

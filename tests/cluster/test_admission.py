@@ -244,3 +244,24 @@ def test_the_end_of_a_run_names_what_was_special(capsys: pytest.CaptureFixture[s
 def test_exit_codes(report: RunReport, code: int) -> None:
     assert report.exit_code() == code
     assert sum(report.counts().values()) == len(report.results)
+
+
+def test_a_commercial_job_is_refused_before_it_is_found_finished(tmp_path: Path) -> None:
+    """The same job without commercial=true was finished with dlib's landmarks: it is refused all the same."""
+    job = Job(
+        id="j",
+        video=str(tmp_path / "v.mp4"),
+        audio=str(tmp_path / "a.wav"),
+        output=str(tmp_path / "o.mp4"),
+        line=3,
+        options=Options(commercial=True, landmarks="dlib", restore="gfpgan"),
+    )
+    found = admit([job], Finished(tmp_path / ".raydub"), RunLock(), tmp_path / ".raydub", quiet=True)
+    (result,) = found.closed
+    assert not found.open
+    assert found.unable
+    assert result.error_code == "E_LICENCE"
+    assert result.line == 3
+    assert "dlib's 68 points" in (result.error_message or "")
+    assert "GFPGANv1.4" in (result.error_message or "")
+    assert "landmarks=mesh" in (result.hint or "")

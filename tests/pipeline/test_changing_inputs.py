@@ -134,8 +134,8 @@ def test_a_film_that_is_exchanged_and_put_back_while_it_is_drawn(
     other = Path(write_video(tmp_path / "w.mp4", N, paint=lambda i: 200 - i))
     real, meddled = RenderStage._drawn, []
 
-    def drawn(self, chunk, plan, gates):  # type: ignore[no-untyped-def]
-        for number, shown in enumerate(real(self, chunk, plan, gates)):
+    def drawn(self, *given):  # type: ignore[no-untyped-def]
+        for number, shown in enumerate(real(self, *given)):
             if number == 2 and not meddled:
                 meddled.append(1)
                 swapped(job.video, other)

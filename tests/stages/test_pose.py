@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raydub.stages.gate import RAMP, gates
-from raydub.stages.pose import FULL, NONE, drawable, yaw_of
+from raydub.stages.pose import FULL, NONE, drawable, tilt_of, yaw_of
 from tests.examples import examples
 from tests.stages.track.test_track_decide import face_at
 
@@ -35,6 +35,14 @@ def test_profiles_show_no_new_mouth_and_absent_faces_set_no_limit() -> None:
     marks = np.stack([head(0), head(FULL - 1), head((FULL + NONE) / 2), head(NONE + 1), head(-80), np.zeros((68, 2))])
     assert drawable(marks.astype(np.float32)) == pytest.approx([1, 1, 0.5, 0, 0, 1], abs=0.02)
     assert drawable(face_at(150, 150)[None])[0] == 1
+
+
+@pytest.mark.parametrize(("roll", "shown"), [(0, 1), (25, 1), (-37.5, 0.5), (50, 0), (90, 0), (180, 0)])
+def test_engines_that_see_upright_squares_leave_tilted_heads_alone(roll: float, shown: float) -> None:
+    marks = head(10, roll)[None]
+    assert tilt_of(marks)[0] == pytest.approx(roll, abs=0.1) or abs(roll) == 180
+    assert drawable(marks)[0] == 1
+    assert drawable(marks, upright=True)[0] == pytest.approx(shown, abs=0.01)
 
 
 @given(st.integers(1, 40), st.integers(0, 2**30), st.integers(0, 39))

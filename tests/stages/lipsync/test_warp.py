@@ -247,6 +247,9 @@ def test_edges_are_found_where_the_landmarks_are_wrong() -> None:
     middle = len(curves.x) // 2
     want = float(axes.to_face(true)[66, 1])
     assert abs(better.inner_lower[middle] - want) < abs(curves.inner_lower[middle] - want) - 1.5
+    exact = refine(to_bgr(frame), (0, 0), axes, curves, exact=True)  # the mesh makes no such mistake
+    assert exact.inner_lower.tobytes() == curves.inner_lower.tobytes()
+    assert exact.inner_left == curves.inner_left
 
 
 def test_insides_come_from_the_widest_mouth_and_travel_as_arrays() -> None:
@@ -271,6 +274,8 @@ def test_a_dim_face_gets_dim_teeth() -> None:
 
 
 class Sampler:
+    landmarks = "dlib"
+
     def __init__(self, openings: tuple[float, ...]) -> None:
         self.marks = [marks_of((160, 150), 100, opening) for opening in openings]
 

@@ -22,11 +22,13 @@ from raydub.media.yuv import from_bgr, to_bgr
 from raydub.models import face_landmarks
 from raydub.models.face_detectors import DetectorSpec
 from raydub.models.face_landmarks import MESH_FILE, MESH_SHA256, LandmarksSpec, resolve_landmarks
+from raydub.stages.gate import gates
+from raydub.stages.pose import NONE, drawable, yaw_of
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track import mesh as fm
 from raydub.stages.track.chains import eased
 from raydub.stages.track.config import FaceChoice, TrackConfig
-from raydub.stages.track.decide import decide
+from raydub.stages.track.decide import HALO, decide
 from raydub.stages.track.detect import SURE, Found, find_tilted
 from raydub.stages.track.landmarker import MeshLandmarks
 from raydub.stages.track.see import see
@@ -324,3 +326,33 @@ def test_odd_pictures_never_raise(media_dir: Path, monkeypatch: pytest.MonkeyPat
     assert found[0] == 0
     assert found[2] == 0
     assert found[-1] > 0
+
+
+@pytest.mark.media
+@pytest.mark.slow
+def test_law_2_on_a_talk_with_cuts_and_profiles(media_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decided faces are equal to the bit however the work is cut; where the speaker shows his profile, the gate is
+    closed, slowly."""
+    monkeypatch.setenv("RAYDUB_WEIGHTS", str(media_dir / "weights"))
+    pytest.importorskip("openvino")
+    n, whole_span = 600, Span(420, 600)
+    tracker = Tracker(TrackConfig.plan(FaceChoice(), "yunet", landmarks="mesh"))
+    with open_frames(probe_video(str(media_dir / "video" / "stage_talk_cuts_480p30.mp4"))) as reader:
+        whole = tracker.raw_tracks(reader, None, whole_span, n)
+        inner = Span(whole_span.start + HALO, whole_span.stop)
+        (track,) = decide(whole, inner)
+        for start, stop in ((470, 520), (497, 581), (590, 600)):
+            around = Span(max(0, start - HALO), min(n, stop + HALO))
+            (part,) = decide(tracker.raw_tracks(reader, None, around, n), Span(start, stop))
+            for name in ("present", "box", "landmarks", "lips_open"):
+                assert (
+                    getattr(part, name).tobytes()
+                    == getattr(track, name)[start - inner.start : stop - inner.start].tobytes()
+                )
+    assert whole.cut.sum() == 2
+    always = np.ones(len(inner), np.bool_)
+    cut = whole.cut[inner.start - whole_span.start :]
+    gate = gates(track.present, always, always, "always", cut, limit=drawable(track.landmarks))
+    turned_away = track.present & (np.abs(yaw_of(track.landmarks)) > NONE)
+    assert (gate[turned_away] == 0).all()
+    assert gate.max() == 1
