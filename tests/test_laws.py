@@ -126,14 +126,16 @@ def check_laws(
         if first is None:
             first = found
             assert not spares or sum(map(len, items)) < plan.n_frames
-            check_untouched(plan, frames, np.concatenate([one.frame for one in items]))
+            # own leaves faces alone that are covered or seen from the side
+            least = 0.6 if engine.name == "own" else 0.9
+            check_untouched(plan, frames, np.concatenate([one.frame for one in items]), least)
         else:
             different = [index for (index, a), (_, b) in zip(first, found, strict=True) if a != b]
             assert different == [], f"chunks of {seconds} s change {len(different)} frames"
     return plan
 
 
-def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[Any, Any]) -> None:
+def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[Any, Any], least: float) -> None:
     touched = set(synthesised.tolist())
     assert touched
     with plan.open() as reader:
@@ -141,7 +143,7 @@ def check_untouched(plan: JobPlan, frames: list[Any], synthesised: np.ndarray[An
     wanted = {i: source[plan.timeline.source(i)] for i in range(plan.n_frames) if i not in touched}
     assert {i: digest(frames[i])[1] for i in wanted} == wanted
     changed = [i for i in touched if digest(frames[i])[1] != source[plan.timeline.source(i)]]
-    assert len(changed) > 0.9 * len(touched)
+    assert len(changed) > least * len(touched)
 
 
 @pytest.mark.parametrize("make", QUICK_ENGINES)

@@ -10,22 +10,41 @@ import numpy as np
 
 from raydub.arrays import F64, Bools
 from raydub.stages.mouths.gallery import Gallery
+from raydub.stages.mouths.shape import Pose
 from raydub.stages.track.look import Looks, skin, summed
 
-COVERED = 5.0
-"""A score above this is no mouth."""
+COVERED, CLEAR = 5.0, 3.0
+"""A score above the first is no mouth as the gallery has them; one below the second surely is."""
+_NEAR = 24
+"""Frames: something comes before a mouth that was seen shortly before or is seen soon after. A face in another light
+scores high all the time, and is not covered."""
+_TURNED = 25.0
+"""Degrees of yaw or pitch against the usual pose: from here on a face that scores high is seen from the side, where
+landmarks are often wrong (seen on a talk with profiles: all of them score 15 to 18)."""
 _CHROMA, _LIGHT = 1.5, 0.08  # least spread of levels of chroma, of the logarithm of brightness
 
 
-def is_covered(looks: Looks, gallery: Gallery, person: int, follows: Bools) -> Bools:
-    """(n,) bool for n frames with the person's face; follows (n,): the frame shows the same picture as the one before.
-    Of three neighbouring frames two decide."""
+def is_covered(looks: Looks, gallery: Gallery, person: int, pose: Pose, follows: Bools) -> Bools:
+    """(n,) bool for n frames with the person's face, in a pose; follows (n,): the frame shows the same picture as the
+    one before. Of three neighbouring frames two decide."""
     scores = covering(looks, gallery, person)
     over = scores > COVERED
-    before = np.where(follows, np.concatenate((over[:1], over[:-1])), over)
+    before, after = _beside(over, follows)
+    over = (over & before) | (over & after) | (before & after)
+    near = looks.known & (scores < CLEAR)
+    for _ in range(_NEAR):
+        before, after = _beside(near, follows)
+        near = near | before | after
+    turned = np.maximum(np.abs(pose.yaw), np.abs(pose.pitch)) > _TURNED
+    return np.asarray(over & (near | turned), np.bool_)
+
+
+def _beside(values: Bools, follows: Bools) -> tuple[Bools, Bools]:
+    """The values of the frames before and after, the own ones where there are none."""
+    before = np.where(follows, np.concatenate((values[:1], values[:-1])), values)
     to_next = np.concatenate((follows[1:], [False]))
-    after = np.where(to_next, np.concatenate((over[1:], over[-1:])), over)
-    return np.asarray((over & before) | (over & after) | (before & after), np.bool_)
+    after = np.where(to_next, np.concatenate((values[1:], values[-1:])), values)
+    return np.asarray(before, np.bool_), np.asarray(after, np.bool_)
 
 
 def covering(looks: Looks, gallery: Gallery, person: int) -> F64:

@@ -103,7 +103,7 @@ def _of_person(
     fits = np.asarray(costs[np.arange(n), path] <= FITS, np.bool_)
     made.donors[rows], made.shares[rows] = _fades(gallery, path, joined)
     made.goal[rows] = goal
-    return fits, is_covered(targets.looks, gallery, person, joined)
+    return fits, is_covered(targets.looks, gallery, person, fitted.pose, joined)
 
 
 def spoken_at(said: SpokenMouth, rows: I64) -> SpokenMouth:

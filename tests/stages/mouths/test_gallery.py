@@ -15,7 +15,7 @@ from raydub.stages.mouths.collect import BLOCKS, collect
 from raydub.stages.mouths.covered import is_covered
 from raydub.stages.mouths.gallery import MOST, Gallery, stored
 from raydub.stages.mouths.library import PARTS, blocks_of_part, n_parts, part_of
-from raydub.stages.mouths.shape import Shape, fit, reference_of
+from raydub.stages.mouths.shape import Pose, Shape, fit, reference_of
 from raydub.stages.track.cache import blocks_of
 from raydub.stages.track.look import LOOK, Looks, look_of
 from raydub.stages.types import Span
@@ -120,10 +120,14 @@ def test_bad_sightings_are_left_out(talker: Talker) -> None:
     assert len(gallery) > 50
     assert not np.isin(gallery.frame, [*range(40, 70), *range(90, 100)]).any()
     follows = np.concatenate(([False], np.ones(149, np.bool_)))
-    covered = is_covered(Looks.of(spoiled.looks), gallery, 0, follows)
+    pose = fit(spoiled.marks, gallery.people[0].reference).pose
+    covered = is_covered(Looks.of(spoiled.looks), gallery, 0, pose, follows)
     assert covered[41:69].all()
     assert not covered[:39].any()
     assert not covered[100:].any()
+    alone = Pose(*(values[45:65] for values in (pose.yaw, pose.pitch, pose.roll, pose.scale)))
+    looks = Looks.of(spoiled.looks[45:65])
+    assert not is_covered(looks, gallery, 0, alone, follows[:20]).any()  # nothing says that it is not the light
 
 
 def test_a_still_mouth_has_nothing_to_offer() -> None:
