@@ -265,3 +265,21 @@ def test_a_commercial_job_is_refused_before_it_is_found_finished(tmp_path: Path)
     assert "dlib's 68 points" in (result.error_message or "")
     assert "GFPGANv1.4" in (result.error_message or "")
     assert "landmarks=mesh" in (result.hint or "")
+
+
+@pytest.mark.parametrize("content", [None, b"TFL3 cut off"])
+def test_absent_or_wrong_landmarks_are_told_before_any_work(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAYDUB_WEIGHTS", str(tmp_path / "weights"))
+    (tmp_path / "weights").mkdir()
+    if content is not None:
+        (tmp_path / "weights" / "face_landmark.tflite").write_bytes(content)
+    video, audio, output = (str(tmp_path / name) for name in ("v.mp4", "a.wav", "o.mp4"))
+    job = Job(id="j", video=video, audio=audio, output=output, line=2, options=Options(landmarks="mesh"))
+    found = admit([job], None, RunLock(), tmp_path / ".raydub", quiet=True)
+    (result,) = found.closed
+    assert found.unable  # exit 3
+    assert result.error_code == ("E_WEIGHTS_MISSING" if content is None else "E_WEIGHTS_HASH")
+    assert "raydub models pull mesh" in (result.hint or "")
