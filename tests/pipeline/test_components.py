@@ -175,3 +175,19 @@ def test_every_file_of_the_catalogue_has_terms() -> None:
 def test_a_bill_says_nothing_of_fields() -> None:
     part = Part("x", "codecs", "1", licences.OWN, "codec")
     assert set(part.billed().model_dump()) == {"component", "kind", "version", "licence", "commercial"}
+
+
+@pytest.mark.parametrize("people", [False, True])
+def test_engines_that_tell_people_apart_have_the_embedding_in_the_bill(
+    people: bool, job: Callable[..., Job], learned_from_the_mesh: None
+) -> None:
+    from types import SimpleNamespace
+
+    from raydub.models.face_detectors import DetectorSpec
+    from raydub.stages.track.config import TrackConfig
+
+    landmarks = LandmarksSpec(name="mesh", sha256=MESH_SHA256)
+    track = TrackConfig(detector=DetectorSpec(name="hog"), landmarks=landmarks, people=people)
+    plan: Any = SimpleNamespace(faces=SimpleNamespace(track=track, landmarks=landmarks), weights=())
+    kinds = [part.kind for part in parts_of(job(), plan)]
+    assert ("face embedding" in kinds) == people
