@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from raydub.arrays import F32, Bools
 from raydub.beat import beat
+from raydub.identity import Cache
 from raydub.manifests.options import Options
 from raydub.media.frames import Frame, FrameReader
+from raydub.media.watch import identify_source
 from raydub.models.face_landmarks import LandmarksName, LandmarksSpec
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track.cache import TrackCache
@@ -43,6 +45,19 @@ class WantedFace(BaseModel):
 
     choice: FaceChoice
     reference: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, choice: FaceChoice, landmarks: LandmarksSpec, cache: Cache) -> WantedFace:
+        """The face of a choice, with the embedding of its picture, by these landmarks. Raises what
+        track.embed.reference_embedding raises."""
+        if choice.kind != "reference":
+            return cls(choice=choice)
+        from raydub.stages.track.embed import reference_embedding
+
+        reference = tuple(float(value) for value in reference_embedding(choice.image, landmarks))
+        # The picture is identified by its content, not by its path.
+        image = identify_source(choice.image, cache, "face").sha256
+        return cls(choice=choice.model_copy(update={"image": image}), reference=reference)
 
 
 class FacePlan(BaseModel):

@@ -31,7 +31,7 @@ from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.media.watch import Input, Watch, identify_source
-from raydub.models.face_landmarks import LandmarksSpec, resolve_landmarks
+from raydub.models.face_landmarks import resolve_landmarks
 from raydub.present import to_text
 from raydub.sealed import key_of
 from raydub.stages.audio_features import extract_features
@@ -247,7 +247,7 @@ def _face_plan(
     track = TrackConfig.plan(choices, options.detector, landmarks=options.landmarks, people=people)
     key = track.key(f"{video.identity} {running(TRACKING)} {transform.model_dump_json()}")
     return FacePlan(
-        wanted=tuple(_wanted(choice, track.landmarks, store.identities) for choice in choices),
+        wanted=tuple(WantedFace.of(choice, track.landmarks, store.identities) for choice in choices),
         track=track,
         landmarks=track.landmarks,
         no_face=options.no_face,
@@ -255,17 +255,6 @@ def _face_plan(
         work_dir=store.place,
         track_key=key,
     )
-
-
-def _wanted(choice: FaceChoice, landmarks: LandmarksSpec, cache: Cache) -> WantedFace:
-    if choice.kind != "reference":
-        return WantedFace(choice=choice)
-    from raydub.stages.track.embed import reference_embedding
-
-    reference = tuple(float(value) for value in reference_embedding(choice.image, landmarks))
-    # The picture is identified by its content, not by its path.
-    image = identify_source(choice.image, cache, "face").sha256
-    return WantedFace(choice=choice.model_copy(update={"image": image}), reference=reference)
 
 
 def _kept(video: VideoInfo, transform: Transform, faces: FacePlan) -> list[Span]:
