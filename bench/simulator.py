@@ -52,7 +52,9 @@ def predicted(mode: str, found: Estimate, costs: Costs, others: float = 0.0) -> 
     cores = 1 if mode == "1core" else len(os.sched_getaffinity(0))
     workers: Pools | int = 1 if mode == "1core" else int(mode) if mode != "ray" else 0
     if mode == "ray":
-        workers = plan_pools([Node(cores)], 1, demand=Demand(network=found.engine != "warp"), stages=SILENT)
+        workers = plan_pools(
+            [Node(cores)], 1, demand=Demand(network=found.engine not in ("own", "warp")), stages=SILENT
+        )
     hosts = [Host(max(0.1, cores - others))]
     return simulate([work_of(found, costs)], hosts, workers, start=costs.start, efficiency=costs.efficiency).seconds
 

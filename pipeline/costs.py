@@ -167,11 +167,16 @@ COSTS = Costs(
         "speak": StageCost(job=1.0, second=0.1),
         # The embedded engine looks for the person's mouth in the source.
         "prepare": StageCost(job=1.8, second=0.015, load=1.5, threads=1.5),
+        # own was not measured end to end: second decoding of what is read for galleries, the choice of mouths with its
+        # halo, and drawing, each by itself (bench/NOTES.md, "The speaker's own mouths"). Tracks are counted in track.
+        "prepare:own": StageCost(job=1.0, second=0.065, load=1.5, threads=1.5),
         "prepare:wav2lip": StageCost(job=0.2, second=0.015, load=0.5),
         "track": StageCost(frame=8.6, megapixel=9.3, load=1.0, picture="source", threads=1.15),
         "lipsync:warp": StageCost(frame=0.25),
+        "lipsync:own": StageCost(frame=0.8),
         "lipsync:wav2lip": StageCost(frame=1.0, network=117.0, load=2.0),
         "render:wav2lip": StageCost(frame=3.0, megapixel=36.0, load=0.2, threads=1.85),
+        "render:own": StageCost(frame=8.7, megapixel=35.7, load=0.2, threads=1.85),
         "render": StageCost(frame=6.2, megapixel=35.7, load=0.2, threads=1.85),
         "stitch": StageCost(job=0.3, second=0.02, frame=0.2, megapixel=0.1),
     },

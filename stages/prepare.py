@@ -36,11 +36,10 @@ from raydub.present import to_text
 from raydub.sealed import key_of
 from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
-from raydub.stages.engine import ChoosesMouths, LipEngine, SourceSampler
+from raydub.stages.engine import ChoosesMouths, LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from raydub.stages.inputs import in_words_of, local_inputs
 from raydub.stages.job_plan import (
-    SOURCE_FILE,
     JobPlan,
     chunk_length,
     chunks_of,
@@ -50,17 +49,14 @@ from raydub.stages.job_plan import (
     load_speech,
     load_voiced,
     save_plan,
-    voice_file,
     voices_of,
     whole,
 )
 from raydub.stages.keys import part_keys
+from raydub.stages.learnt import learn
 from raydub.stages.lipsync.installed import InstalledEngine
-from raydub.stages.mouths.make import make_galleries
-from raydub.stages.mouths.sampler import MouthSampler
 from raydub.stages.post_processor import PostProcessor
 from raydub.stages.post_processors import plan_post_processing, post_process_costs
-from raydub.stages.source_profile import source_profile
 from raydub.stages.source_timeline import Timeline
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.types import Span
@@ -166,33 +162,12 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         scoped=scoped,
         lip_halo=engine.halo if isinstance(engine, ChoosesMouths) else 0,
     )
-    for number, voice in enumerate(voices):
-        deciding: dict[str, Any] = {**source, "voice": number}
-        sampler: SourceSampler | None = None
-        if chooses:
-            galleries, mouths = make_galleries(plan, number)
-            arrays = {**arrays, **galleries}
-            plan = plan.model_copy(update={"arrays": arrays})
-            if mouths:
-                sampler, deciding["mouths"] = MouthSampler(plan, number), sorted(galleries.values())
-            elif video.kind != "image":
-                plan = plan.model_copy(update={"warnings": (*plan.warnings, _few_mouths(voice.speaker))})
-        learnt = source_profile(plan, engine, deciding, number, sampler)
-        arrays = {**arrays, voice_file(SOURCE_FILE, number): learnt}
-    plan = plan.model_copy(update={"arrays": arrays})
+    plan = learn(plan, engine, source)
     plan = plan.model_copy(update={"chunk_keys": part_keys(plan, engine, drawn)})
     watch.check()
     watch_video.check()
     save_plan(plan)
     return plan
-
-
-def _few_mouths(speaker: str) -> str:
-    whose = f"the mouth of {speaker}" if speaker else "the speaker's mouth"
-    return (
-        f"W_FEW_MOUTHS: the video does not show {whose} speaking, large and sharp enough to be drawn from; the frames' "
-        "own mouths are reshaped (engine warp)"
-    )
 
 
 _NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})

@@ -101,6 +101,6 @@ def test_measured_here(jobs: Path) -> None:
     costs, usual = found["costs"], planned(jobs, "--cluster", "1x2cpu")["costs"]
     assert costs["source"].endswith("of this machine, 10 s of a")
     changed = {name for name, cost in costs["stages"].items() if cost != usual["stages"][name]}
-    assert changed == {"prepare", "track", "lipsync:warp", "render", "stitch"}
+    assert changed == {"prepare:own", "track", "lipsync:own", "render:own", "stitch"}
     assert 0.3 < costs["efficiency"] <= 1
     assert 0.1 < costs["start"]["worker"] < 30

@@ -41,9 +41,10 @@ def seen(cluster: str, estimates: list[Estimate], finish: bool = False, price: s
 
 def test_every_stage_has_costs() -> None:
     for stage in STAGES:
-        for engine in ("warp", "wav2lip", "of another package"):
+        for engine in ("own", "warp", "wav2lip", "of another package"):
             assert COSTS.of(stage.name, engine).seconds(Workload(250, 1, 10.0, 1.0, 1.0)) > 0
     assert COSTS.of("lipsync", "of another package") == COSTS.of("lipsync", "wav2lip")
+    assert COSTS.of("lipsync", "own").network == 0
 
 
 def test_the_loads_of_the_chunks_sum_to_the_estimate() -> None:
