@@ -1,15 +1,20 @@
-"""The inputs of a job as local files: inputs at web addresses and in buckets are fetched first."""
+"""The inputs of a job as local files: inputs at web addresses and in buckets are fetched first. And what they are, by
+content."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from raydub.errors import Code, RaydubError, StageError
+from raydub.identity import Cache
 from raydub.manifests.job import Job
 from raydub.manifests.paths import is_remote
 from raydub.media.fetch import fetch
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.media.fetch_uri import redact
+from raydub.media.watch import Input, identify_source
 from raydub.objects.names import is_object
 
 _OWN_FOLDERS = frozenset({"blobs", "fetching", "refs", "runs", "tmp"})
@@ -53,6 +58,35 @@ def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:
         if text != places[name]:
             error.message = error.message.replace(places[name], redact(text))
     return error
+
+
+def deciding_inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
+    """The job's inputs besides its video: the speech file, or the tracks of the speak step, and pictures of faces; with
+    their current content."""
+    named = {name: path for name, path in job.inputs().items() if name.startswith(("face", "speakers"))}
+    if job.speech is None:
+        assert job.audio is not None  # voices_of() has seen it
+        named["audio"] = job.audio
+    found = []
+    for what, path in named.items():
+        seen = identify_source(path, cache, what)
+        found.append(Input(what, path, seen.sha256, seen.look))
+    if job.speech is not None:
+        # The inputs of the speak step, with the content that it used, so that video and speech match.
+        read = job.inputs()
+        found += [Input(what, read[what], identity) for what, identity in job.speech.inputs.items() if what in read]
+        found += [Input("speech", voice.path, voice.identity) for voice in job.speech.voices]
+        found.append(Input("speech", job.speech.sound, job.speech.sound_identity))
+    return tuple(found)
+
+
+def speech_identity(job: Job, inputs: Sequence[Input]) -> Any:
+    """The speech, by content."""
+    if job.speech is None:
+        return next(one.identity for one in inputs if one.what == "audio")
+    said = job.speech
+    sounds = [Path(voice.sounds).stem if voice.sounds else "" for voice in said.voices]  # a blob's name is its content
+    return [[voice.identity, voice.spans] for voice in said.voices] + [said.sound_identity, said.timed, sounds]
 
 
 def _refuse_own(output: str, work_dir: str) -> None:

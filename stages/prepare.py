@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
 from raydub.stages.engine import ChoosesMouths, LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
-from raydub.stages.inputs import in_words_of, local_inputs
+from raydub.stages.inputs import deciding_inputs, in_words_of, local_inputs, speech_identity
 from raydub.stages.job_plan import (
     JobPlan,
     chunk_length,
@@ -93,7 +92,7 @@ def prepare_job(
 
 def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequence[PostProcessor]) -> JobPlan:
     options, store = job.options, Store(work_dir)
-    inputs = _inputs(job, store.identities)
+    inputs = deciding_inputs(job, store.identities)
     watch = Watch(inputs, store.identities)
     video = probe_video(job.video, images_rate=options.fps, store=store)
     watch_video = Watch([Input("video", video.path, video.identity, video.look)])
@@ -117,7 +116,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     decided = {
         **source,
         "options": _deciding(options, SOUND_FIELDS),
-        "speech": _speech_identity(job, inputs),
+        "speech": speech_identity(job, inputs),
         "finish": finish,
     }
     drawn = {**source, "options": _deciding(options, SOUND_FIELDS | _NOT_DRAWN), "finish": finish}
@@ -172,35 +171,6 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
 
 _NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})
 """Options that affect pixels only through the source frames of a chunk, which are in its key."""
-
-
-def _inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
-    """The job's inputs besides its video: the speech file, or the tracks of the speak step, and pictures of faces; with
-    their current content."""
-    named = {name: path for name, path in job.inputs().items() if name.startswith(("face", "speakers"))}
-    if job.speech is None:
-        assert job.audio is not None  # voices_of() has seen it
-        named["audio"] = job.audio
-    found = []
-    for what, path in named.items():
-        seen = identify_source(path, cache, what)
-        found.append(Input(what, path, seen.sha256, seen.look))
-    if job.speech is not None:
-        # The inputs of the speak step, with the content that it used, so that video and speech match.
-        read = job.inputs()
-        found += [Input(what, read[what], identity) for what, identity in job.speech.inputs.items() if what in read]
-        found += [Input("speech", voice.path, voice.identity) for voice in job.speech.voices]
-        found.append(Input("speech", job.speech.sound, job.speech.sound_identity))
-    return tuple(found)
-
-
-def _speech_identity(job: Job, inputs: Sequence[Input]) -> Any:
-    """The speech, by content."""
-    if job.speech is None:
-        return next(one.identity for one in inputs if one.what == "audio")
-    said = job.speech
-    sounds = [Path(voice.sounds).stem if voice.sounds else "" for voice in said.voices]  # a blob's name is its content
-    return [[voice.identity, voice.spans] for voice in said.voices] + [said.sound_identity, said.timed, sounds]
 
 
 def _face_plan(
