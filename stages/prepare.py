@@ -21,7 +21,6 @@ import numpy as np
 
 from raydub.arrays import I64
 from raydub.errors import RaydubError
-from raydub.identity import Cache
 from raydub.manifests.job import Job
 from raydub.manifests.options import POST_FIELDS, RUN_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
@@ -29,7 +28,7 @@ from raydub.media.frames import Transform, open_frames
 from raydub.media.hdr import HLG
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
-from raydub.media.watch import Input, Watch, identify_source
+from raydub.media.watch import Input, Watch
 from raydub.models.face_landmarks import resolve_landmarks
 from raydub.present import to_text
 from raydub.sealed import key_of
