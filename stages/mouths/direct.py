@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from raydub.arrays import F32, I32, I64, Bools
+from raydub.arrays import F32, F64, I32, I64, Bools
 from raydub.models.mouth.spoken import SpokenMouth
 from raydub.stages.mouths.choose import HALO as _CHOICE_HALO
 from raydub.stages.mouths.choose import choose
@@ -101,7 +101,7 @@ def _of_person(
     path = choose(dense, step_costs(gallery), follows, first)[places]
     goal = placed(items.landmarks, fitted, shapes(gallery, path, joined, wanted))
     fits = np.asarray(costs[np.arange(n), path] <= FITS, np.bool_)
-    made.donors[rows], made.shares[rows] = _fades(gallery, path, joined)
+    made.donors[rows], made.shares[rows] = _fades(gallery, path, joined, wanted.touch)
     made.goal[rows] = goal
     return fits, is_covered(targets.looks, gallery, person, fitted.pose, joined)
 
@@ -129,8 +129,9 @@ def opacity(fits: Bools, follows: Bools) -> F32:
     return (level / np.float32(RAMP + 1)).astype(np.float32)
 
 
-def _fades(gallery: Gallery, path: I64, joined: Bools) -> tuple[I32, F32]:
-    """(donors, shares) of Directed: where one run follows another, each shows some of the other as if it went on."""
+def _fades(gallery: Gallery, path: I64, joined: Bools, touch: F64) -> tuple[I32, F32]:
+    """(donors, shares) of Directed: where one run follows another, each shows some of the other as if it went on; but
+    touching lips show nothing of an open mouth."""
     n = len(path)
     donors, shares = np.stack((path, path), axis=1).astype(np.int32), np.zeros((n, 2), np.float32)
     after, before = gallery.followers(1), gallery.followers(-1)
@@ -144,5 +145,6 @@ def _fades(gallery: Gallery, path: I64, joined: Bools) -> tuple[I32, F32]:
             for row, shown, links in ((at + k, one, joined[at : at + k + 1]), (at - 1 - k, other, joined[at - k : at])):
                 if 0 <= row < n and links.all() and share > shares[row, 1]:
                     donors[row, 1], shares[row, 1] = shown, share
+    shares[touch > 0.5, 1] = 0
     shares[:, 0] = 1 - shares[:, 1]
     return donors, shares

@@ -60,7 +60,8 @@ def shapes(gallery: Gallery, path: I64, joined: Bools, wanted: Wanted) -> F64:
     have = Shape.of(made)
     lack = wanted.opening - have.opening
     more = np.minimum(np.minimum(lack, _MOST), _OF_OWN * have.opening + _LITTLE)
-    move = np.maximum(more, -_MOST)
+    # lips that must touch close as far as it takes: what is joined from an open mouth may be far from closed
+    move = np.maximum(more, -(_MOST + wanted.touch * have.opening))
     # evened in time, but lips that must touch do
     even = evened(move, joined)
     wider = evened(np.minimum(np.maximum(wanted.width - have.width, -_MOST_WIDE), _MOST_WIDE), joined)

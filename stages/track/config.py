@@ -53,7 +53,7 @@ class TrackConfig(BaseModel):
       compare several faces. Costs about 9 ms a frame instead of 3 with HOG, 3 instead of 2 with YuNet.
     min_face: faces narrower than this many pixels of the working frame are ignored: no lips can be drawn on them.
     embed: keep a 128-d embedding of every detected face (needed by the choice `reference`; 20 ms a face).
-    people: keep one at the start of each shot and every 45 frames, to tell people apart (0.5 ms a frame).
+    people: keep one at the start of each shot and every 30 frames, to tell people apart (0.7 ms a frame).
     landmarks: the mesh or dlib's; with the mesh, tilted faces are searched too.
     """
 

@@ -33,7 +33,7 @@ from raydub.stages.track.look import look_of
 from raydub.stages.track.raw import Face, FrameSource, SeenFrame, Shots
 from raydub.stages.types import Span
 
-PEOPLE_EVERY = 45
+PEOPLE_EVERY = 30
 """With TrackConfig.people, frames whose number is a multiple of this ask who a face is: a multiple of the step, so that
 the detector runs there."""
 _STILL = 0.02
