@@ -44,7 +44,7 @@ def unpack(row: Mapping[str, Any]) -> Item:
     if row["kind"] == "work":
         item: Item = from_row(_join(meta, row["blob"]))
         return item
-    for name in ("warnings", "weights"):
+    for name in ("warnings", "weights", "components"):
         if name in meta:
             meta[name] = tuple(meta[name])
     record: Item = _RECORDS[row["kind"]](**meta)
