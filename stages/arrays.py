@@ -210,7 +210,8 @@ def synthesise(
     speech = speech_of(samples, clip.rate, len(clip))
     if not isinstance(chosen, ChoosesMouths):
         return Mouths(chosen, items, chosen.infer(items, speech) if len(items) else {}, source)
-    galleries = [collect(_Shown(clip, tracks), blocks_of_part(part, len(clip))) for part in range(n_parts(len(clip)))]
+    parts = [blocks_of_part(part, len(clip)) for part in range(n_parts(len(clip)))]
+    galleries = [collect(_Shown(clip, tracks), blocks, tracks.by) for blocks in parts]
     library = library_of(galleries, len(clip))
     made = chosen.infer_from(items, speech, library) if len(items) else {}
     return Mouths(chosen, items, made, Learnt(source, library))

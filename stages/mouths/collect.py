@@ -7,7 +7,7 @@ that together come nearest to all shapes and poses that were seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from raydub.arrays import F32, F64, I32, I64, U8, Bools
 from raydub.media.frames import Frame
+from raydub.models.face_landmarks import LandmarksName
 from raydub.stages.engine import even_positions
 from raydub.stages.mouths.fitness import SMALLEST, usable
 from raydub.stages.mouths.gallery import ALIKE, LEVELS, MOST, Gallery, Person, stored
@@ -29,8 +30,9 @@ RUN = 20
 SHORTEST_RUN = 6
 FEWEST = 20
 """A person seen in fewer usable frames has no gallery."""
-MOVES = 0.045
-"""Units between the 5 % and 95 % quantiles of the opening: whoever moves less has no mouths to offer."""
+MOVES: Mapping[LandmarksName, float] = {"dlib": 0.045, "mesh": 0.022}
+"""Units between the 5 % and 95 % quantiles of the opening, by what finds the landmarks: whoever moves less has no mouths
+to offer. The mesh's openings are 0.4 to 0.85 times dlib's, and its lips tremble a third as much (bench/NOTES.md)."""
 _JUMP = 0.3
 """Units: landmarks that move further from one frame to the next are another face, or another shot."""
 
@@ -63,9 +65,9 @@ class _Seen:
         )
 
 
-def collect(source: MouthSource, blocks: list[Span]) -> Gallery:
-    """The gallery of a part of the video that consists of `blocks`, of which at most BLOCKS are read (twice). Raises
-    what the source raises."""
+def collect(source: MouthSource, blocks: list[Span], landmarks: LandmarksName) -> Gallery:
+    """The gallery of a part of the video that consists of `blocks`, of which at most BLOCKS are read (twice).
+    landmarks: what finds those of the source. Raises what the source raises."""
     chosen = [blocks[at] for at in even_positions(BLOCKS, len(blocks))]
     seen = _sightings(source, chosen)
     people: list[Person] = []
@@ -80,7 +82,7 @@ def collect(source: MouthSource, blocks: list[Span]) -> Gallery:
         if good.sum() < FEWEST:
             continue
         who = _person(reference, fitted, sightings, good)
-        if who.range < MOVES:
+        if who.range < MOVES[landmarks]:
             continue
         share = max(MOST // 4, round(MOST * len(one) / len(seen.frame)))
         for at in _covering(_runs(sightings, good), fitted, who, min(room, share)):

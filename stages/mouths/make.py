@@ -32,7 +32,9 @@ def make_galleries(plan: JobPlan, voice: int) -> tuple[dict[str, str], int]:
             known = store.get(name)
             if known is None:
                 reader = reader or plan.open()
-                gallery = collect(_Source(plan, voice, reader), blocks_of_part(part, n_frames))
+                gallery = collect(
+                    _Source(plan, voice, reader), blocks_of_part(part, n_frames), plan.faces.landmarks.name
+                )
                 reader.check()
                 known = put_arrays(store, name, gallery.arrays(), {"mouths": len(gallery)})
             made[mouth_file(voice, part)] = known.path

@@ -58,7 +58,7 @@ class Talker:
 
     def gallery(self) -> Gallery:
         """Of all frames."""
-        return collect(self, blocks_of(Span(0, self.n), self.n))
+        return collect(self, blocks_of(Span(0, self.n), self.n), "dlib")
 
     def items(self, first: int = 0) -> FaceItems:
         """All frames as output frames from `first` on."""

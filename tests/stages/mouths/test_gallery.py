@@ -84,7 +84,7 @@ def test_what_is_read_is_bounded() -> None:
             raise AssertionError("no mouth is wanted")
 
     source = Counting()
-    assert len(collect(source, blocks_of(Span(0, 180_000), 180_000))) == 0  # type: ignore[arg-type]
+    assert len(collect(source, blocks_of(Span(0, 180_000), 180_000), "dlib")) == 0  # type: ignore[arg-type]
     assert len(source.blocks) == BLOCKS
 
 
