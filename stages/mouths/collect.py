@@ -31,7 +31,7 @@ SHORTEST_RUN = 6
 FEWEST = 20
 """A person seen in fewer usable frames has no gallery."""
 MOVES: Mapping[LandmarksName, float] = {"dlib": 0.045, "mesh": 0.022}
-"""Units between the 5 % and 95 % quantiles of the opening, by what finds the landmarks: whoever moves less has no mouths
+"""Units between the 5 % and 95 % quantiles of the opening, by what finds the landmarks: who moves less has no mouths
 to offer. The mesh's openings are 0.4 to 0.85 times dlib's, and its lips tremble a third as much (bench/NOTES.md)."""
 _JUMP = 0.3
 """Units: landmarks that move further from one frame to the next are another face, or another shot."""
