@@ -76,12 +76,12 @@ class Gpu(_Table):
 
 
 class Start(_Table):
-    """Start-up. Seconds: local, ray (until the first worker of a run without and with Ray starts), end (from the last
-    output to the end of the command). Core seconds: worker (a process with its imports), item (each item that passes a
-    stage on Ray)."""
+    """Start-up. Seconds: local, ray (until the first worker of a run without and with Ray starts; with Ray 12 until its
+    first step, and 4 for what its own processes take from two cores), end (from the last output to the end of the
+    command). Core seconds: worker (a process with its imports), item (each item that passes a stage on Ray)."""
 
     local: float = Field(1.0, ge=0)
-    ray: float = Field(6.0, ge=0)
+    ray: float = Field(16.0, ge=0)
     end: float = Field(0.5, ge=0)
     worker: float = Field(1.5, ge=0)
     item: float = Field(0.02, ge=0)
