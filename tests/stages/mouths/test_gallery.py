@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from raydub.media.frames import Transform
 from raydub.models.face_landmarks import LandmarksSpec
+from raydub.models.mouth.spoken import SpokenMouth
 from raydub.stages.faces import FacePlan, WantedFace
 from raydub.stages.mouths import make
 from raydub.stages.mouths.collect import BLOCKS, collect
 from raydub.stages.mouths.covered import is_covered
+from raydub.stages.mouths.direct import direct
 from raydub.stages.mouths.gallery import MOST, Gallery, stored
 from raydub.stages.mouths.library import PARTS, blocks_of_part, n_parts, part_of
 from raydub.stages.mouths.shape import Pose, Shape, fit, reference_of
@@ -150,6 +152,26 @@ def test_two_people_in_one_place_are_not_one(cut: bool) -> None:
     assert len(set(whose[:80].tolist())) == len(set(whose[80:].tolist())) == 1
     assert set(whose.tolist()) == {0, 1}
     assert (gallery.person == whose[gallery.frame]).all()
+
+
+def test_a_mouth_that_is_covered_all_the_time_is_neither_shown_nor_drawn_on() -> None:
+    hidden = Talker(80)
+    hidden.looks = hidden.looks.copy()
+    for index in range(80):
+        frame = hidden.frame(index)
+        x, y = hidden.marks[index, 48:60].mean(axis=0).astype(int).tolist()
+        cv2.rectangle(frame.y, (x - 30, y - 18), (x + 30, y + 18), 130, -1)
+        for plane in (frame.u, frame.v):
+            cv2.rectangle(plane, (x // 2 - 15, y // 2 - 9), (x // 2 + 15, y // 2 + 9), 128, -1)
+        hidden.looks[index] = look_of(frame, hidden.marks[index])
+    gallery = hidden.gallery()
+    assert len(gallery) == 0
+    zeros = np.zeros(80, np.float32)
+    said = SpokenMouth(zeros, zeros, zeros, zeros, zeros)
+    items, part = hidden.items(), np.zeros(80, np.int32)
+    assert not direct(items, part, {0: gallery}, said).bare.any()
+    seen = Talker(80)
+    assert (direct(seen.items(), part, {0: gallery}, said).bare == 1).all()
 
 
 def test_a_still_mouth_has_nothing_to_offer() -> None:
