@@ -94,7 +94,7 @@ def _face_parts(job: Job, plan: JobPlan | None) -> Iterator[Part]:
         yield _detector_part(asked)
     yield _landmarks_part(resolve_landmarks(job.options.landmarks) if faces is None else faces.landmarks)
     pictures = [name for name in job.inputs() if name.startswith(("face", "speakers"))]
-    compares = faces is not None and faces.track is not None and faces.track.embeds
+    compares = faces is not None and (faces.people if faces.track is None else faces.track.embeds)
     if pictures or compares:
         field = pictures[0].partition(":")[0] if pictures else "engine"
         yield Part(EMBEDDING_FILE, "face embedding", sha256_of(dlib_file(EMBEDDING_FILE)), licences.EMBEDDER, field)

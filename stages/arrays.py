@@ -259,12 +259,11 @@ class _Shown:
     def __init__(self, clip: Clip, tracks: Tracks) -> None:
         self._clip, self._tracks = clip, tracks
 
-    def faces(self, block: Span) -> list[FaceTrack]:
+    def faces(self, block: Span) -> tuple[list[FaceTrack], Bools]:
         rows = slice(block.start, block.stop)
-        return [
-            FaceTrack(block, *(getattr(one, item.name)[rows] for item in fields(FaceTrack) if item.name != "span"))
-            for one in self._tracks.faces
-        ]
+        names = [item.name for item in fields(FaceTrack) if item.name != "span"]
+        tracks = [FaceTrack(block, *(getattr(one, name)[rows] for name in names)) for one in self._tracks.faces]
+        return tracks, self._tracks.cut[rows]
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         return map(self._clip.frame, range(start, stop))

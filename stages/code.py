@@ -19,7 +19,7 @@ TRACKING = (
     "stages/track",
 )
 """The code of raw tracks: reading, the wrappers of face models, the tracker."""
-GALLERIES = (*TRACKING, "stages/mouths", "stages/lipstate.py")
+GALLERIES = (*TRACKING, "stages/mouths", *(f"stages/{what}.py" for what in ("engine", "faces", "lipstate")))
 """The code of galleries of mouths."""
 DECIDING = ("media", "models", "stages")
 """The code of plans and parts."""

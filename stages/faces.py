@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from raydub.arrays import F32, Bools
+from raydub.arrays import F32, U8, Bools
 from raydub.beat import beat
 from raydub.identity import Cache
 from raydub.manifests.options import Options
@@ -25,9 +25,11 @@ from raydub.stages.track.cache import TrackCache
 from raydub.stages.track.choose import choose_one, neighbours
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
+from raydub.stages.track.embed import embedding, reference_embedding
 from raydub.stages.track.landmarker import make_landmarker
 from raydub.stages.track.look import look_of
 from raydub.stages.track.raw import RawTracks, Shots
+from raydub.stages.track.see import PEOPLE_EVERY
 from raydub.stages.track.tracker import Tracker
 from raydub.stages.types import FaceTrack, Span
 from raydub.store import Store
@@ -52,8 +54,6 @@ class WantedFace(BaseModel):
         track.embed.reference_embedding raises."""
         if choice.kind != "reference":
             return cls(choice=choice)
-        from raydub.stages.track.embed import reference_embedding
-
         reference = tuple(float(value) for value in reference_embedding(choice.image, landmarks))
         # The picture is identified by its content, not by its path.
         image = identify_source(choice.image, cache, "face").sha256
@@ -62,8 +62,8 @@ class WantedFace(BaseModel):
 
 class FacePlan(BaseModel):
     """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None if `box` (x0,
-    y0, x1, y1, pixels of the working frame) is given; landmarks: those of `track`, too. work_dir: where tracks are
-    cached, under track_key; both "" without a cache."""
+    y0, x1, y1, pixels of the working frame) is given; landmarks: those of `track`, too; people: tell people in the box
+    apart, see TrackConfig. work_dir: where tracks are cached, under track_key; both "" without a cache."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -71,6 +71,7 @@ class FacePlan(BaseModel):
     track: TrackConfig | None
     box: tuple[int, int, int, int] | None = None
     landmarks: LandmarksSpec = LandmarksSpec(name="dlib", sha256="")
+    people: bool = False
     no_face: str = "keep"
     smooth: bool = True
     work_dir: str = ""
@@ -166,11 +167,18 @@ class FaceFinder:
         """One face, always there, in the constant box; landmarks fitted on every frame."""
         assert self.plan.box is not None
         box = np.array(self.plan.box, np.float32)
-        marks, cuts, looks, shots = [], [], [], Shots()
-        for frame in reader.frames(max(0, around.start - Shots.LOOK_BACK), around.stop):
+        marks, cuts, looks, identities, shots = [], [], [], [], Shots()
+        # The last frame that is asked who it shows may lie before all that decide the rest.
+        asked = span.start // PEOPLE_EVERY * PEOPLE_EVERY if self.plan.people else around.start
+        who = np.zeros(128 if self.plan.people else 0, np.float32)
+        for frame in reader.frames(max(0, min(asked, around.start) - Shots.LOOK_BACK), around.stop):
             beat("track")
             luma = np.ascontiguousarray(frame.y)
             _, begins = shots.next(luma)
+            if self.plan.people and asked <= frame.index < span.stop:
+                who = self._who(frame, luma, box) if begins or frame.index % PEOPLE_EVERY == 0 else who
+            if span.start <= frame.index < span.stop:
+                identities.append(who)
             if frame.index >= around.start:
                 marks.append(self._landmarker.inside(frame, luma, box))
                 cuts.append(begins)
@@ -187,8 +195,16 @@ class FaceFinder:
             lips_open=_states(points, cut, self.plan.landmarks.name)[inside],
             held=np.zeros(n, np.bool_),
             look=np.stack(looks)[inside],
+            identity=np.stack(identities),
         )
         return Seen(span, [track], cut[inside])
+
+    def _who(self, frame: Frame, luma: U8, box: F32) -> F32:
+        """(128,) embedding of the face in the box; zeros where its landmarks have left the frame."""
+        marks = self._landmarker.inside(frame, luma, box)
+        middle = marks.mean(axis=0)
+        there = bool(((middle >= 0) & (middle < frame.size)).all())
+        return embedding(frame, marks) if there else np.zeros(128, np.float32)
 
 
 def _averaged(points: F32, cut: Bools) -> F32:

@@ -35,6 +35,6 @@ def learn(plan: JobPlan, engine: LipEngine, deciding: Mapping[str, Any]) -> JobP
 def _few_mouths(voice: VoiceTrack) -> str:
     whose = f"the mouth of {voice.speaker}" if voice.speaker else "the speaker's mouth"
     return (
-        f"W_FEW_MOUTHS: the video does not show {whose} speaking, large and sharp enough to be drawn from; the frames' "
-        "own mouths are reshaped (engine warp)"
+        f"W_FEW_MOUTHS: the video shows too little of {whose} to draw from: it is short, still, small or blurred; the "
+        "frames' own mouths are reshaped (engine warp)"
     )

@@ -187,7 +187,8 @@ def _face_plan(
     if box is not None:
         landmarks = resolve_landmarks(options.landmarks)
         wanted = (WantedFace(choice=choices[0]),)
-        return FacePlan(wanted=wanted, track=None, box=box, landmarks=landmarks, smooth=options.smooth)
+        smooth = options.smooth
+        return FacePlan(wanted=wanted, track=None, box=box, landmarks=landmarks, people=people, smooth=smooth)
     track = TrackConfig.plan(choices, options.detector, landmarks=options.landmarks, people=people)
     key = track.key(f"{video.identity} {running(TRACKING)} {transform.model_dump_json()}")
     return FacePlan(

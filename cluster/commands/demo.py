@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from raydub.manifests.job import Job
 
 _COLUMNS = 6
+_SAMPLE = (
+    "the sample is a still portrait: its one mouth is reshaped (engine warp); people who speak in your own videos get "
+    "mouths of theirs (engine own)"
+)
 
 
 @command
@@ -61,6 +65,8 @@ def demo(
         for video, sheet in zip(videos, sheets, strict=True):
             say(f"video:  {video}")
             say(f"before/after: {sheet}")
+        if videos:
+            say(_SAMPLE)
         say(f"done in {time.monotonic() - started:.0f} s")
     return report.exit_code()
 

@@ -106,7 +106,8 @@ def take_inside(bgr: U8, offset: tuple[int, int], landmarks: F32) -> Inside | No
         dark = _throat(float(light.mean()))
     high = (grey > np.percentile(grey[seen], 70)) & seen
     share = np.broadcast_to(depth / np.maximum(gap[None], 1), high.shape)
-    standing = bool(share[high].mean() > 0.62)
+    # an inside of one brightness, as in a drawing, has no brighter part
+    standing = bool(high.any() and share[high].mean() > 0.62)
     if standing:
         x_index = np.broadcast_to(np.arange(COLS, dtype=np.float32)[None], high.shape)
         rows = (gap[None] - depth) * (SCALE / axes.u)

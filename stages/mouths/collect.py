@@ -20,6 +20,7 @@ from raydub.stages.engine import even_positions
 from raydub.stages.mouths.fitness import SMALLEST, usable
 from raydub.stages.mouths.gallery import ALIKE, LEVELS, MOST, Gallery, Person, stored
 from raydub.stages.mouths.shape import Fitted, Shape, fit, reference_of
+from raydub.stages.track.embed import SAME_PERSON
 from raydub.stages.track.look import LOOK
 from raydub.stages.types import FaceTrack, Span
 
@@ -40,8 +41,8 @@ _JUMP = 0.3
 class MouthSource(Protocol):
     """What a gallery is made of."""
 
-    def faces(self, block: Span) -> list[FaceTrack]:
-        """The tracks of all faces whose mouths may be used, over the frames of a block."""
+    def faces(self, block: Span) -> tuple[list[FaceTrack], Bools]:
+        """The tracks of all faces whose mouths may be used, over the frames of a block; (n,) bool: a new shot starts."""
         ...
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
@@ -100,8 +101,11 @@ def collect(source: MouthSource, blocks: list[Span], landmarks: LandmarksName) -
 
 def _sightings(source: MouthSource, blocks: list[Span]) -> _Seen:
     found: dict[int, list[tuple[I64, F32, U8, F32]]] = {}
+    cuts: list[I64] = [np.zeros(0, np.int64)]
     for block in blocks:
-        for number, track in enumerate(source.faces(block)):
+        tracks, cut = source.faces(block)
+        cuts.append(np.flatnonzero(cut) + block.start)
+        for number, track in enumerate(tracks):
             rows = np.flatnonzero(track.present & ~track.held)
             look = track.look[rows] if len(track.look) else np.zeros((len(rows), LOOK), np.uint8)
             who = track.identity[rows] if len(track.identity) else np.zeros((len(rows), 0), np.float32)
@@ -112,17 +116,26 @@ def _sightings(source: MouthSource, blocks: list[Span]) -> _Seen:
         return _Seen(none, np.zeros((0, 68, 2), np.float32), np.zeros((0, LOOK), np.uint8), nobody, none)
     parts: list[tuple[I64, F32, U8, F32]] = []
     strands: list[I64] = []
+    shots = np.concatenate(cuts)
     last = 0
     for number in sorted(found):
         frame, marks, look, who = (np.concatenate(values) for values in zip(*found[number], strict=True))
         u = np.maximum(np.hypot(*(marks[:, 45] - marks[:, 36]).T), 1e-3)
         moved = np.abs(np.diff(marks.mean(axis=1), axis=0)).max(axis=1) / u[1:]
-        begins = np.concatenate(([True], (np.diff(frame) != 1) | (moved > _JUMP))) if len(frame) else np.zeros(0, bool)
+        others = (np.diff(frame) != 1) | (moved > _JUMP) | np.isin(frame[1:], shots) | _another(who)
+        begins = np.concatenate((np.ones(min(len(frame), 1), np.bool_), np.asarray(others, np.bool_)))
         strands.append(np.cumsum(begins) + last)
         last += int(begins.sum())
         parts.append((frame, marks, look, who))
     frame, marks, look, who = (np.concatenate(values) for values in zip(*parts, strict=True))
     return _Seen(frame, marks, look, who, np.concatenate(strands))
+
+
+def _another(who: F32) -> Bools:
+    """(n - 1,) bool for embeddings (n, d): the row after is another person, in a dissolve or where faces cross."""
+    known = np.asarray(who.any(axis=1), np.bool_)
+    away = np.sqrt((np.diff(who, axis=0) ** 2).sum(axis=1))
+    return np.asarray(known[1:] & known[:-1] & (away >= SAME_PERSON), np.bool_)
 
 
 def _people(seen: _Seen) -> list[I64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from raydub.arrays import F64, Bools
+from raydub.stages.mouths.foreign import has_foreign_colour
 from raydub.stages.mouths.gallery import Gallery
 from raydub.stages.mouths.shape import Pose
 from raydub.stages.track.look import Looks, skin, summed
@@ -28,15 +29,25 @@ def is_covered(looks: Looks, gallery: Gallery, person: int, pose: Pose, follows:
     """(n,) bool for n frames with the person's face, in a pose; follows (n,): the frame shows the same picture as the
     one before. Of three neighbouring frames two decide."""
     scores = covering(looks, gallery, person)
-    over = scores > COVERED
-    before, after = _beside(over, follows)
-    over = (over & before) | (over & after) | (before & after)
+    over = _mostly(scores > COVERED, follows)
     near = looks.known & (scores < CLEAR)
     for _ in range(_NEAR):
         before, after = _beside(near, follows)
         near = near | before | after
     turned = np.maximum(np.abs(pose.yaw), np.abs(pose.pitch)) > _TURNED
     return np.asarray(over & (near | turned), np.bool_)
+
+
+def is_foreign(looks: Looks, follows: Bools) -> Bools:
+    """(n,) bool: as is_covered, by has_foreign_colour, which needs no gallery: of a face that is covered all the time
+    there are no other mouths."""
+    return _mostly(has_foreign_colour(looks), follows)
+
+
+def _mostly(values: Bools, follows: Bools) -> Bools:
+    """What two of three neighbouring frames say."""
+    before, after = _beside(values, follows)
+    return np.asarray((values & before) | (values & after) | (before & after), np.bool_)
 
 
 def _beside(values: Bools, follows: Bools) -> tuple[Bools, Bools]:

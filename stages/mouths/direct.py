@@ -13,7 +13,7 @@ from raydub.models.mouth.spoken import SpokenMouth
 from raydub.stages.mouths.choose import HALO as _CHOICE_HALO
 from raydub.stages.mouths.choose import choose
 from raydub.stages.mouths.costs import FITS, Targets, frame_costs, step_costs
-from raydub.stages.mouths.covered import is_covered
+from raydub.stages.mouths.covered import is_covered, is_foreign
 from raydub.stages.mouths.gallery import Gallery
 from raydub.stages.mouths.place import SPREAD, placed, shapes, smooth_steps
 from raydub.stages.mouths.shape import fit
@@ -78,6 +78,8 @@ def direct(items: FaceItems, part: I32, galleries: Mapping[int, Gallery], said: 
                     items.rows(rows), gallery, person, spoken_at(said, rows), made, rows
                 )
     follows = continues(items)
+    if len(items.look):
+        covered |= is_foreign(Looks.of(items.look), follows)
     made.own[:], made.bare[:] = opacity(fits, follows), opacity(~covered, follows)
     return made
 

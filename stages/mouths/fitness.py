@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from raydub.arrays import F32, F64, U8, Bools
+from raydub.stages.mouths.foreign import has_foreign_colour
 from raydub.stages.mouths.shape import Fitted, Shape
 from raydub.stages.track.look import Looks
 
@@ -26,7 +27,7 @@ USUAL = 6
 def usable(fitted: Fitted, look: U8) -> Bools:
     """(n,) bool for n sightings of one person; look (n, LOOK)."""
     shape, pose, looks = Shape.of(fitted.points), fitted.pose, Looks.of(look)
-    good: Bools = looks.known & (np.abs(pose.yaw) < _MOST_TURNED) & (np.abs(pose.pitch) < _MOST_TURNED)
+    good: Bools = looks.known & ~has_foreign_colour(looks) & (np.abs(pose.yaw) < _MOST_TURNED) & (np.abs(pose.pitch) < _MOST_TURNED)
     if not good.any():
         return good
     good &= looks.sharpness > np.median(looks.sharpness[good]) - _SHARP

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from raydub.arrays import Bools
 from raydub.beat import beat
 from raydub.media.frames import Frame, FrameReader
 from raydub.sealed import key_of
@@ -53,7 +54,7 @@ def _key(plan: JobPlan, voice: int) -> str:
             running(GALLERIES),
             plan.video.identity,
             plan.transform.model_dump(mode="json"),
-            faces.model_dump(mode="json", include={"track", "box", "smooth"}),
+            faces.model_dump(mode="json", include={"track", "box", "landmarks", "people", "smooth"}),
             faces.wanted[voice].model_dump(mode="json"),
         ]
     )
@@ -66,9 +67,10 @@ class _Source:
         self._plan, self._voice, self._reader = plan, voice, reader
         self._finder = FaceFinder(plan.faces)
 
-    def faces(self, block: Span) -> list[FaceTrack]:
-        tracks = self._finder.see_apart(self._reader, block, self._plan.video.n_frames).tracks
-        return tracks if self._plan.faces.wanted[0].choice.kind == "all" else [tracks[self._voice]]
+    def faces(self, block: Span) -> tuple[list[FaceTrack], Bools]:
+        seen = self._finder.see_apart(self._reader, block, self._plan.video.n_frames)
+        everyone = self._plan.faces.wanted[0].choice.kind == "all"
+        return (seen.tracks if everyone else [seen.tracks[self._voice]]), seen.cut
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         for frame in self._reader.frames(start, stop):

@@ -119,12 +119,15 @@ def test_demo_says_where_its_results_are(tmp_path: Path, monkeypatch: pytest.Mon
     found = json.loads(result.stdout)
     assert [Path(path).name for path in found["videos"] + found["sheets"]] == ["d.mp4", "d.png"]
     assert all(Path(path).stat().st_size > 1000 for path in found["videos"] + found["sheets"])
+    assert "the sample is a still portrait" in invoke("demo", "--no-ray", "-o", tmp_path / "out").stdout
 
 
 def test_the_sample_of_the_repository_is_found() -> None:
     from raydub.cluster.commands.demo import _sample
 
-    assert (_sample() / "jobs.jsonl").is_file()
+    rows = [json.loads(line) for line in (_sample() / "jobs.jsonl").read_text().splitlines()]
+    # A portrait has no mouths for `own`: a newcomer's first run would be full of warnings.
+    assert {row["engine"] for row in rows} == {"warp"}
 
 
 @pytest.mark.slow

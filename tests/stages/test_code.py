@@ -12,7 +12,7 @@ import pytest
 
 import raydub
 from raydub.stages import code
-from raydub.stages.code import DECIDING, TRACKING, code_digest, running
+from raydub.stages.code import DECIDING, GALLERIES, TRACKING, code_digest, running
 
 ROOT = Path(raydub.__file__).parent
 
@@ -46,6 +46,11 @@ def test_every_edit_of_a_deciding_module_counts_where_it_decides(installed: Path
     for name in ("models/store/pull.py", "media/fetch_http.py", "models/mouth/train/recipe.py"):
         (installed / name).write_text("")
     assert (code_digest(TRACKING), code_digest(DECIDING)) == (tracking, deciding)
+    for name in ("stages/faces.py", "stages/engine.py", "stages/mouths/collect.py", "stages/track/see.py"):
+        galleries, text = code_digest(GALLERIES), (installed / name).read_text()
+        (installed / name).write_text(text + "#")
+        assert code_digest(GALLERIES) != galleries
+        (installed / name).write_text(text)
     (installed / "stages" / "track" / "new.py").touch()
     assert code_digest(TRACKING) != tracking
 

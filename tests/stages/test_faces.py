@@ -12,6 +12,7 @@ from raydub.media.frames import Frame
 from raydub.media.info import Colour
 from raydub.models.face_detectors import DetectorSpec
 from raydub.models.face_landmarks import LandmarksSpec
+from raydub.stages import faces
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
 from raydub.stages.track.choose import choose_one
 from raydub.stages.track.config import FaceChoice, TrackConfig
@@ -61,6 +62,20 @@ def test_a_constant_box_and_the_tracker_see_the_same_shots(span: Span, every: in
     expected = [index in (FAST.start, SURE) for index in range(*span)]
     assert seen.cut.tolist() == expected
     assert [one.cut for one in tracked] == expected
+
+
+@pytest.mark.parametrize("span", [Span(0, 60), Span(FAST.start + 1, 58), Span(31, 33), Span(29, 31)])
+def test_who_is_in_a_constant_box_is_asked_in_each_shot(span: Span, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And said alike from every span: it decides whose mouths may be shown."""
+    monkeypatch.setattr(faces, "embedding", lambda frame, marks: np.full(128, frame.index + 1, np.float32))
+    wanted = (WantedFace(choice=FaceChoice()),)
+    plan = FacePlan(wanted=wanted, track=None, box=(100, 40, 200, 140), people=True)
+    (track,) = FaceFinder(plan).see(cast(Any, Restless()), span, 60).tracks
+    asked = sorted({0, 30, FAST.start, SURE})
+    expected = [max(at for at in asked if at <= index) + 1 for index in range(*span)]
+    assert track.identity[:, 0].tolist() == expected
+    nobody = FaceFinder(plan.model_copy(update={"people": False}))
+    assert not nobody.see(cast(Any, Restless()), span, 60).tracks[0].identity.any()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from fractions import Fraction
 
 import cv2
@@ -266,6 +267,17 @@ def test_insides_come_from_the_widest_mouth_and_travel_as_arrays() -> None:
     assert (again.pixels == inside.pixels).all()
     assert best_inside(samples[:1]) is None
     assert take_inside(samples[0][0], (0, 0), np.zeros((68, 2), np.float32)) is None
+
+
+def test_an_inside_of_one_brightness_is_taken_without_complaint() -> None:
+    """As in a drawing: there is no brighter part, whose mean numpy would warn of."""
+    marks = marks_of((120.0, 120.0), 90.0, 0.25)
+    paper = np.full((240, 240, 3), 255, np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inside = take_inside(paper, (0, 0), marks)
+    assert inside is not None
+    assert not inside.standing
 
 
 def test_a_dim_face_gets_dim_teeth() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from raydub.arrays import F32
+from raydub.arrays import F32, Bools
 from raydub.media.frames import Frame
 from raydub.stages.mouths.collect import collect
 from raydub.stages.mouths.gallery import Gallery
@@ -37,6 +37,7 @@ class Talker:
         self._painted: dict[int, Frame] = {}
         self.marks = np.stack([marks_at(index) for index in range(n)])
         self.looks = np.stack([look_of(self.frame(index), self.marks[index]) for index in range(n)])
+        self.cut, self.who = np.zeros(n, np.bool_), np.ones((n, 128), np.float32)
 
     def frame(self, index: int) -> Frame:
         """A copy of the picture."""
@@ -44,12 +45,11 @@ class Talker:
             self._painted[index] = replace(face(SIZE, self.marks[index], seed=index), index=index)
         return self._painted[index].copy()
 
-    def faces(self, block: Span) -> list[FaceTrack]:
+    def faces(self, block: Span) -> tuple[list[FaceTrack], Bools]:
         rows, n = slice(block.start, block.stop), len(block)
         yes, no = np.ones(n, np.bool_), np.zeros(n, np.bool_)
         box = np.zeros((n, 4), np.float32)
-        who = np.ones((n, 128), np.float32)
-        return [FaceTrack(block, yes, box, self.marks[rows], no, no, self.looks[rows], who)]
+        return [FaceTrack(block, yes, box, self.marks[rows], no, no, self.looks[rows], self.who[rows])], self.cut[rows]
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         for index in range(start, stop):
@@ -72,6 +72,6 @@ class Talker:
             np.ones(n, np.float32),
             np.zeros((0, 96, 96, 3), np.uint8),
             self.looks,
-            np.ones((n, 128), np.float32),
-            np.zeros(n, np.bool_),
+            self.who,
+            self.cut,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,13 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.media.frames import Transform
+from raydub.models.face_landmarks import LandmarksSpec
+from raydub.models.mouth.spoken import SpokenMouth
+from raydub.stages.faces import FacePlan, WantedFace
 from raydub.stages.mouths import make
 from raydub.stages.mouths.collect import BLOCKS, collect
 from raydub.stages.mouths.covered import is_covered
+from raydub.stages.mouths.direct import direct
 from raydub.stages.mouths.gallery import MOST, Gallery, stored
 from raydub.stages.mouths.library import PARTS, blocks_of_part, n_parts, part_of
 from raydub.stages.mouths.shape import Pose, Shape, fit, reference_of
 from raydub.stages.track.cache import blocks_of
+from raydub.stages.track.config import FaceChoice
 from raydub.stages.track.look import LOOK, Looks, look_of
 from raydub.stages.types import Span
 from tests.examples import examples
@@ -76,9 +83,9 @@ def test_what_is_read_is_bounded() -> None:
         def __init__(self) -> None:
             self.blocks: list[Span] = []
 
-        def faces(self, block: Span) -> list[object]:
+        def faces(self, block: Span) -> tuple[list[object], np.ndarray]:
             self.blocks.append(block)
-            return []
+            return [], np.zeros(len(block), np.bool_)
 
         def frames(self, start: int, stop: int) -> list[object]:
             raise AssertionError("no mouth is wanted")
@@ -128,6 +135,43 @@ def test_bad_sightings_are_left_out(talker: Talker) -> None:
     alone = Pose(*(values[45:65] for values in (pose.yaw, pose.pitch, pose.roll, pose.scale)))
     looks = Looks.of(spoiled.looks[45:65])
     assert not is_covered(looks, gallery, 0, alone, follows[:20]).any()  # nothing says that it is not the light
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_two_people_in_one_place_are_not_one(cut: bool) -> None:
+    """In the second shot another face is where the first was; or, without a cut, it takes its place in a dissolve."""
+    two = Talker(150)
+    two.cut = two.cut.copy()
+    two.cut[80] = cut
+    two.who = np.zeros((150, 128), np.float32)
+    two.who[:80, 0] = 1.0
+    two.who[80:, 0] = 0.45 if cut else 0.3  # their mean is near to both
+    gallery = two.gallery()
+    assert len(gallery.people) == 2
+    whose = gallery.who(two.who)
+    assert len(set(whose[:80].tolist())) == len(set(whose[80:].tolist())) == 1
+    assert set(whose.tolist()) == {0, 1}
+    assert (gallery.person == whose[gallery.frame]).all()
+
+
+def test_a_mouth_that_is_covered_all_the_time_is_neither_shown_nor_drawn_on() -> None:
+    hidden = Talker(80)
+    hidden.looks = hidden.looks.copy()
+    for index in range(80):
+        frame = hidden.frame(index)
+        x, y = hidden.marks[index, 48:60].mean(axis=0).astype(int).tolist()
+        cv2.rectangle(frame.y, (x - 30, y - 18), (x + 30, y + 18), 130, -1)
+        for plane in (frame.u, frame.v):
+            cv2.rectangle(plane, (x // 2 - 15, y // 2 - 9), (x // 2 + 15, y // 2 + 9), 128, -1)
+        hidden.looks[index] = look_of(frame, hidden.marks[index])
+    gallery = hidden.gallery()
+    assert len(gallery) == 0
+    zeros = np.zeros(80, np.float32)
+    said = SpokenMouth(zeros, zeros, zeros, zeros, zeros)
+    items, part = hidden.items(), np.zeros(80, np.int32)
+    assert not direct(items, part, {0: gallery}, said).bare.any()
+    seen = Talker(80)
+    assert (direct(seen.items(), part, {0: gallery}, said).bare == 1).all()
 
 
 def test_a_still_mouth_has_nothing_to_offer() -> None:
@@ -180,3 +224,18 @@ def test_a_second_language_makes_no_gallery(tmp_path: Path, monkeypatch: pytest.
     galleries = [{k: v for k, v in plan.arrays.items() if k.startswith("mouths")} for plan in (first, second)]
     assert galleries[0] == galleries[1]
     assert len(galleries[0]) == 1
+
+
+def test_a_gallery_is_named_by_the_landmarks_of_a_box() -> None:
+    """Mouths that dlib's points chose are none for a commercial job, whose bill names the mesh."""
+    wanted, box = (WantedFace(choice=FaceChoice()),), (0, 0, 100, 100)
+    plans = [
+        SimpleNamespace(
+            faces=FacePlan(wanted=wanted, track=None, box=box, landmarks=LandmarksSpec(name=name, sha256=name)),
+            transform=Transform(),
+            video=SimpleNamespace(identity="video"),
+        )
+        for name in ("dlib", "mesh")
+    ]
+    dlib, mesh = (make._key(plan, 0) for plan in plans)  # type: ignore[arg-type]
+    assert dlib != mesh
