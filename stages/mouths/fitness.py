@@ -27,7 +27,12 @@ USUAL = 6
 def usable(fitted: Fitted, look: U8) -> Bools:
     """(n,) bool for n sightings of one person; look (n, LOOK)."""
     shape, pose, looks = Shape.of(fitted.points), fitted.pose, Looks.of(look)
-    good: Bools = looks.known & ~has_foreign_colour(looks) & (np.abs(pose.yaw) < _MOST_TURNED) & (np.abs(pose.pitch) < _MOST_TURNED)
+    good: Bools = (
+        looks.known
+        & ~has_foreign_colour(looks)
+        & (np.abs(pose.yaw) < _MOST_TURNED)
+        & (np.abs(pose.pitch) < _MOST_TURNED)
+    )
     if not good.any():
         return good
     good &= looks.sharpness > np.median(looks.sharpness[good]) - _SHARP
