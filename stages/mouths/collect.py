@@ -42,7 +42,7 @@ class MouthSource(Protocol):
     """What a gallery is made of."""
 
     def faces(self, block: Span) -> tuple[list[FaceTrack], Bools]:
-        """The tracks of all faces whose mouths may be used, over the frames of a block; (n,) bool: a new shot starts."""
+        """The tracks of all faces whose mouths may be used, over a block; (n,) bool: a new shot starts."""
         ...
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
