@@ -19,8 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from raydub.errors import Code, DependencyError, UsageError
 from raydub.models.catalogue import get
 from raydub.models.load import sha256_of
-from raydub.models.store.folders import find_file
-from raydub.models.store.folders import weights_folders as weights_folders
+from raydub.models.store.published import absent, published_file
 
 DetectorName = Literal["hog", "mmod", "yunet"]
 DETECTORS: tuple[DetectorName, ...] = ("hog", "mmod", "yunet")
@@ -60,17 +59,7 @@ def dlib_file(name: str) -> Path:
 def yunet_file() -> Path | None:
     """Path of the YuNet network, None if it is absent. A file with another digest is refused (DependencyError,
     WEIGHTS_HASH): a different detector would give different results without notice."""
-    path = find_file(YUNET_FILE)
-    if path is None:
-        return None
-    digest = sha256_of(path)
-    if digest != YUNET_SHA256:
-        raise DependencyError(
-            Code.WEIGHTS_HASH,
-            f"{path} is not the published YuNet file: sha256 {digest[:16]}…, expected {YUNET_SHA256[:16]}…",
-            hint="`raydub models pull yunet` replaces it",
-        )
-    return path
+    return published_file(YUNET_FILE, YUNET_SHA256, "YuNet file", "`raydub models pull yunet` replaces it")
 
 
 def predictor_sha256() -> str:
@@ -108,9 +97,6 @@ def require_yunet() -> Path:
     planned."""
     path = yunet_file()
     if path is None:
-        raise DependencyError(
-            Code.WEIGHTS_MISSING,
-            f"the YuNet face detector ({YUNET_FILE}) is not in {' or '.join(map(str, weights_folders()))}",
-            hint="`raydub models pull yunet` downloads it; detector hog needs no file",
-        )
+        hint = "`raydub models pull yunet` downloads it; detector hog needs no file"
+        raise absent(YUNET_FILE, "the YuNet face detector", hint)
     return path

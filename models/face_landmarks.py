@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from raydub.errors import Code, DependencyError, UsageError
 from raydub.models.catalogue import get
 from raydub.models.face_detectors import predictor_sha256
-from raydub.models.load import sha256_of
-from raydub.models.store.folders import find_file, weights_folders
+from raydub.models.store.published import absent, published_file
 
 LandmarksName = Literal["mesh", "dlib"]
 LANDMARKS: tuple[LandmarksName, ...] = ("mesh", "dlib")
@@ -42,18 +41,8 @@ def has_openvino() -> bool:
 def mesh_file() -> Path | None:
     """Path of the face mesh, None if it is absent. A file with another digest is refused (DependencyError,
     WEIGHTS_HASH): other landmarks would give other results without notice."""
-    path = find_file(MESH_FILE)
-    if path is None:
-        return None
-    digest = sha256_of(path)
-    if digest != MESH_SHA256:
-        raise DependencyError(
-            Code.WEIGHTS_HASH,
-            f"{path} is not the published face mesh: sha256 {digest[:16]}…, expected {MESH_SHA256[:16]}…",
-            hint="`raydub models pull mesh` replaces it; landmarks=dlib needs no file",
-            field="landmarks",
-        )
-    return path
+    hint = "`raydub models pull mesh` replaces it; landmarks=dlib needs no file"
+    return published_file(MESH_FILE, MESH_SHA256, "face mesh", hint, "landmarks")
 
 
 def require_mesh() -> Path:
@@ -61,12 +50,8 @@ def require_mesh() -> Path:
     workers must not use other landmarks than planned."""
     path = mesh_file()
     if path is None:
-        raise DependencyError(
-            Code.WEIGHTS_MISSING,
-            f"the face mesh ({MESH_FILE}) is not in {' or '.join(map(str, weights_folders()))}",
-            hint="`raydub models pull mesh` downloads it; landmarks=dlib needs no file",
-            field="landmarks",
-        )
+        hint = "`raydub models pull mesh` downloads it; landmarks=dlib needs no file"
+        raise absent(MESH_FILE, "the face mesh", hint, "landmarks")
     if not has_openvino():
         raise DependencyError(
             Code.DEPENDENCY_MISSING,

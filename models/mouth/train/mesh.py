@@ -19,7 +19,7 @@ from raydub.models.face_landmarks import require_mesh
 from raydub.models.face_mesh import SIDE, FaceMesh
 
 _GROWN = 1.5  # the crop's side in units of the face's longer side
-_SURE = 0.7  # probability of a face, below which it is lost
+_SURE = 0.7  # log odds of a face, below which it is lost; tracking (stages.track.mesh) asks for more
 _LOOK_AGAIN = 25  # frames
 _SEARCH_SIDE = 400
 _SMOOTH = 0.8  # frames: the mesh is noisier in time than its points are wrong
