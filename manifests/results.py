@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from raydub.anywhere import write
 from raydub.errors import Code, RaydubError
 from raydub.manifests.components import Component
+from raydub.manifests.evaluation import Verdict
 from raydub.manifests.job import Job
 from raydub.manifests.rows import BadRow
 from raydub.media.fetch_uri import redact
@@ -52,7 +53,9 @@ class JobResult(BaseModel):
     leaves some to warp). seconds: work per stage, summed over workers, so it may exceed
     wall_seconds. warnings: "W_WORD: sentence" with stable words. segments: cues of the script, of which `spoken` were
     synthesised in this run. components: the bill of an ok job. job_dir: folder of the job's plan and records, for
-    `raydub timeline`.
+    `raydub timeline`. verdict, reasons, evaluation: of `raydub evaluate`, its sentences, and the path or
+    address of the whole document (manifests.evaluation). marks: what the output carries ("xmp", "c2pa", "label").
+    consent: as the job states it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,16 +85,23 @@ class JobResult(BaseModel):
     spoken: int = 0
     job_dir: str | None = None
     line: int | None = None
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    evaluation: str | None = None
+    marks: tuple[str, ...] = ()
+    consent: str | None = None
 
     @field_validator(
-        "id", "error_code", "error_message", "hint", "video", "audio", "script", "output", "job_dir", mode="before"
+        *("id", "error_code", "error_message", "hint", "video", "audio", "script", "output", "job_dir"),
+        *("evaluation", "consent"),
+        mode="before",
     )
     @classmethod
     def _as_utf8(cls, value: Any) -> Any:
         # File names can be any bytes; results must be UTF-8.
         return escaped(value) if isinstance(value, str) else value
 
-    @field_validator("warnings", mode="before")
+    @field_validator("warnings", "reasons", mode="before")
     @classmethod
     def _each_as_utf8(cls, value: Any) -> Any:
         return tuple(map(cls._as_utf8, value)) if isinstance(value, (list, tuple)) else value
@@ -165,6 +175,11 @@ def schema() -> pa.Schema:
             *(pa.field(name, pa.int64(), nullable=False) for name in ("segments", "spoken")),
             pa.field("job_dir", pa.string()),
             pa.field("line", pa.int64()),
+            pa.field("verdict", pa.string()),
+            pa.field("reasons", pa.list_(pa.string()), nullable=False),
+            pa.field("evaluation", pa.string()),
+            pa.field("marks", pa.list_(pa.string()), nullable=False),
+            pa.field("consent", pa.string()),
         ]
     )
 
