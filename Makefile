@@ -70,15 +70,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[openvino,espeak]'
+	$(PIP) --editable '.[openvino,espeak,report]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) --editable '.[openvino,espeak,piper,kokoro,dev]'
+	$(PIP) --editable '.[openvino,espeak,piper,kokoro,report,ui,c2pa,dev]'
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.dev
-	$(PIP) --editable '.[openvino,espeak,piper,kokoro,cluster,dev]'
+	$(PIP) --editable '.[openvino,espeak,piper,kokoro,report,ui,c2pa,cluster,dev]'
 	@touch $@
 
 $(EQUIVALENCE)/.ready: constraints.txt
