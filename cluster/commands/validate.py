@@ -11,7 +11,7 @@ from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, show_error
-from raydub.errors import EXIT_OK, EXIT_USAGE, RaydubError
+from raydub.errors import EXIT_OK, EXIT_USAGE, Code, RaydubError
 
 if TYPE_CHECKING:
     from raydub.cluster.glance import Glance
@@ -32,15 +32,19 @@ def validate(
     allow_private: options.AllowPrivate = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check every row of a manifest, its scripts and its files, and report all errors. Exit code 2 if a row is invalid.
-    Nothing is decoded, and inputs at web addresses are not checked."""
+    """Check every row of a manifest, its scripts, its files, and with commercial=true its licences; report all errors.
+    Exit code 2 if a row is invalid. Nothing is decoded, and inputs at web addresses are not checked."""
     from raydub.cluster.glance import Glance
     from raydub.manifests.read import read_manifest
 
     allow_fetching(allow_scheme, allow_private)
     asked = read_manifest(manifest, output_root, fields)
     glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
-    unusable = [error for job in asked.jobs for error in _script_errors(job) or _file_errors(job, glance)]
+    unusable = [
+        error
+        for job in asked.jobs
+        for error in _script_errors(job) or _file_errors(job, glance) or _licence_errors(job)
+    ]
     errors: list[RaydubError] = [*asked.errors, *unusable]
     bad = len(asked.bad) + len(unusable)
     if as_json:
@@ -72,4 +76,17 @@ def _script_errors(job: Job) -> list[RaydubError]:
             read_script(job.script)
     except RaydubError as error:
         return [error.at(job=job.id, line=job.line)]
+    return []
+
+
+def _licence_errors(job: Job) -> list[RaydubError]:
+    """What a commercial job may not use. Weights that are absent are no error here: a run downloads them."""
+    if not job.options.commercial:
+        return []
+    from raydub.pipeline.components import parts_of, refuse_non_commercial
+
+    try:
+        refuse_non_commercial(job, parts_of(job))
+    except RaydubError as error:
+        return [error.at(job=job.id, line=job.line)] if error.code is Code.LICENCE else []
     return []

@@ -115,3 +115,22 @@ def test_validate_looks_for_the_files(tmp_path: Path) -> None:
     unseen = invoke("validate", tmp_path / "m.jsonl", "--no-probe")
     assert (unseen.exit_code, unseen.stdout.strip()) == (0, "2 valid rows, 0 bad rows")
     assert not (tmp_path / ".raydub").exists()
+
+
+def test_validate_names_what_a_commercial_job_may_not_use(tmp_path: Path) -> None:
+    rows = [
+        {
+            "video": "v.mp4",
+            "audio": "a.wav",
+            "landmarks": "dlib",
+            "commercial": commercial,
+            "output": f"{commercial}.mp4",
+        }
+        for commercial in (True, False)
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = invoke("validate", tmp_path / "m.jsonl", "--no-probe", "--json")
+    assert done.exit_code == 2
+    said = json.loads(done.stdout)
+    assert (said["valid"], said["bad"]) == (1, 1)
+    assert [(one["code"], one["line"], one["field"]) for one in said["errors"]] == [("E_LICENCE", 1, "landmarks")]
