@@ -74,11 +74,11 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) --editable '.[openvino,espeak,piper,kokoro,report,ui,c2pa,dev]'
+	$(PIP) --editable '.[openvino,espeak,piper,kokoro,report,ui,c2pa,label,dev]'
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.dev
-	$(PIP) --editable '.[openvino,espeak,piper,kokoro,report,ui,c2pa,cluster,dev]'
+	$(PIP) --editable '.[openvino,espeak,piper,kokoro,report,ui,c2pa,label,cluster,dev]'
 	@touch $@
 
 $(EQUIVALENCE)/.ready: constraints.txt

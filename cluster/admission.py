@@ -14,8 +14,8 @@ from raydub.cluster.glance import Glance
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.files import storage_error
 from raydub.manifests.job import Job
-from raydub.manifests.options import job_weights
 from raydub.manifests.results import JobResult
+from raydub.manifests.sharper import job_weights
 from raydub.media.confine import exists
 from raydub.models.face_landmarks import resolve_landmarks
 from raydub.pipeline.components import parts_of, refuse_non_commercial
@@ -23,6 +23,7 @@ from raydub.pipeline.engines import engine_key, finish_key, make_job_engine, mak
 from raydub.pipeline.finished import Finished
 from raydub.pipeline.locks import RunLock
 from raydub.pipeline.strict import strictly
+from raydub.stages.marks.label import check_label
 from raydub.stages.output import may_replace
 from raydub.store import Store
 from raydub.tts.engines.find import check_engine
@@ -135,12 +136,14 @@ def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Jo
     able: list[Job] = []
     for job in jobs:
         speech = f"{job.options.tts} {job.options.voice}" if job.script is not None else ""
-        key = f"{_key(job)} {speech} {job.options.landmarks}"
+        label = f"{job.options.label!r} {job.options.label_font}"
+        key = f"{_key(job)} {speech} {job.options.landmarks} {label}"
         if key not in checked:
             try:
                 if job.script is not None:
                     check_engine(job.options.tts)
                     fetch_absent(_voice_weights(job), quiet=quiet)
+                check_label(job.options)
                 resolve_landmarks(job.options.landmarks)
                 fetch_absent(job_weights(job.options), quiet=quiet)
                 make_job_engine(job.options).weights()

@@ -1,4 +1,4 @@
-"""Permissions of a run's operator (licences, addresses, speech program), kept in environment variables and passed to
+"""Permissions of a run's operator (licences, addresses, speech program, certificate), kept in environment variables and passed to
 workers."""
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from raydub.media.fetch_policy import PRIVATE_VARIABLE, SCHEMES_VARIABLE, allowed_schemes
 from raydub.pipeline.engines import LICENCE_VARIABLE
+from raydub.stages.marks.signing import CERT_VARIABLE, KEY_VARIABLE
 from raydub.tts.engines.find import COMMAND_VARIABLE
 
-VARIABLES = (LICENCE_VARIABLE, SCHEMES_VARIABLE, PRIVATE_VARIABLE, COMMAND_VARIABLE)
+VARIABLES = (LICENCE_VARIABLE, SCHEMES_VARIABLE, PRIVATE_VARIABLE, COMMAND_VARIABLE, CERT_VARIABLE, KEY_VARIABLE)
 
 
 def accept_licences(names: Sequence[str] | None) -> None:
@@ -37,3 +38,12 @@ def use_command(command: str | None) -> None:
     comes from a manifest, which is not trusted."""
     if command is not None:
         os.environ[COMMAND_VARIABLE] = command
+
+
+def signing_words() -> str:
+    """How outputs are signed, for RunRequest.signing; "" for not at all. The certificate and the key are checked now,
+    before anything runs: raises as stages.marks.certificate.find_signer does."""
+    from raydub.stages.marks.certificate import find_signer
+
+    found = find_signer()
+    return "" if found is None else found.signing.words()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from raydub.cluster.allowed import VARIABLES, accept_licences, allow_fetching, use_command
+from raydub.cluster.allowed import VARIABLES, accept_licences, allow_fetching, signing_words, use_command
 from raydub.cluster.api_arguments import check_numbers, fields_of, path_of, rows_of, text_of, words_of
 from raydub.cluster.api_progress import CallersSignals, CallingProgress, Progress
 from raydub.cluster.api_results import Result, RunResult
@@ -25,6 +25,7 @@ from raydub.cluster.output import unforeseen
 from raydub.errors import Code, RaydubError, UsageError
 from raydub.places import WORK_FOLDER, PathLike, path_at, real
 from raydub.process import kept_environment
+from raydub.stages.marks.signing import use_certificate
 
 if TYPE_CHECKING:
     from raydub.cluster.request import RunReport, RunRequest
@@ -56,6 +57,9 @@ def dub(
     allow_scheme: Sequence[str] = (),
     allow_private: bool = False,
     tts_command: str | None = None,
+    c2pa_cert: PathLike | None = None,
+    c2pa_key: PathLike | None = None,
+    require_consent: bool = False,
     progress: Tell | None = None,
     **options: Any,
 ) -> Result:
@@ -66,7 +70,7 @@ def dub(
     without extension of a results manifest; use_ray: run on Ray, by default in worker processes without Ray; address:
     of a Ray cluster; workers: as in run(); device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that
     grow with a step's size; strict: a result that differs from the request is a failure; accept_license, allow_scheme,
-    allow_private, tts_command hold for this call. progress: called with Progress.
+    allow_private, tts_command, c2pa_cert and c2pa_key hold for this call; require_consent: refuse a job without `consent`. progress: called with Progress.
 
     Raises UsageError for invalid arguments and DependencyError if the run cannot start; see also the module. A failed
     job is a result with another status than "ok": Result.raise_for_status().
@@ -77,8 +81,8 @@ def dub(
     if place is None:
         raise UsageError(Code.FIELD_MISSING, "output is None", field="output", hint="a path for the dubbed video")
     own = {"video": video, "audio": audio, "script": script, "output": place.name}
-    with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
-        asked = _checked([(1, {**own, **options})], place.parent)
+    with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command, c2pa_cert, c2pa_key):
+        asked = _consented(_checked([(1, {**own, **options})], place.parent), require_consent)
         if asked.errors:
             problem = asked.errors[0]
             problem.line = None
@@ -124,6 +128,9 @@ def run(
     allow_scheme: Sequence[str] = (),
     allow_private: bool = False,
     tts_command: str | None = None,
+    c2pa_cert: PathLike | None = None,
+    c2pa_key: PathLike | None = None,
+    require_consent: bool = False,
     progress: Tell | None = None,
     **options: Any,
 ) -> RunResult:
@@ -145,7 +152,7 @@ def run(
     root, stem = path_of(output_root, "output_root"), path_of(results, "results")
     given = [] if isinstance(manifest, (str, os.PathLike)) else rows_of(manifest)
     fields = fields_of(options)
-    with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command):
+    with _alone(), _allowing(accept_license, allow_scheme, allow_private, tts_command, c2pa_cert, c2pa_key):
         path = None
         if isinstance(manifest, (str, os.PathLike)):
             path = path_of(manifest, "manifest")
@@ -155,6 +162,7 @@ def run(
         else:
             rows = [{**fields, **fields_of(row)} for row in given]
             asked = _checked(list(enumerate(rows, 1)), root or Path.cwd())
+        asked = _consented(asked, require_consent)
         if stem is not None:
             check_stem(stem, (job.output for job in asked.jobs))
         report = _driven(
@@ -184,7 +192,7 @@ def _driven(progress: Tell | None, **asked: Any) -> RunReport:
     from raydub.cluster.runner import run_jobs
 
     check_numbers(**asked)
-    request: RunRequest = RunRequest(**asked, show="quiet")
+    request: RunRequest = RunRequest(**asked, show="quiet", signing=signing_words())
     stop = CallersSignals()
     views: list[CallingProgress] = []
 
@@ -232,13 +240,19 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def _allowing(
-    licences: Sequence[str] | None, schemes: Sequence[str] | None, private: bool, tts_command: str | None
+    licences: Sequence[str] | None,
+    schemes: Sequence[str] | None,
+    private: bool,
+    tts_command: str | None,
+    cert: PathLike | None,
+    key: PathLike | None,
 ) -> Iterator[None]:
-    """Set permissions for one call only. Raises UsageError URI_SCHEME."""
+    """Set permissions for one call only. Raises UsageError URI_SCHEME, FIELD_VALUE."""
     with kept_environment(VARIABLES):
         accept_licences(words_of(licences, "accept_license"))
         allow_fetching(words_of(schemes, "allow_scheme"), private)
         use_command(text_of(tts_command, "tts_command"))
+        use_certificate(*(None if path is None else os.fspath(path) for path in (cert, key)))
         yield
 
 
@@ -246,3 +260,9 @@ def _checked(rows: list[tuple[int, dict[str, Any]]], root: PurePath) -> Any:
     from raydub.manifests.read import check_rows
 
     return check_rows([(line, fields_of(row)) for line, row in rows], Path.cwd(), real(root))
+
+
+def _consented(asked: Any, wanted: bool) -> Any:
+    from raydub.manifests.marking import require_consent
+
+    return require_consent(asked) if wanted else asked

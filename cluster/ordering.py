@@ -27,6 +27,7 @@ from raydub.cluster.session.jobs import STOP_SECONDS, JobSeen, Order, base_id
 from raydub.errors import Code, UsageError
 from raydub.manifests.failed import placed_row
 from raydub.manifests.formats import raw_rows
+from raydub.manifests.marking import require_consent
 from raydub.manifests.naming import results_name
 from raydub.manifests.options import FIELDS
 from raydub.manifests.placed import with_paths
@@ -64,6 +65,8 @@ def order_for(
     refuse_secrets(manifest, working_dir, arguments)
     said = run_options([manifest, *arguments])
     root, work, stem = (_place(name, said[name]) for name in ("output_root", "work_dir", "results"))
+    for name in ("c2pa_cert", "c2pa_key"):
+        _place(name, said[name])
     if said["use_ray"] is False or said["cpus"] is not None:
         field = "cpus" if said["use_ray"] is not False else "no-ray"
         message = f"--{field} is for runs without a cluster"
@@ -266,7 +269,8 @@ def _files_of(
 
 def _read(here: str, said: Mapping[str, Any], fields: Mapping[str, str]) -> ManifestResult:
     allow_fetching(said["allow_scheme"], said["allow_private"])
-    return read_manifest(Path(here), said["output_root"], fields)
+    found = read_manifest(Path(here), said["output_root"], fields)
+    return require_consent(found) if said["require_consent"] else found
 
 
 def _digest(path: str) -> str:

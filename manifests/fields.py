@@ -259,7 +259,7 @@ def _path(value: Any) -> str:
     return value
 
 
-def _json_object(value: Any) -> str:
+def json_object(value: Any) -> str:
     """A JSON object, from text or a mapping, in canonical form; null members are left out."""
     try:
         if isinstance(value, str):
@@ -282,7 +282,7 @@ FaceText = Annotated[str, BeforeValidator(_face)]
 PathText = Annotated[str, BeforeValidator(_path)]
 PerSpeaker = Annotated[str, BeforeValidator(_per_speaker)]
 SpeakerFaces = Annotated[str, BeforeValidator(_faces)]
-JsonObject = Annotated[str, BeforeValidator(_json_object)]
+JsonObject = Annotated[str, BeforeValidator(json_object)]
 Share = Annotated[float, BeforeValidator(_real), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Tile = Annotated[int, BeforeValidator(_tile)]
 Word = BeforeValidator(_word)

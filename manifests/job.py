@@ -39,7 +39,8 @@ class Job(BaseModel):
         """Every file or address that the job reads, except weights, by its field; reference pictures as "face" or
         "speakers:NAME", voices that are files as "voice:NAME"."""
         options = self.options
-        named = {"video": self.video, "audio": self.audio, "script": self.script, "bed_audio": options.bed_audio}
+        named = {"video": self.video, "audio": self.audio, "script": self.script}
+        named |= {"bed_audio": options.bed_audio, "label_font": options.label_font}
         found = {name: path for name, path in named.items() if path is not None}
         faces = {"face": options.face, **{f"speakers:{name}": face for name, face in options.faces_of().items()}}
         for name, face in faces.items():
@@ -56,8 +57,7 @@ class Job(BaseModel):
         options = self.options
         faces = options.faces_of()
         changed: dict[str, Any] = {}
-        if "bed_audio" in places:
-            changed["bed_audio"] = places["bed_audio"]
+        changed |= {name: places[name] for name in ("bed_audio", "label_font") if name in places}
         if "face" in places:
             changed["face"] = REFERENCE + places["face"]
         renamed = {name: REFERENCE + places[f"speakers:{name}"] for name in faces if f"speakers:{name}" in places}

@@ -34,6 +34,7 @@ from raydub.manifests.fields import (
     WordOrNone,
     by_speaker,
 )
+from raydub.manifests.marking import ConsentText, LabelText
 
 
 class Options(BaseModel):
@@ -182,9 +183,29 @@ class Options(BaseModel):
     chunk_seconds: Real = Field(
         10.0, ge=0.2, le=120.0, allow_inf_nan=False, description="longest unit of work in seconds, 0.2 to 120"
     )
-    mark_synthetic: Truth = Field(True, description="true or false: mark the file as synthetic in its metadata")
     overwrite: Truth = Field(
         False, description="true or false: replace an existing output file, even if raydub did not make it"
+    )
+    # what it says about itself
+    mark_synthetic: Truth = Field(True, description="true or false: mark the file as synthetic in its metadata")
+    label: LabelText | None = Field(
+        None, description="text that is drawn into every frame, at most 80 characters in one line, such as AI dubbed"
+    )
+    label_corner: Annotated[Literal["top-left", "top-right", "bottom-left", "bottom-right"], Word] = Field(
+        "top-right", description="top-left, top-right, bottom-left or bottom-right"
+    )
+    label_size: Real = Field(
+        0.04,
+        ge=0.02,
+        le=0.2,
+        allow_inf_nan=False,
+        description="size of the label's letters over the output's shorter side, 0.02 to 0.2",
+    )
+    label_font: PathText | None = Field(
+        None, description="path of a font file (.ttf, .otf); absent for a built-in one with the letters of English only"
+    )
+    consent: ConsentText | None = Field(
+        None, description="who agreed to the dubbing and where that is kept: a text, or a JSON object"
     )
 
     # the run
@@ -235,37 +256,6 @@ def settled_length(asked: str, timed: bool) -> Literal["audio", "video", "shorte
     return cast(Literal["audio", "video", "shortest"], asked)
 
 
-_RESTORERS = {"gfpgan": "GFPGANv1.4", "codeformer": "codeformer"}
-_UPSCALERS = {
-    "x2": "RealESRGAN_x2plus",
-    "x4": "RealESRGAN_x4plus",
-    "general": "realesr-general-x4v3",
-    "anime": "realesr-animevideov3",
-}
-_UPSCALE_PARTNER = "realesr-general-wdn-x4v3"
-
-
-def restore_weights(options: Options) -> str | None:
-    """Path or catalogue name of this job's face restoration weights; None without restoration."""
-    return None if options.restore == "none" else options.restore_model or _RESTORERS[options.restore]
-
-
-def upscale_weights(options: Options) -> str | None:
-    """Path or catalogue name of this job's upscaling weights; None without upscaling."""
-    return None if options.upscale == "none" else options.upscale_model or _UPSCALERS[options.upscale]
-
-
-def upscale_partner(options: Options) -> str | None:
-    """Catalogue name of the network that keeps noise; its weights are mixed in if upscale_denoise < 1."""
-    return _UPSCALE_PARTNER if options.upscale == "general" and options.upscale_denoise < 1 else None
-
-
-def job_weights(options: Options) -> tuple[str, ...]:
-    """Paths and catalogue names of all weights of this job's lip engine and post-processors, except embedded ones."""
-    asked = (options.model, upscale_weights(options), upscale_partner(options), restore_weights(options))
-    return tuple(model for model in asked if model is not None)
-
-
 FIELDS: tuple[str, ...] = tuple(Options.model_fields)
 POST_FIELDS = frozenset(
     {
@@ -290,6 +280,8 @@ RUN_FIELDS = frozenset({"overwrite", "priority", "commercial"})
 """Fields that decide nothing about the output's content."""
 SCRIPT_FIELDS = frozenset({"tts", "voice", "language", "overflow", "speakers"})
 """Fields that have an effect only with a script."""
+MARK_FIELDS = frozenset({"mark_synthetic", "label", "label_corner", "label_size", "label_font", "consent"})
+"""Fields that decide nothing about the frames before the label is drawn."""
 SOUND_FIELDS = SCRIPT_FIELDS | {"bed", "bed_audio", "loudness"}
 """Fields that only the speak step reads: its outputs are identified by content."""
 EXPECTED: dict[str, str] = {name: info.description or name for name, info in Options.model_fields.items()}

@@ -10,7 +10,7 @@ from raydub.manifests.weights import WEIGHT_FIELDS, is_path
 from raydub.objects.names import is_object
 from raydub.places import path_at
 
-_FILES = ("video", "audio", "script", "bed_audio")
+_FILES = ("video", "audio", "script", "bed_audio", "label_font")
 
 
 def with_paths(name: str, value: str, folder: str) -> str:

@@ -115,7 +115,8 @@ class JobResult(BaseModel):
     @staticmethod
     def asked(job: Job) -> dict[str, Any]:
         """The fields of a result that its job decides."""
-        return {name: getattr(job, name) for name in ("id", "video", "audio", "script", "output", "line")}
+        own = {name: getattr(job, name) for name in ("id", "video", "audio", "script", "output", "line")}
+        return {**own, "consent": job.options.consent}
 
     @classmethod
     def failure(cls, job: Job, error: RaydubError, **more: Any) -> JobResult:

@@ -30,9 +30,9 @@ from raydub.texts import escaped
 OWN = ("id", "video", "audio", "script", "output")
 _SWITCHED = {
     main: tuple(name for name in FIELDS if name.startswith(f"{main}_") or (main, name) == ("upscale", "outscale"))
-    for main in ("restore", "upscale")
+    for main in ("restore", "upscale", "label")
 }
-"""Fields that have no effect while their main field is "none"."""
+"""Fields that have no effect while their main field is "none" or absent."""
 KNOWN = (*OWN, *FIELDS)
 NOTES = ("error_code", "error_message", "error_hint")
 """The fields that say why a row failed, in lists of failed rows. Ignored when read, so that such a list is a
@@ -127,7 +127,7 @@ def _settle(options: Options, folder: PurePath) -> tuple[Options, list[UsageErro
     changes: dict[str, Any] = {}
     errors: list[UsageError] = []
     for main in _SWITCHED:
-        if getattr(options, main) == "none":
+        if getattr(options, main) in ("none", None):
             changes |= {name: Options.model_fields[name].default for name in _SWITCHED[main]}
     for name in WEIGHT_FIELDS:
         text = getattr(options, name)
@@ -142,6 +142,8 @@ def _settle(options: Options, folder: PurePath) -> tuple[Options, list[UsageErro
         changes["speakers"] = words_of(faces) if faces else None
         if options.bed_audio is not None:
             changes["bed_audio"] = resolve_media(options.bed_audio, folder, "bed_audio")
+        if options.label_font is not None and "label_font" not in changes:
+            changes["label_font"] = resolve_media(options.label_font, folder, "label_font")
         if options.voice is not None:
             voices = by_speaker(options.voice).items()
             changes["voice"] = words_of({name: _placed_voice(voice, folder) for name, voice in voices})

@@ -18,7 +18,8 @@ from raydub.errors import Code, DependencyError
 from raydub.manifests.components import Component
 from raydub.manifests.fields import voice_file
 from raydub.manifests.job import Job
-from raydub.manifests.options import LIP_ENGINES_BUILT_IN, Options, upscale_partner, upscale_weights
+from raydub.manifests.options import LIP_ENGINES_BUILT_IN, Options
+from raydub.manifests.sharper import restore_weights, upscale_partner, upscale_weights
 from raydub.models import licences
 from raydub.models.licences import OWN, Terms
 from raydub.pipeline.engines import resolved_engine
@@ -133,8 +134,6 @@ def _lip_parts(options: Options) -> Iterator[Part]:
 
 
 def _sharper_parts(options: Options) -> Iterator[Part]:
-    from raydub.manifests.options import restore_weights
-
     restore, upscale, partner = restore_weights(options), upscale_weights(options), upscale_partner(options)
     if restore is not None:
         yield _asked(restore, "restorer", "restore", "restore=none; upscale=general sharpens frames, too")

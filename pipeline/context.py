@@ -19,10 +19,13 @@ from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.retry import TRIES
 from raydub.present import expect_share
+from raydub.stages.marks.signing import CERT_VARIABLE, KEY_VARIABLE, Signing
+from raydub.stages.marks.signing import signer as signer_error
 from raydub.tts.engines.find import COMMAND_VARIABLE
 
 if TYPE_CHECKING:
     from raydub.stages.engine import LipEngine, WeightsRecord
+    from raydub.stages.marks.certificate import Signer
     from raydub.stages.prepare import JobPlan
 
 # Engines contain networks (up to 150 MB each): a worker keeps the last few.
@@ -39,7 +42,7 @@ class WorkSettings:
     media.fetch_policy, by default from the environment; tts_command: the operator's speech program, by default from the
     environment; fresh: do work again that was stored before this time (store.moment), 0 to reuse all of it; verbose:
     log debug messages too; nodes: how many machines share the work, and so each input;
-    log_format: see raydub.logs.
+    log_format: see raydub.logs; signing: how outputs are signed, as stages.marks.signing words it, "" for not at all.
     """
 
     work_dir: str
@@ -54,6 +57,7 @@ class WorkSettings:
     verbose: bool = False
     nodes: int = 1
     log_format: str = "text"
+    signing: str = ""
 
 
 class WorkerContext:
@@ -74,6 +78,24 @@ class WorkerContext:
     def ledger(self) -> Ledger:
         """Finished parts."""
         return Ledger(self.settings.work_dir)
+
+    def signer(self) -> Signer | None:
+        """The signer of the run's outputs, checked, None if they are not signed. Raises DependencyError SIGNER if it
+        cannot sign here, or is not the one that the run was started with."""
+        asked = Signing.of(self.settings.signing)
+        if asked is None:
+            return None
+        from raydub.stages.marks.certificate import find_signer
+
+        asked.use()
+        found = find_signer()
+        if found is None or found.signing.sha256 != asked.sha256:
+            here = "no certificate here" if found is None else "another certificate here"
+            raise signer_error(
+                f"there is {here} than the one that the run began with",
+                f"give every node that joins videos the same {CERT_VARIABLE} and {KEY_VARIABLE}, or the same files",
+            )
+        return found
 
     @property
     def fetch_policy(self) -> FetchPolicy:

@@ -206,6 +206,7 @@ class Driver:
             segments=plan.segments,
             spoken=plan.spoken,
             job_dir=plan.job_dir,
+            marks=done.marks,
         )
 
     def _give_outcome(self, job_id: str, error: RaydubError | None, attempt: int = 0) -> None:

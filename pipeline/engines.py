@@ -12,11 +12,9 @@ from raydub.manifests.options import (
     LIP_ENGINES_BUILT_IN,
     POST_FIELDS,
     Options,
-    job_weights,
     lip_engine,
-    restore_weights,
-    upscale_weights,
 )
+from raydub.manifests.sharper import job_weights, restore_weights, upscale_weights
 
 if TYPE_CHECKING:
     from raydub.stages.engine import LipEngine

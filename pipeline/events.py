@@ -48,8 +48,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Output:
-    """A job with all its parts, in order: input and output of stages per output. path, frames: of the published file,
-    "" and 0 before; warnings: for the job's result."""
+    """A job with all its parts, in order: input and output of stages per output. path, frames, marks (see
+    manifests.results.JobResult): of the published file, empty before; warnings: for the job's result."""
 
     job: Job
     job_dir: str
@@ -57,6 +57,7 @@ class Output:
     path: str = ""
     frames: int = 0
     warnings: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Dropped:
 @dataclass(frozen=True)
 class Assembled:
     """A job's output was published. seconds: by stage per output; attempt: the most tries of one of these stages;
-    warnings: of these stages."""
+    warnings: of these stages; marks: of the output."""
 
     job_id: str
     output: str
@@ -96,6 +97,7 @@ class Assembled:
     seconds: Mapping[str, float]
     attempt: int = 1
     warnings: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

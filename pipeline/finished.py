@@ -26,6 +26,8 @@ from raydub.pipeline.ledger import PART_FORMAT
 from raydub.places import PathLike, absolute
 from raydub.sealed import key_of
 from raydub.stages.code import DECIDING, code_digest
+from raydub.stages.marks.credentials import sidecar_of
+from raydub.stages.marks.signing import Signing
 from raydub.store import Store
 
 _QUICK = 64 << 20
@@ -35,8 +37,10 @@ _QUICK = 64 << 20
 class Finished:
     """The finished jobs of one work folder."""
 
-    def __init__(self, work_dir: PathLike) -> None:
+    def __init__(self, work_dir: PathLike, signing: str = "") -> None:
+        """signing: see pipeline.context.WorkSettings; outputs that are signed otherwise are not finished."""
         self._store = Store(work_dir)
+        self._signer = signer_of(signing)
         self._looks: dict[tuple[str, str, bool], str] = {}
         self._voices: dict[tuple[str, str], str] = {}
 
@@ -63,7 +67,7 @@ class Finished:
             return None
 
     def of(self, job: Job, key: str) -> dict[str, Any] | None:
-        """The stored JobResult of the job with this key (a hash of everything that determines it), if its output is
+        """The stored JobResult of the job with this key (keyed() of everything that determines it), if its output is
         still the published file."""
         record = self._store.record(_name(job))
         try:
@@ -91,6 +95,9 @@ class Finished:
             "output": identify(job.output, self._store.identities, what="output").sha256,
             "result": dict(result),
         }
+        beside = sidecar_of(job.output) if "c2pa" in result["marks"] else ""
+        if beside:
+            said["beside"] = identify(beside, self._store.identities, what="credentials").sha256
         self._store.put_record(_name(job), said)
 
     def _holds(self, path: str) -> str | None:
@@ -110,7 +117,11 @@ class Finished:
 
     def _is_output(self, job: Job, record: Mapping[str, Any]) -> bool:
         # By content: an output that was copied back has another time.
-        return identify(job.output, self._store.identities).sha256 == str(record["output"])
+        cache = self._store.identities
+        beside = record.get("beside")
+        if beside is not None and identify(sidecar_of(job.output), cache).sha256 != beside:
+            return False
+        return identify(job.output, cache).sha256 == str(record["output"])
 
     def _asked(self, job: Job, weights: Sequence[str]) -> str:
         """A key of everything that determines the frames, except the inputs' content. Checkpoints are in it by
@@ -120,7 +131,8 @@ class Finished:
         faces = self._face_models(job, any(name.startswith(("face", "speakers")) for name in inputs))
         row = {**inputs, "output": absolute(job.output)}
         options = job.options.model_dump(mode="json", exclude=set(RUN_FIELDS))
-        return key_of([versions, row, options, list(weights), faces, _speech(job)])
+        signed = [self._signer] if self._signer else []
+        return key_of([versions, row, options, list(weights), faces, _speech(job), *signed])
 
     @functools.cached_property
     def _code(self) -> str:
@@ -144,16 +156,37 @@ class Finished:
         return self._looks[asked]
 
 
+def keyed(content: str, signing: str) -> str:
+    """The key of a job whose plan has this content key, in a run that signs like this."""
+    signer = signer_of(signing)
+    return key_of([content, signer]) if signer else content
+
+
+def signer_of(signing: str) -> str:
+    """The fingerprint of the certificate that signs, "" for none."""
+    found = Signing.of(signing)
+    return "" if found is None else found.sha256
+
+
+def recorded_digest(output: PathLike, work_dir: PathLike) -> str | None:
+    """SHA-256 of a finished output as it was published, by the records of a work folder; None if it has none."""
+    record = _record_of(output, work_dir)
+    found = record.get("output") if record is not None else None
+    return found if isinstance(found, str) else None
+
+
 def job_dir_of(output: PathLike, work_dir: PathLike) -> str | None:
     """The folder of the finished job with this output, as recorded in a work folder; None if there is none."""
+    record = _record_of(output, work_dir)
+    found = record.get("result") if record is not None else None
+    return str(found["job_dir"]) if isinstance(found, dict) and found.get("job_dir") else None
+
+
+def _record_of(output: PathLike, work_dir: PathLike) -> Mapping[str, Any] | None:
     store = Store(work_dir)
     text = os.fspath(output)
-    for path in dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text))):
-        record = store.record(_name_of(path))
-        found = record.get("result") if record is not None else None
-        if isinstance(found, dict) and found.get("job_dir"):
-            return str(found["job_dir"])
-    return None
+    paths = dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text)))
+    return next((found for path in paths if (found := store.record(_name_of(path))) is not None), None)
 
 
 def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from raydub.manifests.job import Job
-from raydub.manifests.options import Options, job_weights
+from raydub.manifests.options import Options
 from raydub.manifests.paths import is_remote
+from raydub.manifests.sharper import job_weights
 
 _MIB = 1 << 20
 

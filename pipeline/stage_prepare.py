@@ -10,7 +10,7 @@ from raydub.pipeline.components import parts_of, refuse_non_commercial
 from raydub.pipeline.context import WorkerContext
 from raydub.pipeline.engines import make_post_processors
 from raydub.pipeline.events import Planned, Prepared
-from raydub.pipeline.finished import Finished
+from raydub.pipeline.finished import Finished, keyed
 from raydub.pipeline.stage import Stage
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
     plan = prepare_job(job, work_dir, context.engine(job.options), context.fetch_policy, post_processors)
     parts = parts_of(job, plan)
     refuse_non_commercial(job, parts)
-    chunks = chunks_of(plan)
+    chunks, signing = chunks_of(plan), context.settings.signing
+    key = keyed(plan.content_key, signing)
     planned = Planned(
         job.id,
         plan.job_dir,
@@ -37,8 +38,8 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
         weights=tuple(_record(weights) for weights in plan.weights),
         components=tuple(part.billed().model_dump() for part in parts),
         inputs=_identities(job, plan),
-        key=plan.content_key,
-        finished=Finished(work_dir).of(job, plan.content_key),
+        key=key,
+        finished=Finished(work_dir, signing).of(job, key),
     )
     return Prepared(planned, chunks)
 

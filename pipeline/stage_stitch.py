@@ -27,8 +27,9 @@ def stitch(context: WorkerContext, output: Output) -> Output:
         if is_object(goal):
             refuse_lost(goal, run_id)
 
-    done = stitch_job(plan.model_copy(update={"job": output.job}), output.parts, allowed)
-    return dataclasses.replace(output, path=done.output, frames=done.frames)
+    own = plan.model_copy(update={"job": output.job})
+    done = stitch_job(own, output.parts, allowed, context.signer())
+    return dataclasses.replace(output, path=done.output, frames=done.frames, marks=done.marks)
 
 
 STITCH = Stage(

@@ -123,7 +123,7 @@ class Steps:
                 return self._failed(piece, error, start, line=job.line)
             seconds[stage.name], most = time.perf_counter() - start, max(most, attempt)
             self._note(piece, output.frames, seconds[stage.name], attempt)
-        return Assembled(job.id, output.path, output.frames, seconds, most, output.warnings)
+        return Assembled(job.id, output.path, output.frames, seconds, most, output.warnings, output.marks)
 
     def _job_step(self, stage: Stage, job: Job) -> Iterator[Item]:
         piece, start = Piece.of_job(job.id, stage.name), time.perf_counter()

@@ -61,9 +61,10 @@ def in_words_of(job: Job, local: Job, error: RaydubError) -> RaydubError:
 
 
 def deciding_inputs(job: Job, cache: Cache) -> tuple[Input, ...]:
-    """The job's inputs besides its video: the speech file, or the tracks of the speak step, and pictures of faces; with
-    their current content."""
-    named = {name: path for name, path in job.inputs().items() if name.startswith(("face", "speakers"))}
+    """The job's inputs besides its video: the speech file, or the tracks of the speak step, pictures of faces, and the
+    label's font; with their current content."""
+    shown = ("face", "speakers", "label_font")
+    named = {name: path for name, path in job.inputs().items() if name.startswith(shown)}
     if job.speech is None:
         assert job.audio is not None  # voices_of() has seen it
         named["audio"] = job.audio

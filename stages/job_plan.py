@@ -33,8 +33,8 @@ from raydub.stages.types import Chunk, Span
 from raydub.store import Artefact, Store
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
-SOUNDS_FILE = "sounds.npy"
-"""Of the first voice; see voice_file."""
+SOUNDS_FILE, LABEL_FILE = "sounds.npy", "label.npz"
+"""Of the first voice; see voice_file. The label is the job's."""
 
 
 class JobPlan(BaseModel):
@@ -48,7 +48,8 @@ class JobPlan(BaseModel):
     the post-processors; warnings: "W_WORD: sentence". sound: the sound file of the output; voices: the speakers, one
     (of any name) unless several have their own face: face k of an item then is that of voice k; scoped: mouths change
     within load_scope() only. chunk_keys: see Chunk. key: of the plan; content_key: of everything that decides the
-    output, independent of paths; arrays: the blob of each array, by voice_file() and mouth_file(); inputs: the inputs
+    output, independent of paths; arrays: the blob of each array, by voice_file() and mouth_file(), and of the
+    label; inputs: the inputs
     of the plan but the video.
     """
 
@@ -217,6 +218,11 @@ def load_scope(plan: JobPlan, voice: int = 0) -> Bools | None:
 def load_source(plan: JobPlan, voice: int = 0) -> Arrays:
     """The result of the engine's prepare() for the face of a voice."""
     return read_arrays(_blob(plan, voice_file(SOURCE_FILE, voice)))
+
+
+def load_label(plan: JobPlan) -> Arrays | None:
+    """The label of the job's frames (see stages.marks.label), None for none."""
+    return read_arrays(_blob(plan, LABEL_FILE)) if LABEL_FILE in plan.arrays else None
 
 
 def mouth_file(voice: int, part: int) -> str:

@@ -84,6 +84,13 @@ def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> 
     return bool(made) and is_file and identify(job.output, store.identities).sha256 in made
 
 
+def was_made(job: Job, store: Store) -> bool:
+    """Is the file at the job's output one that the job made? Raises OSError."""
+    said = store.record(_name(job.output))
+    made = said["made"] if said is not None and said["job"] == _which(job) else ()
+    return bool(made) and _is_there(job.output) and identify(job.output, store.identities).sha256 in made
+
+
 def _is_there(output: str) -> bool:
     if not is_object(output):
         return os.path.lexists(output)

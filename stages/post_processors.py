@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from raydub.manifests.options import Options, restore_weights, upscale_partner, upscale_weights
+from raydub.manifests.options import Options
+from raydub.manifests.sharper import restore_weights, upscale_partner, upscale_weights
 from raydub.stages.post_processor import PostProcessor
 from raydub.stages.upscale.options import enlarged
 

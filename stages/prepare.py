@@ -22,7 +22,7 @@ import numpy as np
 from raydub.arrays import I64
 from raydub.errors import RaydubError
 from raydub.manifests.job import Job
-from raydub.manifests.options import POST_FIELDS, RUN_FIELDS, SOUND_FIELDS, Options
+from raydub.manifests.options import MARK_FIELDS, POST_FIELDS, RUN_FIELDS, SOUND_FIELDS, Options
 from raydub.media.fetch_policy import FetchPolicy
 from raydub.media.frames import Transform, open_frames
 from raydub.media.hdr import HLG
@@ -38,6 +38,7 @@ from raydub.stages.engine import ChoosesMouths, LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
 from raydub.stages.inputs import deciding_inputs, in_words_of, local_inputs, speech_identity
 from raydub.stages.job_plan import (
+    LABEL_FILE,
     JobPlan,
     chunk_length,
     chunks_of,
@@ -46,6 +47,7 @@ from raydub.stages.job_plan import (
     load_source,
     load_speech,
     load_voiced,
+    put_arrays,
     save_plan,
     voices_of,
     whole,
@@ -53,6 +55,7 @@ from raydub.stages.job_plan import (
 from raydub.stages.keys import part_keys
 from raydub.stages.learnt import learn
 from raydub.stages.lipsync.installed import InstalledEngine
+from raydub.stages.marks.label import digest_of, draw_label
 from raydub.stages.post_processor import PostProcessor
 from raydub.stages.post_processors import plan_post_processing, post_process_costs
 from raydub.stages.source_timeline import Timeline
@@ -106,19 +109,23 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     source = {
         "code": running(DECIDING),
         "video": video.identity,
-        "options": _deciding(options, POST_FIELDS | SOUND_FIELDS),
+        "options": _deciding(options, POST_FIELDS | SOUND_FIELDS | MARK_FIELDS),
         "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
         "engine": [engine.name, engine.release if isinstance(engine, InstalledEngine) else ""],
         "weights": [record.sha256 for record in weights],
     }
     finish = [asdict(finishing), [record.sha256 for record in sharper]]
+    label = draw_label(options, finishing.out_size)
+    label_digest = "" if label is None else digest_of(label)
     decided = {
         **source,
         "options": _deciding(options, SOUND_FIELDS),
         "speech": speech_identity(job, inputs),
         "finish": finish,
+        "label": label_digest,
     }
-    drawn = {**source, "options": _deciding(options, SOUND_FIELDS | _NOT_DRAWN), "finish": finish}
+    drawn = {**source, "options": _deciding(options, SOUND_FIELDS | MARK_FIELDS | _NOT_DRAWN), "finish": finish}
+    drawn["label"] = label_digest
     content = key_of(decided)
     # Jobs with the same inputs at other paths share parts, but no plan: one of them may lose or change its files.
     key = key_of([content, json.loads(to_text(job.inputs()))])  # of copies: what they are copies of
@@ -132,6 +139,8 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         timeline, arrays = extract_features(
             job, video, store, key, lambda: _kept(video, transform, faces) if drop else None
         )
+    if label is not None:
+        arrays = {**arrays, LABEL_FILE: put_arrays(store, f"jobs/{key}/{LABEL_FILE}", label).path}
     plan = JobPlan(
         job=job,
         video=video,
@@ -168,7 +177,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
     return plan
 
 
-_NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds", "mark_synthetic"})
+_NOT_DRAWN = frozenset({"length", "extend", "chunk_seconds"})
 """Options that affect pixels only through the source frames of a chunk, which are in its key."""
 
 
@@ -235,7 +244,7 @@ def _known(job_dir: str) -> JobPlan | None:
 
 def _deciding(options: Options, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The options that the job's frames depend on by value; files are identified by content elsewhere."""
-    elsewhere = {"model", "face", "restore_model", "upscale_model"}
+    elsewhere = {"model", "face", "restore_model", "upscale_model", "label_font"}
     return options.model_dump(mode="json", exclude={*elsewhere, *RUN_FIELDS, *without})
 
 

@@ -17,7 +17,8 @@ from raydub.media.frames import Frame
 from raydub.media.writer import PartWriter, count_frames
 from raydub.stages.ahead import ahead, behind
 from raydub.stages.engine import Arrays, ChoosesMouths, DrawItem, Drawn, LipEngine, WeightsRecord
-from raydub.stages.job_plan import JobPlan, load_plan, load_source
+from raydub.stages.job_plan import JobPlan, load_label, load_plan, load_source
+from raydub.stages.marks.label import Label
 from raydub.stages.mouths.library import Learnt
 from raydub.stages.mouths.stored import load_library
 from raydub.stages.post_processor import PostProcessor, Shown, ShownFace
@@ -54,11 +55,11 @@ class RenderStage:
 
     def frames(self, chunk: SynthesisedChunk) -> Iterator[Frame]:
         """The chunk's frames as they are before encoding, in order, numbered by output frame. Frames without an item
-        equal the source's bit for bit, unless a post-processor changes them. Raises InputError from reading, StageError
-        OUT_OF_MEMORY from post-processors."""
-        yield from _PostProcessing(
-            self._post_processors, self._drawn(chunk, load_plan(chunk.chunk.job_dir), [], {}), chunk.chunk.span
-        )
+        equal the source's bit for bit, except in the box of a label, and unless a post-processor changes them. Raises
+        InputError from reading, StageError OUT_OF_MEMORY from post-processors."""
+        plan = load_plan(chunk.chunk.job_dir)
+        finished = _PostProcessing(self._post_processors, self._drawn(chunk, plan, [], {}), chunk.chunk.span)
+        yield from _labelled(plan, finished)
 
     def run(self, chunk: SynthesisedChunk, out_path: str) -> Part:
         """Encode the chunk into the file `out_path`, and count its frames by decoding. Nothing is left there after an
@@ -80,7 +81,7 @@ class RenderStage:
             ):
                 finishing = _PostProcessing(self._post_processors, shown, span)
                 with behind(writer.write, most_finished, "raydub-encode") as write:
-                    for frame in finishing:
+                    for frame in _labelled(plan, finishing):
                         write(frame)
                         beat("render")
                 written = writer.close()
@@ -191,6 +192,17 @@ def runs_of(gates: Iterable[Gate]) -> tuple[Gate, ...]:
         else:
             runs.append(gate)
     return tuple(runs)
+
+
+def _labelled(plan: JobPlan, frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The finished frames with the job's label, if it has one."""
+    found = load_label(plan)
+    if found is None:
+        yield from frames
+        return
+    label = Label.of(found)
+    for frame in frames:
+        yield label.on(frame)
 
 
 class _PostProcessing:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from raydub import __version__
+from raydub.anywhere import remove
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import discard, storage_error, temp_beside
 from raydub.media.confine import make_folder
@@ -15,46 +16,45 @@ from raydub.media.watch import Input, Watch
 from raydub.media.writable import check_writable
 from raydub.objects.names import is_object
 from raydub.stages.job_plan import JobPlan, chunks_of
-from raydub.stages.output import publish_output
+from raydub.stages.marks.credentials import sidecar_of
+from raydub.stages.marks.marking import mark, marks_of, sign, tags_for
+from raydub.stages.marks.statement import statement_of
+from raydub.stages.output import publish_output, was_made
 from raydub.stages.types import Part
 from raydub.store import Store
+
+if TYPE_CHECKING:
+    from raydub.stages.marks.certificate import Signer
 
 
 @dataclass(frozen=True)
 class Stitched:
-    """A published output. seconds: its length; sha256: of all its bytes."""
+    """A published output. seconds: its length; sha256: of all its bytes; marks: see manifests.results.JobResult."""
 
     output: str
     frames: int
     seconds: float
     sha256: str
+    marks: tuple[str, ...] = ()
 
 
-def stitch_job(plan: JobPlan, parts: Sequence[Part], allowed: Callable[[], None] = lambda: None) -> Stitched:
+def stitch_job(
+    plan: JobPlan,
+    parts: Sequence[Part],
+    allowed: Callable[[], None] = lambda: None,
+    signer: Signer | None = None,
+) -> Stitched:
     """Make plan.job.output of all parts of a job, in any order; creates its folder. The output appears complete or not
     at all, and an older file of that name is kept until then; one that the job did not make is replaced with overwrite
-    only. allowed: called before publishing; what it raises prevents it.
+    only. allowed: called before publishing; what it raises prevents it. signer: signs the output.
 
     Raises StageError: STITCH_FAILED (a part is missing, or is not of this job), VERIFY_FAILED, OUTPUT_EXISTS, STORAGE,
     DISK_FULL; InputError for the speech. All name the job.
     """
     try:
-        return _stitch(plan, _ordered(plan, parts), allowed)
+        return _stitch(plan, _ordered(plan, parts), allowed, signer)
     except RaydubError as error:
         raise error.at(job=plan.job.id, line=plan.job.line) from error.__cause__
-
-
-def metadata(plan: JobPlan) -> dict[str, str]:
-    """Tags of the output. `comment` states that the video is synthetic, unless mark_synthetic is off."""
-    digests = ",".join(record.sha256[:16] for record in plan.weights) or "none"
-    tags = {"encoder_app": f"raydub {__version__}", "raydub_engine": plan.engine, "raydub_weights": digests}
-    if plan.job.options.mark_synthetic:
-        tags["comment"] = (
-            f"Synthetic media: lips altered by AI to match another speech (raydub {__version__}, engine {plan.engine}, "
-            f"weights {digests})"
-        )
-        tags["synthetic"] = "true"
-    return tags
 
 
 def _ordered(plan: JobPlan, parts: Sequence[Part]) -> list[Part]:
@@ -75,7 +75,7 @@ def _ordered(plan: JobPlan, parts: Sequence[Part]) -> list[Part]:
     return [by_index[chunk.index] for chunk in chunks]
 
 
-def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None]) -> Stitched:
+def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None], signer: Signer | None) -> Stitched:
     goal, store = plan.job.output, Store(plan.work_dir)
     root = plan.job.output_root or os.path.dirname(goal)
     if is_object(goal):
@@ -86,14 +86,28 @@ def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None]) -> St
         temp = temp_beside(goal)
     film = Input("video", plan.video.path, plan.video.identity, plan.video.look)
     watch = Watch([film, *plan.inputs], store.identities)
+    said = statement_of(plan, signer.signing.sha256 if signer is not None else "")
+    beside = None
     try:
         paths, counts = [part.path for part in parts], [part.frames for part in parts]
-        assemble(paths, counts, plan.rate, temp, plan.sound, metadata(plan))
+        assemble(paths, counts, plan.rate, temp, plan.sound, tags_for(said, goal))
+        mark(temp, said)
+        if signer is not None:
+            beside = sign(temp, goal, said, signer)
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()
         digest = publish_output(temp, plan.job, root, store, allowed)
+        if sidecar_of(goal):
+            # After the video: until both are there, the job is not recorded as finished and is joined again.
+            own = plan.job.model_copy(update={"output": sidecar_of(goal)})
+            if beside is not None:
+                publish_output(beside, own, root, store, allowed)
+            elif was_made(own, store):
+                remove(own.output)  # of an earlier run that signed
     except OSError as error:
         raise storage_error(error, goal) from error
     finally:
         discard(temp)
-    return Stitched(goal, plan.n_frames, float(plan.n_frames / plan.rate), digest)
+        if beside is not None:
+            discard(beside)
+    return Stitched(goal, plan.n_frames, float(plan.n_frames / plan.rate), digest, marks_of(said))

@@ -39,6 +39,7 @@ def dub(
     flags.begin()
     _check_output(output)
     from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.marking import require_consent
     from raydub.manifests.naming import check_stem
     from raydub.manifests.read import check_rows
     from raydub.pipeline.progress import lines_of
@@ -46,6 +47,8 @@ def dub(
     root = path_at(absolute(output)).parent
     row: dict[str, Any] = {"video": video, "audio": audio, "script": script, "output": output.name}
     asked = check_rows([(1, row | fields)], Path.cwd(), root)
+    if flags.require_consent:
+        asked = require_consent(asked)
     if asked.bad:
         for problem in asked.errors:
             problem.line = None

@@ -25,6 +25,8 @@ _PANELS = {
     "restore": "Restore faces",
     "upscale": "Upscale frames",
     "codec": "Output file",
+    "mark_synthetic": "Marks",
+    "commercial": "The run",
 }
 """Titles of help panels, by the first of their fields in the model's order."""
 _TRUTH = "true or false: "

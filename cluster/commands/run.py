@@ -29,10 +29,13 @@ def run(
     Flags of manifest fields apply to rows that do not set the field."""
     flags.begin()
     from raydub.cluster.runner import RunRequest, run_jobs
+    from raydub.manifests.marking import require_consent
     from raydub.manifests.naming import check_stem, results_name
     from raydub.manifests.read import read_manifest
 
     asked = read_manifest(manifest, output_root, fields)
+    if flags.require_consent:
+        asked = require_consent(asked)
     stem = flags.results or path_at(asked.output_root) / results_name(manifest)
     check_stem(stem, (job.output for job in asked.jobs))
     request = RunRequest(

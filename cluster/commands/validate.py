@@ -30,20 +30,24 @@ def validate(
     ] = True,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
+    require_consent: options.RequireConsent = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Check every row of a manifest, its scripts, its files, and with commercial=true its licences; report all errors.
     Exit code 2 if a row is invalid. Nothing is decoded, and inputs at web addresses are not checked."""
     from raydub.cluster.glance import Glance
+    from raydub.manifests.marking import require_consent as with_consent
     from raydub.manifests.read import read_manifest
 
     allow_fetching(allow_scheme, allow_private)
     asked = read_manifest(manifest, output_root, fields)
+    if require_consent:
+        asked = with_consent(asked)
     glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
     unusable = [
         error
         for job in asked.jobs
-        for error in _script_errors(job) or _file_errors(job, glance) or _licence_errors(job)
+        for error in _script_errors(job) or _label_errors(job) or _file_errors(job, glance) or _licence_errors(job)
     ]
     errors: list[RaydubError] = [*asked.errors, *unusable]
     bad = len(asked.bad) + len(unusable)
@@ -60,6 +64,17 @@ def validate(
 def _file_errors(job: Job, glance: Glance | None) -> list[RaydubError]:
     problem = glance.problem(job) if glance is not None else None
     return [] if problem is None else [problem]
+
+
+def _label_errors(job: Job) -> list[RaydubError]:
+    """Errors of a job's label, as far as its font is here."""
+    from raydub.stages.marks.label import check_label
+
+    try:
+        check_label(job.options)
+    except RaydubError as error:
+        return [error.at(job=job.id, line=job.line)]
+    return []
 
 
 def _script_errors(job: Job) -> list[RaydubError]:

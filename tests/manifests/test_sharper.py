@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, UsageError
 from raydub.manifests.job import Job
-from raydub.manifests.options import Options, restore_weights, upscale_partner, upscale_weights
+from raydub.manifests.options import Options
 from raydub.manifests.rows import parse_options, parse_row
+from raydub.manifests.sharper import restore_weights, upscale_partner, upscale_weights
 
 GOOD = {"video": "a.mp4", "audio": "b.wav", "output": "o.mp4"}
 

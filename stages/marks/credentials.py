@@ -1,0 +1,111 @@
+"""Sign an output with C2PA credentials: inside mp4 and mov; beside mkv, which C2PA has no place in, as `NAME.mkv.c2pa`
+with a hash of all bytes of the video.
+
+Nothing is asked over the network. Memory stays small for files of any length: the library hashes the media in blocks of
+a mebibyte (a Merkle tree) and keeps large copies on disk, in the system's folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from raydub.errors import Code, StageError
+from raydub.stages.marks.certificate import Signer
+from raydub.stages.marks.claim import manifest
+from raydub.stages.marks.statement import Statement
+
+FORMS = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska"}
+"""Media types by extension of outputs."""
+SIDECAR = ".c2pa"
+_KEPT_MB = 16
+_BLOCK_KB = 1024
+_OFFLINE: dict[str, Any] = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "core": {"backing_store_memory_threshold_in_mb": _KEPT_MB, "merkle_tree_chunk_size_in_kb": _BLOCK_KB},
+}
+
+
+def context(anchors: str | None = None) -> Any:
+    """A c2pa.Context with our settings. anchors: PEM of the certificates to trust, None to trust none in
+    particular."""
+    import c2pa
+
+    trust = {} if anchors is None else {"trust": {"trust_anchors": anchors}}
+    verify = {**_OFFLINE["verify"], "verify_trust": anchors is not None}
+    return c2pa.Context.from_dict({**_OFFLINE, **trust, "verify": verify})
+
+
+def sidecar_of(output: str) -> str:
+    """Where the credentials of an output lie, "" for those that contain them."""
+    return output + SIDECAR if output.lower().endswith(".mkv") else ""
+
+
+def sign_inside(path: str, signed: str, title: str, said: Statement, signer: Signer) -> None:
+    """Write the film `path` with its credentials to `signed`. title: the output's file name. The library verifies what
+    it has signed. Raises StageError STITCH_FAILED, and OSError."""
+    import c2pa
+
+    form = FORMS[os.path.splitext(path)[1].lower()]
+    with open(path, "rb") as source, open(signed, "w+b") as goal:
+        try:
+            with signer.open() as own, c2pa.Builder(manifest(said, title, form), context=context()) as builder:
+                builder.sign(own, form, source, goal)
+        except (c2pa.C2paError, ValueError) as error:
+            raise _failed(title, error) from None
+
+
+def sign_beside(path: str, title: str, said: Statement, signer: Signer) -> bytes:
+    """The credentials of the film `path`, for a file beside it. Raises as sign_inside."""
+    import c2pa
+
+    form = FORMS[os.path.splitext(path)[1].lower()]
+    with open(path, "rb") as source:
+        whole = hashlib.file_digest(source, "sha256").digest()
+        source.seek(0)
+        try:
+            with signer.open() as own, c2pa.Builder(manifest(said, title, form, whole), context=context()) as builder:
+                builder.set_no_embed()
+                made: bytes = builder.sign(own, form, source, _Nowhere())
+            with c2pa.Reader(form, source, made, context=context()) as reader:
+                state = reader.get_validation_state()
+        except (c2pa.C2paError, ValueError) as error:
+            raise _failed(title, error) from None
+    if state == "Invalid":
+        raise _failed(title, ValueError("the credentials do not fit the file that they were made for"))
+    return made
+
+
+def _failed(title: str, error: Exception) -> StageError:
+    hint = "run again: finished parts are kept; large files need room in the folder for temporary files (TMPDIR)"
+    return StageError(Code.STITCH_FAILED, f"the credentials of {title} cannot be made: {error}", hint=hint)
+
+
+class _Nowhere:
+    """A stream that keeps nothing: the library writes its copy of the film to it."""
+
+    def __init__(self) -> None:
+        self._position = self._end = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Nothing."""
+        return b""
+
+    def write(self, data: bytes) -> int:
+        """Count the bytes."""
+        self._position += len(data)
+        self._end = max(self._end, self._position)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as in a file."""
+        self._position = (0, self._position, self._end)[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def flush(self) -> None:
+        """Do nothing."""
