@@ -1,5 +1,5 @@
-"""Permissions of a run's operator (licences, addresses, speech program, certificate), kept in environment variables and passed to
-workers."""
+"""Permissions of a run's operator (licences, addresses, speech program, certificate), kept in environment variables and
+passed to workers."""
 
 from __future__ import annotations
 

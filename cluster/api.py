@@ -70,7 +70,8 @@ def dub(
     without extension of a results manifest; use_ray: run on Ray, by default in worker processes without Ray; address:
     of a Ray cluster; workers: as in run(); device: "auto", "cpu" or "cuda"; step_timeout: seconds, None for limits that
     grow with a step's size; strict: a result that differs from the request is a failure; accept_license, allow_scheme,
-    allow_private, tts_command, c2pa_cert and c2pa_key hold for this call; require_consent: refuse a job without `consent`. progress: called with Progress.
+    allow_private, tts_command, c2pa_cert and c2pa_key (paths) hold for this call; require_consent: refuse a job without
+    `consent`. progress: called with Progress.
 
     Raises UsageError for invalid arguments and DependencyError if the run cannot start; see also the module. A failed
     job is a result with another status than "ok": Result.raise_for_status().

@@ -31,6 +31,7 @@ from raydub.cluster.commands import (
     train,
     tts,
     validate,
+    verify,
     voices,
 )
 from raydub.cluster.commands.flags import JsonErrors, PanelCommand
@@ -79,6 +80,7 @@ app.command("faces")(faces.faces)
 app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("timeline")(timeline.timeline)
+app.command("verify")(verify.verify)
 app.command("trace")(trace.trace)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")

@@ -75,6 +75,13 @@ def read_xmp(path: str) -> bytes:
     return b""
 
 
+def has_uuid(path: str, uuid: bytes) -> bool:
+    """Whether an ISO file has a box of this kind at its top level. Raises OSError."""
+    with open(path, "rb") as film:
+        boxes = _boxes(film, 0, os.path.getsize(path))
+        return any(kind == b"uuid" and _at(film, start + 8, 16) == uuid for kind, start, _ in boxes)
+
+
 def _of_tags(path: str) -> bytes:
     try:
         with open_made(path) as film:
