@@ -264,6 +264,6 @@ def _checked(rows: list[tuple[int, dict[str, Any]]], root: PurePath) -> Any:
 
 
 def _consented(asked: Any, wanted: bool) -> Any:
-    from raydub.manifests.marking import require_consent
+    from raydub.manifests.consent import require_consent
 
     return require_consent(asked) if wanted else asked

@@ -25,9 +25,9 @@ from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.sent import digest, digests, folder_files, refuse_secrets
 from raydub.cluster.session.jobs import STOP_SECONDS, JobSeen, Order, base_id
 from raydub.errors import Code, UsageError
+from raydub.manifests.consent import require_consent
 from raydub.manifests.failed import placed_row
 from raydub.manifests.formats import raw_rows
-from raydub.manifests.marking import require_consent
 from raydub.manifests.naming import results_name
 from raydub.manifests.options import FIELDS
 from raydub.manifests.placed import with_paths

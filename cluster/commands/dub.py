@@ -39,7 +39,7 @@ def dub(
     flags.begin()
     _check_output(output)
     from raydub.cluster.runner import RunRequest, run_jobs
-    from raydub.manifests.marking import require_consent
+    from raydub.manifests.consent import require_consent
     from raydub.manifests.naming import check_stem
     from raydub.manifests.read import check_rows
     from raydub.pipeline.progress import lines_of

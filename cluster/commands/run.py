@@ -29,7 +29,7 @@ def run(
     Flags of manifest fields apply to rows that do not set the field."""
     flags.begin()
     from raydub.cluster.runner import RunRequest, run_jobs
-    from raydub.manifests.marking import require_consent
+    from raydub.manifests.consent import require_consent
     from raydub.manifests.naming import check_stem, results_name
     from raydub.manifests.read import read_manifest
 

@@ -36,7 +36,7 @@ def validate(
     """Check every row of a manifest, its scripts, its files, and with commercial=true its licences; report all errors.
     Exit code 2 if a row is invalid. Nothing is decoded, and inputs at web addresses are not checked."""
     from raydub.cluster.glance import Glance
-    from raydub.manifests.marking import require_consent as with_consent
+    from raydub.manifests.consent import require_consent as with_consent
     from raydub.manifests.read import read_manifest
 
     allow_fetching(allow_scheme, allow_private)
