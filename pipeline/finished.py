@@ -95,7 +95,7 @@ class Finished:
             "output": identify(job.output, self._store.identities, what="output").sha256,
             "result": dict(result),
         }
-        beside = sidecar_of(job.output) if "c2pa" in result["marks"] else ""
+        beside = sidecar_of(job.output) if "c2pa" in result.get("marks", ()) else ""
         if beside:
             said["beside"] = identify(beside, self._store.identities, what="credentials").sha256
         self._store.put_record(_name(job), said)

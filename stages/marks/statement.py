@@ -6,11 +6,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from raydub import __version__
 from raydub.media.fetch_uri import redact
 from raydub.media.xmp import COMPOSITE, SOURCE_TYPE, packet
-from raydub.stages.job_plan import JobPlan
+
+if TYPE_CHECKING:
+    from raydub.stages.job_plan import JobPlan
 
 SIGNED_TAG = "raydub_credentials"
 """The tag that says which certificate signed the file, so that a copy without its credentials is known as one."""

@@ -38,6 +38,9 @@ def test_flags_become_fields() -> None:
 
 
 VALUES = {
+    "label": "AI dubbed",
+    "label_font": "/fonts/sans.ttf",
+    "consent": "Ana, contract 12",
     "voice": "anna",
     "language": "es",
     "speakers": "anna=left",
