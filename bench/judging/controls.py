@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bench.judging.aligned import Place, turned
-from bench.judging.seen import MOUTH, Seen
 from raydub.arrays import F32
 from raydub.media.frames import Frame, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter
 from raydub.media.yuv import from_bgr, to_bgr
+from raydub.stages.evaluate.aligned import Place, turned
+from raydub.stages.evaluate.seen import MOUTH, Seen
 
 NAMES = ("source", "frozen", "shifted")
 SHIFT_SECONDS = 1.0

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bench.judging.seen import STILL, Seen
 from raydub.arrays import F32, F64, U8, Bools
-from raydub.media.frames import open_frames
+from raydub.media.frames import Frame, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.yuv import to_bgr
+from raydub.stages.evaluate.seen import STILL, Seen
 
 LARGEST = 128
 """Pixels of the distance of the outer eye corners in the still picture; smaller faces keep their own size."""
@@ -81,6 +81,20 @@ def still(path: Path, place: Place) -> U8:
             if place.present[frame.index]:
                 out[frame.index] = turned(to_bgr(frame), place.matrix[frame.index], place.size)
     return out
+
+
+def still_face(frame: Frame, matrix: F32, size: tuple[int, int]) -> U8:
+    """(h, w, 3) BGR uint8: a frame's face in the still picture. Only the pixels around it are converted to colour."""
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64) @ back[:, :2].T + back[:, 2]
+    room = 4 + 0.04 * float(np.ptp(corners[:, 0]))  # for the blur of large faces
+    low, high = corners.min(axis=0) - room, corners.max(axis=0) + room
+    width, height = frame.size
+    x0, y0 = (int(min(max(value, 0), side - 4)) // 2 * 2 for value, side in zip(low, frame.size, strict=True))
+    x1, y1 = min(width, int(max(high[0], x0 + 4)) // 2 * 2 + 2), min(height, int(max(high[1], y0 + 4)) // 2 * 2 + 2)
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float32)
+    return turned(to_bgr(frame, (x0, y0, x1, y1)), moved, size)
 
 
 def turned(bgr: U8, matrix: F32, size: tuple[int, int]) -> U8:
