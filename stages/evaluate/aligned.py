@@ -44,7 +44,7 @@ class Place:
     def to_still(self, points: F32) -> F32:
         """(n, 68, 2) pixels of the frames -> the same in the still picture."""
         turned = np.einsum("nij,nkj->nki", self.matrix[:, :, :2], points) + self.matrix[:, None, :, 2]
-        return turned.astype(np.float32)
+        return np.asarray(turned, np.float32)
 
     def box(self, points: F32, grow: float) -> tuple[slice, slice]:
         """(rows, columns) of the box around points (k, 2) of the still picture, `grow` units wider on each side."""
@@ -111,7 +111,7 @@ def _levelled(points: F64) -> F64:
     u = max(float(np.hypot(*eyes)), 1.0)
     right = eyes / u
     turn = np.array([right, (-right[1], right[0])])
-    return ((points - (points[36] + points[45]) / 2) @ turn.T) / u
+    return np.asarray(((points - (points[36] + points[45]) / 2) @ turn.T) / u, np.float64)
 
 
 def _similarity(points: F64, goal: F64) -> F64:

@@ -72,10 +72,8 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
     sound, why = heard_or_why(film.output.path, Fraction(film.output.start_time), _seconds(windows, rate))
     heard = _heard(rows, windows, sound, facts.voiced, gates, rate)
     person = Person.of(rows)
-    segments = [
-        _segment(span, text, film, rows, heard, person, facts, cue) for span, text, cue in _parts(n, rate, rows, facts)
-    ]
-    segments, partial = judged([one for one in segments if one is not None], thresholds)
+    made = [_segment(span, cue, film, rows, heard, person, facts) for span, cue in _parts(n, rate, facts)]
+    segments, partial = judged([one for one in made if one is not None], thresholds)
     figures: Figures = dict(facts.shares)
     figures |= mouth(rows, heard, person, rate) | closed(rows, person, facts.closures, rate) | picture(rows, heard)
     who = measuring.who

@@ -6,6 +6,7 @@ words, so a mouth that is right may differ by a few percent.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -119,8 +120,8 @@ def _ratio(by: Mapping[str, F64], what: str, fewest: int = 1, *, root: bool = Fa
     known = np.isfinite(own) & np.isfinite(new)
     if known.sum() < fewest:
         return None
-    power = 0.5 if root else 1.0
-    return float(new[known].mean()) ** power / max(float(own[known].mean()) ** power, 1e-6)
+    above, below = float(new[known].mean()), float(own[known].mean())
+    return math.sqrt(above) / max(math.sqrt(below), 1e-6) if root else above / max(below, 1e-6)
 
 
 def _mean(values: F64) -> float | None:
@@ -188,7 +189,8 @@ class _Seams:
         colour = np.nan
         if own.chroma is not None and new.chroma is not None:
             change = new.chroma - own.chroma
-            colour = float(np.hypot(*(_step(change[..., k], inside, outside) for k in (0, 1))))
+            red, blue = (_step(change[..., k], inside, outside) for k in (0, 1))
+            colour = float(np.hypot(red, blue))
         return (*slopes, light, colour)
 
 
@@ -199,7 +201,7 @@ def _step(change: F32, inside: Bools, outside: Bools) -> float:
 
 
 def _across(luma: F32, normal: tuple[F32, F32], blur: float) -> F32:
-    x, y = _gradients(cv2.GaussianBlur(luma, (0, 0), blur))
+    x, y = _gradients(np.asarray(cv2.GaussianBlur(luma, (0, 0), blur), np.float32))
     return np.asarray(np.abs(x * normal[0] + y * normal[1]) / (np.hypot(*normal) + 1e-6), np.float32)
 
 

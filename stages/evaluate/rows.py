@@ -210,7 +210,10 @@ class Measuring:
             self.notes.append(text)
 
 
-def _stills(place: Place, scale: float, row: int, own: Frame | None, new: Frame) -> tuple[pixels.Still | None, ...]:
+Pair = tuple[pixels.Still | None, pixels.Still | None]
+
+
+def _stills(place: Place, scale: float, row: int, own: Frame | None, new: Frame) -> Pair:
     if own is None or not place.present[row]:
         return None, None
     matrix = place.matrix[row]
