@@ -39,7 +39,7 @@ class WorkSettings:
     media.fetch_policy, by default from the environment; tts_command: the operator's speech program, by default from the
     environment; fresh: do work again that was stored before this time (store.moment), 0 to reuse all of it; verbose:
     log debug messages too; nodes: how many machines share the work, and so each input;
-    log_format: see raydub.logs.
+    log_format: see raydub.logs; thresholds: text of a file for evaluations, "" for raydub's own.
     """
 
     work_dir: str
@@ -54,6 +54,7 @@ class WorkSettings:
     verbose: bool = False
     nodes: int = 1
     log_format: str = "text"
+    thresholds: str = ""
 
 
 class WorkerContext:

@@ -49,7 +49,8 @@ class Prepared:
 @dataclass(frozen=True)
 class Output:
     """A job with all its parts, in order: input and output of stages per output. path, frames: of the published file,
-    "" and 0 before; warnings: for the job's result."""
+    "" and 0 before; warnings: for the job's result; evaluated: columns of its evaluation. Without parts the output was
+    published before, and is only evaluated."""
 
     job: Job
     job_dir: str
@@ -57,6 +58,7 @@ class Output:
     path: str = ""
     frames: int = 0
     warnings: tuple[str, ...] = ()
+    evaluated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Dropped:
 @dataclass(frozen=True)
 class Assembled:
     """A job's output was published. seconds: by stage per output; attempt: the most tries of one of these stages;
-    warnings: of these stages."""
+    warnings: of these stages; evaluated: columns of the result (pipeline.evaluations)."""
 
     job_id: str
     output: str
@@ -96,6 +98,7 @@ class Assembled:
     seconds: Mapping[str, float]
     attempt: int = 1
     warnings: tuple[str, ...] = ()
+    evaluated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

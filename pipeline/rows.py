@@ -47,6 +47,8 @@ def unpack(row: Mapping[str, Any]) -> Item:
     for name in ("warnings", "weights", "components"):
         if name in meta:
             meta[name] = tuple(meta[name])
+    if "evaluated" in meta and "reasons" in meta["evaluated"]:
+        meta["evaluated"]["reasons"] = tuple(meta["evaluated"]["reasons"])
     record: Item = _RECORDS[row["kind"]](**meta)
     return record
 

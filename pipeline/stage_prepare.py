@@ -38,7 +38,7 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
         components=tuple(part.billed().model_dump() for part in parts),
         inputs=_identities(job, plan),
         key=plan.content_key,
-        finished=Finished(work_dir).of(job, plan.content_key),
+        finished=Finished(work_dir, context.settings.thresholds).of(job, plan.content_key),
     )
     return Prepared(planned, chunks)
 

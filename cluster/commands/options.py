@@ -89,6 +89,15 @@ def _device(text: str) -> str:
     return text.lower()
 
 
+def thresholds_text(path: PathLike | None) -> str:
+    """The text of a thresholds' file, "" without one. Raises what stages.evaluate.thresholds.load_thresholds raises."""
+    if path is None:
+        return ""
+    from raydub.stages.evaluate.thresholds import load_thresholds
+
+    return load_thresholds(path).text
+
+
 @dataclass(frozen=True)
 class RunFlags:
     """Flags of the commands that dub."""
@@ -182,6 +191,16 @@ class RunFlags:
             rich_help_panel=_HOW,
         ),
     ] = False
+    thresholds: Annotated[
+        PurePath | None,
+        typer.Option(
+            "--thresholds",
+            metavar="FILE",
+            parser=place,
+            help="TOML file of the verdicts of --evaluate; default: raydub's own (docs/evaluate.md).",
+            rich_help_panel=_HOW,
+        ),
+    ] = None
     strict: Annotated[
         bool,
         typer.Option(
@@ -253,7 +272,8 @@ class RunFlags:
             "fresh",
         )
         show = "quiet" if self.as_json else "auto"
-        return {**{name: getattr(self, name) for name in same}, "num_cpus": self.cpus, "show": show}
+        told = {"num_cpus": self.cpus, "show": show, "thresholds": thresholds_text(self.thresholds)}
+        return {**{name: getattr(self, name) for name in same}, **told}
 
 
 RUN_FLAGS = group_of(RunFlags)

@@ -27,6 +27,7 @@ from raydub.stages.evaluate.figures import (
 )
 from raydub.stages.evaluate.film import NONE, Film
 from raydub.stages.evaluate.identity import SAMPLES, identity, spread
+from raydub.stages.evaluate.lse_film import lse_windows, output_lse, source_lse
 from raydub.stages.evaluate.rows import Measuring, Rows
 from raydub.stages.evaluate.sound import Piece, Sound, heard_or_why
 from raydub.stages.evaluate.thresholds import Thresholds
@@ -67,7 +68,7 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
     windows = windows_of(n)
     gates = [gate[:n] if len(gate) >= n else np.pad(gate, (0, n - len(gate))) for gate in facts.gates]
     who_at = _who_at(windows)
-    measuring = Measuring(film, _speaker(gates, n), who_at)
+    measuring = Measuring(film, _speaker(gates, n), who_at, lse_windows(windows))
     rows = Rows.joined([measuring.window(span) for span in windows] if n >= _FEWEST else [])
     sound, why = heard_or_why(film.output.path, Fraction(film.output.start_time), _seconds(windows, rate))
     heard = _heard(rows, windows, sound, facts.voiced, gates, rate)
@@ -78,6 +79,7 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
     figures |= mouth(rows, heard, person, rate) | closed(rows, person, facts.closures, rate) | picture(rows, heard)
     who = measuring.who
     figures |= identity(who.source, who.output)
+    figures |= output_lse(film, measuring.seen, _by_window(windows, sound))
     figures["measured_share"] = float(rows.known.sum() / n) if n else None
     figures |= _of_sound(film, sound) | film_figures(facts.cues)
     missing = None if facts.wanted_frames is None else max(0, facts.wanted_frames - n)
@@ -102,7 +104,7 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
         verdict=overall(whole, partial, segments),
         reasons=tuple(whole + partial),
         figures=rounded(figures),
-        source_figures=_of_source(film, rows, windows, person),
+        source_figures=_of_source(film, rows, windows, person, measuring),
         segments=tuple(segments),
         worst=tuple(worst_moments(rows, heard, person, rate, thresholds)),
         curves=curves_of(n, rate, rows, heard, person, level, gate),
@@ -138,6 +140,10 @@ def _who_at(windows: Sequence[Span]) -> list[int]:
 
 def _seconds(windows: Sequence[Span], rate: Fraction) -> list[tuple[float, float]]:
     return [(float(span.start / rate), float(span.stop / rate)) for span in windows]
+
+
+def _by_window(windows: Sequence[Span], sound: Sound | None) -> dict[Span, Piece]:
+    return {} if sound is None else dict(zip(windows, sound.pieces, strict=True))
 
 
 def _heard(
@@ -218,7 +224,7 @@ def _of_sound(film: Film, sound: Sound | None) -> Figures:
     return found
 
 
-def _of_source(film: Film, rows: Rows, windows: Sequence[Span], person: Person | None) -> Figures:
+def _of_source(film: Film, rows: Rows, windows: Sequence[Span], person: Person | None, measuring: Measuring) -> Figures:
     """How the source's mouth follows the source's own sound, in the same frames."""
     if film.source is None or person is None or not np.isfinite(rows.source).any():
         return {}
@@ -242,4 +248,5 @@ def _of_source(film: Film, rows: Rows, windows: Sequence[Span], person: Person |
     found = following(person.share(rows.source), told, film.output.rate)
     as_source = replace(rows, drawn=rows.source, present=rows.present_source)
     rest = mouth(as_source, told, person, film.output.rate)
+    found |= source_lse(film, measuring.seen_source, _by_window(windows, sound))
     return rounded(found | {name: rest.get(name) for name in ("silence_motion", "mouth_range", "face_share")})

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from raydub.arrays import Bools
 from raydub.errors import Code, InputError, RaydubError
 from raydub.identity import Cache, identify
-from raydub.manifests.evaluation import Evaluation, Reason
+from raydub.manifests.evaluation import Evaluation
 from raydub.media.activity import Loudness, voiced_frames
 from raydub.media.audio import speech_blocks
 from raydub.media.fetch_uri import redact
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
+from raydub.present import present
 from raydub.stages.evaluate.evaluate import Facts, evaluate
 from raydub.stages.evaluate.film import Film, Source
 from raydub.stages.evaluate.thresholds import Thresholds
@@ -39,7 +39,7 @@ def evaluate_file(
 
     Raises only for what is wrong here, not with the film: DependencyError for absent face models."""
     try:
-        info = probe_video(output)
+        info = probe_video(present(output))
     except _OF_FILE as error:
         return unreadable(output, facts, thresholds, said(error))
     reasons = list(facts.reasons)
@@ -47,7 +47,7 @@ def evaluate_file(
         reasons.append(always("output_changed", 1.0, "look", "another file is there than the run made", 0.0))
     if isinstance(source, str):
         try:
-            source = Source(probe_video(source))
+            source = Source(probe_video(present(source)))
         except _OF_FILE as error:
             reasons.append(always("source_readable", 0.0, "look", f"the source cannot be read: {said(error)}"))
             source = None
@@ -55,7 +55,8 @@ def evaluate_file(
     if told.voiced is None and told.speech is not None:
         told = _with_speech(told, info)
     try:
-        return evaluate(Film(info, source, faces or largest_face()), told, thresholds)
+        found = evaluate(Film(info, source, faces or largest_face()), told, thresholds)
+        return found.model_copy(update={"output": redact(output)})
     except InputError as error:
         return unreadable(output, told, thresholds, error.message, cache)
 
@@ -108,14 +109,6 @@ def _with_speech(facts: Facts, info: VideoInfo) -> Facts:
 
 def _voiced(path: str, info: VideoInfo) -> Bools:
     loudness = Loudness()
-    for block in speech_blocks(path):
+    for block in speech_blocks(present(path)):
         loudness.push(block)
     return voiced_frames(loudness.activity(), info.rate, info.n_frames)
-
-
-def messages(reasons: Sequence[Reason]) -> tuple[str, ...]:
-    """The reasons' sentences, with their times, for the results."""
-    return tuple(
-        one.message if one.start is None or one.stop is None else f"{one.start:.1f} to {one.stop:.1f} s: {one.message}"
-        for one in reasons
-    )

@@ -13,7 +13,7 @@ TILE = 32
 """Pixels of a tile's side. A tile that touches a face is left out."""
 TRIMMED = 0.05
 """Share of the tiles that differ most and are left out: a visible label is one on purpose."""
-GROW = 0.6
+GROW = 0.4
 """Face boxes are this much larger on each side: masks, chins and restored faces lie within."""
 SSIM_EVERY = 10
 """SSIM is measured in every so many frames."""

@@ -87,15 +87,21 @@ class Who:
 
 class Measuring:
     """Measures windows of one film, one after the other. Keeps the face models. speaker: (n,) the face that speaks in
-    each output frame, by its number among those that are found; None: the first."""
+    each output frame, by its number among those that are found; None: the first; who_at: frames whose faces are
+    compared; kept: windows whose landmarks stay in `seen` and `seen_source`."""
 
-    def __init__(self, film: Film, speaker: I64 | None = None, who_at: Sequence[int] = ()) -> None:
+    def __init__(
+        self, film: Film, speaker: I64 | None = None, who_at: Sequence[int] = (), kept: Sequence[Span] = ()
+    ) -> None:
         self._film = film
         self._speaker = speaker
         self._in_output = FaceFinder(_of_output(film))
         self._in_source = FaceFinder(film.faces.model_copy(update={"smooth": False}))
         self._who_at = frozenset(who_at)
+        self._kept = frozenset(kept)
         self._who: list[tuple[F32, F32]] = []
+        self.seen: dict[Span, Seen] = {}
+        self.seen_source: dict[Span, Seen] = {}
         self.notes: list[str] = []
 
     @property
@@ -111,8 +117,12 @@ class Measuring:
         and its figures are NaN."""
         film = self._film
         with film.open_output() as reader:
-            seen, every = self._seen(self._in_output.see_apart(reader, span, len(film)), span, None)
+            seen, _ = self._seen(self._in_output.see_apart(reader, span, len(film)), span, None)
         source, others = self._source(span)
+        if span in self._kept:
+            self.seen[span] = seen
+            if source is not None:
+                self.seen_source[span] = source
         rows = replace(
             Rows.empty(len(span)),
             frame=np.arange(*span),
@@ -125,7 +135,6 @@ class Measuring:
         rows = replace(rows, present_source=source.present, source=source.openness)
         if not film.alike:
             return rows
-        del every
         try:
             return self._pictures(rows, span, seen, source, others)
         except InputError as error:

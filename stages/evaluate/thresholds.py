@@ -14,6 +14,7 @@ from raydub.errors import Code, UsageError
 from raydub.manifests.evaluation import Verdict
 from raydub.places import PathLike
 from raydub.regular import read_regular
+from raydub.stages.evaluate.names import JUDGED
 
 DEFAULT = Path(__file__).with_name("thresholds.toml")
 _MOST_BYTES = 1 << 20
@@ -57,30 +58,37 @@ class Limit(BaseModel):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """limits: by figure; digest: SHA-256 of the file."""
+    """limits: by figure; digest: SHA-256 of the file; text: the file."""
 
     limits: Mapping[str, Limit]
     digest: str
+    text: str = ""
 
 
 def load_thresholds(path: PathLike | None = None) -> Thresholds:
     """Read a thresholds' file, by default the one that ships with raydub. Raises UsageError MANIFEST_UNREADABLE,
     MANIFEST_SYNTAX, FIELD_UNKNOWN, FIELD_VALUE, each with the figure and the way out."""
-    from raydub.stages.evaluate.names import JUDGED
-
     try:
         data = read_regular(DEFAULT if path is None else path, _MOST_BYTES)
     except (OSError, ValueError) as error:
         hint = "give a TOML file; docs/evaluate.md shows one"
         raise UsageError(Code.MANIFEST_UNREADABLE, f"thresholds {path} cannot be read: {error}", hint=hint) from error
     name = DEFAULT.name if path is None else str(path)
-    return Thresholds(_parsed(data, name, JUDGED), hashlib.sha256(data).hexdigest())
-
-
-def _parsed(data: bytes, name: str, known: Mapping[str, object]) -> dict[str, Limit]:
     try:
-        said = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_thresholds(data.decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        raise UsageError(Code.MANIFEST_SYNTAX, f"{name} is no UTF-8: {error}", hint="see docs/evaluate.md") from error
+
+
+def parse_thresholds(text: str, name: str) -> Thresholds:
+    """As load_thresholds, of a file's text. name: of the file, for errors."""
+    return Thresholds(_parsed(text, name, JUDGED), hashlib.sha256(text.encode()).hexdigest(), text)
+
+
+def _parsed(text: str, name: str, known: Mapping[str, object]) -> dict[str, Limit]:
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(Code.MANIFEST_SYNTAX, f"{name} is no TOML: {error}", hint="see docs/evaluate.md") from error
     limits: dict[str, Limit] = {}
     for figure, table in said.items():

@@ -65,3 +65,11 @@ def _reason(name: str, value: float, limit: Limit) -> Reason | None:
 
 def _said(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2f}"
+
+
+def messages(reasons: Sequence[Reason]) -> tuple[str, ...]:
+    """The reasons' sentences, with their times, for the results."""
+    return tuple(
+        one.message if one.start is None or one.stop is None else f"{one.start:.1f} to {one.stop:.1f} s: {one.message}"
+        for one in reasons
+    )
