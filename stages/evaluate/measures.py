@@ -56,6 +56,8 @@ QUIET_MARGIN = 5
 def correlation(drawn: F64, real: F64, lag: int = 0) -> float | None:
     """Pearson's r of drawn(t + lag) with real(t); None for fewer than FEWEST frames, 0 if one side is constant."""
     n = min(len(drawn), len(real))
+    if abs(lag) >= n:
+        return None
     a, b = drawn[max(lag, 0) : n + min(lag, 0)], real[max(-lag, 0) : n + min(-lag, 0)]
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < FEWEST:
