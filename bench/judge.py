@@ -23,7 +23,7 @@ Following (the new speech)
   silence_motion    change of openness from frame to frame in silence over that in speech; silence_open: openness there
                     above closed lips
 Looking (against the source, 1 is the same)
-  sharpness, high_frequency, jitter, skin_jitter, seam, seam_tone: see bench/judging/pixels.py
+  sharpness, high_frequency, jitter, skin_jitter, seam, seam_tone: see stages/evaluate/pixels.py
   identity          distance of dlib's embeddings above identity_spread, that of the person's own frames
 Cost
   draw_ms           processor milliseconds of drawing a frame, on the engine's first clip (bench/render.py's measure)

@@ -15,6 +15,7 @@ from raydub.cluster.commands import (
     describe,
     doctor,
     dub,
+    evaluate,
     faces,
     frames,
     jobs,
@@ -79,6 +80,7 @@ app.command("fields")(describe.fields)
 app.command("faces")(faces.faces)
 app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
+app.command("evaluate")(evaluate.evaluate)
 app.command("timeline")(timeline.timeline)
 app.command("verify")(verify.verify)
 app.command("trace")(trace.trace)

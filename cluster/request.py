@@ -24,7 +24,8 @@ class RunRequest:
     wait for a GPU with device "cuda"; stall_timeout: stop the run after this time without progress; step_timeout: limit
     of any step, None for limits that grow with its size. manifest: the file of the jobs, which must not be overwritten;
     record: a JSONL file in the work folder for the results if there is no results manifest; strict: see
-    pipeline.strict; fresh: reuse no work of earlier runs; signing: see pipeline.context.WorkSettings."""
+    pipeline.strict; fresh: reuse no work of earlier runs; signing: see pipeline.context.WorkSettings; thresholds: text
+    of a file for evaluations, "" for raydub's own."""
 
     jobs: tuple[Job, ...]
     bad: tuple[BadRow, ...]
@@ -46,6 +47,7 @@ class RunRequest:
     strict: bool = False
     fresh: bool = False
     signing: str = ""
+    thresholds: str = ""
 
 
 @dataclass(frozen=True)

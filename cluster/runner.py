@@ -77,7 +77,7 @@ class _Run:
         self._stop = stop or StopWatch(self._last_words)
         self._view = view
         self._admitted = Admission()
-        self._finished = Finished(request.work_dir, request.signing)
+        self._finished = Finished(request.work_dir, request.signing, request.thresholds)
         self._progress: QuietProgress | None = None
         self._checked = False  # the results may be written to their paths
         self._driver: Driver | None = None
@@ -209,6 +209,7 @@ class _Run:
             verbose=self._request.verbose,
             log_format=log_format(),
             signing=self._request.signing,
+            thresholds=self._request.thresholds,
         )
 
     def _new_state(self, run_id: str) -> RunState:

@@ -209,6 +209,7 @@ class Options(BaseModel):
     )
 
     # the run
+    evaluate: Truth = Field(False, description="true or false: measure the finished output and give a verdict on it")
     commercial: Truth = Field(
         False, description="true or false: refuse components whose licence excludes commercial use, or is not known"
     )
@@ -276,7 +277,7 @@ POST_FIELDS = frozenset(
     }
 )
 """Fields that only restoring and upscaling read."""
-RUN_FIELDS = frozenset({"overwrite", "priority", "commercial"})
+RUN_FIELDS = frozenset({"overwrite", "priority", "commercial", "evaluate"})
 """Fields that decide nothing about the output's content."""
 SCRIPT_FIELDS = frozenset({"tts", "voice", "language", "overflow", "speakers"})
 """Fields that have an effect only with a script."""

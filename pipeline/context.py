@@ -42,7 +42,8 @@ class WorkSettings:
     media.fetch_policy, by default from the environment; tts_command: the operator's speech program, by default from the
     environment; fresh: do work again that was stored before this time (store.moment), 0 to reuse all of it; verbose:
     log debug messages too; nodes: how many machines share the work, and so each input;
-    log_format: see raydub.logs; signing: how outputs are signed, as stages.marks.signing words it, "" for not at all.
+    log_format: see raydub.logs; signing: how outputs are signed, as stages.marks.signing words it, "" for not at all;
+    thresholds: text of a file for evaluations, "" for raydub's own.
     """
 
     work_dir: str
@@ -58,6 +59,7 @@ class WorkSettings:
     nodes: int = 1
     log_format: str = "text"
     signing: str = ""
+    thresholds: str = ""
 
 
 class WorkerContext:

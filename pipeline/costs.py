@@ -179,6 +179,8 @@ COSTS = Costs(
         "render:own": StageCost(frame=8.7, megapixel=35.7, load=0.2, threads=1.85),
         "render": StageCost(frame=6.2, megapixel=35.7, load=0.2, threads=1.85),
         "stitch": StageCost(job=0.3, second=0.02, frame=0.2, megapixel=0.1),
+        # At 0.26 megapixels only: 7.6 s for 200 frames, loading included. Of long films a bounded part is measured.
+        "evaluate": StageCost(job=1.0, second=0.05, frame=17.0, megapixel=25.0, load=1.5),
     },
     gpus={name: _gpu(tflops) for name, tflops in _TFLOPS.items()},
 )

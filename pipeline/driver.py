@@ -161,6 +161,10 @@ class Driver:
             )
             self._give_outcome(state.job.id, problem)
             return
+        if state.job.options.evaluate and result.verdict is None and state.earlier is None:
+            state.plan, state.earlier, state.stitching = plan, result, True
+            self._executor.stitch(state.job, plan.job_dir, [])
+            return
         self._keep(state.job, plan, result)
         self._close(state, strictly(state.job, result) if self._strict else result)
 
@@ -186,7 +190,10 @@ class Driver:
         state = self._open.get(done.job_id)
         if state is None or state.plan is None:
             return
-        result = self._success(state, state.plan, done)
+        if state.earlier is not None:
+            result = _evaluated(state.earlier, done)
+        else:
+            result = self._success(state, state.plan, done)
         self._keep(state.job, state.plan, result)
         self._close(state, result)
 
@@ -207,6 +214,7 @@ class Driver:
             spoken=plan.spoken,
             job_dir=plan.job_dir,
             marks=done.marks,
+            **done.evaluated,
         )
 
     def _give_outcome(self, job_id: str, error: RaydubError | None, attempt: int = 0) -> None:
@@ -247,6 +255,14 @@ class Driver:
         if self._watcher:
             with contextlib.suppress(OSError):
                 getattr(self._watcher, event)(*said)
+
+
+def _evaluated(result: JobResult, done: Assembled) -> JobResult:
+    """The result of an earlier run, whose output has been evaluated now."""
+    seconds = {**result.seconds, **{name: round(spent, 3) for name, spent in done.seconds.items()}}
+    others = [warning for warning in result.warnings if warning not in done.warnings]
+    said = {**done.evaluated, "warnings": (*others, *done.warnings), "seconds": seconds}
+    return result.model_copy(update=said)
 
 
 def _problem(state: JobState) -> RaydubError | None:

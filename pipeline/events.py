@@ -49,7 +49,8 @@ class Prepared:
 @dataclass(frozen=True)
 class Output:
     """A job with all its parts, in order: input and output of stages per output. path, frames, marks (see
-    manifests.results.JobResult): of the published file, empty before; warnings: for the job's result."""
+    manifests.results.JobResult): of the published file, empty before; warnings: for the job's result; evaluated:
+    columns of its evaluation. Without parts the output was published before, and is only evaluated."""
 
     job: Job
     job_dir: str
@@ -58,6 +59,7 @@ class Output:
     frames: int = 0
     warnings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    evaluated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Dropped:
 @dataclass(frozen=True)
 class Assembled:
     """A job's output was published. seconds: by stage per output; attempt: the most tries of one of these stages;
-    warnings: of these stages; marks: of the output."""
+    warnings: of these stages; marks: of the output; evaluated: columns of the result (pipeline.evaluations)."""
 
     job_id: str
     output: str
@@ -98,6 +100,7 @@ class Assembled:
     attempt: int = 1
     warnings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    evaluated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from raydub.manifests.paths import is_remote
 from raydub.manifests.speech import SPEECH_VERSION
 from raydub.media.fetch import known_copy
 from raydub.objects.names import is_object
+from raydub.pipeline.evaluations import Evaluations, evaluated
 from raydub.pipeline.events import Planned
 from raydub.pipeline.ledger import PART_FORMAT
 from raydub.places import PathLike, absolute
@@ -37,12 +38,14 @@ _QUICK = 64 << 20
 class Finished:
     """The finished jobs of one work folder."""
 
-    def __init__(self, work_dir: PathLike, signing: str = "") -> None:
-        """signing: see pipeline.context.WorkSettings; outputs that are signed otherwise are not finished."""
+    def __init__(self, work_dir: PathLike, signing: str = "", thresholds: str = "") -> None:
+        """signing: see pipeline.context.WorkSettings; outputs that are signed otherwise are not finished. thresholds:
+        of evaluations, see pipeline.evaluations."""
         self._store = Store(work_dir)
         self._signer = signer_of(signing)
         self._looks: dict[tuple[str, str, bool], str] = {}
         self._voices: dict[tuple[str, str], str] = {}
+        self._evaluations = Evaluations(self._store, thresholds)
 
     def finished(self, job: Job, weights: Sequence[str]) -> dict[str, Any] | None:
         """The stored JobResult of a finished job, with zero work in this run; None if unknown without reading large
@@ -62,7 +65,12 @@ class Finished:
             voiced = record["voiced"] if job.script is not None else {}
             if any(self._voice(job.options.tts, voice) != said for voice, said in voiced.items()):
                 return None
-            return _unspent(job, record["result"]) if self._is_output(job, record) else None
+            if not self._is_output(job, record):
+                return None
+            result = self._with_evaluation(job, record)
+            if job.options.evaluate and not evaluated(result):
+                return None
+            return _unspent(job, result)
         except (OSError, ValueError, KeyError, TypeError, RaydubError):
             return None
 
@@ -72,7 +80,7 @@ class Finished:
         record = self._store.record(_name(job))
         try:
             known = record is not None and key != "" and record["key"] == key and self._is_output(job, record)
-            return dict(record["result"]) if known and record is not None else None
+            return self._with_evaluation(job, record) if known and record is not None else None
         except (OSError, KeyError, TypeError, ValueError, RaydubError):
             return None
 
@@ -99,6 +107,14 @@ class Finished:
         if beside:
             said["beside"] = identify(beside, self._store.identities, what="credentials").sha256
         self._store.put_record(_name(job), said)
+
+    def _with_evaluation(self, job: Job, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The recorded result; where the job asks for an evaluation, with the one that holds now, or none."""
+        result = dict(record["result"])
+        if job.options.evaluate:
+            none = {"verdict": None, "reasons": (), "evaluation": None}
+            result |= self._evaluations.columns(str(record["key"]), str(record["output"])) or none
+        return result
 
     def _holds(self, path: str) -> str | None:
         """SHA-256 of an input, or None if that needs reading a large file."""

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from raydub.manifests.job import Job
+from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Planned
 from raydub.pipeline.strict import kind_of
 from raydub.stages.types import Part
@@ -13,13 +14,15 @@ from raydub.stages.types import Part
 
 @dataclass
 class JobState:
-    """A job in progress. started: by the driver's clock; parts: by chunk index."""
+    """A job in progress. started: by the driver's clock; parts: by chunk index; earlier: the result of the run that
+    published the output, while it is evaluated."""
 
     job: Job
     started: float | None = None
     plan: Planned | None = None
     parts: dict[int, Part] = field(default_factory=dict)
     stitching: bool = False
+    earlier: JobResult | None = None
 
     def complete(self) -> bool:
         """Whether all parts are done and the stitch has not begun."""

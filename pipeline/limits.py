@@ -25,7 +25,8 @@ class StepLimits:
     for faces; weights: added per weights file from the catalogue, which may include its download; remote: replaces
     these for inputs from a URI, whose size is unknown (downloads have their own limits). chunk, per_frame: one stage of
     one chunk. finishing: per core second that restoring and upscaling are estimated to take on a CPU. stitch,
-    per_joined_frame: joining a job, per output frame. grace: seconds between the first and the second way to end a step
+    per_joined_frame: joining a job, per output frame. evaluate: measuring an output, of which a bounded part is read.
+    grace: seconds between the first and the second way to end a step
     (see pipeline.watchdog).
     """
 
@@ -42,6 +43,7 @@ class StepLimits:
     finishing: float = 8.0
     stitch: float = 600.0
     per_joined_frame: float = 0.2
+    evaluate: float = 7200.0
     grace: float = 5.0
 
     def for_speak(self, job: Job) -> float:
@@ -75,6 +77,10 @@ class StepLimits:
     def for_stitch(self, frames: Sequence[int]) -> float:
         """Seconds for joining parts with these numbers of frames."""
         return self.flat if self.flat is not None else self.stitch + self.per_joined_frame * sum(frames)
+
+    def for_evaluate(self) -> float:
+        """Seconds for evaluating an output."""
+        return self.flat if self.flat is not None else self.evaluate
 
 
 def _named_weights(options: Options) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,7 @@ from raydub.pipeline.costs import COSTS, Costs, Workload
 from raydub.pipeline.engines import resolved_engine
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.simulated import JobWork, Load
+from raydub.stages.evaluate.windows import LENGTH, WINDOWS
 from raydub.stages.job_plan import chunk_length
 from raydub.stages.post_processors import expected_size, post_process_costs
 
@@ -90,7 +91,8 @@ def estimated(
     source, made = (width * height / 1e6 for width, height in (working, out))
     workload = Workload(frames, chunks, max(spoken, float(frames / rate)), source, made)
     names = [stage.name for stage in STAGES if stage.asked([job])]
-    seconds = {name: costs.of(name, engine).seconds(workload) for name in names}
+    bounded = {"evaluate": replace(workload, frames=min(frames, LENGTH * WINDOWS))}
+    seconds = {name: costs.of(name, engine).seconds(bounded.get(name, workload)) for name in names}
     post = {name: frames * cost for name, cost in post_process_costs(options, working).items()}
     return Estimate(
         job.id,

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Sequence
 
 from raydub.pipeline.stage import Stage
+from raydub.pipeline.stage_evaluate import EVALUATE
 from raydub.pipeline.stage_lipsync import LIPSYNC
 from raydub.pipeline.stage_prepare import PREPARE
 from raydub.pipeline.stage_render import RENDER
@@ -13,7 +14,7 @@ from raydub.pipeline.stage_speak import SPEAK
 from raydub.pipeline.stage_stitch import STITCH
 from raydub.pipeline.stage_track import TRACK
 
-STAGES: tuple[Stage, ...] = (SPEAK, PREPARE, TRACK, LIPSYNC, RENDER, STITCH)
+STAGES: tuple[Stage, ...] = (SPEAK, PREPARE, TRACK, LIPSYNC, RENDER, STITCH, EVALUATE)
 
 Stages = Sequence[Stage] | str
 """A list of stages, or its import path "package.module:NAME" for other processes."""

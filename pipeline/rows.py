@@ -44,9 +44,11 @@ def unpack(row: Mapping[str, Any]) -> Item:
     if row["kind"] == "work":
         item: Item = from_row(_join(meta, row["blob"]))
         return item
-    for name in ("warnings", "weights", "components"):
+    for name in ("warnings", "weights", "components", "marks"):
         if name in meta:
             meta[name] = tuple(meta[name])
+    if "evaluated" in meta and "reasons" in meta["evaluated"]:
+        meta["evaluated"]["reasons"] = tuple(meta["evaluated"]["reasons"])
     record: Item = _RECORDS[row["kind"]](**meta)
     return record
 

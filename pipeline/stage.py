@@ -71,6 +71,7 @@ class Stage:
     all_cores: its libraries may use as many threads as a set has cores, else one. gpu: its place on GPUs, None if it
     has none. actors: workers keep state between items (else each item is a task). warm_up: loads what items of any job
     need, in a worker that has nothing else to do yet. limit: time limit of a step in seconds.
+    optional: for stages per output: "W_WORD" of the warning that stands for a failure, which then fails no job.
     What a stage costs is in pipeline.costs.
     """
 
@@ -88,3 +89,4 @@ class Stage:
     asked: Callable[[Sequence[Job]], bool] = _always
     prefetch: Prefetch | None = None
     warm_up: Callable[[WorkerContext], None] | None = None
+    optional: str = ""

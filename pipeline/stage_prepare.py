@@ -39,7 +39,7 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
         components=tuple(part.billed().model_dump() for part in parts),
         inputs=_identities(job, plan),
         key=key,
-        finished=Finished(work_dir, signing).of(job, key),
+        finished=Finished(work_dir, signing, context.settings.thresholds).of(job, key),
     )
     return Prepared(planned, chunks)
 

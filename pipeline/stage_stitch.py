@@ -41,4 +41,5 @@ STITCH = Stage(
     # Not zero, so that it never runs on a head node without CPUs.
     share=0.02,
     actors=False,
+    wanted=lambda output: bool(output.parts),
 )

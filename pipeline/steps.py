@@ -120,10 +120,16 @@ class Steps:
             try:
                 output, attempt = self._do(piece, stage.limit(self._settings.limits, output), call)
             except (Exception, SystemExit) as error:
-                return self._failed(piece, error, start, line=job.line)
+                problem = self._failed(piece, error, start, line=job.line)
+                if not stage.optional:
+                    return problem
+                warning = f"{stage.optional}: {problem.error['message']}"
+                output = dataclasses.replace(output, warnings=(*output.warnings, warning))
+                continue
             seconds[stage.name], most = time.perf_counter() - start, max(most, attempt)
             self._note(piece, output.frames, seconds[stage.name], attempt)
-        return Assembled(job.id, output.path, output.frames, seconds, most, output.warnings, output.marks)
+        ended = (output.path, output.frames, seconds, most, output.warnings, output.marks, output.evaluated)
+        return Assembled(job.id, *ended)
 
     def _job_step(self, stage: Stage, job: Job) -> Iterator[Item]:
         piece, start = Piece.of_job(job.id, stage.name), time.perf_counter()

@@ -43,7 +43,7 @@ class Stitches:
     def start(self, pools: Pools, nodes: Mapping[str, Node]) -> None:
         """Start what the pools have room for. One task runs all stages per output of a job, so it reserves the sum of
         their CPUs."""
-        own = [pools[name] for name in self._ends]
+        own = [pools[name] for name in self._ends if name in pools]
         while self._waiting and len(self._running) < max(pool.size for pool in own):
             job, job_dir, parts = self._waiting.popleft()
             task = stitch.options(num_cpus=sum(pool.cpus for pool in own), **rather_stay(nodes))

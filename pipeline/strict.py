@@ -8,7 +8,7 @@ from raydub.errors import Code, RaydubError, StageError
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
 
-HARMLESS = frozenset({"W_EXTENDED", "W_FEW_MOUTHS", "W_TIMING", "W_VARIABLE_RATE"})
+HARMLESS = frozenset({"W_EXTENDED", "W_FEW_MOUTHS", "W_NOT_EVALUATED", "W_TIMING", "W_VARIABLE_RATE"})
 """Warnings about requested behaviour (by a field or its default) and about how it was done; all other kinds count."""
 
 

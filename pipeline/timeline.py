@@ -61,7 +61,7 @@ def load_timeline(job_dir: str) -> JobTimeline:
     if len(parts) < len(chunks):
         missing = f"{len(chunks) - len(parts)} of {len(chunks)} parts are missing"
         raise StageError(Code.STORAGE, f"job {plan.job.id!r}: {missing}", hint="run the job again")
-    gate = _gates([gate for part in parts.values() for gate in part.gates], plan)
+    gate = gates_of([gate for part in parts.values() for gate in part.gates], plan)
     faces = [voice.face for voice in speech.voices]
     lines = tuple(_line(row, faces, gate, plan.rate) for row in report["segments"])
     return JobTimeline(plan, report, gate, lines, tuple(_outside(lines, gate, plan)))
@@ -77,7 +77,8 @@ def cue_frames(row: Mapping[str, Any], rate: Fraction, n_frames: int) -> tuple[i
     return min(first, n_frames), min(last, n_frames)
 
 
-def _gates(gates: Sequence[Gate], plan: JobPlan) -> tuple[F32, ...]:
+def gates_of(gates: Sequence[Gate], plan: JobPlan) -> tuple[F32, ...]:
+    """By voice (or face, in a job with one voice): (n_frames,) float32, see JobTimeline.gate."""
     count = max(len(plan.voices), 1 + max((gate.face for gate in gates), default=0))
     found = tuple(np.zeros(plan.n_frames, np.float32) for _ in range(count))
     for face, start, stop, level in gates:

@@ -23,8 +23,17 @@ GALLERIES = (*TRACKING, "stages/mouths", *(f"stages/{what}.py" for what in ("eng
 """The code of galleries of mouths."""
 DECIDING = ("media", "models", "stages")
 """The code of plans and parts."""
-_APART = ("media/fetch", "models/store", "models/mouth/train")
-"""Excluded, as it decides no frame: downloads, the weights store, training."""
+EVALUATING = (
+    *TRACKING,
+    *(f"models/{what}" for what in ("mel.py", "mfcc.py", "mouth", "syncnet.py")),
+    *(f"stages/{what}" for what in ("evaluate", "faces.py")),
+)
+"""The code of evaluations."""
+_APART = (
+    *("media/fetch", "models/store", "models/mouth/train"),
+    *("media/loudness", "media/stream_times", "models/mfcc", "models/syncnet", "stages/evaluate"),
+)
+"""Excluded, as it decides no frame: downloads, the weights store, training, evaluating; it counts where it is named."""
 
 
 def code_digest(places: Iterable[str]) -> str:
@@ -54,4 +63,5 @@ def _modules(root: Path, place: str) -> list[tuple[str, Path]]:
     else:
         paths = list(start.rglob("*.py")) or [path for path in start.rglob("*.pyc") if "__pycache__" not in path.parts]
     named = [(path.relative_to(root).as_posix(), path) for path in paths]
-    return [(name, path) for name, path in named if not name.startswith(_APART)]
+    apart = tuple(one for one in _APART if not place.startswith(one))
+    return [(name, path) for name, path in named if not name.startswith(apart)]

@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.judging import measures, pixels
-from bench.judging.aligned import Place, place_of, turned
 from bench.judging.blind import Blind, Shown, tally
 from bench.judging.controls import shifted
 from bench.judging.dubbing import names_of
 from bench.judging.figures import at_rate, means, met
-from bench.judging.identity import identity
 from bench.judging.looks import MEASURES, own_of
-from bench.judging.seen import Seen
 from bench.judging.spoken import RATE, Said, Sound, say, sounds_of
+from raydub.stages.evaluate import measures, pixels
+from raydub.stages.evaluate.aligned import Place, place_of, turned
+from raydub.stages.evaluate.identity import identity
+from raydub.stages.evaluate.seen import Seen
 from raydub.tts.types import Mark, Utterance
 from tests.conftest import REPOSITORY
 from tests.stages.test_mask import face
@@ -172,9 +172,9 @@ def test_pixels_tell_blur_noise_and_pasted_patches_from_the_source() -> None:
     def figures(new: np.ndarray) -> dict[str, Any]:
         own, drawn = pixels.luma_of(faces), pixels.luma_of(new)
         return {
-            **pixels.textures(own, drawn, box, place.present),
-            **pixels.jitters(own, drawn, box, place),
-            **pixels.seams(own, drawn, place),
+            **pixels.figures_of(
+                pixels.rows_of(zip(map(pixels.Still, own), map(pixels.Still, drawn), strict=True), box, place)
+            )
         }
 
     same = figures(faces)

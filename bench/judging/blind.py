@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from scipy.stats import binomtest
 
-from bench.judging.aligned import Place
 from bench.judging.looks import MEASURES, Own, unlike
-from bench.judging.pixels import changed, luma_of
 from raydub.arrays import F32, U8, Bools
+from raydub.stages.evaluate.aligned import Place
+from raydub.stages.evaluate.pixels import changed, luma_of
 
 PER_PAIR = 12
 CLEAR = 0.1

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bench.judging.aligned import Place, turned
-from bench.judging.seen import MOUTH, Seen
 from raydub.arrays import F32
 from raydub.media.frames import Frame, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.writer import PartWriter
 from raydub.media.yuv import from_bgr, to_bgr
+from raydub.stages.evaluate.aligned import Place, turned
+from raydub.stages.evaluate.seen import MOUTH, Seen
 
 NAMES = ("source", "frozen", "shifted")
 SHIFT_SECONDS = 1.0
@@ -22,7 +22,7 @@ SHIFT_SECONDS = 1.0
 
 def copied(seen: Seen, path: Path) -> Path:
     """The source, encoded as the product does by default: what encoding and measuring alone do."""
-    return _written(seen, path, lambda frame: frame)
+    return written(seen, path, lambda frame: frame)
 
 
 def frozen(seen: Seen, place: Place, path: Path) -> Path:
@@ -32,19 +32,19 @@ def frozen(seen: Seen, place: Place, path: Path) -> Path:
     with open_frames(probe_video(str(seen.path))) as reader:
         [held] = [to_bgr(frame) for frame in reader.frames_at([middle])]
     face = turned(held, place.matrix[middle], place.size)
-    soft = _soft(place)
+    edge = soft(place)
 
     def drawn(frame: Frame) -> Frame:
         if not seen.present[frame.index]:
             return frame
         bgr = to_bgr(frame)
         back = cv2.invertAffineTransform(place.matrix[frame.index])
-        alpha = cv2.warpAffine(soft, back, frame.size)[..., None]
+        alpha = cv2.warpAffine(edge, back, frame.size)[..., None]
         new = cv2.warpAffine(face, back, frame.size)
         mixed = np.rint(bgr + alpha * (new.astype(np.float32) - bgr)).astype(np.uint8)
         return from_bgr(mixed, frame.colour, frame.index)
 
-    return _written(seen, path, drawn)
+    return written(seen, path, drawn)
 
 
 def shifted(samples: F32, rate: int) -> F32:
@@ -52,7 +52,7 @@ def shifted(samples: F32, rate: int) -> F32:
     return np.roll(samples, round(SHIFT_SECONDS * rate))
 
 
-def _soft(place: Place) -> F32:
+def soft(place: Place) -> F32:
     """(h, w) float32: 1 on mouth and chin of the still face, 0 beyond, with a soft edge."""
     points = place.shape[np.r_[MOUTH, 5:12]]
     mask = np.zeros(place.size[::-1], np.uint8)
@@ -63,7 +63,7 @@ def _soft(place: Place) -> F32:
     return np.asarray(cv2.GaussianBlur(wide.astype(np.float32) / 255, (0, 0), 0.05 * place.unit), np.float32)
 
 
-def _written(seen: Seen, path: Path, drawn: Callable[[Frame], Frame]) -> Path:
+def written(seen: Seen, path: Path, drawn: Callable[[Frame], Frame]) -> Path:
     info = probe_video(str(seen.path))
     with open_frames(info) as reader, PartWriter(str(path), seen.size, info.rate, info.colour) as out:
         for frame in reader.frames(0, len(seen)):

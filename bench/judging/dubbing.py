@@ -9,10 +9,10 @@ from typing import Any
 
 import raydub
 from bench.judging import controls
-from bench.judging.aligned import Place
 from bench.judging.pairs import Pair, write_sound
-from bench.judging.seen import Seen
 from bench.judging.spoken import RATE
+from raydub.stages.evaluate.aligned import Place
+from raydub.stages.evaluate.seen import Seen
 
 OVERWRITE = {"overwrite": True, "length": "shortest"}
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from bench.judging import measures, pixels
-from bench.judging.aligned import Place, place_of, still
 from bench.judging.blind import Shown
 from bench.judging.dubbing import Film
-from bench.judging.identity import faces_of, identity
 from bench.judging.pairs import Pair
 from bench.judging.seen import see
 from bench.judging.spoken import Sound
 from raydub.arrays import F32, F64, U8
 from raydub.media.activity import voiced
 from raydub.media.probe import probe_video
+from raydub.stages.evaluate import measures, pixels
+from raydub.stages.evaluate.aligned import Place, place_of, still
+from raydub.stages.evaluate.identity import faces_of, identity
 
 GOALS = {
     "r": (0.50, None),
@@ -92,9 +92,10 @@ def figures(film: Film, reference: Reference, heard: F32, sounds: Sequence[Sound
     found["movement_own"] = measures.movement(drawn.openness, own)
     speech = voiced(pair.video.sound if film.own_speech else heard, rate, n)
     found |= measures.silence(drawn.openness, speech, touch - measures.TOUCH)
-    found |= pixels.textures(reference.luma, luma, box, source.present)
-    found |= pixels.jitters(reference.luma, luma, box, reference.place)
-    found |= pixels.seams(reference.luma, luma, reference.place)
+    stills = zip(map(pixels.Still, reference.luma), map(pixels.Still, luma), strict=True)
+    there = zip(source.present, stills, strict=True)
+    rows = pixels.rows_of((pair if seen else (None, None) for seen, pair in there), box, reference.place)
+    found |= pixels.figures_of(rows)
     found |= identity(pair.video.faces_first(n), faces_of(drawn))
     present = drawn.present & source.present
     touching = present & (np.nan_to_num(drawn.openness, nan=np.inf) <= touch)

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bench.judging.aligned import Place
-from bench.judging.pixels import luma_of, second_difference
-from bench.judging.seen import MOUTH
 from raydub.arrays import F32, F64, U8
+from raydub.stages.evaluate.aligned import Place
+from raydub.stages.evaluate.pixels import luma_of
+from raydub.stages.evaluate.seen import MOUTH
 from raydub.stages.mask import mouth_alpha
 
 MEASURES = ("seam", "sharpness", "flicker", "colour", "shape")
@@ -138,3 +138,9 @@ def _gradient(luma: F32) -> float:
 
 def _log_ratio(one: float, other: float) -> float:
     return float(np.log((one + 0.5) / (other + 0.5)))
+
+
+def second_difference(luma: F32) -> F32:
+    """(n, h, w) -> (n - 2, h, w): x(t - 1) - 2 x(t) + x(t + 1), blurred by 1 pixel."""
+    soft = np.stack([cv2.GaussianBlur(one, (0, 0), 1.0) for one in luma])
+    return soft[:-2] - 2 * soft[1:-1] + soft[2:]

@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 
-from bench.judging.identity import faces_of, same_person
 from bench.judging.seen import Seen, see
 from bench.judging.spoken import RATE, Said, say
 from raydub.arrays import F32
@@ -26,6 +25,7 @@ from raydub.errors import RaydubError
 from raydub.media.activity import voiced
 from raydub.media.audio import decode_speech
 from raydub.media.probe import probe_video
+from raydub.stages.evaluate.identity import faces_of, same_person
 
 PRESENT, MOVES, SPEAKS = 0.8, 0.01, 0.3
 """A speaker's clip: share of frames with the face, standard deviation of openness, share of frames with speech."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bench.judging.aligned import Place
 from bench.judging.blind import Shown
 from raydub.arrays import U8
+from raydub.stages.evaluate.aligned import Place
 
 COLUMNS = 12
 WIDTH = 150

@@ -105,6 +105,15 @@ def _no_pem(text: str | None) -> str | None:
     return text
 
 
+def thresholds_text(path: PathLike | None) -> str:
+    """The text of a thresholds' file, "" without one. Raises what stages.evaluate.thresholds.load_thresholds raises."""
+    if path is None:
+        return ""
+    from raydub.stages.evaluate.thresholds import load_thresholds
+
+    return load_thresholds(path).text
+
+
 @dataclass(frozen=True)
 class RunFlags:
     """Flags of the commands that dub."""
@@ -198,6 +207,16 @@ class RunFlags:
             rich_help_panel=_HOW,
         ),
     ] = False
+    thresholds: Annotated[
+        PurePath | None,
+        typer.Option(
+            "--thresholds",
+            metavar="FILE",
+            parser=place,
+            help="TOML file of the verdicts of --evaluate; default: raydub's own (docs/evaluate.md).",
+            rich_help_panel=_HOW,
+        ),
+    ] = None
     strict: Annotated[
         bool,
         typer.Option(
@@ -293,6 +312,7 @@ class RunFlags:
         )
         show = "quiet" if self.as_json else "auto"
         own = {"num_cpus": self.cpus, "show": show, "signing": signing_words()}
+        own["thresholds"] = thresholds_text(self.thresholds)
         return {**{name: getattr(self, name) for name in same}, **own}
 
 

@@ -52,7 +52,7 @@ def test_the_loads_of_the_chunks_sum_to_the_estimate() -> None:
     work = work_of(one, COSTS)
     assert (one.chunks, work.chunks, work.last) == (62, 62, 0.5)
     for stage in STAGES:
-        if stage.name != "speak":
+        if stage.name not in ("speak", "evaluate"):
             load = work.loads[stage.name]
             items = 61.5 if stage.per == "chunk" else 1.0
             assert items * (load.cpu + load.network) == pytest.approx(one.seconds[stage.name], abs=0.001)

@@ -61,7 +61,8 @@ def planned(
     network: bool = True,
     speak: bool = False,
 ) -> Pools:
-    stages = [stage for stage in STAGES if speak or stage.name != "speak"]
+    left = {"evaluate"} if speak else {"evaluate", "speak"}
+    stages = [stage for stage in STAGES if stage.name not in left]
     return plan_pools(nodes, jobs, workers, device, demand=Demand(finish, network), stages=stages)
 
 

@@ -20,13 +20,15 @@ from raydub.pipeline.limits import StepLimits
 from raydub.pipeline.rows import pack, unpack
 from raydub.pipeline.steps import through_stages
 from raydub.stages.engine import WeightsRecord
-from raydub.stages.types import Chunk, Part, TrackedChunk
+from raydub.stages.types import Chunk, Part, Span, TrackedChunk
 from raydub.store import Store
 from tests.pipeline.fakes import FakeToolbox, RealToolbox, ToolSteps
 from tests.pipeline.hazards import FlakyConstructor, HazardToolbox
 from tests.pipeline.test_driver import make_job
 
 DEAD = {"host": "other", "pid": 1, "node": "n", "limit_s": 5.0}
+
+A_PART = Part(Chunk("j", "", 0, 1, Span(0, 1)), "part.mkv", 1, 1, 0, {})
 
 
 class Workshop:
@@ -205,7 +207,7 @@ def test_the_user_is_not_swallowed_and_nobody_died(tmp_path: Path, stop: BaseExc
 
     def all_of_it() -> None:
         shop.run("ok:1")
-        shop.steps.stitch(make_job(tmp_path, "ok:1", "j"), str(tmp_path), [])
+        shop.steps.stitch(make_job(tmp_path, "ok:1", "j"), str(tmp_path), [A_PART])
 
     with pytest.raises(type(stop)):
         all_of_it()
@@ -234,7 +236,7 @@ def test_two_deaths_and_it_is_not_touched(tmp_path: Path, work: str) -> None:
     stage = work.partition(".")[0]
     if stage == "stitch":
         dead_in(shop, work, 1)
-        item: Item = shop.steps.stitch(make_job(tmp_path, "ok:2", "j"), str(tmp_path), [])
+        item: Item = shop.steps.stitch(make_job(tmp_path, "ok:2", "j"), str(tmp_path), [A_PART])
         assert touched == []
     else:
         # once dead is done the second time, and counted

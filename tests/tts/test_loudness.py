@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raydub.tts.mix.loudness import Meter
+from raydub.media.loudness import Meter
 from tests.tts.measuring import babble, by_ffmpeg, read, tone, write
 
 

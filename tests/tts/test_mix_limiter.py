@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raydub.media.loudness import Meter
 from raydub.tts.mix.limiter import Limiter
-from raydub.tts.mix.loudness import Meter
 from tests.examples import examples
 from tests.tts.measuring import babble
 

@@ -19,10 +19,10 @@ from raydub.arrays import F32
 from raydub.errors import Code, StageError
 from raydub.media.flac import SoundWriter
 from raydub.media.info import ProbeLimits
+from raydub.media.loudness import SHORTEST_SECONDS, Meter
 from raydub.media.sound import BLOCK_FRAMES, sound_blocks
 from raydub.tts.mix.duck import Duck, Ducking
 from raydub.tts.mix.limiter import Limiter
-from raydub.tts.mix.loudness import SHORTEST_SECONDS, Meter
 from raydub.tts.mix.sources import SpeechSource
 
 TARGET_LUFS = -16.0

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bench.judging.seen import STILL, Seen
 from raydub.arrays import F32, F64, U8, Bools
-from raydub.media.frames import open_frames
+from raydub.media.frames import Frame, open_frames
 from raydub.media.probe import probe_video
 from raydub.media.yuv import to_bgr
+from raydub.stages.evaluate.seen import STILL, Seen
 
 LARGEST = 128
 """Pixels of the distance of the outer eye corners in the still picture; smaller faces keep their own size."""
@@ -44,7 +44,7 @@ class Place:
     def to_still(self, points: F32) -> F32:
         """(n, 68, 2) pixels of the frames -> the same in the still picture."""
         turned = np.einsum("nij,nkj->nki", self.matrix[:, :, :2], points) + self.matrix[:, None, :, 2]
-        return turned.astype(np.float32)
+        return np.asarray(turned, np.float32)
 
     def box(self, points: F32, grow: float) -> tuple[slice, slice]:
         """(rows, columns) of the box around points (k, 2) of the still picture, `grow` units wider on each side."""
@@ -83,6 +83,20 @@ def still(path: Path, place: Place) -> U8:
     return out
 
 
+def still_face(frame: Frame, matrix: F32, size: tuple[int, int]) -> U8:
+    """(h, w, 3) BGR uint8: a frame's face in the still picture. Only the pixels around it are converted to colour."""
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64) @ back[:, :2].T + back[:, 2]
+    room = 4 + 0.04 * float(np.ptp(corners[:, 0]))  # for the blur of large faces
+    low, high = corners.min(axis=0) - room, corners.max(axis=0) + room
+    width, height = frame.size
+    x0, y0 = (int(min(max(value, 0), side - 4)) // 2 * 2 for value, side in zip(low, frame.size, strict=True))
+    x1, y1 = min(width, int(max(high[0], x0 + 4)) // 2 * 2 + 2), min(height, int(max(high[1], y0 + 4)) // 2 * 2 + 2)
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float32)
+    return turned(to_bgr(frame, (x0, y0, x1, y1)), moved, size)
+
+
 def turned(bgr: U8, matrix: F32, size: tuple[int, int]) -> U8:
     """One frame in the still picture. Larger faces are blurred first, as much as they are shrunk."""
     scale = float(np.hypot(*matrix[:, 0]))
@@ -97,7 +111,7 @@ def _levelled(points: F64) -> F64:
     u = max(float(np.hypot(*eyes)), 1.0)
     right = eyes / u
     turn = np.array([right, (-right[1], right[0])])
-    return ((points - (points[36] + points[45]) / 2) @ turn.T) / u
+    return np.asarray(((points - (points[36] + points[45]) / 2) @ turn.T) / u, np.float64)
 
 
 def _similarity(points: F64, goal: F64) -> F64:

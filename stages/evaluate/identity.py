@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.judging.seen import Seen
-from raydub.arrays import F32
+from raydub.arrays import F32, I64
 from raydub.media.frames import open_frames
 from raydub.media.probe import probe_video
+from raydub.stages.evaluate.seen import Seen
 from raydub.stages.track.embed import SAME_PERSON, embedding
 
 SAMPLES = 8
@@ -16,10 +16,15 @@ SAMPLES = 8
 def faces_of(seen: Seen) -> F32:
     """(k, 128) float32: embeddings of at most SAMPLES frames with a face, spread evenly."""
     there = np.flatnonzero(seen.present)
-    chosen = there[np.unique(np.linspace(0, len(there) - 1, min(SAMPLES, len(there))).astype(int))]
+    chosen = there[spread(len(there), SAMPLES)]
     with open_frames(probe_video(str(seen.path))) as reader:
         found = [embedding(frame, seen.points[frame.index]) for frame in reader.frames_at(int(at) for at in chosen)]
     return np.stack(found) if found else np.zeros((0, 128), np.float32)
+
+
+def spread(n: int, most: int) -> I64:
+    """At most `most` of the numbers 0 .. n - 1, ascending, spread evenly."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(np.int64))
 
 
 def identity(source: F32, drawn: F32) -> dict[str, float | None]:

@@ -1,19 +1,39 @@
 """Figures from landmarks: does the mouth follow the speech?
 
 Series are (n,) per frame, NaN where the face was not seen. Openness and width are in distances of the outer eye corners
-(bench.judging.seen). A figure that cannot be measured is None.
+(evaluate.seen). A figure that cannot be measured is None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
-from scipy.ndimage import binary_erosion, gaussian_filter1d
 
-from bench.judging.spoken import Sound
 from raydub.arrays import F64, Bools
+
+
+class Sound(Protocol):
+    """A phoneme from `start` to `stop`, seconds of the film. closes: the lips must touch; opens: it is an open vowel;
+    roundness: 1 rounded, -1 spread, 0 neither."""
+
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def stop(self) -> float: ...
+
+    @property
+    def closes(self) -> bool: ...
+
+    @property
+    def opens(self) -> bool: ...
+
+    @property
+    def roundness(self) -> float: ...
+
 
 LAGS = range(-5, 6)
 """Frames by which the drawn mouth may be late (positive) or early."""
@@ -36,6 +56,8 @@ QUIET_MARGIN = 5
 def correlation(drawn: F64, real: F64, lag: int = 0) -> float | None:
     """Pearson's r of drawn(t + lag) with real(t); None for fewer than FEWEST frames, 0 if one side is constant."""
     n = min(len(drawn), len(real))
+    if abs(lag) >= n:
+        return None
     a, b = drawn[max(lag, 0) : n + min(lag, 0)], real[max(-lag, 0) : n + min(-lag, 0)]
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < FEWEST:
@@ -45,20 +67,20 @@ def correlation(drawn: F64, real: F64, lag: int = 0) -> float | None:
     return float((a * b).sum() / scale) if scale > 1e-9 else 0.0
 
 
-def following(drawn: F64, real: F64) -> dict[str, float | int | None]:
-    """r: highest correlation within LAGS; delay: frames by which the drawn mouth is late there; r_now: without delay;
-    r_chance: the same search with the real mouth moved round by FAR frames or more, mean: what the search alone finds
+def following(drawn: F64, real: F64, lags: range = LAGS, far: int = FAR) -> dict[str, float | int | None]:
+    """r: highest correlation within `lags`; delay: frames by which the drawn mouth is late there; r_now: without delay;
+    r_chance: the same search with the real mouth moved round by `far` frames or more, mean: what the search alone finds
     in speech of this length."""
-    by_lag = {lag: correlation(drawn, real, lag) for lag in LAGS}
+    by_lag = {lag: correlation(drawn, real, lag) for lag in lags}
     known = {lag: r for lag, r in by_lag.items() if r is not None}
     if not known:
         return {"r": None, "delay": None, "r_now": None, "r_chance": None}
     delay = max(known, key=lambda lag: known[lag])
     n = min(len(drawn), len(real))
     wrong = []
-    for shift in range(FAR, n - FAR + 1, 5):
+    for shift in range(far, n - far + 1, 5):
         moved = np.roll(real[:n], shift)
-        found = [r for lag in LAGS if (r := correlation(drawn[:n], moved, lag)) is not None]
+        found = [r for lag in lags if (r := correlation(drawn[:n], moved, lag)) is not None]
         wrong += [max(found)] if found else []
     return {
         "r": known[delay],
@@ -124,7 +146,7 @@ def rounding(width: F64, sounds: Sequence[Sound], rate: Fraction) -> float | Non
     if not {1.0, -1.0} <= set(wanted[np.isfinite(wanted)]):
         return None
     known = np.isfinite(wanted)
-    wanted = np.where(known, gaussian_filter1d(np.nan_to_num(wanted), 1.5), np.nan)
+    wanted = np.where(known, _blurred(np.nan_to_num(wanted), 1.5), np.nan)
     return correlation(-width, wanted)
 
 
@@ -133,7 +155,7 @@ def silence(drawn: F64, voiced: Bools, closed: float) -> dict[str, float | None]
     openness in silence above `closed`. None for less than 8 frames of silence, QUIET_MARGIN frames beside speech left
     out."""
     n = min(len(drawn), len(voiced))
-    quiet = binary_erosion(~voiced[:n], iterations=QUIET_MARGIN, border_value=1)
+    quiet = quiet_frames(voiced[:n])
     step = np.abs(np.diff(drawn[:n]))
     still, moving = step[quiet[1:] & quiet[:-1]], step[voiced[1:n] & voiced[: n - 1]]
     if np.isfinite(still).sum() < 8 or np.isfinite(moving).sum() < 8:
@@ -146,3 +168,17 @@ def silence(drawn: F64, voiced: Bools, closed: float) -> dict[str, float | None]
 
 def _share(hits: Sequence[object]) -> float | None:
     return float(np.mean([bool(hit) for hit in hits])) if hits else None
+
+
+def quiet_frames(voiced: Bools) -> Bools:
+    """(n,): silence, at least QUIET_MARGIN frames away from speech."""
+    near = np.convolve(voiced.astype(np.int64), np.ones(2 * QUIET_MARGIN + 1, np.int64), mode="full")
+    return np.asarray(near[QUIET_MARGIN : QUIET_MARGIN + len(voiced)] == 0, np.bool_)
+
+
+def _blurred(values: F64, sigma: float) -> F64:
+    """(n,) values after a Gaussian of sigma frames, mirrored beyond their ends."""
+    reach = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    padded = np.pad(values, reach, mode="symmetric")
+    return np.convolve(padded, weights / weights.sum(), mode="valid")
