@@ -27,7 +27,7 @@ def stitch(context: WorkerContext, output: Output) -> Output:
         if is_object(goal):
             refuse_lost(goal, run_id)
 
-    own = plan.model_copy(update={"job": output.job})
+    own = plan.model_copy(update={"job": output.job.model_copy(update={"speech": plan.job.speech})})
     done = stitch_job(own, output.parts, allowed, context.signer())
     return dataclasses.replace(output, path=done.output, frames=done.frames, marks=done.marks)
 

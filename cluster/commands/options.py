@@ -10,15 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from raydub.cluster.allowed import accept_licences, allow_fetching, signing_words, use_command
+from raydub.cluster.commands import signed
 from raydub.cluster.commands.flags import group_of
 from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import JSON_HELP
 from raydub.errors import Code, UsageError
 from raydub.logs import FORMATS, VARIABLE, set_up_logging
 from raydub.places import WORK_FOLDER, PathLike, path_at
-from raydub.stages.marks.signing import CERT_VARIABLE, KEY_VARIABLE, is_pem, use_certificate
+from raydub.stages.marks.signing import use_certificate
 
-_WHERE, _HOW, _ALLOWED, _SIGNED = "Where it runs", "How it runs", "What is allowed", "Credentials"
+_WHERE, _HOW, _ALLOWED = "Where it runs", "How it runs", "What is allowed"
 
 
 def place(text: str) -> PurePath:
@@ -79,14 +80,6 @@ AllowPrivate = Annotated[
         "--allow-private", help="Also fetch inputs from private and local addresses.", rich_help_panel=_ALLOWED
     ),
 ]
-RequireConsent = Annotated[
-    bool,
-    typer.Option(
-        "--require-consent",
-        help="Refuse rows whose field `consent` does not say who agreed to the dubbing.",
-        rich_help_panel=_ALLOWED,
-    ),
-]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Write debug logs to stderr.")]
 
@@ -96,13 +89,6 @@ def _device(text: str) -> str:
         hint = "; choose the GPU with CUDA_VISIBLE_DEVICES" if text.lower().startswith("cuda") else ""
         raise typer.BadParameter(f"{text!r} is not one of {', '.join(DEVICES)}{hint}")
     return text.lower()
-
-
-def _no_pem(text: str | None) -> str | None:
-    """Refuse the content of a file before it is kept or sent anywhere."""
-    if text is not None and is_pem(text):
-        raise typer.BadParameter("give the path of a file, not its content")
-    return text
 
 
 def thresholds_text(path: PathLike | None) -> str:
@@ -258,27 +244,9 @@ class RunFlags:
     allow_private: AllowPrivate = False
     tts_command: TtsCommand = None
 
-    c2pa_cert: Annotated[
-        str | None,
-        typer.Option(
-            "--c2pa-cert",
-            metavar="FILE",
-            callback=_no_pem,
-            help=f"Sign outputs with this certificate (PEM, with its issuers); default: {CERT_VARIABLE}.",
-            rich_help_panel=_SIGNED,
-        ),
-    ] = None
-    c2pa_key: Annotated[
-        str | None,
-        typer.Option(
-            "--c2pa-key",
-            metavar="FILE",
-            callback=_no_pem,
-            help=f"Private key of that certificate (PEM); default: {KEY_VARIABLE}.",
-            rich_help_panel=_SIGNED,
-        ),
-    ] = None
-    require_consent: RequireConsent = False
+    c2pa_cert: signed.Certificate = None
+    c2pa_key: signed.Key = None
+    require_consent: signed.RequireConsent = False
 
     def begin(self) -> None:
         """Set up logging and record permissions (cluster.allowed). Raises UsageError: FIELD_CONFLICT for contradicting

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raydub.cluster.allowed import allow_fetching
-from raydub.cluster.commands import options
+from raydub.cluster.commands import options, signed
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
 from raydub.cluster.output import command, say, say_json, show_error
@@ -30,7 +30,7 @@ def validate(
     ] = True,
     allow_scheme: options.AllowScheme = None,
     allow_private: options.AllowPrivate = False,
-    require_consent: options.RequireConsent = False,
+    require_consent: signed.RequireConsent = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Check every row of a manifest, its scripts, its files, and with commercial=true its licences; report all errors.

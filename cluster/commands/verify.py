@@ -95,7 +95,8 @@ def _say_screen(file: str, found: Marks, recorded: str | None, verdict: str, tru
     _line(f"{os.path.basename(file)}: {verdict}")
     _row("made by", f"raydub {facts['version']}" if "version" in facts else "nothing says")
     _row("what it is", found.source_type or ("synthetic" if found.marked else "nothing says"))
-    _row("engine", str(facts.get("engine") or "?"))
+    spoken = f"; speech by {facts['tts']}" if facts.get("tts") else ""
+    _row("engine", f"{facts.get('engine') or '?'}{spoken}")
     for text in _weights(facts.get("weights")):
         _row("weights", text)
     inputs = facts.get("inputs")

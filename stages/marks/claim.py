@@ -43,7 +43,8 @@ def manifest(said: Statement, title: str, form: str, whole: bytes | None = None)
         "weights": [{"name": name, "sha256": sha256} for name, sha256 in said.weights],
         "inputs": dict(sorted(said.inputs.items())),
     }
-    own |= {name: value for name, value in (("consent", said.consent), ("label", said.label)) if value is not None}
+    more = {"consent": said.consent, "label": said.label, "tts": said.tts}
+    own |= {name: value for name, value in more.items() if value is not None}
     assertions: list[dict[str, Any]] = [
         {"label": "c2pa.actions.v2", "data": {"actions": [opened, dubbed, edited]}},
         {"label": OWN, "data": own},

@@ -11,15 +11,17 @@ import io
 import os
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from raydub.arrays import U8
 from raydub.errors import Code, DependencyError, InputError, RaydubError
 from raydub.manifests.options import Options
-from raydub.media.frames import Frame
-from raydub.stages.engine import Arrays
+
+if TYPE_CHECKING:
+    from raydub.media.frames import Frame
+    from raydub.stages.engine import Arrays
 
 _BOX = 0.55
 """Opacity of the box."""

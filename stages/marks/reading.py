@@ -75,9 +75,10 @@ class Marks:
         """Who made it with what, of what, who agreed: from credentials that hold, else from XMP, else from tags."""
         if self.credentials is not None and self.proven and self.credentials.claim:
             return dict(self.credentials.claim)
-        known = {name: self.xmp[name] for name in ("job", "engine", "weights", "consent") if name in self.xmp}
+        known = {name: self.xmp[name] for name in ("job", "engine", "tts", "weights", "consent") if name in self.xmp}
         hashes = {name.removesuffix("_sha256"): said for name, said in self.xmp.items() if name.endswith("_sha256")}
-        inputs = {{"source": "video", "speech": "audio"}.get(name, name): said for name, said in hashes.items()}
+        ours = {"source": "video"} | ({} if "script" in hashes else {"speech": "audio"})
+        inputs = {ours.get(name, name): said for name, said in hashes.items()}
         tool = self.xmp.get("tool") or self.tags.get("encoder_app", "")
         version = {"version": tool.removeprefix("raydub ")} if tool.startswith("raydub ") else {}
         tags = {"engine": self.tags.get("raydub_engine"), "weights": self.tags.get("raydub_weights")}

@@ -22,9 +22,10 @@ _SHOWN = 16
 
 @dataclass(frozen=True)
 class Statement:
-    """job: its id; weights: (name, sha256) of each file; inputs: SHA-256 by name in Job.inputs(), with a script also
-    that of the "speech" made of it; names: file names of the inputs; signer: SHA-256 of the certificate that signs, ""
-    for none; marked: the file is marked as synthetic (field mark_synthetic)."""
+    """job: its id; weights: (name, sha256) of each file; tts: the engine that spoke a script; inputs: SHA-256 by name
+    in Job.inputs(), with a script also that of the "speech" made of it; names: file names of the inputs; signer:
+    SHA-256 of the certificate that signs, "" for none; marked: the file is marked as synthetic (field
+    mark_synthetic)."""
 
     job: str
     engine: str
@@ -33,6 +34,7 @@ class Statement:
     names: Mapping[str, str]
     consent: str | None = None
     label: str | None = None
+    tts: str | None = None
     signer: str = ""
     marked: bool = True
     version: str = __version__
@@ -60,7 +62,8 @@ class Statement:
         facts = {SOURCE_TYPE: COMPOSITE, "tool": f"raydub {self.version}", "job": self.job, "engine": self.engine}
         facts["weights"] = ", ".join(f"{name} {sha256}" for name, sha256 in self.weights) or "none"
         facts |= {f"{_word(name)}_sha256": digest for name, digest in sorted(self.inputs.items()) if ":" not in name}
-        facts |= {} if self.consent is None else {"consent": self.consent}
+        more = {"consent": self.consent, "tts": self.tts}
+        facts |= {name: value for name, value in more.items() if value is not None}
         return packet(facts)
 
 
@@ -70,12 +73,15 @@ def statement_of(plan: JobPlan, signer: str = "") -> Statement:
     asked = job.inputs()
     seen = {"video": plan.video.identity, **{one.what: one.identity for one in plan.inputs}}
     inputs = {name: seen[name] for name in asked if name in seen}
+    files = [(record.name, record.sha256) for record in plan.weights]
+    files += [(voice.name, voice.sha256) for voice in (job.speech.weights if job.speech is not None else ())]
     if job.audio is None:
         inputs["speech"] = next(one.identity for one in plan.inputs if one.path == plan.sound)
     return Statement(
         job=job.id,
         engine=plan.engine,
-        weights=tuple((os.path.basename(record.name), record.sha256) for record in plan.weights),
+        weights=tuple((os.path.basename(name), sha256) for name, sha256 in files),
+        tts=job.options.tts if job.script is not None else None,
         inputs=inputs,
         names={name: os.path.basename(redact(text).rstrip("/")) for name, text in asked.items()},
         consent=job.options.consent,

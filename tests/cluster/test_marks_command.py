@@ -186,3 +186,13 @@ def test_another_certificate_joins_again_and_draws_nothing(world: tuple[Path, An
     assert [set(row.seconds) & {"track", "lipsync", "render"} for row in rows] == [set()] * 3
     assert "CN=Another Studio" in call("verify", folder / "a.mp4").stdout
     assert call("verify", folder / "a.mp4", "--trust", folder / "root.pem").exit_code == 6
+
+
+@pytest.mark.slow
+def test_speech_from_a_script_is_in_the_facts(world: tuple[Path, Any], tmp_path: Path) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:00,400\nHi.\n")
+    given = ["--video", world[0] / "clip.mp4", "--script", tmp_path / "s.srt", "-o", tmp_path / "o.mp4"]
+    assert call("dub", *given, "--engine", "warp", "--language", "en").exit_code == 0
+    said = json.loads(call("verify", tmp_path / "o.mp4", "--json").stdout)
+    assert (said["verdict"], said["facts_are_signed"], said["facts"]["tts"]) == ("intact", False, "espeak")
+    assert set(said["facts"]["inputs"]) == {"video", "script", "speech"}
