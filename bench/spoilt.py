@@ -47,6 +47,8 @@ from raydub.stages.evaluate.aligned import Place, place_of, still  # noqa: E402
 from raydub.stages.evaluate.evaluate import Facts  # noqa: E402
 from raydub.stages.evaluate.files import evaluate_file  # noqa: E402
 from raydub.stages.evaluate.thresholds import load_thresholds  # noqa: E402
+from raydub.stages.evaluate.verdict import judged as judge_segments  # noqa: E402
+from raydub.stages.evaluate.verdict import overall, reasons_of  # noqa: E402
 
 LATE = (3, 6, 10)
 SPOILS = (*(f"late{n}" for n in LATE), "frozen", "language", "mouth", "face", "blur", "flicker")
@@ -116,7 +118,11 @@ def judged(film: Path, source: Path, out: Path, *, again: bool) -> Evaluation:
     """The film's evaluation."""
     kept = out / f"{film.stem}.evaluation.json"
     if kept.exists() and not again:
-        return Evaluation.from_json(kept.read_bytes())
+        known, limits = Evaluation.from_json(kept.read_bytes()), load_thresholds()
+        segments, parts = judge_segments(known.segments, limits)
+        reasons = reasons_of(known.figures, limits)
+        verdict = overall(reasons, parts, segments)
+        return known.model_copy(update={"verdict": verdict, "reasons": (*reasons, *parts), "segments": tuple(segments)})
     found = evaluate_file(str(film), Facts(film.stem, source=str(source)), load_thresholds(), str(source))
     kept.write_bytes(found.to_json())
     return found

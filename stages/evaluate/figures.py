@@ -18,6 +18,9 @@ FAR = 1.2
 """Seconds: a shift from here on has nothing to do with the speech."""
 FEWEST_SPEECH = 1.0
 """Seconds of speech below which nothing is said about how a mouth follows it."""
+STILL = 0.08
+"""Standard deviation of what the speech wants, in speech, below which a mouth that does not move is right: murmurs, and
+sounds that are no speech."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def following(drawn: F64, heard: Heard, rate: Fraction) -> Figures:
     """r, delay_ms, r_now, r_chance, r_above: how the mouth follows the speech. drawn: (m,) 0 .. 1."""
     none: Figures = dict.fromkeys(("r", "delay_ms", "r_now", "r_chance", "r_above"))
     both = np.isfinite(drawn) & np.isfinite(heard.wanted)
-    if (both & heard.voiced).sum() < FEWEST_SPEECH * rate:
+    if (both & heard.voiced).sum() < FEWEST_SPEECH * rate or not _asks(heard):
         return none
     reach, far = round(SEARCHED * rate), round(FAR * rate)
     found = measures.following(drawn, heard.wanted, range(-reach, reach + 1), far)
@@ -95,6 +98,12 @@ def following(drawn: F64, heard: Heard, rate: Fraction) -> Figures:
         "r_chance": chance,
         "r_above": above,
     }
+
+
+def _asks(heard: Heard) -> bool:
+    """Does the speech want the mouth to move?"""
+    values = heard.wanted[heard.voiced & np.isfinite(heard.wanted)]
+    return bool(len(values)) and float(values.std()) >= STILL
 
 
 def _between(drawn: F64, wanted: F64, delay: int, reach: int) -> float:
@@ -113,12 +122,14 @@ def mouth(rows: Rows, heard: Heard, person: Person | None, rate: Fraction) -> Fi
     found = following(person.share(rows.drawn), heard, rate)
     moving = heard.voiced & np.isfinite(rows.drawn)
     source = rows.source[moving & np.isfinite(rows.source)]
-    enough = moving.sum() >= FEWEST_SPEECH * rate
+    enough = moving.sum() >= FEWEST_SPEECH * rate and _asks(heard)
     found["movement"] = None
     if enough and len(source) >= measures.FEWEST:
         found["movement"] = float(np.std(rows.drawn[moving]) / max(float(np.std(source)), 0.01))
     found["mouth_range"] = float(np.std(person.share(rows.drawn[moving]))) if enough else None
     found |= measures.silence(rows.drawn, heard.voiced, person.closed)
+    if not enough:
+        found["silence_motion"] = None
     seen = rows.known
     found["face_share"] = float(rows.present[seen].mean()) if seen.any() else None
     there = rows.present_source

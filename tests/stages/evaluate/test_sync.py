@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
@@ -51,6 +51,7 @@ def rows(drawn: F64, source: F64 | None = None, start: int = 0) -> Rows:
     )
 
 
+@settings(deadline=None)
 @given(st.floats(-10, 10), st.integers(1, 50))
 def test_the_delay_is_found_to_a_fraction_of_a_frame(frames: float, seed: int) -> None:
     wanted = curve(250, seed)
@@ -123,6 +124,7 @@ def test_windows_that_do_not_touch_are_apart() -> None:
     assert far.between(590, 610).frame.tolist() == list(range(600, 610))
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 9))
 def test_smoothing_stays_within_runs(present: list[bool], seed: int) -> None:
     """As scipy's filter with nearest ends, run by run; a face alone stays as it is."""
