@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def prepare(context: WorkerContext, job: Job) -> Prepared:
     """The job's plan and its chunks. The plan's `finished` is set if an earlier run finished the output."""
+    from raydub.pipeline.expected import expected_work
     from raydub.stages.prepare import chunks_of, prepare_job
 
     work_dir = context.settings.work_dir
@@ -39,6 +40,7 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
         inputs=_identities(job, plan),
         key=plan.content_key,
         finished=Finished(work_dir).of(job, plan.content_key),
+        work=expected_work(plan),
     )
     return Prepared(planned, chunks)
 
