@@ -77,17 +77,20 @@ def main() -> None:
     hello: dict[str, Any] = json.loads(line.recv_bytes())
     end_with_parent(hello["parent"])
     os.nice(5)
+    seen: set[str] = set()
     for row in hello["jobs"]:
-        found = None
+        found, again = None, row["video"] in seen
+        seen.add(row["video"])
         with suppress(RaydubError, OSError, ValueError, ArithmeticError):
-            found = foreseen(Job.model_validate(row))
+            found = foreseen(Job.model_validate(row), again=again)
         if found is not None:
             line.send_bytes(json.dumps({"id": row["id"], **found}).encode())
     line.send_bytes(b"{}")
 
 
-def foreseen(job: Job) -> dict[str, Any] | None:
-    """Frames, chunks and work of a job, as the headers of its files say; None if they do not. Raises RaydubError."""
+def foreseen(job: Job, *, again: bool = False) -> dict[str, Any] | None:
+    """Frames, chunks and work of a job, as the headers of its files say; None if they do not. again: another job has
+    the same video. Raises RaydubError."""
     from raydub.media.info import ProbeLimits
     from raydub.media.opening import open_input
     from raydub.pipeline.expected import work_of_size
@@ -108,7 +111,7 @@ def foreseen(job: Job) -> dict[str, Any] | None:
     frames = math.ceil(lengths[settled_length(job.options.length, timed)] * rate)
     if frames < 1 or min(size) < 1:
         return None
-    work = work_of_size(job, size, rate, frames, max(1, round(seconds * rate)))
+    work = work_of_size(job, size, rate, frames, max(1, round(seconds * rate)), again=again)
     chunks = math.ceil(frames / chunk_length(job.options.chunk_seconds, rate, frames))
     return {"frames": frames, "chunks": chunks, "work": work}
 

@@ -28,8 +28,6 @@ _LEAST = 0.1  # of a step that takes longer than expected
 _MOST_COMING = 300
 """Jobs without a plan that are expected one by one; of more, several count as one."""
 
-_A_CHUNK = next(stage for stage in PER if PER[stage] == "chunk")
-
 Worker = tuple[str, int]
 """Host and process."""
 
@@ -79,7 +77,7 @@ class Outlook:
     def foresee(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float]) -> None:
         """What a job will be like, before its plan."""
         if job_id in self._coming:
-            self._coming[job_id] = PlannedJob(frames, max(1, chunks), work)
+            self._coming[job_id] = PlannedJob.of(frames, chunks, work, prepared=False)
 
     def plan(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float]) -> None:
         """A job was prepared. work: seconds of each of its stages by the table, {} if not known."""
@@ -165,18 +163,18 @@ class Outlook:
 
     def _ended(self, plan: PlannedJob, note: Note) -> None:
         said = plan.weights.get(note.stage, 0.0)
-        if PER[note.stage] == "chunk":
-            said *= note.frames / plan.frames if plan.frames else 0.0
+        before = plan.share(note.stage)
         plan.step(note.stage, note.chunk, note.frames)
+        if PER[note.stage] == "chunk":
+            said = plan.work(note.stage) * (plan.share(note.stage) - before)
         self._rates.took(note.job_id, note.stage, said, note.seconds)
 
     def _halves(self) -> Iterator[tuple[str, str, float, float]]:
         """See Rates.running."""
         for step in self._steps.values():
             plan = self._plans.get(step.job)
-            if plan is not None and step.frames and plan.frames and step.told - step.begun >= _SHORTEST:
-                said = plan.weights.get(step.stage, 0.0) * step.frames / plan.frames
-                yield step.job, step.stage, said, step.told - step.begun
+            if plan is not None and step.frames and step.told - step.begun >= _SHORTEST:
+                yield step.job, step.stage, plan.work(step.stage) * self._share(plan, step), step.told - step.begun
 
     def _whole(self, job_id: str, plan: PlannedJob, stage: str) -> float:
         """Seconds of a stage of a job, without parts that were there."""
@@ -204,7 +202,14 @@ class Outlook:
         plan = self._known(step.job)
         if plan is None:
             return 0.0
-        return self._whole(step.job, plan, step.stage) / plan.items(step.stage)
+        return self._whole(step.job, plan, step.stage) * (
+            self._share(plan, step, whole=True) if PER[step.stage] == "chunk" else 1.0
+        )
+
+    def _share(self, plan: PlannedJob, step: _Step, *, whole: bool = False) -> float:
+        """How much of a stage of a job one running step is, or as far as it has told."""
+        passed, mine = plan.passed[step.stage], plan.frames / plan.chunks if whole else step.frames
+        return plan.share_of(step.stage, round(passed + mine)) - plan.share_of(step.stage, passed)
 
     def _rest(self, step: _Step) -> float:
         """Seconds until a step ends."""
@@ -280,8 +285,12 @@ class Outlook:
         seconds = {stage: self._whole(name, plan, stage) for stage in plan.weights}
         first = sum(took for stage, took in seconds.items() if PER[stage] == "job")
         stitch = sum(took for stage, took in seconds.items() if PER[stage] == "output")
-        each = sum(took for stage, took in seconds.items() if PER[stage] == "chunk") / plan.items(_A_CHUNK)
-        chunks = plan.chunks_left() - sum(PER[step.stage] == "chunk" for step in mine)
+        running = [step for step in mine if PER[step.stage] == "chunk"]
+        chunks = plan.chunks_left() - len(running)
+        work = sum(took * (1 - plan.share(stage)) for stage, took in seconds.items() if PER[stage] == "chunk")
+        for step in running:
+            work -= self._expected(step) + sum(seconds[stage] / plan.items(stage) for stage in later(step.stage, plan))
+        each = max(0.0, work) / max(1, chunks)
         return Rest(
             first=0.0 if planned or "job" in kinds else max(first, 1e-3),
             chunks=max(0, chunks),
