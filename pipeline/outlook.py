@@ -28,8 +28,7 @@ _LEAST = 0.1  # of a step that takes longer than expected
 _MOST_COMING = 300
 """Jobs without a plan that are expected one by one; of more, several count as one."""
 
-Worker = tuple[str, int]
-"""Host and process."""
+Worker = tuple[str, int]  # host and process
 
 
 @dataclass
@@ -141,7 +140,8 @@ class Outlook:
 
     def left(self, unplanned: int) -> Left:
         """What is left of the run. unplanned: number of jobs whose plan is to come."""
-        self._rates.running(self._halves())
+        self._rates.running(())
+        self._rates.running(list(self._halves()))
         done, to_do, jobs = self._behind.copy(), Counter[str](), {}
         for job_id, plan in self._plans.items():
             mine = {stage: self._whole(job_id, plan, stage) for stage in plan.weights}
@@ -170,11 +170,13 @@ class Outlook:
         self._rates.took(note.job_id, note.stage, said, note.seconds)
 
     def _halves(self) -> Iterator[tuple[str, str, float, float]]:
-        """See Rates.running."""
+        """See Rates.running. A step that takes longer than expected tells a rate too."""
         for step in self._steps.values():
-            plan = self._plans.get(step.job)
+            plan, passed = self._known(step.job), self._clock() - step.begun
             if plan is not None and step.frames and step.told - step.begun >= _SHORTEST:
                 yield step.job, step.stage, plan.work(step.stage) * self._share(plan, step), step.told - step.begun
+            elif plan is not None and not step.frames and passed > (expected := self._expected(step)) > 0:
+                yield step.job, step.stage, expected / self._rates.factor(step.job, step.stage), passed
 
     def _whole(self, job_id: str, plan: PlannedJob, stage: str) -> float:
         """Seconds of a stage of a job, without parts that were there."""
@@ -253,9 +255,7 @@ class Outlook:
 
     def _time_of_orders(self, seen: set[Worker], coming: Iterable[tuple[str, PlannedJob]]) -> float:
         """Every worker does everything, one order after the other."""
-        rests: dict[str, Rest] = {}
-        for name, plan in self._plans.items():
-            rests[name] = self._rest_of(name, plan)
+        rests = {name: self._rest_of(name, plan) for name, plan in self._plans.items()}
         anonymous = 0
         for name, plan in coming:
             anonymous += not name

@@ -45,6 +45,7 @@ class Rates:
         self._all = _Sum()
         self._stages: dict[str, _Sum] = defaultdict(_Sum)
         self._jobs: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+        self._running_all: _Evidence = (0.0, 0.0)
         self._running: dict[str, _Evidence] = {}
         self._running_of: dict[tuple[str, str], _Evidence] = {}
 
@@ -58,14 +59,15 @@ class Rates:
     def running(self, steps: Iterable[tuple[str, str, float, float]]) -> None:
         """What is known of unfinished steps: job, stage, seconds by the table of what they have done, and seconds that
         it took."""
-        self._running, self._running_of = {}, {}
+        self._running, self._running_of, self._running_all = {}, {}, (0.0, 0.0)
         for job_id, stage, said, took in steps:
+            self._running_all = _added(self._running_all, took, said)
             self._running[stage] = _added(self._running.get(stage), took, said)
             self._running_of[(job_id, stage)] = _added(self._running_of.get((job_id, stage)), took, said)
 
     def factor(self, job_id: str, stage: str) -> float:
         """Expected seconds over those of the table."""
-        overall = float(self._all.against(1.0, 0.0) ** _SPREAD)
+        overall = float(self._all.against(1.0, 0.0, self._running_all) ** _SPREAD)
         here, running = self._stages.get(stage), self._running.get(stage, (0.0, 0.0))
         if here is None and not running[1]:
             return overall
