@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -13,6 +13,7 @@ from raydub.cluster.api_results import Result
 from raydub.cluster.session.stopping import Stopped, StopWatch
 from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Note
+from raydub.pipeline.now import JobNow, StageNow, now_of
 from raydub.pipeline.progress import QuietProgress
 
 Event = Literal["planned", "working", "part", "finished"]
@@ -27,7 +28,8 @@ class Progress:
 
     jobs, jobs_done: all rows of the run, and those with an outcome; invalid rows, and jobs that an earlier run
     finished, are counted without an event. frames: of all jobs planned so far, of which frames_done are done; both may
-    grow. frames_per_second: 0.0 while unknown; eta: seconds, None while unknown."""
+    grow. frames_per_second: 0.0 while unknown; eta: seconds, None while unknown; share: of all work, 0 to 1; stages,
+    working: of each stage, and of jobs in work (pipeline.now)."""
 
     event: Event
     job: str
@@ -38,6 +40,9 @@ class Progress:
     frames_per_second: float
     eta: float | None
     result: Result | None = None
+    share: float = 0.0
+    stages: tuple[StageNow, ...] = ()
+    working: tuple[JobNow, ...] = ()
 
 
 class CallersSignals(StopWatch):
@@ -66,8 +71,8 @@ class CallingProgress(QuietProgress):
         self._thread = threading.get_ident()
         self._last = 0.0
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None:
-        super().planned(job_id, frames, chunks)
+    def planned(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float] | None = None) -> None:
+        super().planned(job_id, frames, chunks, work)
         self._tell("planned", job_id)
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
@@ -88,17 +93,20 @@ class CallingProgress(QuietProgress):
     def _tell(self, event: Event, job: str, result: Result | None = None) -> None:
         if self.error is not None:
             return
-        tally = self.tally
+        now = now_of(self.tally)
         told = Progress(
             event,
             job,
-            tally.jobs,
-            tally.finished,
-            tally.planned_frames,
-            tally.reached_frames(),
-            float(tally.speed),
-            tally.eta(),
+            now.jobs,
+            now.jobs_done,
+            now.frames,
+            now.frames_reached,
+            now.frames_per_second,
+            now.eta,
             result,
+            now.share,
+            now.stages,
+            now.working,
         )
         try:
             self._tell_caller(told)

@@ -31,6 +31,7 @@ from raydub.cluster.commands import (
     trace,
     train,
     tts,
+    ui,
     validate,
     verify,
     voices,
@@ -90,6 +91,7 @@ app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("ui")(ui.ui)
 
 
 def main() -> None:

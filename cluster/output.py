@@ -29,6 +29,8 @@ _MEMORY_SIGNS = (
 )
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
+_reader_gone = False
+
 JSON_HELP = "One JSON document on stdout instead of text."
 
 
@@ -73,6 +75,16 @@ def say_json(value: Mapping[str, Any]) -> None:
     _echo(strict_json(value, indent=2))
 
 
+def say_line(line: str) -> None:
+    """Print a line for a program on stdout, at once. Who does not read any more is not told more; the work goes on."""
+    global _reader_gone
+    if not _reader_gone:
+        try:
+            typer.echo(line)
+        except OSError:
+            _reader_gone = True
+
+
 def show_error(error: RaydubError) -> None:
     """Print an error as `[E_CODE] job 'x', line 3, field 'video': message (hint)` on stderr."""
     with doing(job=error.job, code=str(error.code)) if error.job else doing(code=str(error.code)):
@@ -93,6 +105,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except RaydubError as error:
             if kwargs.get("as_json"):
                 say_json({"error": error.to_dict()})
+            _end_lines(kwargs, error)
             show_error(error)
             code = error.exit_code
         except KeyboardInterrupt:
@@ -100,6 +113,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             if kwargs.get("as_json"):
                 with contextlib.suppress(StdoutLost, BrokenPipeError):
                     say_json({"error": stopped.to_dict()})
+            _end_lines(kwargs, stopped)
             show_error(stopped)
             code = EXIT_INTERRUPTED
         except (BrokenPipeError, StdoutLost) as error:
@@ -112,11 +126,18 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             if kwargs.get("as_json"):
                 with contextlib.suppress(StdoutLost):
                     say_json({"error": known.to_dict()})
+            _end_lines(kwargs, known)
             show_error(known)
             code = known.exit_code
         raise typer.Exit(code)
 
     return run
+
+
+def _end_lines(given: Mapping[str, Any], error: RaydubError) -> None:
+    """With --json-progress: the last line of a command that could not work."""
+    if given.get("json_progress"):
+        say_line(strict_json({"event": "end", "error": error.to_dict(), "exit_code": error.exit_code}))
 
 
 def _check_arguments(given: Mapping[str, Any]) -> None:

@@ -19,8 +19,8 @@ from raydub.pipeline.strict import kind_of
 class RunRequest:
     """What to run and where; paths may be in buckets (raydub.places.ObjectPath).
 
-    results: path without extension of the results manifest, None for none; folder: where the
-    manifest's relative inputs start; address: see cluster.session; show: "auto", "plain" or "quiet". Seconds: wait_gpu:
+    results: path without extension of the results manifest, None for none; folder: where the manifest's relative inputs
+    start; address: see cluster.session; show: "auto", "plain", "json" (lines on stdout) or "quiet". Seconds: wait_gpu:
     wait for a GPU with device "cuda"; stall_timeout: stop the run after this time without progress; step_timeout: limit
     of any step, None for limits that grow with its size. manifest: the file of the jobs, which must not be overwritten;
     record: a JSONL file in the work folder for the results if there is no results manifest; strict: see

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from raydub.anywhere import remove
 from raydub.cluster.admission import Admission, admit
 from raydub.cluster.glance import Glance
-from raydub.cluster.output import show_error, warn
+from raydub.cluster.output import say_line, show_error, warn
 from raydub.cluster.request import RunReport, RunRequest
 from raydub.cluster.session.connect import is_own
 from raydub.cluster.session.stopping import StopWatch
@@ -157,7 +157,9 @@ class _Run:
             told = [result for result in closed if result.status != "ok"]
             rows = len(request.jobs) + len(request.bad)
             earlier = len(request.bad) + len(closed) - len(told)
-            self._progress = self._view(rows, earlier) if self._view else _progress(request, rows, earlier)
+            self._progress = (
+                self._view(rows, earlier) if self._view else _progress(request, rows, earlier, self._lock.owner)
+            )
             for result in told:
                 self._progress.finished(result)
         return self._progress
@@ -165,10 +167,14 @@ class _Run:
     def _work(self, stop: StopWatch) -> None:
         """Run the open jobs."""
         from raydub.cluster.session.where import executor_for
+        from raydub.pipeline.foresight import Foresight
+        from raydub.pipeline.threads import usable_cores
 
         settings, progress = self._settings(), self._shown()
         jobs = self._admitted.open
         about = {"rows": len(self._request.jobs), "jobs": len(jobs)}
+        workers = None if self._request.use_ray else self._request.workers or usable_cores()
+        progress.expect([job.id for job in jobs], workers, failed=len(self._request.bad))
         try:
             start_run(settings.work_dir, settings.run_id, about, [job.output for job in jobs])
             refuse_while_cleaned(settings.work_dir)
@@ -178,6 +184,7 @@ class _Run:
                 progress.traced(TraceRecorder(settings.work_dir, settings.run_id)),
                 executor_for(self._request, settings, jobs, state, stop) as executor,
                 progress,
+                Foresight(jobs, progress.tally.foresee),
             ):
                 self._driver = Driver(
                     executor,
@@ -272,14 +279,20 @@ class _Run:
         return True
 
 
-def _progress(request: RunRequest, jobs: int, earlier: int) -> QuietProgress:
-    from raydub.pipeline.progress import PlainProgress, QuietProgress, RichProgress
+def _progress(request: RunRequest, jobs: int, earlier: int, run_id: str) -> QuietProgress:
+    from raydub.pipeline.progress import PlainProgress, QuietProgress
 
+    if request.show == "json":
+        from raydub.pipeline.progress_lines import JsonProgress
+
+        return JsonProgress(jobs, say_line, earlier, run_id)
     if request.show == "quiet":
         return QuietProgress(jobs, earlier)
     rich = request.show == "auto" and log_format() != "json"
     if rich and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
+
+        from raydub.pipeline.progress_bars import RichProgress
 
         return RichProgress(jobs, Console(stderr=True), earlier)
     return PlainProgress(jobs, warn, earlier)

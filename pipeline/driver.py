@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -47,7 +47,7 @@ class Executor(Protocol):
 class Watcher(Protocol):
     """Receives the progress of jobs (pipeline.progress)."""
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
+    def planned(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float]) -> None: ...
 
     def part(self, job_id: str, frames: int, reused: bool) -> None: ...
 
@@ -144,7 +144,7 @@ class Driver:
             return
         spent = plan.seconds.get("speak", 0.0) + plan.seconds.get("prepare", 0.0)
         state.plan, state.started = plan, self._clock() - spent
-        self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks)
+        self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks, plan.work)
         self._stitch_if_complete(state)
 
     def _take_earlier(self, state: JobState, plan: Planned, finished: Any) -> None:

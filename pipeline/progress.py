@@ -1,14 +1,16 @@
-"""Progress display of a run: live bars on a terminal, plain lines elsewhere, nothing with --json.
+"""Progress of a run, and its display as lines of text. Bars: pipeline.progress_bars; JSON lines:
+pipeline.progress_lines.
 
-Progress per stage comes from notes (pipeline.events.Note), progress per job from the driver.
+Progress per stage comes from notes (pipeline.events.Note), progress per job from the driver. What is left, and for how
+long, is in pipeline.outlook; all numbers at one moment in pipeline.now.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Self
 
 from raydub.logs import doing
 from raydub.manifests.results import JobResult
@@ -16,11 +18,6 @@ from raydub.pipeline.events import Note
 from raydub.pipeline.tally import Tally
 from raydub.pipeline.trace import TraceRecorder
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
-
-_SHOWN_JOBS = 8
 _LINE_EVERY = 5.0
 _POLL_EVERY = 0.5
 
@@ -33,9 +30,15 @@ class QuietProgress:
         self.tally = Tally(jobs, earlier=earlier)
         self._also: TraceRecorder | None = None
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None:
-        """A job was prepared."""
-        self.tally.plan(job_id, frames)
+    def expect(self, job_ids: Iterable[str], workers: int | None = None, failed: int = 0) -> None:
+        """What is known before the work: the jobs in their order; workers: of a run without Ray; failed: rows that were
+        refused, among `earlier`."""
+        self.tally.failed += failed
+        self.tally.expect(job_ids, workers)
+
+    def planned(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float] | None = None) -> None:
+        """A job was prepared. work: see Planned."""
+        self.tally.plan(job_id, frames, chunks, work)
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         """A part of a job is finished."""
@@ -43,7 +46,7 @@ class QuietProgress:
 
     def finished(self, result: JobResult) -> None:
         """A job has its outcome."""
-        self.tally.end(result.id)
+        self.tally.end(result.id, failed=result.status != "ok")
 
     def note(self, note: Note) -> None:
         """A worker has finished or advanced a step."""
@@ -75,9 +78,18 @@ class PlainProgress(QuietProgress):
         super().__init__(jobs, earlier)
         self._say = say
         self._last = self.tally.elapsed
+        self._one = threading.Lock()
+        self._ticker = Ticker(_LINE_EVERY, self._sum_up)
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None:
-        super().planned(job_id, frames, chunks)
+    def __enter__(self) -> Self:
+        self._ticker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ticker.stop()
+
+    def planned(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float] | None = None) -> None:
+        super().planned(job_id, frames, chunks, work)
         with doing(job=job_id):
             self._say(f"job {job_id!r}: {frames} frames in {chunks} {'chunk' if chunks == 1 else 'chunks'}")
 
@@ -96,75 +108,37 @@ class PlainProgress(QuietProgress):
         self._sum_up()
 
     def _sum_up(self) -> None:
-        now = self.tally.elapsed
-        known = self.tally.planned_frames or self.tally.stages()
-        if known and now - self._last >= _LINE_EVERY:
+        with self._one:
+            now = self.tally.elapsed
+            known = self.tally.planned_frames or self.tally.stages()
+            if not known or now - self._last < _LINE_EVERY:
+                return
             self._last = now
-            self._say(summary(self.tally))
+        self._say(summary(self.tally))
 
 
-class RichProgress(QuietProgress):
-    """Bars: one for the whole run, one per job in progress."""
+class Ticker:
+    """Calls a function every few seconds, from its own thread, between start() and stop()."""
 
-    def __init__(self, jobs: int, console: Console, earlier: int = 0) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bars
+    def __init__(self, every: float, call: Callable[[], None]) -> None:
+        self._every, self._call = every, call
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick, name="raydub-ticker", daemon=True)
 
-        super().__init__(jobs, earlier)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[more]}"),
-        )
-        self._console = console
-        self._bars = Bars(*columns, console=console, transient=True)
-        self._all = self._bars.add_task("frames", total=None, more="starting")
-        self._job_bars: dict[str, TaskID] = {}
+    def start(self) -> None:
+        """Begin. An OSError of the function, as of a closed terminal, ends it."""
+        self._thread.start()
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None:
-        super().planned(job_id, frames, chunks)
-        if len(self._job_bars) < _SHOWN_JOBS:
-            self._job_bars[job_id] = self._bars.add_task(job_id[:30], total=frames, more="")
-        self._refresh()
+    def stop(self) -> None:
+        """End; a call that runs is waited for."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
 
-    def part(self, job_id: str, frames: int, reused: bool) -> None:
-        super().part(job_id, frames, reused)
-        self._refresh(job_id)
-
-    def finished(self, result: JobResult) -> None:
-        super().finished(result)
-        bar = self._job_bars.pop(result.id, None)
-        if bar is not None:
-            self._bars.remove_task(bar)
-        for line in lines_of(result):
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-        self._refresh()
-
-    def note(self, note: Note) -> None:
-        super().note(note)
-        self._refresh(note.job_id)
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def _refresh(self, job_id: str = "") -> None:
-        tally = self.tally
-        more = [f"{tally.finished}/{tally.jobs} jobs", f"{tally.speed:.0f} fps" if tally.speed else ""]
-        more += [eta_words(tally), tally.stages()]
-        self._bars.update(
-            self._all,
-            completed=tally.reached_frames(),
-            total=tally.planned_frames or None,
-            more="  ".join(part for part in more if part),
-        )
-        bar = self._job_bars.get(job_id)
-        if bar is not None:
-            self._bars.update(bar, completed=tally.reached(job_id))
+    def _tick(self) -> None:
+        with suppress(OSError):
+            while not self._stop.wait(self._every):
+                self._call()
 
 
 class Poller:
@@ -198,6 +172,8 @@ def summary(tally: Tally) -> str:
     """One line about the whole run."""
     parts = [f"{tally.finished}/{tally.jobs} jobs"]
     parts += [f"{tally.reached_frames()}/{tally.planned_frames} frames"] if tally.planned_frames else []
+    share = tally.left().share
+    parts += [f"{share:.0%}"] if share else []
     parts += [f"{tally.speed:.0f} fps"] if tally.speed else []
     return " · ".join(part for part in [*parts, eta_words(tally), tally.stages()] if part)
 

@@ -32,6 +32,8 @@ class _Stage(_Part):
     stage: str
     frames: int = 0
     seconds: float = 0.0
+    working: int = 0
+    share: float | None = None
 
 
 class _OpenJob(_Part):
@@ -41,6 +43,7 @@ class _OpenJob(_Part):
     chunks: int | None = None
     parts: int = 0
     stage: str | None = None
+    share: float | None = None
 
 
 class _Failure(_Part):
@@ -70,6 +73,8 @@ class _Record(_Part):
     unplanned: int = 0
     speed: float = 0.0
     eta: float | None = None
+    share: float | None = None
+    elapsed: float = 0.0
     stages: tuple[_Stage, ...] = ()
     files: tuple[str, ...] = ()
 

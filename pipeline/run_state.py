@@ -28,6 +28,7 @@ from raydub.errors import Code, RaydubError
 from raydub.manifests.results import JobResult
 from raydub.pipeline.attempts import this_worker
 from raydub.pipeline.events import Note
+from raydub.pipeline.now import StageNow, now_of
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.tally import Tally
 from raydub.store import Store
@@ -49,7 +50,7 @@ class Counted(Protocol):
 
     tally: Tally
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None: ...
+    def planned(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float] | None = None) -> None: ...
 
     def part(self, job_id: str, frames: int, reused: bool) -> None: ...
 
@@ -178,6 +179,7 @@ class RunState:
                 "jobs_left_out": 0,
                 "unplanned": 0,
                 "eta": None,
+                "share": 1.0 if not stopped else self._shown.tally.left().share,
                 **failures_of(results),
                 "files": [str(path) for path in written],
             }
@@ -185,10 +187,10 @@ class RunState:
         if self._thread.is_alive():
             self._thread.join(_LAST_SECONDS_STOPPED if stopped else _LAST_SECONDS)
 
-    def planned(self, job_id: str, frames: int, chunks: int) -> None:
+    def planned(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float] | None = None) -> None:
         """See pipeline.driver.Watcher."""
         self._book.planned(job_id, frames, chunks)
-        self._shown.planned(job_id, frames, chunks)
+        self._shown.planned(job_id, frames, chunks, work)
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         """See pipeline.driver.Watcher."""
@@ -207,25 +209,24 @@ class RunState:
 
     def record(self) -> dict[str, Any]:
         """The state now, JSON-ready. Seconds and frames; eta is None while unknown."""
-        tally, eta = self._shown.tally, self._shown.tally.eta()
+        tally = self._shown.tally
+        now, shares = now_of(tally), tally.left().jobs
+        known = {stage.stage: stage for stage in now.stages}
+        book = self._book.snapshot()
+        for job in book["jobs"]:
+            job["share"] = round(shares.get(job["id"], 0.0), 3)
         return {
             **self._about,
             "beat": self._beat,
             "status": "running",
-            **self._book.snapshot(),
+            **book,
             "elapsed": round(tally.elapsed, 1),
+            "share": round(now.share, 3),
             "frames": {"planned": tally.planned_frames, "done": tally.done_frames, "reached": tally.reached_frames()},
             "unplanned": max(0, tally.unplanned),
             "speed": round(tally.speed, 2),
-            "eta": None if eta is None else round(eta, 1),
-            "stages": [
-                {
-                    "stage": stage.name,
-                    "frames": tally.stage_frames.get(stage.name, 0),
-                    "seconds": round(float(tally.stage_seconds.get(stage.name, 0.0)), 2),
-                }
-                for stage in STAGES
-            ],
+            "eta": None if now.eta is None else round(now.eta, 1),
+            "stages": [(known.get(stage.name) or StageNow(stage.name, 0, 0.0, 0, None)).row() for stage in STAGES],
             **(self._ending or {}),
         }
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from raydub.pipeline.events import Note
 from raydub.pipeline.metrics import Sums, count_note
+from raydub.pipeline.outlook import Left, Outlook
 from raydub.pipeline.registry import STAGES
 
+_FRESH = 0.5
+"""Seconds for which what is left is not computed again."""
 _PER_CHUNK = [stage.name for stage in STAGES if stage.per == "chunk"]
 
 
@@ -18,12 +22,14 @@ class Tally:
     """Thread-safe: notes may come from another thread than the driver's events.
 
     jobs: all rows of the run; earlier: those with an outcome before the work began; finished: rows with an outcome;
-    planned_frames: of planned jobs, without failed ones; done_frames: of finished parts.
+    failed: those of them that are not ok, without earlier ones; planned_frames: of planned jobs, without failed ones;
+    done_frames: of finished parts.
     """
 
     def __init__(self, jobs: int, clock: Callable[[], float] = time.monotonic, earlier: int = 0) -> None:
         self.jobs = jobs
         self.finished = earlier
+        self.failed = 0
         self.planned_frames = 0
         self.first_plan: float | None = None
         self.done_frames = 0
@@ -35,19 +41,31 @@ class Tally:
         self._parts: Counter[str] = Counter()
         self._worked: Counter[str] = Counter()  # frames through a stage of a chunk, by job
         self._under_way: dict[tuple[str, str, int], tuple[str, int]] = {}
-        self._planned_jobs = 0
-        self._planned_ever = 0
         self._made_frames = 0
         self._clock = clock
         self._start = clock()
         self._first: float | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._outlook = Outlook(clock)
+        self._left, self._fresh_until = Left(), -1.0
+
+    def expect(self, job_ids: Iterable[str], workers: int | None = None) -> None:
+        """The jobs of the run in their order; workers: the most of a run without Ray, None if not known."""
+        with self._lock:
+            self._outlook.workers = workers
+            self._outlook.expect(job_ids)
+
+    def foresee(self, job_id: str, frames: int, chunks: int, work: Mapping[str, float]) -> None:
+        """What a job will be like, before its plan (pipeline.foresight)."""
+        with self._lock:
+            self._outlook.foresee(job_id, frames, chunks, work)
 
     def note(self, note: Note) -> None:
         """Count a finished or advanced step of a worker."""
         worker = (note.stage, note.host, note.pid)
         with self._lock:
             count_note(note, self.sums.add)
+            self._outlook.note(note)
             self.peak_mb[worker] = max(note.peak_mb, self.peak_mb.get(worker, 0.0))
             if not note.done:
                 self._under_way[worker] = (note.job_id, note.frames)
@@ -59,19 +77,19 @@ class Tally:
                 # On Ray the plan may arrive later than notes of its chunks.
                 self._worked[note.job_id] += note.frames
 
-    def plan(self, job_id: str, frames: int) -> None:
-        """Count a prepared job."""
+    def plan(self, job_id: str, frames: int, chunks: int = 1, work: Mapping[str, float] | None = None) -> None:
+        """Count a prepared job. work: see Planned."""
         with self._lock:
+            self._outlook.plan(job_id, frames, chunks, work or {})
             self.planned_frames += frames
             self._plans[job_id] = frames
-            self._planned_jobs += 1
-            self._planned_ever += frames
             if self.first_plan is None:
                 self.first_plan = self.elapsed
 
     def part(self, job_id: str, frames: int, reused: bool) -> None:
         """Count a finished part."""
         with self._lock:
+            self._outlook.part(job_id, frames, reused)
             self.done_frames += frames
             self._parts[job_id] += frames
             if not reused:
@@ -81,10 +99,11 @@ class Tally:
                 else:
                     self._made_frames += frames
 
-    def end(self, job_id: str) -> None:
-        """Count the outcome of a job; its missing frames no longer count as planned."""
+    def end(self, job_id: str, failed: bool = False) -> None:
+        """Count the outcome of a job; failed: it is not ok; its missing frames no longer count as planned."""
         with self._lock:
-            self.finished += 1
+            self._outlook.end(job_id)
+            self.finished, self.failed = self.finished + 1, self.failed + failed
             if job_id in self._plans:
                 self.planned_frames -= self._plans.pop(job_id) - self._parts.pop(job_id, 0)
             self._worked.pop(job_id, None)
@@ -108,14 +127,36 @@ class Tally:
         return self.jobs - self.finished - len(self._plans)
 
     def eta(self) -> float | None:
-        """Seconds until all jobs are done, assuming that unplanned jobs have the average length; None while unknown,
-        and when only stitches remain."""
-        if self.speed <= 0:
-            return None
-        left = float(self.planned_frames - self.done_frames)
-        if self._planned_jobs:
-            left += max(0, self.unplanned) * self._planned_ever / self._planned_jobs
-        return left / self.speed if left > 0 else None
+        """Seconds until all jobs are done (pipeline.outlook); None while unknown, and when nothing is left."""
+        return self.left().seconds
+
+    def left(self) -> Left:
+        """What is left of the run. At most every half second, and less often where it takes long, it is computed
+        anew."""
+        with self._lock:
+            now = self._clock()
+            if now >= self._fresh_until:
+                before = time.perf_counter()
+                left = self._outlook.left(max(0, self.unplanned))
+                # A bar that goes back says less than one that waits.
+                self._left = replace(left, share=max(left.share, self._left.share))
+                self._fresh_until = now + max(_FRESH, 20 * (time.perf_counter() - before))
+            return self._left
+
+    def working(self) -> Mapping[str, int]:
+        """Number of workers at a step of each stage."""
+        with self._lock:
+            return self._outlook.working()
+
+    def stages_of(self) -> Mapping[str, list[str]]:
+        """The stages at which each job is worked on now, those first that have been for longest."""
+        with self._lock:
+            return self._outlook.stages_of()
+
+    def frames_of(self, job_id: str) -> int | None:
+        """Frames of a planned job, None before."""
+        with self._lock:
+            return self._plans.get(job_id)
 
     def reached(self, job_id: str) -> int:
         """Progress of a planned job in frames: those of finished parts, plus for other frames a share for each stage

@@ -12,10 +12,11 @@ import typer
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
-from raydub.cluster.commands.run import who_lines
-from raydub.cluster.output import command, say, say_json, show_error, warn
+from raydub.cluster.commands.run import end_line, who_lines
+from raydub.cluster.output import command, say, say_json, say_line, show_error, warn
 from raydub.errors import EXIT_USAGE, Code, UsageError
 from raydub.places import absolute, path_at
+from raydub.texts import strict_json
 
 
 @command
@@ -56,6 +57,8 @@ def dub(
             show_error(problem)
         if flags.as_json:
             say_json({"error": asked.errors[0].to_dict()})
+        if flags.json_progress:
+            say_line(strict_json({"event": "end", "error": asked.errors[0].to_dict(), "exit_code": EXIT_USAGE}))
         return EXIT_USAGE
     job = asked.jobs[0].model_copy(update={"line": None})
     if flags.results is not None:
@@ -73,6 +76,9 @@ def dub(
     report = run_jobs(request)
     if flags.as_json:
         say_json(report.results[0].model_dump(mode="json"))
+        return report.exit_code()
+    if flags.json_progress:
+        end_line(report)
         return report.exit_code()
     [result] = report.results
     if report.earlier or (result.status == "ok" and not result.attempts):

@@ -124,6 +124,13 @@ class RunFlags:
         ),
     ] = None
     as_json: AsJson = False
+    json_progress: Annotated[
+        bool,
+        typer.Option(
+            "--json-progress",
+            help="Progress for programs: one JSON object a line on stdout, instead of text (docs/progress.md).",
+        ),
+    ] = False
     verbose: Verbose = False
     log_format: Annotated[
         str | None,
@@ -252,6 +259,12 @@ class RunFlags:
         """Set up logging and record permissions (cluster.allowed). Raises UsageError: FIELD_CONFLICT for contradicting
         flags, URI_SCHEME."""
         set_up_logging(self.verbose, self.log_format)
+        if self.as_json and self.json_progress:
+            message, hint = (
+                "--json and --json-progress both write to stdout",
+                "leave out one: the last line has the counts",
+            )
+            raise UsageError(Code.FIELD_CONFLICT, message, field="json-progress", hint=hint)
         cluster = self.address or os.environ.get("RAY_ADDRESS")
         if self.cpus is not None and cluster not in (None, "", "local"):
             hint = "leave out --cpus; use --workers to limit the use of a cluster"
@@ -278,7 +291,7 @@ class RunFlags:
             "strict",
             "fresh",
         )
-        show = "quiet" if self.as_json else "auto"
+        show = "json" if self.json_progress else "quiet" if self.as_json else "auto"
         own = {"num_cpus": self.cpus, "show": show, "signing": signing_words()}
         own["thresholds"] = thresholds_text(self.thresholds)
         return {**{name: getattr(self, name) for name in same}, **own}

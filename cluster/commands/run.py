@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from raydub.cluster.commands import options
 from raydub.cluster.commands.fields import FIELD_FLAGS
 from raydub.cluster.commands.flags import takes
-from raydub.cluster.output import command, say, say_json
+from raydub.cluster.output import command, say, say_json, say_line
 from raydub.places import path_at
+from raydub.texts import strict_json
 
 if TYPE_CHECKING:
     from raydub.manifests.results import JobResult
@@ -49,7 +50,10 @@ def run(
         **flags.asked(),
     )
     report = run_jobs(request)
-    show_report(report, flags.as_json)
+    if flags.json_progress:
+        end_line(report)
+    else:
+        show_report(report, flags.as_json)
     return report.exit_code()
 
 
@@ -99,6 +103,24 @@ def show_report(report: Any, as_json: bool) -> None:
         say(f"  object store: {report.object_store_mb:.0f} MiB at most")
     for path in report.written:
         say(f"  {path}")
+
+
+def end_line(report: Any) -> None:
+    """The last line of --json-progress."""
+    say_line(
+        strict_json(
+            {
+                "event": "end",
+                "at": round(report.seconds, 3),
+                "counts": report.counts(),
+                "finished_before": report.earlier,
+                "warnings": report.warnings(),
+                "files": [str(path) for path in report.written],
+                "error": None,
+                "exit_code": report.exit_code(),
+            }
+        )
+    )
 
 
 def who_lines(results: Sequence[JobResult]) -> list[str]:

@@ -106,7 +106,8 @@ def _tell(found: Found, lives: bool | None, watch: float, log: str) -> None:
         from raydub.pipeline.progress import clock
 
         eta = "unknown" if state["eta"] is None else f"{'about ' if state['unplanned'] else ''}{clock(state['eta'])}"
-        say(f"  speed: {state['speed']:.1f} frames/s, remaining: {eta}")
+        share = "" if state["share"] is None else f"  {state['share']:.0%} of the work is done; "
+        say(f"{share or '  '}speed: {state['speed']:.1f} frames/s, remaining: {eta}")
     _tell_parts(state)
 
 
@@ -123,16 +124,20 @@ def _state_words(state: Mapping[str, Any], lives: bool | None, watch: float) -> 
 
 
 def _tell_parts(state: Mapping[str, Any]) -> None:
-    worked = [stage for stage in state["stages"] if stage["seconds"] or stage["frames"]]
+    worked = [stage for stage in state["stages"] if stage["seconds"] or stage["frames"] or stage["working"]]
     if worked:
-        say("  stage        frames    seconds")
+        say("  stage        frames    seconds    done  workers")
         for stage in worked:
-            say(f"  {stage['stage']:<10}{stage['frames']:>9}{stage['seconds']:>11.1f}")
+            share = "" if stage["share"] is None else f"{stage['share']:.0%}"
+            now = stage["working"] if state["status"] == "running" else ""
+            row = f"  {stage['stage']:<10}{stage['frames']:>9}{stage['seconds']:>11.1f}{share:>8}{now or '':>9}"
+            say(row.rstrip())
     if state["jobs"]:
-        say("  job                         frames    chunks  stage")
+        say("  job                         frames    chunks    done  stage")
         for one in state["jobs"][:_SHOWN]:
             frames, chunks = (f"{one[a]}/{one[b] if one[b] is not None else '?'}" for a, b in _PAIRS)
-            say(f"  {one['id'][:24]:<24}{frames:>10}{chunks:>10}  {one['stage'] or ''}")
+            share = "" if one["share"] is None else f"{one['share']:.0%}"
+            say(f"  {one['id'][:24]:<24}{frames:>10}{chunks:>10}{share:>8}  {one['stage'] or ''}")
         left = len(state["jobs"]) - _SHOWN + state["jobs_left_out"]
         if left > 0:
             say(f"  and {left} more")

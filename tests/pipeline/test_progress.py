@@ -3,68 +3,98 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raydub.manifests.results import JobResult
 from raydub.pipeline.events import Note
+from raydub.pipeline.now import now_of
 from raydub.pipeline.progress import (
     PlainProgress,
     Poller,
     QuietProgress,
-    RichProgress,
     clock,
     lines_of,
     outcome,
     summary,
 )
+from raydub.pipeline.progress_bars import RichProgress, bars
+from raydub.pipeline.progress_lines import JsonProgress
 from raydub.pipeline.tally import Tally
+from tests.conftest import REPOSITORY
 
 
 def note(stage: str = "track", frames: int = 10, peak: float = 50.0) -> Note:
     return Note(stage, "a", frames, 0.5, 1, "here", peak)
 
 
-def test_speed_and_eta_leave_the_start_out() -> None:
+def test_speed_leaves_the_start_out() -> None:
     now = [0.0]
     tally = Tally(1, lambda: now[0])
     tally.plan("a", 500)
-    assert tally.eta() is None
     now[0] = 100.0
     tally.part("a", 100, reused=False)
     assert tally.speed == 0.0
     now[0] = 102.0
     tally.part("a", 100, reused=False)
     assert tally.speed == 50.0
-    assert tally.eta() == 6.0
-    assert summary(tally) == "0/1 jobs · 200/500 frames · 50 fps · ETA 0:06"
-    tally.part("a", 300, reused=True)
-    assert tally.eta() is None
-    assert summary(tally) == "0/1 jobs · 500/500 frames · 50 fps"
+    assert re.fullmatch(r"0/1 jobs · 200/500 frames · \d+% · 50 fps · ETA \d:\d\d", summary(tally))
 
 
 def test_the_eta_is_that_of_all_jobs() -> None:
-    """Jobs whose length nobody knows yet are taken to be as long as the others; what failed is not waited for."""
+    """Jobs that nothing is known of are taken to be as long as the others; what failed is not waited for."""
     now = [0.0]
     tally = Tally(4, lambda: now[0])
-    tally.plan("a", 100)
-    for at in (0.0, 10.0):
-        now[0] = at
-        tally.part("a", 50, reused=False)
-    # 300 frames of three more jobs at 5 a second
-    assert (tally.unplanned, tally.eta()) == (3, 60.0)
-    assert "ETA about 1:00" in summary(tally)
+    assert tally.eta() is None
+    tally.plan("a", 100, 2)
+    tally.note(Note("track", "a", 50, 1.0, 1, "here", 50.0, chunk=0))
+    one, all_of_them = _left_of(tally, now), 4
     tally.end("a")
-    tally.end("b")  # failed before its plan
-    assert tally.eta() == 40.0
-    for name in ("c", "d"):
-        tally.plan(name, 200)
-    assert (tally.unplanned, tally.eta()) == (0, 80.0)
-    tally.end("c")  # failed after it
-    assert (tally.planned_frames, tally.eta()) == (300, 40.0)
-    assert summary(tally) == "3/4 jobs · 100/300 frames · 5 fps · ETA 0:40"
+    now[0] += 1
+    of_three = tally.eta()
+    assert of_three is not None
+    assert of_three == pytest.approx(one * 3 / all_of_them, rel=0.15)
+    assert "ETA about" in summary(tally)
+    for name in ("b", "c", "d"):
+        tally.plan(name, 200, 2)
+    now[0] += 1
+    assert tally.unplanned == 0
+    of_longer = tally.eta()
+    assert of_longer is not None
+    assert of_longer > 1.5 * of_three
+    assert "ETA about" not in summary(tally)
+    for name in "bcd":
+        tally.end(name, failed=name == "d")
+    now[0] += 1
+    assert (tally.eta(), tally.failed, summary(tally)[:8]) == (None, 1, "4/4 jobs")
+
+
+def _left_of(tally: Tally, now: list[float]) -> float:
+    now[0] += 1
+    eta = tally.eta()
+    assert eta is not None
+    return eta
+
+
+def test_the_share_never_falls() -> None:
+    now = [0.0]
+    tally = Tally(2, lambda: now[0])
+    tally.plan("a", 100, 1)
+    shares = []
+    for stage in ("track", "lipsync", "render"):
+        now[0] += 1
+        tally.note(Note(stage, "a", 100, 3.0, 1, "here", 50.0, chunk=0))
+        shares.append(tally.left().share)
+    now[0] += 1
+    tally.plan("b", 10_000, 10)  # longer than was thought
+    shares.append(tally.left().share)
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[2] < 1
 
 
 def test_rows_that_were_done_before_count_among_all() -> None:
@@ -94,15 +124,17 @@ def test_a_single_chunk_moves_while_it_is_worked_on() -> None:
         progress._last = -1e9  # as if the last line were long ago
         progress.note(Note(stage, "a", frames, 1.0, 1, "here", 50.0, done))
         shown.append(lines[-1])
-    assert shown == [
-        "0/1 jobs · 0/90 frames · track ..",
-        "0/1 jobs · 15/90 frames · track 45",
-        "0/1 jobs · 30/90 frames · track 90",
-        "0/1 jobs · 30/90 frames · track 90  lipsync ..",
-        "0/1 jobs · 60/90 frames · track 90  lipsync 90",
-        "0/1 jobs · 80/90 frames · track 90  lipsync 90  render 60",
-        "0/1 jobs · 90/90 frames · track 90  lipsync 90  render 90",
-        "0/1 jobs · 90/90 frames · track 90  lipsync 90  render 90  stitch ..",
+    reached = [line.split(" · ")[1] for line in shown]
+    assert reached == [f"{frames}/90 frames" for frames in (0, 15, 30, 30, 60, 80, 90, 90)]
+    assert [line.split(" · ")[-1] for line in shown] == [
+        "track ..",
+        "track 45",
+        "track 90",
+        "track 90  lipsync ..",
+        "track 90  lipsync 90",
+        "track 90  lipsync 90  render 60",
+        "track 90  lipsync 90  render 90",
+        "track 90  lipsync 90  render 90  stitch ..",
     ]
     assert (progress.tally.done_frames, progress.tally.speed) == (0, 0.0)
     progress.part("a", 90, False)
@@ -205,3 +237,68 @@ def test_poller_fetches_until_the_end_and_once_more() -> None:
         assert isinstance(poller._thread, threading.Thread)
     assert {one.stage for one in seen} == {"track", "render"}
     assert quiet.tally.stage_frames["render"] == 10
+
+
+def test_bars_are_bounded() -> None:
+    """A thousand jobs in work on a small window."""
+    from rich.console import Console
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, height=20)
+    progress = RichProgress(1000, console)
+    for number in range(1000):
+        progress.planned(f"[red]job {number}\x1b[2J", 100, 1)
+        progress.note(Note("track", f"[red]job {number}\x1b[2J", 50, 0.5, number, "here", 50.0, done=False, chunk=0))
+    console.print(progress._view())
+    lines = [line for line in screen.getvalue().splitlines() if line.strip()]
+    assert 10 < len(lines) <= 19
+    assert "and 99" in lines[-1]
+    assert "\x1b[2J" not in screen.getvalue()
+    for number in range(1000):
+        progress.finished(JobResult(id=f"{number}", status="ok", attempts=1))
+    assert "job '5'" not in screen.getvalue()
+    for number in range(1000):
+        progress.finished(JobResult(id=f"{number}", status="failed", error_code="E_X", error_message="no"))
+    assert screen.getvalue().count("[E_X]") == 50
+
+
+def test_bars_name_the_run_its_stages_and_jobs() -> None:
+    from rich.console import Console
+
+    tally = Tally(3)
+    tally.plan("talk-es", 100, 2, {"prepare": 1.0, "track": 4.0, "lipsync": 1.0, "render": 8.0, "stitch": 0.5})
+    tally.note(Note("track", "talk-es", 50, 2.0, 1, "here", 50.0, chunk=0))
+    tally.note(Note("render", "talk-es", 0, 0.0, 1, "here", 50.0, done=False, chunk=0, attempt=1))
+    screen = io.StringIO()
+    Console(file=screen, width=100).print(bars(now_of(tally), 100))
+    words = screen.getvalue()
+    for said in ("all", "0/3 jobs", "ETA about", "  track", "1 worker", "talk-es", "16/100 frames", "render"):
+        assert said in words, words
+
+
+def test_json_lines_are_what_the_documentation_says() -> None:
+    lines: list[str] = []
+    with JsonProgress(3, lines.append, earlier=1, run_id="a" * 12) as progress:
+        progress.expect(["x", "y"], 2, failed=1)
+        progress.planned("x", 100, 2, {"track": 4.0, "render": 8.0})
+        progress.note(Note("track", "x", 50, 2.0, 1, "here", 50.0, chunk=0))
+        progress.part("x", 50, False)
+        progress.finished(JobResult(id="x", status="ok", attempts=1, output="x.mp4", frames=100, synthesised=80))
+        bad = JobResult(id="y", status="failed", error_code="E_X", error_message="no\nnewline", hint="why", line=3)
+        progress.finished(bad)
+    assert all("\n" not in line for line in lines)
+    told = [json.loads(line) for line in lines]
+    assert [line["event"] for line in told] == ["start", "planned", "progress", "finished", "finished", "progress"]
+    assert told[0] | {"at": 0, "raydub": ""} == {
+        "event": "start", "at": 0, "schema": 1, "raydub": "", "run": "a" * 12, "jobs": 3, "earlier": 1,
+    }  # fmt: skip
+    documented = (REPOSITORY / "docs" / "progress.md").read_text()
+    for line in told:
+        for name in line:
+            assert f"`{name}`" in documented, name
+    last = told[-1]
+    assert (last["jobs_done"], last["jobs_failed"], last["share"], last["frames_done"]) == (3, 2, 1.0, 50)
+    assert told[4]["error_message"] == "no\nnewline"
+    first = told[2]
+    assert {"stage", "frames", "seconds", "working", "share"} == set(first["stages"][0])
+    assert {"id", "frames", "reached", "share", "stages"} == set(first["working"][0])

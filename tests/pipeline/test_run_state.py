@@ -113,7 +113,16 @@ def test_a_run_and_its_results_are_found_again(tmp_path: Path) -> None:
     assert (run.number, run.state["manifest"], run.says_running, run_lookup.alive(run)) == (1, "m.jsonl", True, True)
     run = written(folder, run.state["beat"] + 1)
     job = run.state["jobs"][0]
-    assert job == {"id": "a", "frames": 50, "done": 25, "chunks": 2, "parts": 1, "stage": "render"}
+    assert job == {
+        "id": "a",
+        "frames": 50,
+        "done": 25,
+        "chunks": 2,
+        "parts": 1,
+        "stage": "render",
+        "share": job["share"],
+    }
+    assert 0 <= job["share"] < 1
     render = next(stage for stage in run.state["stages"] if stage["stage"] == "render")
     assert (render["frames"], render["seconds"], run.state["frames"]["done"]) == (25, 1.5, 25)
     with pytest.raises(UsageError) as none_yet:

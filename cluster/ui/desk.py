@@ -1,0 +1,127 @@
+"""Starts the runs of all users: `raydub run` in processes of their own, so many at once, the others in the order in
+which they came. What is known of a run is in its folder (cluster.ui.seen)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raydub.cluster.ui import seen
+from raydub.cluster.ui.settings import UiSettings
+from raydub.files import write_atomic
+from raydub.pipeline.attempts import this_worker
+from raydub.process import born
+from raydub.texts import strict_json
+
+_LOOK_EVERY = 0.25
+
+
+class Desk:
+    """One for the page's process. Its thread ends with close()."""
+
+    def __init__(self, settings: UiSettings) -> None:
+        self._settings = settings
+        self._waiting: deque[Path] = deque()
+        self._working: dict[Path, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="raydub-ui-desk", daemon=True)
+        self._thread.start()
+
+    def order(self, folder: Path, title: str, row: Mapping[str, Any]) -> None:
+        """Write an order into the folder of a new run, and queue it. row: of the manifest; paths are absolute, output is
+        a name. Raises OSError."""
+        (folder / seen.OUT).mkdir(exist_ok=True)
+        (folder / seen.MANIFEST).write_text(f"{strict_json(dict(row))}\n", encoding="utf-8")
+        write_atomic(folder / seen.ORDER, strict_json({"title": title, "row": dict(row), "made": time.time()}).encode())
+        self.again(folder)
+
+    def again(self, folder: Path) -> None:
+        """Queue a run, also one that has ended: finished parts are reused."""
+        with self._lock:
+            if folder in self._waiting or folder in self._working:
+                return
+            for name in (seen.PROCESS, seen.PROGRESS):
+                (folder / name).unlink(missing_ok=True)
+            self._waiting.append(folder)
+
+    def place(self, folder: Path) -> int | None:
+        """How many runs are before a waiting one; None if it does not wait here."""
+        with self._lock:
+            return self._waiting.index(folder) if folder in self._waiting else None
+
+    def stop(self, folder: Path) -> None:
+        """End a run in order: its results are written, finished parts are kept."""
+        with self._lock:
+            if folder in self._waiting:
+                self._waiting.remove(folder)
+                line = {"event": "end", "error": {"code": "E_INTERRUPTED", "message": "stopped before it began"}}
+                (folder / seen.PROGRESS).write_text(f"{json.dumps(line)}\n")
+            process = self._working.get(folder)
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """Stop all runs, in order as far as ten seconds suffice."""
+        self._stop.set()
+        self._thread.join(5)
+        with self._lock:
+            working = list(self._working.values())
+        for process in working:
+            process.send_signal(signal.SIGINT)
+        until = time.monotonic() + 10
+        for process in working:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _look(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY):
+            with self._lock:
+                for folder in [folder for folder, process in self._working.items() if process.poll() is not None]:
+                    del self._working[folder]
+                while self._waiting and len(self._working) < self._settings.runs_at_once:
+                    folder = self._waiting.popleft()
+                    try:
+                        self._working[folder] = self._start(folder)
+                    except OSError as error:
+                        line = {"event": "end", "error": {"code": "E_STORAGE", "message": str(error)}}
+                        (folder / seen.PROGRESS).write_text(f"{json.dumps(line)}\n")
+
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(folder / seen.MANIFEST)]
+        command += ["--output-root", str(folder / seen.OUT), "--json-progress", "--allow-scheme", "none"]
+        command += self._settings.flags()
+        with (folder / seen.PROGRESS).open("wb") as lines, (folder / seen.LOG).open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=lines,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the page's terminal is for the page
+                env={**os.environ, "TERM": "dumb"},
+            )
+        about = {**this_worker(), "pid": process.pid, "born": born(process.pid)}
+        write_atomic(folder / seen.PROCESS, strict_json(about).encode())
+        return process
+
+
+_desks: list[Desk] = []
+
+
+def open_desk(settings: UiSettings) -> Desk:
+    """The desk of this process, made at the first call."""
+    if not _desks:
+        _desks.append(Desk(settings))
+    return _desks[0]

@@ -1,0 +1,121 @@
+"""The view of one run: its progress, then its result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import streamlit as st
+
+from raydub.cluster.ui import looks
+from raydub.cluster.ui.answers import command_of, shown_row
+from raydub.cluster.ui.desk import open_desk
+from raydub.cluster.ui.files import PAGES, plays
+from raydub.cluster.ui.rooms import Room
+from raydub.cluster.ui.seen import REPORT, RunSeen, messages_of, see
+from raydub.cluster.ui.settings import UiSettings
+from raydub.cluster.ui.words import STAGES, STATES, lasting, share_words
+
+_EVERY = 1.0
+_REPORT_HEIGHT = 900
+
+
+def show(room: Room, settings: UiSettings, run_id: str) -> None:
+    """Show a run of the user's. Raises UsageError NO_RUN."""
+    folder = room.run(run_id)
+    run = see(folder)
+    st.html(f"<h1 style='font-size:1.4rem;overflow-wrap:anywhere'>{looks.html.escape(run.title)}</h1>")
+    if run.is_over:
+        _over(room, settings, run)
+    else:
+        _watched(folder, settings)
+    _manifest(run, settings)
+
+
+def _watched(folder: Path, settings: UiSettings) -> None:
+    @st.fragment(run_every=_EVERY)
+    def watch() -> None:
+        run = see(folder)
+        if run.is_over:
+            st.rerun()
+        _progress(run, open_desk(settings).place(folder))
+
+    watch()
+    if st.button("Stop", key="stop"):
+        open_desk(settings).stop(folder)
+        st.rerun()
+
+
+def _progress(run: RunSeen, before: int | None) -> None:
+    now = run.now
+    if run.state == "waiting":
+        st.info(f"Waiting: {before} before it." if before else "Waiting for its turn.")
+        return
+    eta, share = now.get("eta"), float(now.get("share") or 0.0)
+    left = f", {lasting(float(eta))} left" if eta is not None else "" if share else ", looking at the files"
+    st.progress(min(1.0, share), text=f"{share_words(share)}{left}")
+    rows = []
+    for stage in now.get("stages", ()):
+        done, working = float(stage.get("share") or 0.0), int(stage.get("working") or 0)
+        more = share_words(done) + (f" · {working} at work" if working > 1 else " · working" if working else "")
+        rows.append((STAGES.get(stage["stage"], stage["stage"]), done, more))
+    looks.stages(rows)
+    facts = []
+    if now.get("frames"):
+        facts.append(f"{now['frames_reached']} of {now['frames']} frames")
+    if now.get("frames_per_second"):
+        facts.append(f"{now['frames_per_second']:.0f} frames a second")
+    st.caption(" · ".join([*facts, "You may close or reload this page: the work goes on."]))
+
+
+def _over(room: Room, settings: UiSettings, run: RunSeen) -> None:
+    desk = open_desk(settings)
+    if run.state == "ok" and run.output is not None:
+        _result(run)
+    elif run.state == "stopped":
+        st.warning("The work ended before it was done. What is finished is kept.")
+    else:
+        code, message, hint = run.problem()
+        if code == "E_INTERRUPTED":
+            st.warning("You stopped it. What is finished is kept.")
+        else:
+            looks.problem(message or STATES["failed"], hint)
+            st.caption(f"Code {code}" if code else "")
+        lines = messages_of(run.folder)
+        if lines:
+            with st.expander("Messages"):
+                st.code("\n".join(lines), language=None)
+    again, remove, _ = st.columns([1, 1, 2])
+    if run.state != "ok" and again.button("Continue", key="again", type="primary"):
+        desk.again(run.folder)
+        st.rerun()
+    if remove.button("Remove", key="remove", help="Removes the result and all that belongs to it"):
+        room.remove_run(run.id)
+        st.query_params.from_dict({"view": "runs"})
+        st.rerun()
+
+
+def _result(run: RunSeen) -> None:
+    assert run.output is not None
+    video = Path(str(run.row.get("video", "")))
+    looks.pair(run.id, video.name, run.output.name, plays(video))
+    looks.get(run.id, run.output.name)
+    frames, new = run.result.get("frames"), run.result.get("synthesised")
+    if frames:
+        st.caption(f"{frames} frames, {new} of them with a new mouth.")
+    if frames and not new:
+        st.warning("No frame got a new mouth: only the sound is new. Pick another face, or another video.")
+    for warning in run.result.get("warnings", ()):
+        st.warning(str(warning).partition(": ")[2] or str(warning))
+    pages = sorted((run.folder / REPORT).glob("*.html"))
+    if pages:
+        with st.expander("Report: compare, plots, figures, components"):
+            st.iframe(f"{PAGES}/{run.id}/{pages[0].name}", height=_REPORT_HEIGHT)
+
+
+def _manifest(run: RunSeen, settings: UiSettings) -> None:
+    with st.expander("The same without this page"):
+        st.write("A line of a manifest, and the command for a terminal:")
+        row = shown_row(run.row)
+        st.code(json.dumps(row, ensure_ascii=False), language="json", wrap_lines=True)
+        st.code(command_of(row, settings.flags()), language="shell", wrap_lines=True)

@@ -1,0 +1,96 @@
+"""Serves the page: streamlit's app behind the gate, in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from raydub.cluster.ui.desk import open_desk
+from raydub.cluster.ui.files import routes
+from raydub.cluster.ui.gate import Gate
+from raydub.cluster.ui.settings import UiSettings, use
+from raydub.errors import Code, DependencyError, UsageError
+
+PAGE = Path(__file__).with_name("page.py")
+_GRACE = 3
+
+
+def options_of(settings: UiSettings) -> dict[str, Any]:
+    """Streamlit's options. Nothing is sent anywhere, nothing is watched, and errors show no source."""
+    return {
+        "server.address": settings.host,
+        "server.port": settings.port,
+        "server.headless": True,
+        "server.maxUploadSize": settings.max_upload_mb,
+        "server.enableXsrfProtection": True,
+        "server.enableCORS": True,
+        "server.enableStaticServing": False,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "client.showSidebarNavigation": False,
+        "global.developmentMode": False,
+        "theme.primaryColor": "#0f766e",
+        "theme.baseRadius": "0.6rem",
+        "theme.light.primaryColor": "#0f766e",
+        "theme.dark.primaryColor": "#2dd4bf",
+    }
+
+
+def app_of(settings: UiSettings) -> Any:
+    """The ASGI application. Raises DependencyError DEPENDENCY_MISSING without streamlit."""
+    # Streamlit reads these before its options can be set here.
+    os.environ["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] = "false"
+    try:
+        from streamlit import config
+        from streamlit.starlette import App
+    except ImportError as error:
+        hint = 'pip install "raydub[ui]"'
+        raise DependencyError(Code.DEPENDENCY_MISSING, f"the page needs streamlit: {error}", hint=hint) from error
+    use(settings)
+    config.get_config_options(force_reparse=True, options_from_flags={})
+    for name, value in options_of(settings).items():
+        config.set_option(name, value)
+    open_desk(settings)
+    return Gate(App(str(PAGE), routes=routes(settings)), settings)
+
+
+def serve(settings: UiSettings, listener: socket.socket) -> None:
+    """Serve until a signal. listener: a bound socket."""
+    import uvicorn
+
+    app = app_of(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+            ws_max_size=64 << 20,
+            lifespan="on",
+        )
+    )
+    try:
+        server.run(sockets=[listener])
+    finally:
+        open_desk(settings).close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket to listen on; port 0 takes a free one. Raises UsageError FIELD_VALUE."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        hint = "choose another --port or --host"
+        message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        raise UsageError(Code.FIELD_VALUE, message, hint=hint, field="port") from error
+    return listener
