@@ -50,7 +50,8 @@ class Options(BaseModel):
         "keep", description="keep, drop, hold or fail: what happens to frames without a face"
     )
     face: FaceText = Field(
-        "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
+        "largest",
+        description="largest, left, right, all, active (who speaks), index:N (0 is the leftmost) or reference:IMAGE",
     )
     # how long
     length: Annotated[Literal["auto", "audio", "video", "shortest"], Word] = Field(
@@ -300,6 +301,6 @@ def choices(name: str) -> tuple[str, ...]:
     if name == "engine":
         return ("auto", *LIP_ENGINES_BUILT_IN)
     if name == "face":
-        return ("largest", "left", "right", "all", "index:0", "reference:IMAGE")
+        return ("largest", "left", "right", "all", "active", "index:0", "reference:IMAGE")
     found = get_args(Options.model_fields[name].annotation)
     return tuple(found) if found and all(isinstance(word, str) for word in found) else ()
