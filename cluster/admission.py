@@ -14,9 +14,10 @@ from raydub.cluster.glance import Glance
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.files import storage_error
 from raydub.manifests.job import Job
-from raydub.manifests.options import job_weights
+from raydub.manifests.options import asks_who_speaks, job_weights
 from raydub.manifests.results import JobResult
 from raydub.media.confine import exists
+from raydub.models.active_speaker import require_active_speaker
 from raydub.models.face_landmarks import resolve_landmarks
 from raydub.pipeline.components import parts_of, refuse_non_commercial
 from raydub.pipeline.engines import engine_key, finish_key, make_job_engine, make_post_processors, weights_digests
@@ -135,13 +136,15 @@ def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Jo
     able: list[Job] = []
     for job in jobs:
         speech = f"{job.options.tts} {job.options.voice}" if job.script is not None else ""
-        key = f"{_key(job)} {speech} {job.options.landmarks}"
+        key = f"{_key(job)} {speech} {job.options.landmarks} {asks_who_speaks(job.options)}"
         if key not in checked:
             try:
                 if job.script is not None:
                     check_engine(job.options.tts)
                     fetch_absent(_voice_weights(job), quiet=quiet)
                 resolve_landmarks(job.options.landmarks)
+                if asks_who_speaks(job.options):
+                    require_active_speaker()
                 fetch_absent(job_weights(job.options), quiet=quiet)
                 make_job_engine(job.options).weights()
                 for post_processor in make_post_processors(job.options):

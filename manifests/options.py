@@ -216,6 +216,11 @@ class Options(BaseModel):
         return {} if self.language is None else by_speaker(self.language)
 
 
+def asks_who_speaks(options: Options) -> bool:
+    """Whether a face of this job is the one that speaks in the original."""
+    return "active" in (options.face, *options.faces_of().values())
+
+
 LIP_ENGINES_BUILT_IN = ("own", "warp", "wav2lip")
 """Built-in lip engines; others are entry points (raydub.plugins.LIP_ENGINES)."""
 EMBEDDED_ENGINES = ("own", "warp")
