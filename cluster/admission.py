@@ -14,9 +14,11 @@ from raydub.cluster.glance import Glance
 from raydub.errors import Code, DependencyError, RaydubError, StageError
 from raydub.files import storage_error
 from raydub.manifests.job import Job
+from raydub.manifests.options import asks_who_speaks
 from raydub.manifests.results import JobResult
 from raydub.manifests.sharper import job_weights
 from raydub.media.confine import exists
+from raydub.models.active_speaker import require_active_speaker
 from raydub.models.face_landmarks import resolve_landmarks
 from raydub.pipeline.components import parts_of, refuse_non_commercial
 from raydub.pipeline.engines import engine_key, finish_key, make_job_engine, make_post_processors, weights_digests
@@ -137,7 +139,7 @@ def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Jo
     for job in jobs:
         speech = f"{job.options.tts} {job.options.voice}" if job.script is not None else ""
         label = f"{job.options.label!r} {job.options.label_font}"
-        key = f"{_key(job)} {speech} {job.options.landmarks} {label}"
+        key = f"{_key(job)} {speech} {job.options.landmarks} {label} {asks_who_speaks(job.options)}"
         if key not in checked:
             try:
                 if job.script is not None:
@@ -145,6 +147,8 @@ def _with_engines(jobs: Sequence[Job], found: Admission, quiet: bool) -> list[Jo
                     fetch_absent(_voice_weights(job), quiet=quiet)
                 check_label(job.options)
                 resolve_landmarks(job.options.landmarks)
+                if asks_who_speaks(job.options):
+                    require_active_speaker()
                 fetch_absent(job_weights(job.options), quiet=quiet)
                 make_job_engine(job.options).weights()
                 for post_processor in make_post_processors(job.options):

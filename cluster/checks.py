@@ -32,6 +32,7 @@ def all_checks(start_ray: bool = False, bucket: str | None = None) -> Iterator[C
         ("openvino", _openvino),
         ("face detector", _detector),
         ("landmarks", _landmarks),
+        ("who speaks", _active_speaker),
         ("lip engine", _embedded),
         ("quality", _quality),
         ("weights", _weights),
@@ -165,6 +166,16 @@ def _landmarks() -> Check:
     name = f"{dlib_file(PREDICTOR_FILE).name} (trained on iBUG 300-W: non-commercial use)"
     needs = ("" if has_openvino() else "pip install 'raydub[openvino]'; ") + "raydub models pull mesh"
     return Check("landmarks", "note", name, f"{needs}: steadier lips, beards, tilted heads, commercial use")
+
+
+def _active_speaker() -> Check:
+    from raydub.models.active_speaker import ASD_FILE, asd_file
+    from raydub.models.face_landmarks import has_openvino
+
+    if has_openvino() and asd_file() is not None:
+        return Check("who speaks", "ok", f"face=active ({ASD_FILE}, MIT)")
+    needs = ("" if has_openvino() else "pip install 'raydub[openvino]'; ") + "raydub models pull light_asd"
+    return Check("who speaks", "note", "face=active and raydub cast cannot be used", f"{needs}: for dialogues")
 
 
 def _embedded() -> Check:

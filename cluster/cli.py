@@ -10,6 +10,7 @@ from raydub import __version__
 from raydub.bound import adopt_orphans
 from raydub.cluster.commands import (
     cancel,
+    cast,
     clean,
     demo,
     describe,
@@ -79,6 +80,7 @@ app.command("validate", cls=PanelCommand)(validate.validate)
 app.command("plan", cls=PanelCommand)(plan.plan)
 app.command("fields")(describe.fields)
 app.command("faces")(faces.faces)
+app.command("cast")(cast.cast)
 app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("evaluate")(evaluate.evaluate)

@@ -22,7 +22,7 @@ _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 NEUTRAL = frozenset({"", "none", "off", "no", "false"})
 """Words that switch an optional feature off."""
-_FACE = re.compile(r"largest|left|right|all|index:\d{1,3}|reference:.+", re.DOTALL)
+_FACE = re.compile(r"largest|left|right|all|active|index:\d{1,3}|reference:.+", re.DOTALL)
 REFERENCE = "reference:"
 NOBODY = "none"
 """The face of a speaker who is not in the picture."""

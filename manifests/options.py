@@ -51,7 +51,8 @@ class Options(BaseModel):
         "keep", description="keep, drop, hold or fail: what happens to frames without a face"
     )
     face: FaceText = Field(
-        "largest", description="largest, left, right, all, index:N (0 is the leftmost) or reference:IMAGE"
+        "largest",
+        description="largest, left, right, all, active (who speaks), index:N (0 is the leftmost) or reference:IMAGE",
     )
     # how long
     length: Annotated[Literal["auto", "audio", "video", "shortest"], Word] = Field(
@@ -237,6 +238,11 @@ class Options(BaseModel):
         return {} if self.language is None else by_speaker(self.language)
 
 
+def asks_who_speaks(options: Options) -> bool:
+    """Whether a face of this job is the one that speaks in the original."""
+    return "active" in (options.face, *options.faces_of().values())
+
+
 LIP_ENGINES_BUILT_IN = ("own", "warp", "wav2lip")
 """Built-in lip engines; others are entry points (raydub.plugins.LIP_ENGINES)."""
 EMBEDDED_ENGINES = ("own", "warp")
@@ -293,6 +299,6 @@ def choices(name: str) -> tuple[str, ...]:
     if name == "engine":
         return ("auto", *LIP_ENGINES_BUILT_IN)
     if name == "face":
-        return ("largest", "left", "right", "all", "index:0", "reference:IMAGE")
+        return ("largest", "left", "right", "all", "active", "index:0", "reference:IMAGE")
     found = get_args(Options.model_fields[name].annotation)
     return tuple(found) if found and all(isinstance(word, str) for word in found) else ()

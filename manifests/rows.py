@@ -106,9 +106,6 @@ def parse_options(given: Mapping[str, Any], folder: PurePath) -> tuple[Options |
         if (problem := refused(name, values[name])) is not None:
             errors.append(problem)
             del values[name]
-    if isinstance(values.get("face"), str) and values["face"].strip().casefold() == "active":
-        del values["face"]
-        errors.append(_not_built("face", "active", "choosing the face that speaks"))
     try:
         options = Options.model_validate(values)
     except ValidationError as failed:
@@ -262,11 +259,6 @@ def _missing(given: Mapping[str, Any]) -> list[UsageError]:
         hint = "give exactly one of 'audio' and 'script'"
         found.append(UsageError(Code.FIELD_CONFLICT, "the speech is given twice", field="script", hint=hint))
     return found
-
-
-def _not_built(name: str, value: Any, what: str) -> UsageError:
-    message = f"{name}={_show(value)}: {what} is not implemented in this version"
-    return UsageError(Code.NOT_BUILT, message, field=name, hint="leave the field out")
 
 
 def _unknown(name: Any, known: tuple[str, ...]) -> UsageError:

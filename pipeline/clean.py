@@ -173,6 +173,7 @@ def _names_of(plan: JobPlan, speeches: Mapping[str, str]) -> list[str]:
 
     found = [f"jobs/{plan.key}", *map(part_name, chunks_of(plan))]
     found += [f"tracks/{plan.faces.track_key}"] if plan.faces.track_key else []
+    found += [f"speaking/{plan.faces.voices.key}"] if plan.faces.voices is not None else []
     speech = plan.job.speech
     found += [speeches[speech.sound]] if speech is not None and speech.sound in speeches else []
     return found

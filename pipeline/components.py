@@ -18,7 +18,7 @@ from raydub.errors import Code, DependencyError
 from raydub.manifests.components import Component
 from raydub.manifests.fields import voice_file
 from raydub.manifests.job import Job
-from raydub.manifests.options import LIP_ENGINES_BUILT_IN, Options
+from raydub.manifests.options import LIP_ENGINES_BUILT_IN, Options, asks_who_speaks
 from raydub.manifests.sharper import restore_weights, upscale_partner, upscale_weights
 from raydub.models import licences
 from raydub.models.licences import OWN, Terms
@@ -94,6 +94,10 @@ def _face_parts(job: Job, plan: JobPlan | None) -> Iterator[Part]:
         asked = resolve_detector(job.options.detector) if faces is None or faces.track is None else faces.track.detector
         yield _detector_part(asked)
     yield _landmarks_part(resolve_landmarks(job.options.landmarks) if faces is None else faces.landmarks)
+    if asks_who_speaks(job.options):
+        from raydub.models.active_speaker import ASD_FILE, ASD_SHA256
+
+        yield Part(ASD_FILE, "active speaker network", ASD_SHA256, licences.terms_of_file(ASD_SHA256), "face")
     pictures = [name for name in job.inputs() if name.startswith(("face", "speakers"))]
     compares = faces is not None and (faces.people if faces.track is None else faces.track.embeds)
     if pictures or compares:

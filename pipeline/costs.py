@@ -172,6 +172,8 @@ COSTS = Costs(
         "prepare:own": StageCost(job=1.0, second=0.065, load=1.5, threads=1.5),
         "prepare:wav2lip": StageCost(job=0.2, second=0.015, load=0.5),
         "track": StageCost(frame=8.6, megapixel=9.3, load=1.0, picture="source", threads=1.15),
+        # Beside track, for face=active: two faces in a frame at 25 frames a second (bench/NOTES.md, "Who speaks").
+        "active": StageCost(frame=22.0),
         "lipsync:warp": StageCost(frame=0.25),
         "lipsync:own": StageCost(frame=0.8),
         "lipsync:wav2lip": StageCost(frame=1.0, network=117.0, load=2.0),

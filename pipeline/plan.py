@@ -10,7 +10,7 @@ from typing import Any
 
 from raydub.errors import Code, InputError
 from raydub.manifests.job import Job
-from raydub.manifests.options import settled_length
+from raydub.manifests.options import asks_who_speaks, settled_length
 from raydub.media.frames import Transform
 from raydub.media.probe import probe_speech, probe_video
 from raydub.pipeline.costs import COSTS, Costs, Workload
@@ -93,6 +93,8 @@ def estimated(
     names = [stage.name for stage in STAGES if stage.asked([job])]
     bounded = {"evaluate": replace(workload, frames=min(frames, LENGTH * WINDOWS))}
     seconds = {name: costs.of(name, engine).seconds(bounded.get(name, workload)) for name in names}
+    if asks_who_speaks(options) and options.box is None:
+        seconds["track"] += costs.of("active", "").seconds(workload)
     post = {name: frames * cost for name, cost in post_process_costs(options, working).items()}
     return Estimate(
         job.id,

@@ -43,6 +43,7 @@ class _Rows:
     landmarks: F32
     look: U8
     identity: F32
+    limit: F32
 
 
 class TrackStage:
@@ -125,6 +126,7 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
             np.zeros((n, 68, 2), np.float32),
             np.zeros((n, LOOK), np.uint8),
             np.zeros((n, depth), np.float32),
+            np.ones(n, np.float32),
         )
         for _ in range(count)
     ]
@@ -144,6 +146,8 @@ def _shown(seen: list[Seen], sources: I64) -> tuple[list[_Rows], Bools]:
                 face.look[rows] = track.look[at]
             if len(track.identity) and depth:
                 face.identity[rows] = track.identity[at]
+            if len(track.limit):
+                face.limit[rows] = track.limit[at]
         next_to = rows[(step[rows] == 1) & (later[rows] < one.span.stop)]
         breaks[next_to] |= one.cut[later[next_to] - one.span.start]
     return faces, np.asarray(breaks, np.bool_)
@@ -198,7 +202,9 @@ def _gates(plan: JobPlan, wide: Span, face: int, rows: _Rows, breaks: Bools) -> 
     scope = load_scope(plan, voice)
     inside = None if scope is None else np.asarray(scope[wide.start : wide.stop])
     # In a constant box the user says that there is a face, and landmarks may be wrong.
-    limit = drawable(rows.landmarks, upright=plan.needs_crops) if plan.faces.box is None else None
+    limit = rows.limit
+    if plan.faces.box is None:
+        limit = np.minimum(limit, drawable(rows.landmarks, upright=plan.needs_crops))
     return gates(rows.present, rows.lips_open, sounds, plan.job.options.masking, breaks, scope=inside, limit=limit)
 
 

@@ -19,6 +19,12 @@ TRACKING = (
     "stages/track",
 )
 """The code of raw tracks: reading, the wrappers of face models, the tracker."""
+SPEAKING = (
+    *TRACKING,
+    *(f"models/{what}" for what in ("cepstra.py", "light_asd.py", "mel.py", "mouth", "torch_file.py")),
+    *(f"stages/{what}.py" for what in ("heard", "mouths/shape")),
+)
+"""The code of who speaks: of scores, and of the sound that they are made of."""
 GALLERIES = (*TRACKING, "stages/mouths", *(f"stages/{what}.py" for what in ("engine", "faces", "lipstate")))
 """The code of galleries of mouths."""
 DECIDING = ("media", "models", "stages")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +22,8 @@ from raydub.media.frames import Frame, FrameReader
 from raydub.media.watch import identify_source
 from raydub.models.face_landmarks import LandmarksName, LandmarksSpec
 from raydub.stages.lipstate import lips_open
-from raydub.stages.track.cache import TrackCache
+from raydub.stages.track.active import ActiveFaces, Voices
+from raydub.stages.track.cache import TrackCache, cut_out
 from raydub.stages.track.choose import choose_one, neighbours
 from raydub.stages.track.config import FaceChoice, TrackConfig
 from raydub.stages.track.decide import decide, halo
@@ -30,12 +32,14 @@ from raydub.stages.track.landmarker import make_landmarker
 from raydub.stages.track.look import look_of
 from raydub.stages.track.raw import RawTracks, Shots
 from raydub.stages.track.see import PEOPLE_EVERY
+from raydub.stages.track.speakers import REACH, frames_of
 from raydub.stages.track.tracker import Tracker
 from raydub.stages.types import FaceTrack, Span
 from raydub.store import Store
 
 _SMOOTH = 2
 """Landmarks in a constant box are averaged over ±2 frames of the shot."""
+_ALL = FaceChoice(kind="all")
 _BOX_HALO = 14
 """Frames that the lip state and the averaging look back and ahead, in a constant box."""
 
@@ -63,7 +67,8 @@ class WantedFace(BaseModel):
 class FacePlan(BaseModel):
     """How the faces of a job are found. wanted: one face, or one for each voice of the job; track: None if `box` (x0,
     y0, x1, y1, pixels of the working frame) is given; landmarks: those of `track`, too; people: tell people in the box
-    apart, see TrackConfig. work_dir: where tracks are cached, under track_key; both "" without a cache."""
+    apart, see TrackConfig. work_dir: where tracks are cached, under track_key; both "" without a cache. voices: what
+    tells who speaks, where one of `wanted` is the face that does."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,11 +81,19 @@ class FacePlan(BaseModel):
     smooth: bool = True
     work_dir: str = ""
     track_key: str = ""
+    voices: Voices | None = None
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the faces, as JSON values: without places on a disk."""
+        said = self.model_dump(mode="json", exclude={"work_dir", "track_key", "voices"})
+        return said if self.voices is None else {**said, "voices": self.voices.sha256}
 
     @property
     def halo(self) -> int:
         """Frames around a span that its decisions read."""
-        return halo(self.no_face) if self.box is None else _BOX_HALO
+        if self.box is not None:
+            return _BOX_HALO
+        return halo(self.no_face) + (0 if self.voices is None else frames_of(REACH, self.voices.rate))
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,9 @@ class FaceFinder:
     def __init__(self, plan: FacePlan) -> None:
         self.plan = plan
         self.tracker = None if plan.track is None else Tracker(plan.track)
+        self.active = None if plan.voices is None or plan.track is None else ActiveFaces(plan.voices)
         self._landmarker = make_landmarker(plan.landmarks)
+        self._choices = [one.choice for one in plan.wanted]
         self._references = [
             None if one.reference is None else np.array(one.reference, np.float32) for one in plan.wanted
         ]
@@ -126,33 +141,44 @@ class FaceFinder:
         around = Span(max(0, span.start - self.plan.halo), min(n_frames, span.stop + self.plan.halo))
         if self.tracker is None:
             return self._boxed(reader, span, around)
-        return self._decided(self.tracker.raw_tracks(reader, self._cache(), around, n_frames), span)
+        if self.active is None:
+            raw = self.tracker.raw_tracks(reader, self._cache(), around, n_frames)
+            return self._decided(raw, span, self._choices, self._references)
+        wide = self.active.reach(around, n_frames)
+        raw = self.tracker.raw_tracks(reader, self._cache(), wide, n_frames)
+        raw = cut_out(self.active.scored(reader, raw, around, n_frames), around)
+        return self._decided(raw, span, self._choices, self._references)
 
     def _cache(self) -> TrackCache | None:
         return TrackCache(Store(self.plan.work_dir), self.plan.track_key) if self.plan.work_dir else None
 
-    def _decided(self, raw: RawTracks, span: Span) -> Seen:
+    def _decided(
+        self, raw: RawTracks, span: Span, choices: Sequence[FaceChoice], references: Sequence[F32 | None]
+    ) -> Seen:
         tracks = decide(
             raw,
             span,
-            [one.choice for one in self.plan.wanted],
+            choices,
             no_face=self.plan.no_face,
             smooth=self.plan.smooth,
-            references=self._references,
+            references=references,
+            rate=None if self.plan.voices is None else self.plan.voices.rate,
         )
         return Seen(span, tracks, raw.cut[span.start - raw.span.start : span.stop - raw.span.start])
 
-    def see_apart(self, reader: FrameReader, span: Span, n_frames: int) -> Seen:
-        """As see(), from the frames of the span alone: decisions near its ends may be others than among all frames, and
-        nothing around it is read. For samples."""
+    def see_apart(self, reader: FrameReader, span: Span, n_frames: int, voice: int = 0) -> Seen:
+        """As see(), all faces that a voice may move, from the frames of the span alone: decisions near its ends may be
+        others than among all frames, and nothing around it is read. Whoever may speak is among them. For samples."""
         if self.tracker is None:
             return self._boxed(reader, span, span)
         raw = self.tracker.raw_tracks(reader, self._cache(), span, n_frames)
-        return self._decided(raw, span)
+        choice = self.plan.wanted[voice].choice
+        everybody = choice.kind in ("all", "active")
+        return self._decided(raw, span, [_ALL if everybody else choice], [self._references[voice]])
 
     def one(self, frame: Frame, voice: int = 0) -> tuple[F32, F32] | None:
         """(box (4,), landmarks (68, 2)) of the wanted face of a voice, in one frame, without tracking; None without
-        one. For sampling; with face=all it is the largest."""
+        one. For sampling; with face=all or active it is the largest."""
         if self.tracker is None:
             assert self.plan.box is not None
             box = np.array(self.plan.box, np.float32)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import time
-from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from raydub.arrays import Bools
@@ -28,9 +22,14 @@ from raydub.media.watch import Input
 from raydub.objects.names import is_object
 from raydub.stages.engine import Arrays, Speech, WeightsRecord
 from raydub.stages.faces import FacePlan
+from raydub.stages.kept_arrays import lost
+from raydub.stages.kept_arrays import put_array as put_array
+from raydub.stages.kept_arrays import put_arrays as put_arrays
+from raydub.stages.kept_arrays import read_array as read_array
+from raydub.stages.kept_arrays import read_arrays as read_arrays
 from raydub.stages.source_timeline import Timeline
 from raydub.stages.types import Chunk, Span
-from raydub.store import Artefact, Store
+from raydub.store import Store
 
 MEL_FILE, VOICED_FILE, SCOPE_FILE, SOURCE_FILE = "mel.npy", "voiced.npy", "scope.npy", "source.npz"
 SOUNDS_FILE, LABEL_FILE = "sounds.npy", "label.npz"
@@ -181,7 +180,7 @@ def load_plan(job_dir: str) -> JobPlan:
     try:
         state = os.stat(path)
     except (OSError, ValueError) as error:
-        raise _lost(path, error) from error
+        raise lost(path, error) from error
     return _load_plan(root, key, state.st_mtime_ns, state.st_ino, forgotten_before(root or "."))
 
 
@@ -193,7 +192,7 @@ def _load_plan(root: str, key: str, changed: int, inode: int, since: int) -> Job
             raise ValueError("it is absent or damaged")
         return JobPlan.model_validate(said)
     except ValueError as error:
-        raise _lost(f"{root}/refs/jobs/{key}/plan.json", error) from error
+        raise lost(f"{root}/refs/jobs/{key}/plan.json", error) from error
 
 
 def load_speech(plan: JobPlan, voice: int = 0) -> Speech:
@@ -235,29 +234,6 @@ def load_mouths(plan: JobPlan, voice: int, part: int) -> Arrays:
     return read_arrays(_blob(plan, mouth_file(voice, part)))
 
 
-def read_arrays(path: str | Path) -> Arrays:
-    """Arrays written by put_arrays. Raises StageError STORAGE."""
-    try:
-        with np.load(verified(path), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise _lost(str(path), error) from error
-
-
-def put_array(store: Store, name: str, array: npt.NDArray[Any]) -> Artefact:
-    """Store one array as .npy."""
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return store.put(name, stream.getvalue(), ".npy")
-
-
-def put_arrays(store: Store, name: str, arrays: Arrays, about: Mapping[str, Any] | None = None) -> Artefact:
-    """Store named arrays as .npz."""
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **{key: np.asarray(array) for key, array in arrays.items()})
-    return store.put(name, stream.getvalue(), ".npz", about)
-
-
 def whole(plan: JobPlan) -> bool:
     """Do all arrays of the plan exist undamaged?"""
     try:
@@ -270,25 +246,8 @@ def _array(plan: JobPlan, name: str) -> Any:
     return read_array(_blob(plan, name))
 
 
-def read_array(path: str) -> Any:
-    """One array written by put_array, mapped from its file. Raises StageError STORAGE."""
-    try:
-        return np.load(verified(path), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise _lost(path, error) from error
-
-
 def _blob(plan: JobPlan, name: str) -> str:
     path = plan.arrays.get(name)
     if path is None:
-        raise _lost(f"{plan.job_dir}: {name}", KeyError("it is not in the plan"))
+        raise lost(f"{plan.job_dir}: {name}", KeyError("it is not in the plan"))
     return path
-
-
-def _lost(path: str, error: Exception) -> StageError:
-    return StageError(
-        Code.STORAGE,
-        f"{path} cannot be read: {error}",
-        hint="use a work folder that every worker can reach; run again to create the file again",
-        retryable=True,
-    )

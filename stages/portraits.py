@@ -51,7 +51,7 @@ class Person:
         self.ranks.add(rank)
         width = float(square[2] - square[0])
         if width > max(self.widths, default=0.0):
-            self.frame, self.portrait = frame.index, _portrait(to_bgr(frame), square)
+            self.frame, self.portrait = frame.index, portrait_of(to_bgr(frame), square)
         self.widths.append(width)
 
 
@@ -105,7 +105,8 @@ def _recognised(people: list[Person], embeddings: F32) -> list[Person]:
     return [who[row] for row in range(len(embeddings))]
 
 
-def _portrait(picture: U8, square: F32) -> U8:
+def portrait_of(picture: U8, square: F32) -> U8:
+    """(256, 256, 3) of a picture (h, w, 3): a face in the square x0, y0, x1, y1, with its surroundings."""
     x0, y0, x1 = (float(side) for side in square[:3])
     room = (x1 - x0) * _ROOM
     side = round(x1 - x0 + 2 * room)

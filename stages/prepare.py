@@ -36,6 +36,7 @@ from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
 from raydub.stages.engine import ChoosesMouths, LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
+from raydub.stages.heard import voices_in
 from raydub.stages.inputs import deciding_inputs, in_words_of, local_inputs, speech_identity
 from raydub.stages.job_plan import (
     LABEL_FILE,
@@ -110,7 +111,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         "code": running(DECIDING),
         "video": video.identity,
         "options": _deciding(options, POST_FIELDS | SOUND_FIELDS | MARK_FIELDS),
-        "faces": faces.model_dump(mode="json", exclude={"work_dir", "track_key"}),
+        "faces": faces.deciding(),
         "engine": [engine.name, engine.release if isinstance(engine, InstalledEngine) else ""],
         "weights": [record.sha256 for record in weights],
     }
@@ -200,8 +201,10 @@ def _face_plan(
         return FacePlan(wanted=wanted, track=None, box=box, landmarks=landmarks, people=people, smooth=smooth)
     track = TrackConfig.plan(choices, options.detector, landmarks=options.landmarks, people=people)
     key = track.key(f"{video.identity} {running(TRACKING)} {transform.model_dump_json()}")
+    voices = voices_in(video, store, key) if any(choice.kind == "active" for choice in choices) else None
     return FacePlan(
         wanted=tuple(WantedFace.of(choice, track.landmarks, store.identities) for choice in choices),
+        voices=voices,
         track=track,
         landmarks=track.landmarks,
         no_face=options.no_face,

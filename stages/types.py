@@ -47,6 +47,7 @@ class FaceTrack:
     inner lips apart (with hysteresis); held: the box was carried over from an earlier frame by the policy
     no_face=hold; look (n, LOOK) uint8, see track.look, and identity (n, 128), an embedding taken near that frame (see
     track.embed), or no rows. Rows where present is False hold zeros, and so do looks and identities that are not known.
+    limit: (n,) how far the mouth may change, 0 to 1, or no rows for 1 everywhere (see track.speakers).
     """
 
     span: Span
@@ -57,6 +58,7 @@ class FaceTrack:
     held: Bools
     look: U8 = field(default_factory=lambda: np.zeros((0, LOOK), np.uint8))
     identity: F32 = field(default_factory=lambda: np.zeros((0, 128), np.float32))
+    limit: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)

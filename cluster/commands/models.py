@@ -76,7 +76,7 @@ def pull(
         list[str] | None,
         typer.Option(
             "--for",
-            help="Files for wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, landmarks or kokoro.",
+            help="Files for wav2lip, gfpgan, codeformer, x2, x4, general, anime, detector, landmarks, active, kokoro.",
         ),
     ] = None,
     accept_license: Annotated[

@@ -44,11 +44,7 @@ def validate(
     if require_consent:
         asked = with_consent(asked)
     glance = Glance(options.work_dir_for(None, asked.output_root), here=True) if probe else None
-    unusable = [
-        error
-        for job in asked.jobs
-        for error in _script_errors(job) or _label_errors(job) or _file_errors(job, glance) or _licence_errors(job)
-    ]
+    unusable = [error for job in asked.jobs for error in _errors_of(job, glance)]
     errors: list[RaydubError] = [*asked.errors, *unusable]
     bad = len(asked.bad) + len(unusable)
     if as_json:
@@ -59,6 +55,29 @@ def validate(
             show_error(error)
         say(f"{len(asked.jobs) - len(unusable)} valid rows, {bad} bad rows")
     return EXIT_USAGE if bad else EXIT_OK
+
+
+def _errors_of(job: Job, glance: Glance | None) -> list[RaydubError]:
+    return (
+        _script_errors(job)
+        or _face_errors(job)
+        or _label_errors(job)
+        or _file_errors(job, glance)
+        or _licence_errors(job)
+    )
+
+
+def _face_errors(job: Job) -> list[RaydubError]:
+    """The error of a job that asks who speaks, on a machine that cannot tell."""
+    from raydub.manifests.options import asks_who_speaks
+    from raydub.models.active_speaker import require_active_speaker
+
+    try:
+        if asks_who_speaks(job.options):
+            require_active_speaker()
+    except RaydubError as error:
+        return [error.at(job=job.id, line=job.line)]
+    return []
 
 
 def _file_errors(job: Job, glance: Glance | None) -> list[RaydubError]:

@@ -68,9 +68,8 @@ class _Source:
         self._finder = FaceFinder(plan.faces)
 
     def faces(self, block: Span) -> tuple[list[FaceTrack], Bools]:
-        seen = self._finder.see_apart(self._reader, block, self._plan.video.n_frames)
-        everyone = self._plan.faces.wanted[0].choice.kind == "all"
-        return (seen.tracks if everyone else [seen.tracks[self._voice]]), seen.cut
+        seen = self._finder.see_apart(self._reader, block, self._plan.video.n_frames, self._voice)
+        return seen.tracks, seen.cut
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         for frame in self._reader.frames(start, stop):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -93,4 +93,5 @@ def cut_out(raw: RawTracks, span: Span) -> RawTracks:
     frames = slice(span.start - raw.span.start, span.stop - raw.span.start)
     arrays: dict[str, Any] = {name: getattr(raw, name)[rows] for name in _OF_FACES}  # a slice of none is none
     arrays |= {name: getattr(raw, name)[frames] for name in _OF_FRAMES}
-    return RawTracks(span=span, **arrays, detected=raw.detected)
+    # speaking and sounding are there after track.active only; a slice of none is none
+    return replace(raw, span=span, **arrays, speaking=raw.speaking[rows], sounding=raw.sounding[frames])

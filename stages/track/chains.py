@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raydub.arrays import F32, U8, Bools
+from raydub.arrays import F32, I64, U8, Bools
 from raydub.stages.lipstate import lips_open
 from raydub.stages.track import landmarks as lm
 from raydub.stages.track.detect import STRONG, SURE
@@ -41,7 +41,8 @@ class Chain:
 
     valid: (m,) bool, seen (or filled) and supported by detections; landmarks (m, 68, 2), box (m, 4) smoothed; lips
     (m,) bool open; area, centre: (m,) float64 of the raw face square, for choosing; embedding: (m, 128) and
-    has_embedding (m,); look (m, LOOK) uint8, zeros where none was taken.
+    has_embedding (m,); look (m, LOOK) uint8, zeros where none was taken; speaking: (m, 2) float32, NaN where they
+    are not known (see RawTracks).
     """
 
     start: int
@@ -54,6 +55,7 @@ class Chain:
     embedding: F32
     has_embedding: Bools
     look: U8
+    speaking: F32
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -61,16 +63,21 @@ class Chain:
 
 def chains_of(raw: RawTracks, smooth: bool) -> list[Chain]:
     """All chains of a raw track, ordered by (first frame, slot)."""
+    return [_chain(raw, rows, smooth) for rows in strands_of(raw)]
+
+
+def strands_of(raw: RawTracks) -> list[I64]:
+    """The rows of each chain, in order; with gaps, unchecked."""
     following, before = _links(raw)
-    chains = []
+    strands = []
     for head in range(len(raw.frame)):
         if before[head] >= 0:
             continue
         rows = [head]
         while following[rows[-1]] >= 0:
             rows.append(following[rows[-1]])
-        chains.append(_chain(raw, np.array(rows), smooth))
-    return chains
+        strands.append(np.array(rows, np.int64))
+    return strands
 
 
 def _links(raw: RawTracks) -> tuple[list[int], list[int]]:
@@ -117,7 +124,7 @@ def _links(raw: RawTracks) -> tuple[list[int], list[int]]:
     return following, before
 
 
-def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smooth: bool) -> Chain:
+def _chain(raw: RawTracks, rows: I64, smooth: bool) -> Chain:
     frames = raw.frame[rows]
     start, m = int(frames[0]), int(frames[-1] - frames[0]) + 1
     at = frames - start
@@ -134,6 +141,9 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
     look = np.zeros((m, LOOK), np.uint8)
     if len(raw.look):
         look[at] = raw.look[rows]
+    speaking = np.full((m, 2), np.nan, np.float32)
+    if len(raw.speaking):
+        speaking[at] = raw.speaking[rows]
     shown = (smoothed(points) if raw.by == "dlib" else eased(points)) if smooth else points
     boxes = face_boxes(shown)
     area, centre = lm.area_and_centre(points)
@@ -148,6 +158,7 @@ def _chain(raw: RawTracks, rows: np.ndarray[tuple[int], np.dtype[np.int64]], smo
         embedding=vectors,
         has_embedding=np.asarray((vectors != 0).any(axis=1), np.bool_),
         look=look,
+        speaking=speaking,
     )
 
 

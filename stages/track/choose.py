@@ -51,7 +51,7 @@ def choose(chains: list[Chain], cut: Bools, span: Span, choice: FaceChoice, refe
 
 def choose_one(raw: RawTracks, choice: FaceChoice, reference: F32 | None) -> int | None:
     """The row of the chosen face in the raw track of a single frame, by the same rules; None without one. With the
-    choice `all` it is the largest."""
+    choices `all` and `active` it is the largest."""
     if not len(raw.frame):
         return None
     area, centre = lm.area_and_centre(raw.landmarks)
@@ -80,7 +80,7 @@ def _wanted(choice: FaceChoice, centre: F64, area: F64, away: F64 | None) -> _Wa
         if away is None:
             raise ValueError("the choice `reference` needs the picture's embedding")
         return _Wanted(away, np.asarray(away < SAME_PERSON, np.bool_), 0)
-    if choice.kind in ("largest", "all"):
+    if choice.kind in ("largest", "all", "active"):
         return _Wanted(-area, anybody, 0)
     if choice.kind == "right":
         return _Wanted(-centre, anybody, 0)

@@ -12,7 +12,7 @@ from raydub.models.face_detectors import DetectorSpec, resolve_detector
 from raydub.models.face_landmarks import LandmarksSpec, resolve_landmarks
 from raydub.sealed import key_of
 
-FaceKind = Literal["largest", "left", "right", "index", "reference", "all"]
+FaceKind = Literal["largest", "left", "right", "index", "reference", "all", "active"]
 
 
 class FaceChoice(BaseModel):
@@ -27,9 +27,10 @@ class FaceChoice(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> FaceChoice:
-        """largest, left, right, all, index:N or reference:IMAGE; UsageError (FIELD_VALUE) for anything else."""
+        """largest, left, right, all, active, index:N or reference:IMAGE; UsageError (FIELD_VALUE) for anything
+        else."""
         name, _, rest = text.partition(":")
-        if name in ("largest", "left", "right", "all") and not rest:
+        if name in ("largest", "left", "right", "all", "active") and not rest:
             return cls(kind=name)
         if name == "index" and rest.isascii() and rest.isdigit():
             return cls(kind="index", index=int(rest))
@@ -38,7 +39,7 @@ class FaceChoice(BaseModel):
         raise UsageError(
             Code.FIELD_VALUE,
             f"face={text!r} is not valid",
-            hint="one of largest, left, right, all, index:N (from the left, from 0), reference:IMAGE",
+            hint="one of largest, left, right, all, active, index:N (from the left, from 0), reference:IMAGE",
             field="face",
         )
 

@@ -9,6 +9,7 @@ source.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from raydub.stages.track.choose import DWELL, VOTE, choose, dense
 from raydub.stages.track.config import FaceChoice
 from raydub.stages.track.look import LOOK
 from raydub.stages.track.raw import RawTracks
+from raydub.stages.track.speakers import speakers
 from raydub.stages.types import FaceTrack, Span
 
 LARGEST = FaceChoice()
@@ -44,6 +46,7 @@ def decide(
     no_face: str = "keep",
     smooth: bool = True,
     references: Sequence[F32 | None] = (),
+    rate: Fraction | None = None,
 ) -> list[FaceTrack]:
     """The chosen faces over the source frames `span`: one FaceTrack per choice, or for the choice `all`, which stands
     alone, one per face in a frame.
@@ -52,18 +55,28 @@ def decide(
     the left of every frame (persons may change tracks; nothing that is smoothed or remembered crosses from one to the
     other); there is always at least one track. Landmarks and boxes are of the raw track where smooth is False.
     no_face: "hold" fills frames without the face from the last one with it (see HOLD); any other value leaves them out.
-    references: by choice, (128,) float32 of embed.reference_embedding where it is `reference`.
+    references: by choice, (128,) float32 of embed.reference_embedding where it is `reference`. rate: frames a second,
+    for the choice `active`, whose tracks have a limit and need scores in raw (track.active) within track.speakers.REACH
+    seconds more.
     """
     if span.start < raw.span.start or span.stop > raw.span.stop:
         raise ValueError(f"raw tracks of {raw.span} do not cover {span}")
     chains = chains_of(raw, smooth)
     asked = [choices] if isinstance(choices, FaceChoice) else list(choices)
+    hold = no_face == "hold"
     if asked[0].kind == "all":
-        chosen = _from_left(chains, raw.span)
-    else:
-        known = [*references, *[None] * len(asked)]
-        chosen = [choose(chains, raw.cut, raw.span, choice, known[k]) for k, choice in enumerate(asked)]
-    return [_track(chains, raw, span, one, hold=no_face == "hold") for one in chosen]
+        return [_track(chains, raw, span, one, hold=hold) for one in _from_left(chains, raw.span)]
+    tracks = []
+    for choice, reference in zip(asked, [*references, *[None] * len(asked)], strict=False):
+        limit = None
+        if choice.kind == "active":
+            if rate is None:
+                raise ValueError("the choice `active` needs the source's rate")
+            chosen, limit = speakers(chains, raw.cut, raw.sounding, raw.span, rate)
+        else:
+            chosen = choose(chains, raw.cut, raw.span, choice, reference)
+        tracks.append(_track(chains, raw, span, chosen, hold=hold, limit=limit))
+    return tracks
 
 
 def _from_left(chains: list[Chain], span: Span) -> list[I32]:
@@ -77,7 +90,9 @@ def _from_left(chains: list[Chain], span: Span) -> list[I32]:
     return [np.where(many > k, order[k], -1).astype(np.int32) for k in range(max(1, int(many.max())))]
 
 
-def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold: bool) -> FaceTrack:
+def _track(
+    chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold: bool, limit: F32 | None = None
+) -> FaceTrack:
     n = len(span)
     track = FaceTrack(
         span=span,
@@ -88,6 +103,7 @@ def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold
         held=np.zeros(n, np.bool_),
         look=np.zeros((n, LOOK), np.uint8),
         identity=np.zeros((n, raw.embedding.shape[1]), np.float32),
+        limit=np.zeros(0 if limit is None else n, np.float32),
     )
     who = [_identity(chain) for chain in chains]
     shots = np.cumsum(raw.cut)
@@ -110,6 +126,8 @@ def _track(chains: list[Chain], raw: RawTracks, span: Span, chosen: I32, *, hold
         track.lips_open[row] = chain.lips[here]
         track.look[row] = chain.look[here]
         track.identity[row] = who[chosen[last]][here]
+        if limit is not None:
+            track.limit[row] = limit[last]
     return track
 
 

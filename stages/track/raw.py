@@ -41,7 +41,9 @@ class RawTracks:
     look: (R, LOOK) uint8 (see track.look), or (0, LOOK) where none were taken.
     shot: (n,) float32, shot score of every frame of the span; cut: (n,) bool, the frame starts a new shot (see Shots).
     detected: frames on which the detector ran to make this object (0 when all of it came from the cache); by: what
-    found the landmarks, by which they are smoothed.
+    found the landmarks, by which they are smoothed. speaking: (R, 2) float32, log odds that the face speaks and how
+    well its lips fit the sound (track.fits), NaN where they are not known; sounding: (n,) bool, speech is heard in the
+    source's own sound. Both are added by track.active, and have no rows elsewhere.
     """
 
     span: Span
@@ -57,6 +59,8 @@ class RawTracks:
     detected: int = 0
     look: U8 = field(default_factory=lambda: np.zeros((0, LOOK), np.uint8))
     by: LandmarksName = "dlib"
+    speaking: F32 = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    sounding: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 @dataclass

@@ -138,7 +138,6 @@ def test_wrong_values_say_what_was_expected(name: str, value: Any) -> None:
 def test_exactly_one_speech() -> None:
     assert problems({"video": "a.mp4", "output": "o.mp4"}) == [(Code.FIELD_MISSING, "audio")]
     assert (Code.FIELD_CONFLICT, "script") in problems({**GOOD, "script": "s.srt"})
-    assert problems({**GOOD, "face": "active"}) == [(Code.NOT_BUILT, "face")]
     for nothing in (None, "", "none", False):
         assert job(script=nothing) == job()
 
