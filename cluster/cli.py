@@ -21,6 +21,7 @@ from raydub.cluster.commands import (
     logs,
     models,
     plan,
+    report,
     results,
     resume,
     run,
@@ -80,6 +81,7 @@ app.command("tts", cls=PanelCommand)(tts.tts)
 app.command("voices")(voices.voices)
 app.command("timeline")(timeline.timeline)
 app.command("trace")(trace.trace)
+app.command("report")(report.report)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")
 app.command("clean")(clean.clean)
