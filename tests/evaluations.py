@@ -9,9 +9,23 @@ from pathlib import Path
 from raydub.manifests.evaluation import Curves, Evaluation, Moment, Reason, Segment, Verdict
 from raydub.manifests.results import JobResult, write_results
 
-FIGURES = {"r": 0.7, "delay_ms": 20.0, "movement": 0.9, "silence_motion": 0.3, "sharpness": 0.9, "jitter": 1.0,
-           "flicker": 1.5, "seam": 1.1, "light_step": 2.0, "psnr_outside": 46.0, "identity": 0.02, "loudness_lufs": -16.0,
-           "true_peak_dbtp": -2.1, "av_start_ms": 0.0, "speech_share": 0.7}  # fmt: skip
+FIGURES = {
+    "r": 0.7,
+    "delay_ms": 20.0,
+    "movement": 0.9,
+    "silence_motion": 0.3,
+    "sharpness": 0.9,
+    "jitter": 1.0,
+    "flicker": 1.5,
+    "seam": 1.1,
+    "light_step": 2.0,
+    "psnr_outside": 46.0,
+    "identity": 0.02,
+    "loudness_lufs": -16.0,
+    "true_peak_dbtp": -2.1,
+    "av_start_ms": 0.0,
+    "speech_share": 0.7,
+}
 
 
 def evaluation(
@@ -50,7 +64,7 @@ def evaluation(
             verdict=verdict if at == steps // 3 else "good",
             figures={"r": round(dice.uniform(0.5, 0.9), 3), "delay_ms": round(dice.gauss(20, 25), 1)},
         )
-        for at in range(steps)  # fmt: skip
+        for at in range(steps)
     ]
     worst = [
         Moment(frame=frame, seconds=frame / rate, figure="seam", message="the seam below the mouth is visible")

@@ -7,6 +7,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,11 @@ def make_all(
                     done += 1
                     told(done, total)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, total))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    if total:
+        # Threads that wait for children; an exception of one is raised here.
+        with ThreadPoolExecutor(min(workers, total)) as pool:
+            for ended in [pool.submit(work) for _ in range(min(workers, total))]:
+                ended.result()
     return found
 
 

@@ -192,6 +192,8 @@ def levels(said: Mapping[str, Any]) -> dict[str, Any]:
     """The level of a film's sound in dBFS (root of mean squares), one value per frame, None for silence. said: "path",
     "rate" (a fraction), "frames". Raises InputError."""
     rate, count = Fraction(said["rate"]), int(said["frames"])
+    if sound_shape(said["path"]) is None:
+        return {"speech_db": []}
     edges = [round(number * _RATE / rate) for number in range(count + 1)]
     squares, done = np.zeros(count + 1), 0
     with contextlib.closing(sound_blocks(said["path"], _RATE, 1)) as blocks:
