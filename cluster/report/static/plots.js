@@ -90,7 +90,7 @@
     if (data.delay_ms.some((value) => value !== null)) bands.push(["delay"]);
     const heights = { speech_db: 90, wanted: 190, drawn: 190, source: 190, gate: 72, delay: 90 };
     const titles = { speech_db: "dB", wanted: "opening", drawn: "opening", source: "opening", gate: "new mouth", delay: "ms late" };
-    const axes = { gate: [0, 1.08] };
+    const axes = { gate: [0, 1.08], speech_db: [-66, 0] };
 
     const picture = () => {
       const ink = INKS[raydub.dark() ? "dark" : "light"];
@@ -185,7 +185,8 @@
 
     let down = null;
     box.addEventListener("pointerdown", (event) => { down = [event.clientX, event.clientY]; }, true);
-    box.addEventListener("pointerup", (event) => seekTo(event), true);
+    // plotly covers the window while a button is down, so the end of a click arrives there.
+    window.addEventListener("pointerup", (event) => { seekTo(event); down = null; }, true);
     box.addEventListener("dblclick", () => zoom([0, length]), true);
     const seekTo = (event) => {
       if (!down || Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4 || !player) return;

@@ -58,13 +58,22 @@
       if (column.kind === "text") return make("td", {}, value || "–");
       return make("td", {}, value ? make("span", { className: `badge ${value}` }, value) : "–");
     };
+    // A row is built once for the columns that are shown; sorting and filtering only move it.
+    const line = (row, visible, shown) => {
+      if (row.shown !== shown) {
+        row.element = make("tr", {}, ...visible.map((column) => cell(column, row)));
+        row.shown = shown;
+      }
+      return row.element;
+    };
     const draw = () => {
       const found = rows.filter(passes);
       const sorted = columns.find((column) => column.key === state.sort);
       if (sorted) found.sort(compare(sorted));
       const visible = columns.filter((column) => column.shown);
       const some = state.all ? found : found.slice(0, MOST);
-      body.replaceChildren(...some.map((row) => make("tr", {}, ...visible.map((column) => cell(column, row)))));
+      const shown = visible.map((column) => column.key).join(" ");
+      body.replaceChildren(...some.map((row) => line(row, visible, shown)));
       head.replaceChildren(make("tr", {}, ...visible.map((column) => {
         const button = make("button", { type: "button" }, column.label);
         button.addEventListener("click", () => { sortBy(column.key); head.querySelector(`[data-key="${CSS.escape(column.key)}"] button`)?.focus(); });
