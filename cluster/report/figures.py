@@ -33,7 +33,7 @@ def _share(label: str, group: str) -> Words:
 
 
 KNOWN: dict[str, Words] = {
-    "r": Words("mouth follows speech", "r", 2, group=_SYNC, main=True),
+    "r": Words("follows speech", "r", 2, group=_SYNC, main=True),
     "delay_ms": Words("mouth late", "ms", 0, group=_SYNC, main=True),
     "r_now": Words("follows without delay", "r", 2, group=_SYNC),
     "r_chance": Words("follows by chance", "r", 2, group=_SYNC),

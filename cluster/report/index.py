@@ -44,7 +44,7 @@ def table_of(videos: Sequence[Video], links: Mapping[int, str]) -> dict[str, Any
         ),
         {"key": "made", "label": "New mouth (%)", "kind": "number", "digits": 0, "shown": not names},
         {"key": "faceless", "label": "No face (%)", "kind": "number", "digits": 0, "shown": False},
-        {"key": "work", "label": "Work (s)", "kind": "number", "digits": 1, "shown": True},
+        {"key": "work", "label": "Work (s)", "kind": "number", "digits": 1, "shown": not names},
         {"key": "wall", "label": "Start to end (s)", "kind": "number", "digits": 1, "shown": False},
         {"key": "attempts", "label": "Attempts", "kind": "number", "digits": 0, "shown": False},
         {"key": "warnings", "label": "Warnings", "kind": "number", "digits": 0, "shown": False},

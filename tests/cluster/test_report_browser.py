@@ -299,13 +299,20 @@ def test_the_theme_follows_the_system_and_a_button(browser: Any, folder: str) ->
     context.close()
 
 
+def unfold(page: Any) -> None:
+    """Open everything that opens."""
+    for one in page.locator("details").all():
+        one.evaluate("(one) => { one.open = true; }")
+    if page.locator(".add").count():
+        page.locator(".add").click()
+
+
 @pytest.mark.parametrize("width", [360, 390])
 def test_nothing_overflows_on_a_phone(page: Any, folder: str, many: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     for address in (many, *(f"{folder}/{name}.html" for name in ("index", "video-0001", "video-0002", "video-0003"))):
         page.goto(address)
-        for one in page.locator("details").all():
-            one.evaluate("(one) => { one.open = true; }")
+        unfold(page)
         if page.locator(".plot").count():
             page.locator(".plot").scroll_into_view_if_needed()
             page.wait_for_selector(".canvas[data-drawn]", timeout=30_000)
@@ -318,8 +325,7 @@ def test_pages_are_accessible(page: Any, folder: str, many: str, scheme: str) ->
     page.emulate_media(color_scheme=scheme)
     for address in (many, f"{folder}/index.html", f"{folder}/video-0001.html", f"{folder}/video-0002.html"):
         page.goto(address)
-        for one in page.locator("details").all():
-            one.evaluate("(one) => { one.open = true; }")
+        unfold(page)
         if page.locator(".plot").count():
             page.locator(".plot").scroll_into_view_if_needed()
             page.wait_for_selector(".canvas[data-drawn]", timeout=30_000)

@@ -43,7 +43,10 @@
     const gate = known(curves.gate || []);
     if (gate.length) said.push(`a new mouth shows in ${Math.round((100 * gate.filter((v) => v > 0).length) / gate.length)} % of the frames`);
     const delays = known(data.delay_ms);
-    if (delays.length) said.push(`the mouth is late by ${middle(delays).toFixed(0)} ms in the median`);
+    if (delays.length) {
+      const late = Math.round(middle(delays));
+      said.push(`the mouth is ${late < 0 ? "early" : "late"} by ${Math.abs(late)} ms in the median`);
+    }
     if (data.cues.length) said.push(`there are ${data.cues.length} cues`);
     const text = said.join("; ");
     return text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "";

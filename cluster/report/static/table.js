@@ -111,7 +111,7 @@
     const chip = (kind, value) => {
       const count = rows.filter((row) => row.cells[place.get(kind)] === value).length;
       if (!count) return;
-      const button = make("button", { type: "button" }, `${value || "not evaluated"} ${count}`);
+      const button = make("button", { type: "button" }, `${value || "no verdict"} ${count}`);
       button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", () => {
         const on = state[kind].has(value);
@@ -122,7 +122,9 @@
       chips.append(button);
     };
     if (rows.some((row) => row.cells[place.get("verdict")])) data.verdicts.forEach((value) => chip("verdict", value));
+    const judged = chips.childElementCount;
     data.statuses.forEach((value) => chip("status", value));
+    if (judged) chips.children[judged]?.classList.add("first");
 
     const numbers = columns.filter((column) => column.kind === "number");
     const readLimits = () => {
