@@ -23,6 +23,7 @@ from raydub.cluster.commands import (
     logs,
     models,
     plan,
+    report,
     results,
     resume,
     run,
@@ -87,6 +88,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("timeline")(timeline.timeline)
 app.command("verify")(verify.verify)
 app.command("trace")(trace.trace)
+app.command("report")(report.report)
 app.add_typer(frames.app, name="frames")
 app.add_typer(models.app, name="models")
 app.command("clean")(clean.clean)

@@ -1,8 +1,9 @@
 """Clean a work folder: remove intermediate artefacts of finished jobs, and blobs that no record names.
 
 A job is finished if its output is the file that its record in the store names. Its parts, plan, tracks and speech can
-be made again and are removed, unless an unfinished job uses them too. Records of finished jobs, owners of outputs and
-file identities stay, so that the next run finds nothing to do and may still replace its outputs.
+be made again and are removed, unless an unfinished job uses them too; so are traces, and the previews of reports.
+Records of finished jobs, owners of outputs and file identities stay, so that the next run finds nothing to do and may
+still replace its outputs.
 
 A run and a cleaning never use a folder at the same time: each registers below runs/ first and then checks for the
 other.
@@ -77,7 +78,11 @@ def clean(work_dir: PathLike, *, everything: bool = False, dry_run: bool = False
     _refuse_others(store)
     with _alone(work_dir):
         names = store.names("")
-        dropped = _all(names) if everything else _of_finished(store, names) | {*store.names("trace")}
+        dropped = (
+            _all(names)
+            if everything
+            else _of_finished(store, names) | {*store.names("trace"), *store.names("previews")}
+        )
         freed = Freed(records=Counter(map(_kind, dropped)))
         kinds = {digest: _kind(name) for name in dropped for digest in _named(store, name)}
         kept = {digest for name in set(names) - dropped if _kind(name) not in KEPT for digest in _named(store, name)}

@@ -205,6 +205,20 @@ def _record_of(output: PathLike, work_dir: PathLike) -> Mapping[str, Any] | None
     return next((found for path in paths if (found := store.record(_name_of(path))) is not None), None)
 
 
+def output_digest(output: PathLike, work_dir: PathLike) -> str | None:
+    """The SHA-256 that a finished output had when it was published, as recorded in a work folder; None if it is not
+    known. Never raises."""
+    text = os.fspath(output)
+    try:
+        for path in dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text))):
+            record = Store(work_dir).record(_name_of(path))
+            if record is not None and isinstance(record.get("output"), str):
+                return str(record["output"])
+    except (OSError, ValueError, RaydubError):
+        return None
+    return None
+
+
 def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
     spent = {"attempts": 0, "wall_seconds": 0.0, "seconds": {}, "spoken": 0}
     return {**result, "id": job.id, "line": job.line, **spent}

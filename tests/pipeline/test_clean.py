@@ -190,3 +190,11 @@ def test_a_pipe_among_the_records_does_not_stop_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "refs" / "parts" / "pipe.json")
     clean(tmp_path, everything=True)
     assert Store(tmp_path).names("parts") == []
+
+
+def test_films_of_reports_go(tmp_path: Path) -> None:
+    store = Store(tmp_path / "work")
+    kept = store.put("previews/ab/abc", b"film", ".mp4")
+    freed = clean(tmp_path / "work")
+    assert freed.records == {"previews": 1}
+    assert not Path(kept.path).exists()
