@@ -24,7 +24,7 @@ _HEADS = {
     "altered": "ALTERED",
     "unproven": "marked as synthetic, without proof",
     "unmarked": "not marked as synthetic",
-    "untrusted": "signed by somebody else",
+    "untrusted": "the signature is not one to rely on",
 }
 _WIDTH = 160
 _INPUTS = {"video": "source", "audio": "speech"}
