@@ -93,7 +93,7 @@ def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None], signe
         assemble(paths, counts, plan.rate, temp, plan.sound, tags_for(said, goal))
         mark(temp, said)
         if signer is not None:
-            beside = sign(temp, goal, said, signer)
+            beside = sign(temp, goal, said, signer, plan.video.path)
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()
         digest = publish_output(temp, plan.job, root, store, allowed)

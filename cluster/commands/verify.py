@@ -102,6 +102,8 @@ def _say_screen(file: str, found: Marks, recorded: str | None, verdict: str, tru
     inputs = facts.get("inputs")
     for name, digest in inputs.items() if isinstance(inputs, dict) else ():
         _row(_INPUTS.get(str(name), str(name)), f"sha256 {digest}")
+    if proof is not None and proof.inherits:
+        _row("", "the source has credentials of its own, which are kept")
     _row("consent", _consent(facts.get("consent")))
     if facts.get("label"):
         _row("label", str(facts["label"]))

@@ -16,9 +16,12 @@ _SOURCE = "video"
 _COMPONENTS = ("audio", "speech", "script", "bed_audio")
 
 
-def manifest(said: Statement, title: str, form: str, whole: bytes | None = None) -> dict[str, Any]:
+def manifest(
+    said: Statement, title: str, form: str, whole: bytes | None = None, *, inherits: bool = False
+) -> dict[str, Any]:
     """The manifest definition of c2pa.Builder. title: the output's file name; form: its media type; whole: SHA-256 of
-    all bytes of an output whose credentials lie beside it, in place of the hash that the library makes of others."""
+    all bytes of an output whose credentials lie beside it, in place of the hash that the library makes of others;
+    inherits: the source has credentials of its own, and the caller adds it with them (ingredient())."""
     tool = {"name": "raydub", "version": said.version}
     used = [name for name in _COMPONENTS if name in said.inputs]
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_SOURCE]}}
@@ -56,12 +59,13 @@ def manifest(said: Statement, title: str, form: str, whole: bytes | None = None)
         "claim_generator_info": [tool],
         "title": title,
         "format": form,
-        "ingredients": [_ingredient(name, said) for name in (_SOURCE, *used)],
+        "ingredients": [ingredient(said, name) for name in (*(() if inherits else (_SOURCE,)), *used)],
         "assertions": assertions,
     }
 
 
-def _ingredient(name: str, said: Statement) -> Mapping[str, str]:
+def ingredient(said: Statement, name: str = _SOURCE) -> Mapping[str, str]:
+    """An input as an ingredient, without credentials. name: as in Job.inputs()."""
     file = said.names.get(name, name)
     return {
         "label": name,

@@ -10,17 +10,23 @@ files that are not fragmented (c2pa-ts 0.9.4).
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from typing import Any
 
 from raydub.errors import Code, StageError
+from raydub.media.xmp_place import has_uuid
+from raydub.present import present
+from raydub.regular import open_regular
 from raydub.stages.marks.certificate import Signer
-from raydub.stages.marks.claim import manifest
+from raydub.stages.marks.claim import ingredient, manifest
 from raydub.stages.marks.statement import Statement
 
 FORMS = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska"}
 """Media types by extension of outputs."""
 SIDECAR = ".c2pa"
+JUMBF = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")
+"""The uuid of the box with credentials in ISO files (C2PA technical specification, A.5)."""
 _KEPT_MB = 16
 _BLOCK_KB = 1024
 WHOLE = 128 << 20
@@ -45,36 +51,76 @@ def sidecar_of(output: str) -> str:
     return output + SIDECAR if output.lower().endswith(".mkv") else ""
 
 
-def sign_inside(path: str, signed: str, title: str, said: Statement, signer: Signer) -> None:
-    """Write the film `path` with its credentials to `signed`. title: the output's file name. The library verifies what
-    it has signed. Raises StageError STITCH_FAILED, and OSError."""
+def sign_inside(path: str, signed: str, title: str, said: Statement, signer: Signer, origin: str = "") -> None:
+    """Write the film `path` with its credentials to `signed`. title: the output's file name; origin: the job's video,
+    whose own credentials are kept. The library verifies what it has signed. Raises StageError STITCH_FAILED, and
+    OSError."""
     import c2pa
 
+    inherited = _inheritable(origin)
     form = FORMS[os.path.splitext(path)[1].lower()]
     ours = context(size=os.path.getsize(path))
     with open(path, "rb") as source, open(signed, "w+b") as goal:
         try:
-            with signer.open() as own, c2pa.Builder(manifest(said, title, form), context=ours) as builder:
+            said_of = manifest(said, title, form, inherits=bool(inherited))
+            with signer.open() as own, c2pa.Builder(said_of, context=ours) as builder:
+                _inherit(builder, said, origin, inherited)
                 builder.sign(own, form, source, goal)
         except (c2pa.C2paError, ValueError) as error:
             raise _failed(title, error) from None
 
 
-def sign_beside(path: str, title: str, said: Statement, signer: Signer) -> bytes:
-    """The credentials of the film `path`, for a file beside it. Raises as sign_inside."""
+def sign_beside(path: str, title: str, said: Statement, signer: Signer, origin: str = "") -> bytes:
+    """The credentials of the film `path`, for a file beside it. Otherwise as sign_inside."""
     import c2pa
 
+    inherited = _inheritable(origin)
     form = FORMS[os.path.splitext(path)[1].lower()]
     with open(path, "rb") as source:
         whole = hashlib.file_digest(source, "sha256").digest()
         source.seek(0)
         try:
-            with signer.open() as own, c2pa.Builder(manifest(said, title, form, whole), context=context()) as builder:
+            said_of = manifest(said, title, form, whole, inherits=bool(inherited))
+            with signer.open() as own, c2pa.Builder(said_of, context=context()) as builder:
+                _inherit(builder, said, origin, inherited)
                 builder.set_no_embed()
                 made: bytes = builder.sign(own, form, source, _Nowhere())
         except (c2pa.C2paError, ValueError) as error:
             raise _failed(title, error) from None
     return made
+
+
+def form_with_credentials(path: str) -> str:
+    """The media type of an mp4 or mov with credentials, "" for anything else. An object in a bucket is fetched."""
+    try:
+        path = str(present(path))
+        if not os.path.isfile(path) or not has_uuid(path, JUMBF):
+            return ""
+        with open(path, "rb") as file:
+            return "video/quicktime" if file.read(12)[4:12] == b"ftypqt  " else "video/mp4"
+    except OSError:
+        return ""
+
+
+def _inheritable(origin: str) -> str:
+    """The media type of a source whose credentials can be read, "" for others: damaged ones are left behind."""
+    import c2pa
+
+    form = form_with_credentials(origin)
+    if not form:
+        return ""
+    try:
+        with open_regular(origin) as source, c2pa.Reader(form, source, context=context()):
+            return form
+    except (c2pa.C2paError, ValueError):
+        return ""
+
+
+def _inherit(builder: Any, said: Statement, origin: str, form: str) -> None:
+    """Add the source with its credentials, whatever they are worth: the library notes whether they hold."""
+    if form:
+        with open_regular(origin) as source:
+            builder.add_ingredient_from_stream(json.dumps(ingredient(said)), form, source)
 
 
 def _failed(title: str, error: Exception) -> StageError:

@@ -28,17 +28,18 @@ def mark(path: str, said: Statement) -> None:
         place_xmp(path, said.xmp())
 
 
-def sign(path: str, output: str, said: Statement, signer: Signer) -> str | None:
-    """Sign the file `path`, which will be `output`. Returns the temporary file of credentials that go beside it, None
-    for those inside. Raises StageError STITCH_FAILED, STORAGE, DISK_FULL, OSError."""
+def sign(path: str, output: str, said: Statement, signer: Signer, origin: str) -> str | None:
+    """Sign the file `path`, which will be `output`. origin: the job's video, whose credentials are kept. Returns the
+    temporary file of credentials that go beside it, None for those inside. Raises StageError STITCH_FAILED, STORAGE,
+    DISK_FULL; OSError."""
     title = os.path.basename(output)
     if sidecar_of(output):
         beside = temp_beside(f"{path}{SIDECAR}")
-        write_new(beside, sign_beside(path, title, said, signer))
+        write_new(beside, sign_beside(path, title, said, signer, origin))
         return beside
     signed = temp_beside(path)
     try:
-        sign_inside(path, signed, title, said, signer)
+        sign_inside(path, signed, title, said, signer, origin)
         os.replace(signed, path)
     except BaseException:
         discard(signed)

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from raydub.media.xmp_place import has_uuid
 from raydub.stages.marks.certificate import need_c2pa
 from raydub.stages.marks.claim import OWN
-from raydub.stages.marks.credentials import SIDECAR, context
+from raydub.stages.marks.credentials import SIDECAR, context, form_with_credentials
 
-JUMBF = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")
-"""The uuid of the box with credentials in ISO files (C2PA technical specification, A.5)."""
 _EXPIRED = ("signingCredential.expired", "claimSignature.outsideValidity")
 _UNTRUSTED = "signingCredential.untrusted"
 _MAX_SIDECAR = 64 << 20
@@ -25,7 +22,7 @@ class Credentials:
     """state: "intact", "altered", "expired" (the bytes are those that were signed, but the certificate is not valid any
     more) or "unreadable"; why: a sentence where it is not intact; trusted: the certificate leads to one of the anchors;
     subject, issuer: of the certificate; until: its end; source_type: the address of IPTC's term in the actions; claim:
-    raydub's own assertion; place: the file that has the credentials."""
+    raydub's own assertion; place: the file that has the credentials; inherits: those of the source are among them."""
 
     state: Literal["intact", "altered", "expired", "unreadable"]
     why: str = ""
@@ -36,6 +33,7 @@ class Credentials:
     source_type: str = ""
     claim: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+    inherits: bool = False
 
 
 def credentials_of(path: str, anchors: str | None = None) -> Credentials | None:
@@ -48,10 +46,10 @@ def credentials_of(path: str, anchors: str | None = None) -> Credentials | None:
         if not os.path.isfile(beside):
             return None
         form, place = "video/x-matroska", beside
-    elif has_uuid(path, JUMBF):
-        form, place = ("video/quicktime" if head[4:12] == b"ftypqt  " else "video/mp4"), path
     else:
-        return None
+        form, place = form_with_credentials(path), path
+        if not form:
+            return None
     need_c2pa("verify credentials")
     import c2pa
 
@@ -94,6 +92,7 @@ def _seen(said: Mapping[str, Any], results: Mapping[str, Any], place: str) -> Cr
         _source_type(assertions),
         assertions.get(OWN) or {},
         place,
+        any("activeManifest" in said for name, said in assertions.items() if name.startswith("c2pa.ingredient")),
     )
 
 

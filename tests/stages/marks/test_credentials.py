@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from raydub.errors import Code, DependencyError, StageError
 from raydub.media.mux import check_output
+from raydub.media.probe import probe_video
 from raydub.media.xmp import COMPOSITE
 from raydub.pipeline.context import WorkerContext, WorkSettings
 from raydub.pipeline.finished import Finished, keyed
@@ -328,3 +329,39 @@ def test_another_signer_is_another_output(tmp_path: Path) -> None:
     assert len(set(asked)) == 3
     assert json.loads(words[0])["sha256"] == asked[0]
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_credentials_of_the_source_are_kept(
+    job: tuple[JobPlan, list[Part]], signed: Path, tmp_path: Path, suffix: str
+) -> None:
+    """The source is itself an output that somebody has signed, whole or changed."""
+    plan, parts = job
+    content = bytearray((signed / "o.mp4").read_bytes())
+    (tmp_path / "whole.mp4").write_bytes(content)
+    content[content.rindex(b"mdat") + 2000] ^= 1
+    (tmp_path / "changed.mp4").write_bytes(content)
+    for name, seen in (("whole.mp4", "match"), ("changed.mp4", "mismatch")):
+        origin = probe_video(str(tmp_path / name))
+        own = plan.model_copy(update={"video": origin})
+        goal = tmp_path / f"{name}.{suffix}"
+        joined((own, parts), goal, signer_for(certificates()))
+        found = credentials_of(str(goal))
+        assert found is not None
+        assert (found.state, found.inherits) == ("intact", True)
+        assert found.claim["inputs"]["video"] == origin.identity
+        data = (tmp_path / f"{goal.name}.c2pa").read_bytes() if suffix == "mkv" else None
+        with open(goal, "rb") as film, c2pa.Reader(credentials.FORMS[f".{suffix}"], film, data) as reader:
+            said = reader.json()
+            assert len(json.loads(said)["manifests"]) == 2
+        assert f"assertion.bmffHash.{seen}" in said
+    content[content.index(b"jumb") + 1] ^= 255  # no JUMBF any more
+    (tmp_path / "damaged.mp4").write_bytes(content)
+    own = plan.model_copy(update={"video": probe_video(str(tmp_path / "damaged.mp4"))})
+    joined((own, parts), tmp_path / "last.mp4", signer_for(certificates()))
+    left = credentials_of(str(tmp_path / "last.mp4"))
+    assert left is not None
+    assert (left.state, left.inherits) == ("intact", False)
+    plain = credentials_of(str(signed / "o.mp4"))
+    assert plain is not None
+    assert not plain.inherits
