@@ -167,8 +167,9 @@ class Match:
 
 
 HIGH, LOW, COVERED = 0.7, 0.5, 0.2
-"""A match is of high confidence from HIGH on, of low from LOW on; below it nobody is proposed. Speakers during whose
-lines somebody in the picture speaks for less than COVERED of the time are not in the picture."""
+"""A match is of high confidence from a share of HIGH on, where somebody in the picture speaks for at least LOW of the
+lines; of low confidence from a share of LOW on; below it nobody is proposed. Speakers during whose lines somebody in
+the picture speaks for less than COVERED of the time are not in the picture."""
 
 
 def match_speakers(talk: Talk, lines: Iterable[tuple[str, Fraction, Fraction]]) -> list[Match]:
@@ -193,7 +194,8 @@ def match_speakers(talk: Talk, lines: Iterable[tuple[str, Fraction, Fraction]]) 
         covered = heard / total if total else 0.0
         who = given.get(row)
         share = float(frames[row, who]) / heard if who is not None and heard else 0.0
-        sure = "none" if covered < COVERED or share < LOW else "high" if share >= HIGH else "low"
+        clear = share >= HIGH and covered >= LOW
+        sure = "none" if covered < COVERED or share < LOW else "high" if clear else "low"
         seconds = float(total / talk.rate)
         found.append(Match(speaker, who if sure != "none" else None, share, seconds, covered, sure))
     return found

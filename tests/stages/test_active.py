@@ -123,6 +123,8 @@ def test_speakers_are_matched_with_who_speaks_during_their_lines() -> None:
     assert [found[name].talker for name in ("A", "B", "C", "Narrator")] == [0, 1, 2, None]
     assert found["A"].share == 1.0, "the half second in which B speaks too does not count"
     assert (found["Narrator"].sure, found["Narrator"].covered) == ("none", 0.0)
+    few = match_speakers(talk_of(250, (0, 30)), [("A", *at(0, 4))])
+    assert [(one.talker, one.sure) for one in few] == [(0, "low")], "one face, but for a third of the lines"
     # Two speakers of one face: it goes to the one with more of it, the other is named as unmatched.
     both = {one.speaker: one for one in match_speakers(talk_of(200, (0, 200)), [("A", *at(0, 6)), ("B", *at(6, 8))])}
     assert (both["A"].talker, both["B"].talker, both["B"].sure) == (0, None, "none")
