@@ -58,7 +58,7 @@ def test_speakers_get_faces_and_pictures(script: Path) -> None:
     done = invoke("cast", "a.vtt", "talk.mp4")
     assert done.exit_code == 1, "the narrator has no face"
     lines = done.stdout.splitlines()
-    assert lines[0] == "Anna & Co  face 1  in 95 % of 4.0 s of lines, confidence high"
+    assert lines[0] == "Anna & Co  face 1  in 100 % of 4.0 s of lines, confidence high"
     assert lines[1] == "Ben        face 2  in 100 % of 4.0 s of lines, confidence high"
     assert lines[2] == "Narrator   none    nobody in the picture speaks during 2.0 s of lines"
     assert lines[3] == "face 3 speaks for 0.3 s, and no speaker has it (talk.cast/face-3.png)"
