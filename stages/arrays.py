@@ -136,6 +136,9 @@ def track(
     absent models."""
     _check_word("no_face", no_face, ("keep", "hold"))
     choice = FaceChoice.parse(face)
+    if choice.kind == "active":
+        hint = "raydub.dub(.., face='active'), or another face"
+        raise UsageError(Code.FIELD_VALUE, "face=active needs the clip's sound, which arrays lack", hint, field="face")
     config = TrackConfig.plan(choice, detector, landmarks=landmarks, people=True)
     references: Sequence[F32 | None] = ()
     if choice.kind == "reference":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -57,7 +57,7 @@ class Talk:
         return len(self.sounding)
 
 
-def find_talkers(video: str, work_dir: str, detector: str = "auto", spans: Iterable[Span] = ()) -> Talk:
+def find_talkers(video: str, work_dir: str, detector: str = "auto", spans: Sequence[Span] = ()) -> Talk:
     """Who speaks in a video, or in spans of its frames only; tracks and scores are kept in the work folder `work_dir`.
 
     Raises InputError for a video that cannot be read or has no sound (VIDEO_NO_SOUND), DependencyError for absent
@@ -91,6 +91,28 @@ def find_talkers(video: str, work_dir: str, detector: str = "auto", spans: Itera
     sounding = np.load(verified(voices.sounding), allow_pickle=False)
     talkers.sort(key=lambda one: -int(one.speaks.sum()))
     return Talk(info.rate, sounding, tuple(talkers))
+
+
+_PIECES, _PIECE_SECONDS = 12, 5
+"""What listen() looks at, of longer videos."""
+
+
+def listen(video: str, work_dir: str, people: Sequence[F32], detector: str = "auto") -> list[float]:
+    """For how much of a video each of these people (embeddings (128,)) speaks, 0 to 1: of all of it up to a minute, of
+    12 pieces of 5 s, evenly spread, of longer ones. Raises what find_talkers() raises."""
+    info = probe_video(video)
+    piece = max(1, round(_PIECE_SECONDS * info.rate))
+    starts = np.linspace(0, max(0, info.n_frames - piece), _PIECES).astype(np.int64).tolist()
+    whole = info.n_frames <= _PIECES * piece
+    spans = [Span(0, info.n_frames)] if whole else [Span(start, start + piece) for start in starts]
+    talk = find_talkers(video, work_dir, detector, spans)
+    total = sum(map(len, spans))
+    shares = [0.0] * len(people)
+    for one in talk.talkers:
+        away = [float(np.linalg.norm(one.embedding - person)) for person in people]
+        if away and min(away) < SAME_PERSON:
+            shares[away.index(min(away))] += float(one.speaks.sum()) / total
+    return shares
 
 
 def _add(talkers: list[Talker], track: FaceTrack, n_frames: int) -> None:
@@ -145,8 +167,9 @@ class Match:
 
 
 HIGH, LOW, COVERED = 0.7, 0.5, 0.2
-"""A match is of high confidence from HIGH on, of low from LOW on; below it nobody is proposed. Speakers during whose
-lines somebody in the picture speaks for less than COVERED of the time are not in the picture."""
+"""A match is of high confidence from a share of HIGH on, where somebody in the picture speaks for at least LOW of the
+lines; of low confidence from a share of LOW on; below it nobody is proposed. Speakers during whose lines somebody in
+the picture speaks for less than COVERED of the time are not in the picture."""
 
 
 def match_speakers(talk: Talk, lines: Iterable[tuple[str, Fraction, Fraction]]) -> list[Match]:
@@ -171,7 +194,8 @@ def match_speakers(talk: Talk, lines: Iterable[tuple[str, Fraction, Fraction]]) 
         covered = heard / total if total else 0.0
         who = given.get(row)
         share = float(frames[row, who]) / heard if who is not None and heard else 0.0
-        sure = "none" if covered < COVERED or share < LOW else "high" if share >= HIGH else "low"
+        clear = share >= HIGH and covered >= LOW
+        sure = "none" if covered < COVERED or share < LOW else "high" if clear else "low"
         seconds = float(total / talk.rate)
         found.append(Match(speaker, who if sure != "none" else None, share, seconds, covered, sure))
     return found

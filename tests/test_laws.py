@@ -203,6 +203,26 @@ def test_laws_2_and_3_on_two_faces_held(media_dir: Path, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.media
+def test_laws_2_and_3_of_who_speaks(media_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dialogue in chunks of 7, 17 and 50 frames: first the left face is dubbed, then the right one, never both."""
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("RAYDUB_WEIGHTS", str(media_dir / "weights"))
+    video = str(media_dir / "video" / "two_speakers_side_by_side_1024x512_25.mp4")
+    audio, lengths = spoken(media_dir, tmp_path, 8.0), (0.28, 0.68, 2.0)
+    plan = check_laws(
+        tmp_path, paint, video, audio, spares=False, lengths=lengths, length="video", face="active", masking="always"
+    )
+    items = [TrackStage().run(chunk).items for chunk in chunks_of(plan)]
+    frame, right = (
+        np.concatenate(part) for part in zip(*((one.frame, one.box[:, 0] > 512) for one in items), strict=True)
+    )
+    assert len(np.unique(frame)) == len(frame) > 190
+    assert (right == (frame >= 100)).mean() >= 0.95
+
+
 def two_people(media_dir: Path, folder: Path, counts: tuple[int, int, int, int] = (100, 12, 80, 70)) -> str:
     """A speaker, a dark picture, another speaker, the first one again, so many frames of each."""
     path = folder / "two_people.mp4"

@@ -29,6 +29,9 @@ def faces(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Number of frames to search.")] = 40,
     detector: Annotated[str, typer.Option("--detector", help="auto, hog, mmod or yunet.")] = "auto",
+    speaking: Annotated[
+        bool, typer.Option("--speaking", help="Also for how much of the video each person speaks; takes longer.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Find the people in a video: write a numbered portrait of each and a sheet of all, and print the value of the
@@ -38,13 +41,20 @@ def faces(
 
     folder = output if output is not None else Path(f"{Path(video).stem or 'video'}.faces")
     inputs = source("the video", video)
-    found = find_people(present(video) if is_object(video) else video, samples, detector)
+    if speaking:
+        from raydub.models.active_speaker import require_active_speaker
+
+        require_active_speaker()
+    place = present(video) if is_object(video) else video
+    found = find_people(place, samples, detector)
     if not found.people:
         hint = "search more frames with --samples; --detector yunet finds more faces (`raydub models pull yunet`)"
         raise InputError(Code.FACE_NONE, f"no face in {found.sampled} frames of {video}", hint=hint)
     people = found.people[:_MOST]
     paths = _write(people, folder, inputs)
     rows = [_row(person, path, found) for person, path in zip(people, paths, strict=True)]
+    if speaking:
+        _add_shares(rows, people, place, detector)
     sheet = folder / "sheet.png"
     if as_json:
         said = {"video": video, "frames": found.sampled, "most_at_once": found.most, "sheet": str(sheet)}
@@ -52,9 +62,23 @@ def faces(
         return 0
     for row in rows:
         names = " or ".join(row["face"])
-        say(f"{row['number']:>2}  in {row['seen']} of {found.sampled} frames, {row['width']:.0f} px wide: face={names}")
+        share = f", speaks {100 * row['speaks']:.0f} %" if speaking else ""
+        seen = f"in {row['seen']} of {found.sampled} frames, {row['width']:.0f} px wide{share}"
+        say(f"{row['number']:>2}  {seen}: face={names}")
     say(str(sheet))
     return 0
+
+
+def _add_shares(rows: list[dict[str, Any]], people: tuple[Person, ...], video: str, detector: str) -> None:
+    """Add to each row `speaks`, the share of what was listened to in which the person has the word."""
+    import tempfile
+
+    from raydub.stages.talkers import listen
+
+    with tempfile.TemporaryDirectory("-raydub") as work:
+        shares = listen(video, work, [person.embedding for person in people], detector)
+    for row, share in zip(rows, shares, strict=True):
+        row["speaks"] = round(share, 3)
 
 
 def _row(person: Person, path: Path, found: People) -> dict[str, Any]:
