@@ -22,7 +22,7 @@ FORBIDDEN = 1e4
 FITS = 60.0
 """A mouth that costs more than this in its frame is not shown."""
 
-_OPENING_WEIGHT, _WIDTH_WEIGHT = 2.5, 1.0
+_OPENING_WEIGHT, _WIDTH_WEIGHT = 4.0, 1.0
 _POSE = np.array((6.0, 6.0, 12.0, 0.15))  # degrees of yaw, pitch, roll, and logarithm of size that cost one
 _POSE_LIMIT = np.array((20.0, 20.0, 40.0, 0.7))  # beyond which a moved mouth smears
 _BLUR_WEIGHT = 2.0
@@ -34,7 +34,7 @@ _CLOSURE_WEIGHT = 30.0
 
 _SAME_TIME, _NEAR = 1.0, 6.0  # of the very mouth that is replaced, which says the old speech; frames around it
 
-JUMP = 0.9
+JUMP = 2.4
 """Of showing a mouth that does not follow the one before."""
 _HOLD, _SKIP = 0.4, 0.06  # of the same mouth again, of leaving one out
 _APPEARANCE = 4.0

@@ -1,6 +1,8 @@
 """Which sightings of a mouth may be shown again: sharp, uncovered, of the usual colour, and not making faces.
 
-All limits are against the same person's own frames, by medians, so that half of them may be bad.
+All limits are against the same person's own frames, by medians, so that half of them may be bad. Colours and pictures
+are compared with what is usual at the same opening: lips are seldom wide apart, and teeth, tongue and a dark mouth are
+then nothing strange.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ _MOST_TURNED = 40.0  # degrees of yaw or pitch against the person's usual pose
 _SHARP = 0.35  # of the logarithm, below the median, that is blurred
 _FACES = 4.0  # robust standard deviations of the shape
 _STRANGE = 5.0  # the same of what pictures have that no combination of usual mouths has
+_WIDEST = 0.75  # of the way from the median to the 95 % quantile of the opening, beyond it: wider is a yawn or no mouth
+_WIDEST_LEAST = 0.03  # units, the same
+_ROUNDS = 5  # of weighting down what lies off the line
 _HUE = 7.0  # levels of chroma that the skin beside the mouth may be off
 _LIPS = 4.5  # robust standard deviations of the lips' colour and brightness: a hand has no lips
 USUAL = 6
@@ -37,7 +42,8 @@ def usable(fitted: Fitted, look: U8) -> Bools:
         return good
     good &= looks.sharpness > np.median(looks.sharpness[good]) - _SHARP
     good &= _within(shape.width, good, _FACES) & _within(shape.height, good, _FACES)
-    good &= shape.opening < np.median(shape.opening[good]) + 8 * max(_spread(shape.opening[good]), 0.01)
+    middle, wide = np.quantile(shape.opening[good], (0.5, 0.95)) if good.any() else (0.0, 0.0)
+    good &= shape.opening <= wide + max(_WIDEST * (wide - middle), _WIDEST_LEAST)
     for plane in (looks.u, looks.v):
         skin = plane[:, :, (0, 1, -2, -1)].mean(axis=(1, 2))
         good &= np.abs(skin - np.median(skin[good] if good.any() else skin)) < _HUE
@@ -45,12 +51,29 @@ def usable(fitted: Fitted, look: U8) -> Bools:
         known = good.copy()
         for plane, least in ((looks.u, 1.5), (looks.v, 1.5), (np.log(looks.cells() + 16.0), 0.08)):
             lips = plane[:, 1:5, 2:6].reshape(len(plane), -1)
-            off = np.abs(lips - np.median(lips[known], axis=0))
+            off = np.abs(lips - at_opening(lips, shape.opening, known))
             good &= (off < _LIPS * np.maximum(1.4826 * np.median(off[known], axis=0), least)).all(axis=1)
     if good.sum() > 4 * USUAL:
-        strange = strangeness(pictures(looks.luma), *usual(pictures(looks.luma[good])))
+        seen = pictures(looks.luma)
+        rest = np.asarray(seen - at_opening(seen, shape.opening, good), np.float32)
+        strange = strangeness(rest, *usual(rest[good]))
         good &= strange < np.median(strange[good]) + _STRANGE * max(_spread(strange[good]), 0.02)
     return good
+
+
+def at_opening(values: F32, opening: F64, known: Bools) -> F64:
+    """(n, d): what is usual of values (n, d) at each opening (n,), as straight lines through the frames that are known.
+    Frames off the lines weigh little: what covers a mouth does not bend them."""
+    middle, spread = np.median(opening[known]), max(float(opening[known].std()), 1e-3)
+    basis = np.stack((np.ones_like(opening), (opening - middle) / spread), axis=1)
+    weight = known.astype(np.float64)
+    usual_at = np.zeros(values.shape)
+    for _ in range(_ROUNDS):
+        lines = np.linalg.lstsq(basis * weight[:, None], values * weight[:, None], rcond=None)[0]
+        usual_at = basis @ lines
+        off = np.abs(values - usual_at).mean(axis=1)
+        weight = np.where(known, np.minimum(1, 1.5 * np.median(off[known]) / np.maximum(off, 1e-6)), 0)
+    return usual_at
 
 
 def pictures(luma: F32) -> F32:

@@ -28,7 +28,7 @@ _BELOW = 0.42  # units below the chin where the frame's own pixels stay in place
 _BESIDE = (2, 3, 4, 14, 13, 12)
 _ROOM = 16.0  # added to luma before ratios are taken
 _SHARPER = 0.25  # of what a blur by 0.8 pixels takes away
-_COARSE = 0.035  # units: standard deviation of what passes from one mouth to another
+_COARSE = 0.02  # units: standard deviation of what passes from one mouth to another
 _MOST_LIGHT, _MOST_HUE = 1.6, 14.0
 _LIGHT_REACH = 0.22  # units over which light is matched
 
