@@ -2,7 +2,8 @@
 
     python bench/spoilt.py --clips FOLDER --out FOLDER [--only NAME,NAME] [--seconds S] [--again]
 
-Each clip is cut to S seconds and dubbed with the sound of the clip after it, by own and by warp in turn. Good films are
+Each clip is cut to S seconds and dubbed with the sound of the next clip that has speech in it, by own and by warp in
+turn. Good films are
 these dubs, and the clips themselves, encoded again. Spoilt films are made of the dubs:
 
   late3, late6, late10   the sound begins so many frames earlier: the mouth is late
@@ -21,9 +22,11 @@ is not. Prints the tables as JSON, with the reasons of every film; evaluations t
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +48,13 @@ from raydub.media.probe import probe_video  # noqa: E402
 from raydub.media.yuv import from_bgr, to_bgr  # noqa: E402
 from raydub.stages.evaluate.aligned import Place, place_of, still  # noqa: E402
 from raydub.stages.evaluate.evaluate import Facts  # noqa: E402
+from raydub.stages.evaluate.figures import STILL  # noqa: E402
 from raydub.stages.evaluate.files import evaluate_file  # noqa: E402
+from raydub.stages.evaluate.sound import hear  # noqa: E402
 from raydub.stages.evaluate.thresholds import load_thresholds  # noqa: E402
 from raydub.stages.evaluate.verdict import judged as judge_segments  # noqa: E402
 from raydub.stages.evaluate.verdict import overall, reasons_of  # noqa: E402
+from raydub.stages.evaluate.wanted import wanted  # noqa: E402
 
 LATE = (3, 6, 10)
 SPOILS = (*(f"late{n}" for n in LATE), "frozen", "language", "mouth", "face", "blur", "flicker")
@@ -102,14 +108,15 @@ def tables(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def films_of(number: int, sources: list[Path], out: Path) -> list[tuple[str, Path]]:
     """The good and the spoilt films of a clip, made where they are absent."""
-    source, donor = sources[number], sources[(number + 1) % len(sources)]
+    source, after = sources[number], [*sources[number + 1 :], *sources[:number]]
+    donor, third = [one for one in after if speaks(one)][:2]
     engine = ENGINES[number // 2 % 2]
     dub = dubbed(source, donor, engine, out)
     films = [("real", source), (engine, dub)]
     for spoil in SPOILS:
         path = out / f"{source.stem}--{spoil}.mp4"
         if not path.exists():
-            spoilt(spoil, dub, sources[(number + 2) % len(sources)], path)
+            spoilt(spoil, dub, third, path)
         films.append((spoil, path))
     return films
 
@@ -126,6 +133,17 @@ def judged(film: Path, source: Path, out: Path, *, again: bool) -> Evaluation:
     found = evaluate_file(str(film), Facts(film.stem, source=str(source)), load_thresholds(), str(source))
     kept.write_bytes(found.to_json())
     return found
+
+
+@functools.cache
+def speaks(source: Path) -> bool:
+    """Does the clip's sound want a moving mouth?"""
+    info = probe_video(str(source))
+    sound = hear(str(source), Fraction(info.start_time), [(0.0, float(info.duration))])
+    if sound is None:
+        return False
+    asked = wanted(sound.pieces[0], np.arange(info.n_frames), float(info.rate))
+    return float(asked[sound.voiced(info.rate, info.n_frames)].std()) >= STILL
 
 
 def cut(clip: Path, out: Path, seconds: float) -> Path:

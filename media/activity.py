@@ -27,6 +27,7 @@ _MEMORY = 2048
 _FLOOR_HOPS = 300
 _FLOOR_STEP = 4
 _PIECE_HOPS = 6000
+_SORTED = 4096
 _DEPTH_DB = 40.0
 _MIN_PAUSE_HOPS = 20
 _MIN_SPEECH_HOPS = 5
@@ -122,7 +123,10 @@ def _threshold(level: F64) -> F64:
     quiet = float(np.percentile(level, 5))
     coarse = level[::_FLOOR_STEP]
     size = min(2 * _FLOOR_HOPS // _FLOOR_STEP + 1, len(coarse))
-    floor = np.sort(_around(coarse, size), axis=1)[:, size // 10]
+    around = _around(coarse, size)
+    # In pieces: sorting makes a copy, of 150 values for each one.
+    pieces = [np.sort(around[at : at + _SORTED], axis=1)[:, size // 10] for at in range(0, len(around), _SORTED)]
+    floor = np.concatenate(pieces)
     floor = np.clip(floor, quiet, max(quiet, min(quiet + 15.0, loud - 10.0)))
     floor = _smoothed(floor, size)
     floor = np.repeat(floor, _FLOOR_STEP)[: len(level)]

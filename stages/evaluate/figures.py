@@ -18,6 +18,8 @@ FAR = 1.2
 """Seconds: a shift from here on has nothing to do with the speech."""
 FEWEST_SPEECH = 1.0
 """Seconds of speech below which nothing is said about how a mouth follows it."""
+CLOSED, AROUND_CLOSED = 0.15, 0.2
+"""What the speech wants of a mouth that is closed, and for how many seconds around."""
 STILL = 0.08
 """Standard deviation of what the speech wants, in speech, below which a mouth that does not move is right: murmurs, and
 sounds that are no speech."""
@@ -106,6 +108,16 @@ def _asks(heard: Heard) -> bool:
     return bool(len(values)) and float(values.std()) >= STILL
 
 
+def _unasked(drawn: F64, wanted: F64, rate: Fraction) -> float | None:
+    """Standard deviation of the drawn opening where the speech wants a closed mouth, AROUND_CLOSED seconds before and
+    after too; None for less than a second of such frames."""
+    reach = round(AROUND_CLOSED * rate)
+    asks = ~(wanted < CLOSED)  # also where nothing was heard
+    near = np.convolve(asks.astype(np.int64), np.ones(2 * reach + 1, np.int64), mode="full")[reach : reach + len(asks)]
+    still = drawn[(near == 0) & np.isfinite(drawn)]
+    return float(still.std()) if len(still) >= rate else None
+
+
 def _between(drawn: F64, wanted: F64, delay: int, reach: int) -> float:
     """The delay between frames: the top of the parabola through three correlations."""
     if abs(delay) >= reach:
@@ -130,6 +142,7 @@ def mouth(rows: Rows, heard: Heard, person: Person | None, rate: Fraction) -> Fi
     found |= measures.silence(rows.drawn, heard.voiced, person.closed)
     if not enough:
         found["silence_motion"] = None
+    found["unasked_motion"] = _unasked(person.share(rows.drawn), heard.wanted, rate)
     seen = rows.known
     found["face_share"] = float(rows.present[seen].mean()) if seen.any() else None
     there = rows.present_source

@@ -12,6 +12,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "mouth_range": ("0 .. 1", "standard deviation of the opening in speech, 1 is the person's widest"),
     "silence_motion": ("times", "change of the opening from frame to frame in silence, over that in speech"),
     "silence_open": ("eye distances", "opening in silence above closed lips"),
+    "unasked_motion": ("0 .. 1", "standard deviation of the opening where the speech wants a closed mouth"),
     "closures": ("count", "p, b and m of the speech that were looked at; only where phonemes are known"),
     "closures_hit": ("0 .. 1", "share of them in which the lips touch within 2 frames"),
     "closures_chance": ("0 .. 1", "share that would be hit at any other time of the speech"),
