@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ def video(room: Room, settings: UiSettings) -> Kept | None:
     seen = _looked_at(kept, "video", picture)
     if seen is None:
         return None
-    left, right = st.columns([1, 2])
+    left, right = st.columns([1, 3])
     if picture.is_file():
         left.image(str(picture), width="stretch")
-    right.markdown(f"**{looks._plain(kept.name)}**  \n{seen.words()}")
+    right.markdown(f"**{looks.plain(kept.name)}**  \n{seen.words()}")
     return kept
 
 
@@ -93,9 +94,8 @@ def face(room: Room, chosen: Kept) -> str:
 def _file(room: Room, settings: UiSettings, kind: str, upload: str, choose: str) -> Kept | None:
     """A file of the user's: the one just uploaded, or one that is chosen."""
     turn = st.session_state.setdefault(f"turn-{kind}", 0)
-    given = st.file_uploader(
-        upload, type=sorted(one[1:] for one in _SUFFIXES[kind]), key=f"upload-{kind}-{turn}", max_upload_size=settings.max_upload_mb
-    )  # fmt: skip
+    suffixes = sorted(one[1:] for one in _SUFFIXES[kind])
+    given = st.file_uploader(upload, type=suffixes, key=f"upload-{kind}-{turn}", max_upload_size=settings.max_upload_mb)
     if given is not None:
         try:
             kept = room.keep(given.name, given.getvalue(), _SUFFIXES[kind])
@@ -142,10 +142,8 @@ def _offered(settings: UiSettings, kind: str) -> list[Kept]:
     from raydub.cluster.commands.demo import _sample
 
     folders = [settings.media] if settings.media is not None else []
-    try:
+    with contextlib.suppress(RaydubError):
         folders.append(_sample())
-    except RaydubError:
-        pass
     return [
         Kept("", path, kind)
         for folder in folders
@@ -184,5 +182,6 @@ def _forget(given: Any) -> None:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
     context = get_script_run_ctx()
-    if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, given.file_id)
+    remove = getattr(context.uploaded_file_mgr, "remove_file", None) if context is not None else None
+    if context is not None and remove is not None:
+        remove(context.session_id, given.file_id)

@@ -89,7 +89,7 @@ class Kept:
 
 
 class Room:
-    """The folder of one user; made when it is first used. Raises UsageError FIELD_VALUE for a text that is no secret."""
+    """The folder of one user, made when it is first used. Raises UsageError FIELD_VALUE for what is no secret."""
 
     def __init__(self, folder: Path, secret: str) -> None:
         if not is_secret(secret):
