@@ -99,7 +99,7 @@ def _file(room: Room, settings: UiSettings, kind: str, upload: str, choose: str)
     if given is not None:
         try:
             kept = room.keep(given.name, given.getvalue(), _SUFFIXES[kind])
-            st.session_state[f"chosen-{kind}"] = str(kept.path)
+            st.session_state[f"own-{kind}"] = str(kept.path)
         except RaydubError as error:
             st.session_state[f"refused-{kind}"] = (error.message, error.hint)
         _forget(given)
@@ -112,14 +112,15 @@ def _file(room: Room, settings: UiSettings, kind: str, upload: str, choose: str)
     known = {str(one.path): one for one in [*room.files(kind), *_offered(settings, kind)][:_MOST_SHOWN]}
     if not known:
         return None
-    if st.session_state.get(f"chosen-{kind}") not in known:
-        st.session_state.pop(f"chosen-{kind}", None)
+    # The choice is kept apart from the widget, and each upload has a new widget: what the browser says of an old one,
+    # because it did not know of the upload yet, must not undo it.
+    own = st.session_state.get(f"own-{kind}")
     picked = st.selectbox(
         choose.capitalize(),
         list(known),
-        index=None,
+        index=list(known).index(own) if own in known else None,
         format_func=lambda path: known[path].name,
-        key=f"chosen-{kind}",
+        key=f"chosen-{kind}-{st.session_state[f'turn-{kind}']}",
         placeholder="Earlier uploads and samples",
     )
     return known.get(picked) if picked else None

@@ -148,9 +148,9 @@ class Room:
         shutil.rmtree(self.run(run_id), ignore_errors=True)
 
     def _made(self, what: str) -> Path:
-        path = self.path / what
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        for folder in (self.path.parent, self.path, self.path / what):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return self.path / what
 
     def _listed(self, what: str) -> list[Path]:
         path = self.path / what
