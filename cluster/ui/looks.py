@@ -56,11 +56,6 @@ def get(run: str, name: str) -> None:
     st.html(f'<a class="rd-get" href="{_address(run, name)}?download" download>Download {html.escape(name)}</a>')
 
 
-def frame(address: str, words: str) -> None:
-    """Another page in this one."""
-    st.html(f'<iframe class="rd-frame" title="{html.escape(words)}" src="{html.escape(address)}"></iframe>')
-
-
 def stages(rows: list[tuple[str, float, str]]) -> None:
     """Bars of stages: words, share, and more words."""
     body = "".join(

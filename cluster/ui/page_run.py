@@ -17,6 +17,8 @@ from raydub.cluster.ui.settings import UiSettings
 from raydub.cluster.ui.words import STAGES, STATES, lasting, share_words
 
 _EVERY = 1.0
+_REPORT_HEIGHT = 900
+_USUAL = ("prepare", "track", "lipsync", "render", "stitch")
 
 
 def show(room: Room, settings: UiSettings, run_id: str) -> None:
@@ -54,12 +56,14 @@ def _progress(run: RunSeen, before: int | None) -> None:
     left = f", {lasting(float(eta))} left" if eta is not None else "" if share else ", looking at the files"
     st.progress(min(1.0, share), text=f"{share_words(share)}{left}")
     rows = []
-    for stage in now.get("stages", ()):
+    known = {str(stage.get("stage")): stage for stage in now.get("stages", ())}
+    # All of them from the start on, so that nothing moves.
+    for name in [*(name for name in STAGES if name in known or name in _USUAL), *(known.keys() - STAGES.keys())]:
+        stage = known.get(name, {})
         done, working = float(stage.get("share") or 0.0), int(stage.get("working") or 0)
         more = (f"{working} at work · " if working > 1 else "working · " if working else "") + share_words(done)
-        rows.append((STAGES.get(stage["stage"], stage["stage"]), done, more))
-    if rows:
-        looks.stages(rows)
+        rows.append((STAGES.get(name, name), done, more))
+    looks.stages(rows)
     facts = []
     if now.get("frames"):
         facts.append(f"{now['frames_reached']} of {now['frames']} frames")
@@ -112,9 +116,19 @@ def _result(run: RunSeen, settings: UiSettings) -> None:
     page = run.folder / REPORT / PAGE
     if page.is_file():
         with st.expander("Report: compare, plots, figures, components"):
-            looks.frame(f"{PAGES}/{run.id}/{PAGE}", "Report")
+            st.iframe(f"{PAGES}/{run.id}/{PAGE}", height=_REPORT_HEIGHT)
     elif open_desk(settings).reports(run.folder):
-        st.caption("A report is being made. Reload the page in a moment.")
+        _report_to_come(run, settings)
+
+
+def _report_to_come(run: RunSeen, settings: UiSettings) -> None:
+    @st.fragment(run_every=2 * _EVERY)
+    def wait() -> None:
+        if not open_desk(settings).reports(run.folder):
+            st.rerun()
+        st.caption("A report with a comparing player is being made ..")
+
+    wait()
 
 
 def _manifest(run: RunSeen, settings: UiSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from raydub.cluster.ui.answers import MOST_TEXT, Speech
 from raydub.cluster.ui.rooms import SCRIPT, SOUND, VIDEO, Kept, Room, kind_of
 from raydub.cluster.ui.settings import UiSettings
 from raydub.errors import RaydubError
+from raydub.manifests.options import choices
 
 _SUFFIXES = {"video": VIDEO, "sound": SOUND, "script": SCRIPT}
 _MOST_SHOWN = 100
-_EVERYBODY = ("largest", "The largest face"), ("all", "Every face")
+_ALWAYS = {"largest": "The largest face", "active": "Whoever speaks in the original", "all": "Every face"}
 _COLUMNS = 4
 
 
@@ -85,8 +87,9 @@ def face(room: Room, chosen: Kept) -> str:
         for place, one in zip(st.columns(_COLUMNS), found[first : first + _COLUMNS], strict=False):
             number = found.index(one) + 1
             place.image(str(one.picture), caption=f"Person {number}, in {one.share:.0%} of the video", width="stretch")
-    words = dict(_EVERYBODY) | {one.value: f"Person {number}" for number, one in enumerate(found, 1)}
-    asked = ["largest", *(one.value for one in found), "all"]
+    words = _ALWAYS | {one.value: f"Person {number}" for number, one in enumerate(found, 1)}
+    several = [name for name in ("active", "all") if len(found) > 1 and name in choices("face")]
+    asked = ["largest", *(one.value for one in found), *several]
     value = st.radio("Who speaks", asked, format_func=lambda one: words[one], horizontal=True, key=f"who-{chosen.id}")
     return value or "largest"
 
@@ -166,8 +169,15 @@ def _looked_at(kept: Kept, kind: str, picture: Path | None = None) -> looking.Lo
                 st.session_state[key] = error
     seen: Any = st.session_state[key]
     if isinstance(seen, RaydubError):
-        looks.problem(seen.message, seen.hint)
-        return None
+        reason = (seen.message, seen.hint or f"Choose another file: this one is no {kind}, or it is damaged")
+        if not kept.id:
+            looks.problem(*reason)
+            return None
+        # What is no use is not kept, and not offered again.
+        shutil.rmtree(kept.path.parent, ignore_errors=True)
+        st.session_state[f"refused-{kind}"] = reason
+        st.session_state[f"turn-{kind}"] += 1
+        st.rerun()
     return seen  # type: ignore[no-any-return]
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
+pytest.importorskip("plotly", reason="the report needs raydub[report]")
 pytest.importorskip("streamlit", reason="the page needs raydub[ui]")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -128,6 +129,7 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     assert violations(page) == []
     page.reload()  # in the middle: the run goes on, and its state comes from its files
     page.get_by_role("link", name="Download").wait_for(timeout=WORKS)
+    page.get_by_text("Report: compare").wait_for(timeout=WORKS)
     shot(page, "4_done")
     assert violations(page) == []
     after = page.locator("video").nth(1)
@@ -142,6 +144,11 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     saved = tmp_path / "got.mp4"
     download.value.save_as(saved)
     assert saved.stat().st_size > 100_000
+    page.get_by_text("Report: compare").click()
+    pages = page.frame_locator("[data-testid=stIFrame]")
+    pages.locator("video").first.wait_for()
+    page.locator("[data-testid=stIFrame]").scroll_into_view_if_needed()
+    shot(page, "4_report")
     page.get_by_text("The same without this page").click()
     assert "clip.dubbed.mp4" in page.locator("code").first.inner_text()
     mine = page.url
@@ -228,8 +235,9 @@ def test_the_token(browser: Any, tmp_path: Path) -> None:
     with served(tmp_path / "dubs", "--host", "0.0.0.0", "--token", token) as found:
         plain = found.replace("0.0.0.0", "127.0.0.1").partition("?")[0]
         assert found.endswith(f"?token={token}")
-        for path in ("", "_stcore/health", "_stcore/host-config", "_stcore/metrics", "_stcore/upload_file/a/b", "media/x",
-                     "static/js/index.js", "raydub/file/a/b", "?token=wrong", f"?token={token}x"):  # fmt: skip
+        inner = ("health", "host-config", "metrics", "upload_file/a/b", "stream", "script-health-check")
+        others = ("", "media/x", "static/js/index.js", "raydub/file/a/b", "?token=wrong", f"?token={token}x")
+        for path in (*others, *(f"_stcore/{name}" for name in inner)):
             assert status_of(plain + path) == 403, path
         context = browser.new_context()
         page = context.new_page()
