@@ -24,6 +24,7 @@ _READ_A_MINUTE = 600
 TRACKED = "tracked"
 """Beside the stages: the share of the output's frames after which the source comes again, whose tracks are kept."""
 _AGAIN = 0.05  # of the work of tracking, for reading what is kept
+_NOT_EVERYBODY = ("speak", "evaluate")  # stages that only some jobs have
 _FLOOR = 1e-3  # seconds of a stage that the table does not know
 
 
@@ -72,9 +73,7 @@ def _tracking(job: Job, size: tuple[int, int], rate: Fraction, frames: int) -> f
 def assumed_work(frames: int, chunks: int) -> dict[str, float]:
     """The same for a talking head in 720p, for a job of which only its length is known."""
     size = Workload(frames, chunks, frames / 25, 0.92, 0.92)
-    return {
-        stage.name: max(COSTS.of(stage.name, "own").seconds(size), _FLOOR) for stage in STAGES if stage.name != "speak"
-    }
+    return {name: max(COSTS.of(name, "own").seconds(size), _FLOOR) for name in PER if name not in _NOT_EVERYBODY}
 
 
 def later(stage: str, plan: PlannedJob) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-_KEPT = 0.93
-"""Weight of older steps with each new one: half of it is that of the last ten, so that a change is followed."""
+_KEPT = 0.85
+"""Weight of older steps with each new one: half of it is that of the last four, so that a change is followed."""
 _SPREAD = 0.6
 """How much of the difference from the table other stages are expected to share, in logarithms: a busy machine slows all
 of them, a scene with many faces does not."""

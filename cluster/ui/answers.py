@@ -51,10 +51,11 @@ def check(row: Mapping[str, Any], folder: Path) -> list[str]:
     """What is wrong with a row, in words; [] if it can run."""
     labels = {one.name: one.label for one in asked()}
     found = check_rows([(1, dict(row))], folder, folder)
-    return [
-        f"{labels.get(error.field or '', error.field or 'The job')}: {error.message}{f' ({error.hint})' if error.hint else ''}"
-        for error in found.errors
-    ]
+    wrong = []
+    for error in found.errors:
+        hint = f" ({error.hint})" if error.hint else ""
+        wrong.append(f"{labels.get(error.field or '', error.field or 'The job')}: {error.message}{hint}")
+    return wrong
 
 
 def output_name(video: Kept | Path, speech: Speech) -> str:

@@ -3,6 +3,7 @@ which they came. What is known of a run is in its folder (cluster.ui.seen)."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -32,14 +33,15 @@ class Desk:
         self._settings = settings
         self._waiting: deque[Path] = deque()
         self._working: dict[Path, subprocess.Popen[bytes]] = {}
+        self._reporting: dict[Path, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="raydub-ui-desk", daemon=True)
         self._thread.start()
 
     def order(self, folder: Path, title: str, row: Mapping[str, Any]) -> None:
-        """Write an order into the folder of a new run, and queue it. row: of the manifest; paths are absolute, output is
-        a name. Raises OSError."""
+        """Write an order into the folder of a new run, and queue it. row: of the manifest; paths are absolute, output
+        is a name. Raises OSError."""
         (folder / seen.OUT).mkdir(exist_ok=True)
         (folder / seen.MANIFEST).write_text(f"{strict_json(dict(row))}\n", encoding="utf-8")
         write_atomic(folder / seen.ORDER, strict_json({"title": title, "row": dict(row), "made": time.time()}).encode())
@@ -59,6 +61,11 @@ class Desk:
         with self._lock:
             return self._waiting.index(folder) if folder in self._waiting else None
 
+    def reports(self, folder: Path) -> bool:
+        """Whether a report of the run is being made."""
+        with self._lock:
+            return folder in self._reporting
+
     def stop(self, folder: Path) -> None:
         """End a run in order: its results are written, finished parts are kept."""
         with self._lock:
@@ -75,7 +82,7 @@ class Desk:
         self._stop.set()
         self._thread.join(5)
         with self._lock:
-            working = list(self._working.values())
+            working = [*self._working.values(), *self._reporting.values()]
         for process in working:
             process.send_signal(signal.SIGINT)
         until = time.monotonic() + 10
@@ -89,7 +96,10 @@ class Desk:
         while not self._stop.wait(_LOOK_EVERY):
             with self._lock:
                 for folder in [folder for folder, process in self._working.items() if process.poll() is not None]:
-                    del self._working[folder]
+                    if self._working.pop(folder).returncode in (0, 1) and _makes_reports():
+                        self._reporting[folder] = _report(folder)
+                for folder in [folder for folder, process in self._reporting.items() if process.poll() is not None]:
+                    del self._reporting[folder]
                 while self._waiting and len(self._working) < self._settings.runs_at_once:
                     folder = self._waiting.popleft()
                     try:
@@ -115,6 +125,22 @@ class Desk:
         about = {**this_worker(), "pid": process.pid, "born": born(process.pid)}
         write_atomic(folder / seen.PROCESS, strict_json(about).encode())
         return process
+
+
+def _makes_reports() -> bool:
+    """Whether this version has `raydub report`, and what it needs is installed."""
+    return all(importlib.util.find_spec(name) for name in ("raydub.cluster.report", "plotly", "jinja2"))
+
+
+def _report(folder: Path) -> subprocess.Popen[bytes]:
+    (folder / seen.REPORT).mkdir(exist_ok=True)
+    results = folder / seen.OUT / "jobs.results.jsonl"
+    command = [sys.executable, "-m", "raydub.cluster.cli", "report", str(results)]
+    command += ["--output", str(folder / seen.REPORT / seen.PAGE), "--workers", "1"]
+    with (folder / seen.REPORT / seen.LOG).open("wb") as log:
+        return subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 _desks: list[Desk] = []

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 FILE, PAGES = "/raydub/file", "/raydub/report"
 _NO_SCRIPT = "default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'; sandbox"
 _SANDBOX = (
-    "default-src 'none'; script-src 'unsafe-inline' 'self'; style-src 'unsafe-inline' 'self'; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'unsafe-inline' 'self'; style-src 'unsafe-inline' 'self'; "
+    "img-src 'self' data: blob:; "
     "media-src 'self' data: blob:; font-src 'self' data:; sandbox allow-scripts allow-downloads"
 )
 _SHOWN = ("video/", "audio/", "image/png", "image/jpeg")

@@ -36,8 +36,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Face:
-    """A person in a video. value: of the field `face`; picture: the portrait; share: of the sampled frames that show the
-    person."""
+    """A person in a video. value: of the field `face`; picture: the portrait; share: of the sampled frames that show
+    the person."""
 
     value: str
     picture: Path
@@ -46,7 +46,7 @@ class Face:
 
 
 def look(path: Path, kind: str, picture: Path | None = None) -> Look:
-    """What a video ("video") or sound is; writes the first frame as a JPEG. Raises RaydubErrors for a file that is none."""
+    """What a file of the kind "video" or "sound" is; writes a video's first frame as a JPEG. Raises RaydubErrors."""
     command = [sys.executable, "-m", "raydub.cluster.ui.looking", kind, str(path), str(picture or "")]
     said = _said(command, _SECONDS, path)
     return Look(**{name: said[name] for name in ("seconds", "width", "height", "rate") if name in said})

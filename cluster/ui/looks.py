@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 from urllib.parse import quote
 
 import streamlit as st
@@ -11,39 +12,7 @@ from raydub.cluster.ui.files import FILE
 
 ICON = "🎬"
 
-_STYLE = """
-<style>
-.stMainBlockContainer { max-width: 54rem; padding-top: 1.2rem; padding-bottom: 4rem; }
-.rd-head { display: flex; flex-wrap: wrap; align-items: baseline; gap: .4rem 1.4rem; margin-bottom: .4rem; }
-.rd-head .rd-name { font-size: 1.5rem; font-weight: 700; letter-spacing: -.02em; color: inherit; text-decoration: none; }
-.rd-head nav { display: flex; gap: 1.1rem; }
-.rd-head nav a { color: inherit; text-decoration: none; padding: .45rem .1rem; border-bottom: 2px solid transparent; }
-.rd-head nav a:hover { border-bottom-color: currentColor; }
-.rd-head nav a[aria-current] { font-weight: 600; border-bottom-color: #0d9488; }
-.rd-step { display: flex; align-items: center; gap: .6rem; margin: 1.4rem 0 .1rem; font-size: 1.15rem; font-weight: 650; }
-.rd-step .rd-number { display: inline-flex; width: 1.7rem; height: 1.7rem; border-radius: 50%; align-items: center;
-  justify-content: center; background: #0f766e; color: #fff; font-size: .9rem; }
-.rd-pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; margin: .3rem 0 .8rem; }
-.rd-pair figure { margin: 0; } .rd-pair figcaption { font-weight: 600; margin-bottom: .3rem; }
-.rd-pair video { width: 100%; max-height: 65vh; border-radius: .6rem; background: #000; }
-.rd-get { display: inline-block; background: #0f766e; color: #fff !important; border-radius: .6rem; padding: .55rem 1.1rem;
-  text-decoration: none; font-weight: 600; } .rd-get:hover { background: #115e59; }
-.rd-get:focus-visible, .rd-head a:focus-visible, .rd-card:focus-visible { outline: 3px solid #14b8a6; outline-offset: 2px; }
-.rd-list { list-style: none; margin: .6rem 0; padding: 0; display: grid; gap: .6rem; }
-.rd-card { display: grid; grid-template-columns: 1fr auto; gap: .1rem 1rem; padding: .8rem 1rem; border-radius: .7rem;
-  border: 1px solid color-mix(in srgb, currentColor 22%, transparent); color: inherit !important; text-decoration: none !important; }
-.rd-card:hover { border-color: #0d9488; } .rd-card b { overflow-wrap: anywhere; }
-.rd-card small { opacity: .85; }
-.rd-ok, .rd-failed, .rd-working { font-weight: 600; }
-.rd-stages { width: 100%; border-collapse: collapse; margin: .4rem 0 1rem; }
-.rd-stages th { text-align: left; font-weight: 400; padding: .28rem .8rem .28rem 0; white-space: nowrap; }
-.rd-stages td { padding: .28rem 0; } .rd-stages td:last-child { text-align: right; width: 7.5rem; font-variant-numeric: tabular-nums; }
-.rd-bar { height: .5rem; border-radius: .25rem; background: color-mix(in srgb, currentColor 16%, transparent); overflow: hidden; }
-.rd-bar i { display: block; height: 100%; border-radius: .25rem; background: #0d9488; transition: width .8s linear; }
-@media (prefers-reduced-motion: reduce) { .rd-bar i { transition: none; } }
-@media (max-width: 30rem) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
-</style>
-"""
+_STYLE = Path(__file__).with_name("page.css")
 
 
 def header(view: str) -> None:
@@ -53,11 +22,16 @@ def header(view: str) -> None:
         f'<a href="{where}" target="_self"{" aria-current=page" if name == view else ""}>{words}</a>'
         for name, words, where in ways
     )
-    st.html(_STYLE)
+    st.html(_STYLE)  # a style sheet
     st.html(
         f'<header class="rd-head"><a class="rd-name" href="/" target="_self">raydub</a>'
         f'<nav aria-label="Views">{links}</nav></header>'
     )
+
+
+def title(words: str) -> None:
+    """The heading of a view."""
+    st.html(f'<h1 class="rd-title">{html.escape(words)}</h1>')
 
 
 def step(number: int, words: str) -> None:
@@ -67,8 +41,8 @@ def step(number: int, words: str) -> None:
 
 def problem(message: str, hint: str = "") -> None:
     """Something went wrong: what, and the way out."""
-    text = _plain(message[:1].upper() + message[1:])
-    st.error(f"{text}\n\n{_plain(hint[:1].upper() + hint[1:])}" if hint else text)
+    text = plain(message[:1].upper() + message[1:])
+    st.error(f"{text}\n\n{plain(hint[:1].upper() + hint[1:])}" if hint else text)
 
 
 def pair(run: str, before: str, after: str, plays: bool) -> None:
@@ -119,6 +93,6 @@ def _address(run: str, name: str) -> str:
     return f"{FILE}/{quote(run)}/{quote(name)}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that markdown shows as it is."""
     return "".join(f"\\{one}" if one in "\\`*_{}[]<>#+!|~$:" else one for one in text)

@@ -58,7 +58,7 @@ def _answers(speech: Speech | None) -> dict[str, Any]:
         for group in (first, *others):
             mine = [one for one in questions if one.group == group]
             if mine:
-                st.html(f"<h3 style='font-size:1rem;margin:.4rem 0 0'>{group}</h3>")
+                st.html(f'<h3 class="rd-group">{group}</h3>')
                 columns = st.columns(2)
                 for number, one in enumerate(mine):
                     with columns[number % 2]:

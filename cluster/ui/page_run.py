@@ -12,19 +12,20 @@ from raydub.cluster.ui.answers import command_of, shown_row
 from raydub.cluster.ui.desk import open_desk
 from raydub.cluster.ui.files import PAGES, plays
 from raydub.cluster.ui.rooms import Room
-from raydub.cluster.ui.seen import REPORT, RunSeen, messages_of, see
+from raydub.cluster.ui.seen import PAGE, REPORT, RunSeen, messages_of, see
 from raydub.cluster.ui.settings import UiSettings
 from raydub.cluster.ui.words import STAGES, STATES, lasting, share_words
 
 _EVERY = 1.0
 _REPORT_HEIGHT = 900
+_USUAL = ("prepare", "track", "lipsync", "render", "stitch")
 
 
 def show(room: Room, settings: UiSettings, run_id: str) -> None:
     """Show a run of the user's. Raises UsageError NO_RUN."""
     folder = room.run(run_id)
     run = see(folder)
-    st.html(f"<h1 style='font-size:1.4rem;overflow-wrap:anywhere'>{looks.html.escape(run.title)}</h1>")
+    looks.title(run.title)
     if run.is_over:
         _over(room, settings, run)
     else:
@@ -55,10 +56,13 @@ def _progress(run: RunSeen, before: int | None) -> None:
     left = f", {lasting(float(eta))} left" if eta is not None else "" if share else ", looking at the files"
     st.progress(min(1.0, share), text=f"{share_words(share)}{left}")
     rows = []
-    for stage in now.get("stages", ()):
+    known = {str(stage.get("stage")): stage for stage in now.get("stages", ())}
+    # All of them from the start on, so that nothing moves.
+    for name in [*(name for name in STAGES if name in known or name in _USUAL), *(known.keys() - STAGES.keys())]:
+        stage = known.get(name, {})
         done, working = float(stage.get("share") or 0.0), int(stage.get("working") or 0)
-        more = share_words(done) + (f" · {working} at work" if working > 1 else " · working" if working else "")
-        rows.append((STAGES.get(stage["stage"], stage["stage"]), done, more))
+        more = (f"{working} at work · " if working > 1 else "working · " if working else "") + share_words(done)
+        rows.append((STAGES.get(name, name), done, more))
     looks.stages(rows)
     facts = []
     if now.get("frames"):
@@ -71,7 +75,7 @@ def _progress(run: RunSeen, before: int | None) -> None:
 def _over(room: Room, settings: UiSettings, run: RunSeen) -> None:
     desk = open_desk(settings)
     if run.state == "ok" and run.output is not None:
-        _result(run)
+        _result(run, settings)
     elif run.state == "stopped":
         st.warning("The work ended before it was done. What is finished is kept.")
     else:
@@ -85,17 +89,18 @@ def _over(room: Room, settings: UiSettings, run: RunSeen) -> None:
         if lines:
             with st.expander("Messages"):
                 st.code("\n".join(lines), language=None)
-    again, remove, _ = st.columns([1, 1, 2])
-    if run.state != "ok" and again.button("Continue", key="again", type="primary"):
+    first, second, _ = st.columns([1, 1, 3])
+    if run.state != "ok" and first.button("Continue", key="again", type="primary"):
         desk.again(run.folder)
         st.rerun()
-    if remove.button("Remove", key="remove", help="Removes the result and all that belongs to it"):
+    place = first if run.state == "ok" else second
+    if place.button("Remove", key="remove", help="Removes the result and all that belongs to it"):
         room.remove_run(run.id)
         st.query_params.from_dict({"view": "runs"})
         st.rerun()
 
 
-def _result(run: RunSeen) -> None:
+def _result(run: RunSeen, settings: UiSettings) -> None:
     assert run.output is not None
     video = Path(str(run.row.get("video", "")))
     looks.pair(run.id, video.name, run.output.name, plays(video))
@@ -106,11 +111,24 @@ def _result(run: RunSeen) -> None:
     if frames and not new:
         st.warning("No frame got a new mouth: only the sound is new. Pick another face, or another video.")
     for warning in run.result.get("warnings", ()):
-        st.warning(str(warning).partition(": ")[2] or str(warning))
-    pages = sorted((run.folder / REPORT).glob("*.html"))
-    if pages:
+        words = str(warning).partition(": ")[2] or str(warning)
+        st.info(looks.plain(f"{words[:1].upper()}{words[1:]}."))
+    page = run.folder / REPORT / PAGE
+    if page.is_file():
         with st.expander("Report: compare, plots, figures, components"):
-            st.iframe(f"{PAGES}/{run.id}/{pages[0].name}", height=_REPORT_HEIGHT)
+            st.iframe(f"{PAGES}/{run.id}/{PAGE}", height=_REPORT_HEIGHT)
+    elif open_desk(settings).reports(run.folder):
+        _report_to_come(run, settings)
+
+
+def _report_to_come(run: RunSeen, settings: UiSettings) -> None:
+    @st.fragment(run_every=2 * _EVERY)
+    def wait() -> None:
+        if not open_desk(settings).reports(run.folder):
+            st.rerun()
+        st.caption("A report with a comparing player is being made ..")
+
+    wait()
 
 
 def _manifest(run: RunSeen, settings: UiSettings) -> None:

@@ -17,7 +17,7 @@ _MOST = 100
 def show(room: Room) -> None:
     """List the user's runs, the latest first."""
     looks_of = [see(folder) for folder in room.runs()[:_MOST]]
-    st.html("<h1 style='font-size:1.4rem'>My dubs</h1>")
+    looks.title("My dubs")
     if not looks_of:
         st.info("Nothing here yet. Begin with a new dub.")
         return

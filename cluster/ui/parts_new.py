@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from raydub.cluster.ui.answers import MOST_TEXT, Speech
 from raydub.cluster.ui.rooms import SCRIPT, SOUND, VIDEO, Kept, Room, kind_of
 from raydub.cluster.ui.settings import UiSettings
 from raydub.errors import RaydubError
+from raydub.manifests.options import choices
 
 _SUFFIXES = {"video": VIDEO, "sound": SOUND, "script": SCRIPT}
 _MOST_SHOWN = 100
-_EVERYBODY = ("largest", "The largest face"), ("all", "Every face")
+_ALWAYS = {"largest": "The largest face", "active": "Whoever speaks in the original", "all": "Every face"}
 _COLUMNS = 4
 
 
@@ -28,10 +31,10 @@ def video(room: Room, settings: UiSettings) -> Kept | None:
     seen = _looked_at(kept, "video", picture)
     if seen is None:
         return None
-    left, right = st.columns([1, 2])
+    left, right = st.columns([1, 3])
     if picture.is_file():
         left.image(str(picture), width="stretch")
-    right.markdown(f"**{looks._plain(kept.name)}**  \n{seen.words()}")
+    right.markdown(f"**{looks.plain(kept.name)}**  \n{seen.words()}")
     return kept
 
 
@@ -84,8 +87,9 @@ def face(room: Room, chosen: Kept) -> str:
         for place, one in zip(st.columns(_COLUMNS), found[first : first + _COLUMNS], strict=False):
             number = found.index(one) + 1
             place.image(str(one.picture), caption=f"Person {number}, in {one.share:.0%} of the video", width="stretch")
-    words = dict(_EVERYBODY) | {one.value: f"Person {number}" for number, one in enumerate(found, 1)}
-    asked = ["largest", *(one.value for one in found), "all"]
+    words = _ALWAYS | {one.value: f"Person {number}" for number, one in enumerate(found, 1)}
+    several = [name for name in ("active", "all") if len(found) > 1 and name in choices("face")]
+    asked = ["largest", *(one.value for one in found), *several]
     value = st.radio("Who speaks", asked, format_func=lambda one: words[one], horizontal=True, key=f"who-{chosen.id}")
     return value or "largest"
 
@@ -93,13 +97,12 @@ def face(room: Room, chosen: Kept) -> str:
 def _file(room: Room, settings: UiSettings, kind: str, upload: str, choose: str) -> Kept | None:
     """A file of the user's: the one just uploaded, or one that is chosen."""
     turn = st.session_state.setdefault(f"turn-{kind}", 0)
-    given = st.file_uploader(
-        upload, type=sorted(one[1:] for one in _SUFFIXES[kind]), key=f"upload-{kind}-{turn}", max_upload_size=settings.max_upload_mb
-    )  # fmt: skip
+    suffixes = sorted(one[1:] for one in _SUFFIXES[kind])
+    given = st.file_uploader(upload, type=suffixes, key=f"upload-{kind}-{turn}", max_upload_size=settings.max_upload_mb)
     if given is not None:
         try:
             kept = room.keep(given.name, given.getvalue(), _SUFFIXES[kind])
-            st.session_state[f"chosen-{kind}"] = str(kept.path)
+            st.session_state[f"own-{kind}"] = str(kept.path)
         except RaydubError as error:
             st.session_state[f"refused-{kind}"] = (error.message, error.hint)
         _forget(given)
@@ -112,14 +115,15 @@ def _file(room: Room, settings: UiSettings, kind: str, upload: str, choose: str)
     known = {str(one.path): one for one in [*room.files(kind), *_offered(settings, kind)][:_MOST_SHOWN]}
     if not known:
         return None
-    if st.session_state.get(f"chosen-{kind}") not in known:
-        st.session_state.pop(f"chosen-{kind}", None)
+    # The choice is kept apart from the widget, and each upload has a new widget: what the browser says of an old one,
+    # because it did not know of the upload yet, must not undo it.
+    own = st.session_state.get(f"own-{kind}")
     picked = st.selectbox(
         choose.capitalize(),
         list(known),
-        index=None,
+        index=list(known).index(own) if own in known else None,
         format_func=lambda path: known[path].name,
-        key=f"chosen-{kind}",
+        key=f"chosen-{kind}-{st.session_state[f'turn-{kind}']}",
         placeholder="Earlier uploads and samples",
     )
     return known.get(picked) if picked else None
@@ -142,10 +146,8 @@ def _offered(settings: UiSettings, kind: str) -> list[Kept]:
     from raydub.cluster.commands.demo import _sample
 
     folders = [settings.media] if settings.media is not None else []
-    try:
+    with contextlib.suppress(RaydubError):
         folders.append(_sample())
-    except RaydubError:
-        pass
     return [
         Kept("", path, kind)
         for folder in folders
@@ -167,8 +169,15 @@ def _looked_at(kept: Kept, kind: str, picture: Path | None = None) -> looking.Lo
                 st.session_state[key] = error
     seen: Any = st.session_state[key]
     if isinstance(seen, RaydubError):
-        looks.problem(seen.message, seen.hint)
-        return None
+        reason = (seen.message, seen.hint or f"Choose another file: this one is no {kind}, or it is damaged")
+        if not kept.id:
+            looks.problem(*reason)
+            return None
+        # What is no use is not kept, and not offered again.
+        shutil.rmtree(kept.path.parent, ignore_errors=True)
+        st.session_state[f"refused-{kind}"] = reason
+        st.session_state[f"turn-{kind}"] += 1
+        st.rerun()
     return seen  # type: ignore[no-any-return]
 
 
@@ -184,5 +193,6 @@ def _forget(given: Any) -> None:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
     context = get_script_run_ctx()
-    if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, given.file_id)
+    remove = getattr(context.uploaded_file_mgr, "remove_file", None) if context is not None else None
+    if context is not None and remove is not None:
+        remove(context.session_id, given.file_id)

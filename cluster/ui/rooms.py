@@ -89,7 +89,7 @@ class Kept:
 
 
 class Room:
-    """The folder of one user; made when it is first used. Raises UsageError FIELD_VALUE for a text that is no secret."""
+    """The folder of one user, made when it is first used. Raises UsageError FIELD_VALUE for what is no secret."""
 
     def __init__(self, folder: Path, secret: str) -> None:
         if not is_secret(secret):
@@ -148,9 +148,9 @@ class Room:
         shutil.rmtree(self.run(run_id), ignore_errors=True)
 
     def _made(self, what: str) -> Path:
-        path = self.path / what
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        for folder in (self.path.parent, self.path, self.path / what):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return self.path / what
 
     def _listed(self, what: str) -> list[Path]:
         path = self.path / what

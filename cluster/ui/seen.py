@@ -20,7 +20,7 @@ from typing import Any, Literal
 from raydub.pipeline.attempts import process_lives
 
 ORDER, MANIFEST, PROGRESS, LOG, PROCESS = "order.json", "jobs.jsonl", "progress.jsonl", "log.txt", "process.json"
-OUT, REPORT = "out", "report"
+OUT, REPORT, PAGE = "out", "report", "report.html"
 _TAIL = 1 << 18
 State = Literal["waiting", "working", "stopped", "ok", "failed"]
 
@@ -91,7 +91,7 @@ def see(folder: Path) -> RunSeen:
 
 
 def tail_of(path: Path) -> Sequence[Mapping[str, Any]]:
-    """The JSON objects in the last part of a file of lines. A line that is being written, or is damaged, is left out."""
+    """The JSON objects in the last part of a file of lines. A line that is being written or damaged is left out."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, 2)

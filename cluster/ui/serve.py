@@ -89,6 +89,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(128)  # whoever is told the address may connect at once
     except OSError as error:
         hint = "choose another --port or --host"
         message = f"cannot listen on {host}:{port}: {error.strerror or error}"
