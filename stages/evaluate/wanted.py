@@ -10,7 +10,7 @@ from raydub.arrays import F64, I64
 from raydub.models.mel import SAMPLE_RATE, mel_spectrogram
 from raydub.models.mouth.infer import MouthShapes
 from raydub.stages.evaluate.sound import Piece
-from raydub.stages.mouths.wanted import OPENING_GAIN
+from raydub.stages.mouths.wanted import RANK_GAIN
 
 
 @functools.lru_cache(maxsize=1)
@@ -24,5 +24,5 @@ def wanted(piece: Piece, frames: I64, rate: float) -> F64:
     mel = mel_spectrogram(piece.samples)
     first = piece.first / SAMPLE_RATE
     said = _network().at(mel, frames / rate - first, period=1 / rate)
-    place = 1 / (1 + np.exp(-1.702 * OPENING_GAIN * said.open.astype(np.float64)))
+    place = 1 / (1 + np.exp(-1.702 * RANK_GAIN * said.open.astype(np.float64)))
     return np.asarray(place * said.aperture, np.float64)
