@@ -44,6 +44,13 @@ def voices_in(video: VideoInfo, store: Store, tracks: str) -> Voices:
     return Voices(sha256=ASD_SHA256, rate=video.rate, work_dir=store.place, key=key, **places)
 
 
+def doubts(voices: Voices | None) -> tuple[str, ...]:
+    """The warning about an original in which nobody is heard. Raises StageError STORAGE."""
+    if voices is None or read_array(voices.sounding).any():
+        return ()
+    return ("W_NOBODY_HEARD: nobody is heard in the original sound, so face=active moves no mouth",)
+
+
 def _hear(video: VideoInfo, store: Store, names: dict[str, str]) -> dict[str, str]:
     """The blobs of cepstra (4 rows a tick, 13) and mouth (ticks, 2: opening and width as the sound has them), float32,
     and of sounding (n_frames,) bool: somebody is heard in the frame."""

@@ -36,7 +36,7 @@ from raydub.stages.audio_features import extract_features
 from raydub.stages.code import DECIDING, TRACKING, running
 from raydub.stages.engine import ChoosesMouths, LipEngine
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace, constant_box
-from raydub.stages.heard import voices_in
+from raydub.stages.heard import doubts, voices_in
 from raydub.stages.inputs import deciding_inputs, in_words_of, local_inputs, speech_identity
 from raydub.stages.job_plan import (
     LABEL_FILE,
@@ -164,7 +164,7 @@ def _prepare(job: Job, work_dir: str, engine: LipEngine, post_processors: Sequen
         engine=engine.name,
         needs_crops=engine.needs_crops,
         weights=(*weights, *sharper),
-        warnings=(*_warnings(video, timeline), *(job.speech.warnings if job.speech else ())),
+        warnings=(*_warnings(video, timeline), *doubts(faces.voices), *(job.speech.warnings if job.speech else ())),
         sound=job.speech.sound if job.speech is not None else voices[0].path,
         voices=tuple(voice.speaker for voice in voices),
         scoped=scoped,

@@ -13,7 +13,8 @@ from raydub.media.frames import Transform, open_frames
 from raydub.media.info import VideoInfo
 from raydub.media.probe import probe_video
 from raydub.stages.faces import FaceFinder, FacePlan, WantedFace
-from raydub.stages.heard import voices_in
+from raydub.stages.heard import doubts, voices_in
+from raydub.stages.kept_arrays import put_array
 from raydub.stages.talkers import Talk, Talker, find_talkers, listen, match_speakers
 from raydub.stages.track.active import ActiveFaces, Voices
 from raydub.stages.track.config import FaceChoice, TrackConfig
@@ -102,6 +103,15 @@ def test_without_sound_nobody_can_be_heard(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError) as silent:
         voices_in(info, Store(tmp_path / "work"), "key")
     assert (silent.value.code, silent.value.field) == (Code.VIDEO_NO_SOUND, "face")
+
+
+def test_an_original_in_which_nobody_is_heard_is_doubted(tmp_path: Path) -> None:
+    def voices(sounding: list[bool]) -> Voices:
+        kept = put_array(Store(tmp_path), "speaking/k/sounding", np.array(sounding))
+        return Voices(sha256="", rate=Fraction(25), sounding=kept.path)
+
+    assert [one.partition(":")[0] for one in doubts(voices([False, False]))] == ["W_NOBODY_HEARD"]
+    assert doubts(voices([False, True])) == doubts(None) == ()
 
 
 def talk_of(n: int, *spans: tuple[int, int]) -> Talk:
