@@ -138,7 +138,7 @@ def track(
     choice = FaceChoice.parse(face)
     if choice.kind == "active":
         hint = "raydub.dub(.., face='active'), or another face"
-        raise UsageError(Code.FIELD_VALUE, "face=active needs the clip's sound, which arrays lack", hint=hint, field="face")
+        raise UsageError(Code.FIELD_VALUE, "face=active needs the clip's sound", hint=hint, field="face")
     config = TrackConfig.plan(choice, detector, landmarks=landmarks, people=True)
     references: Sequence[F32 | None] = ()
     if choice.kind == "reference":
