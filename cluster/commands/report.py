@@ -74,7 +74,8 @@ def report(
     from raydub.cluster.report.gather import gather, read_rows, work_folder
     from raydub.cluster.report.pages import assets, templates
     from raydub.cluster.report.totals import totals_of, wall_seconds
-    from raydub.cluster.report.write import Contents, is_ours, write_file, write_folder
+    from raydub.cluster.report.write import Contents, write_file, write_folder
+    from raydub.places import absolute
 
     if no_media and link_media:
         message = "--no-media and --link-media contradict each other"
@@ -89,8 +90,7 @@ def report(
     _check(goal, results, single, output is None)
     store = work_folder(rows, results)
     videos = gather(rows, results, store, read=not no_media)
-    files = [os.path.abspath(results)] if not str(results).startswith("s3") else [str(results)]
-    totals = totals_of(videos, wall_seconds(store, files), prices, nodes)
+    totals = totals_of(videos, wall_seconds(store, absolute(results)), prices, nodes)
     with tempfile.TemporaryDirectory(prefix="raydub-report-") as folder:
         orders, links = ([], {}) if no_media else _wanted(videos, link_media)
         media = _media(orders, store, Path(folder), workers, as_json)
@@ -100,7 +100,6 @@ def report(
             single, goal = False, _default(results, False)
             _check(goal, results, single, True)
         written = write_file(contents, goal) if single else write_folder(contents, goal)
-    assert is_ours(goal)
     problems = sum(bool(made.problem) for one in media.values() for made in one.values())
     said = {"rows": len(rows), "previews": len(orders), "problems": problems}
     if as_json:

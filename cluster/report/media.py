@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
@@ -20,6 +21,7 @@ from raydub.errors import RaydubError
 from raydub.store import Store
 from raydub.texts import strict_json
 
+_DYING = 5.0
 _SECONDS, _SECONDS_A_FRAME = 120.0, 0.25
 """Time limit of an order: a frame of 4K takes a tenth of a second on a slow core."""
 
@@ -87,29 +89,37 @@ def make_all(
     lock, total = threading.Lock(), len(todo)
     done = 0
 
-    def work() -> None:
-        nonlocal done
-        with _Maker() as maker:
-            while True:
-                try:
-                    order = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                made = _made(maker, order, shelf)
-                with lock:
-                    found.update({(same.video, same.name): made for same in todo[order.key]})
-                    done += 1
-                    told(done, total)
+    makers = [Maker() for _ in range(min(workers, total))]
 
-    if total:
-        # Threads that wait for children; an exception of one is raised here.
-        with ThreadPoolExecutor(min(workers, total)) as pool:
-            for ended in [pool.submit(work) for _ in range(min(workers, total))]:
-                ended.result()
+    def work(maker: Maker) -> None:
+        nonlocal done
+        while True:
+            try:
+                order = waiting.get_nowait()
+            except queue.Empty:
+                return
+            made = _made(maker, order, shelf)
+            with lock:
+                found.update({(same.video, same.name): made for same in todo[order.key]})
+                done += 1
+                told(done, total)
+
+    if makers:
+        with ThreadPoolExecutor(len(makers)) as pool:
+            try:
+                for ended in [pool.submit(work, maker) for maker in makers]:
+                    ended.result()
+            finally:
+                # Also when the user stops the command: nobody waits for films that nobody wants.
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        waiting.get_nowait()
+                for maker in makers:
+                    maker.close()
     return found
 
 
-def _made(maker: _Maker, order: Order, shelf: Shelf) -> Made:
+def _made(maker: Maker, order: Order, shelf: Shelf) -> Made:
     temp = shelf.temp(order)
     try:
         answer = maker.ask(order, temp)
@@ -126,21 +136,24 @@ def _made(maker: _Maker, order: Order, shelf: Shelf) -> Made:
             files.discard(temp)
 
 
-class _Maker:
+class Maker:
     """A child that makes media; a new one after its end."""
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
+        self._closed = False
 
-    def __enter__(self) -> _Maker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._child is not None:
-            self._child.end(2.0)
+    def close(self) -> None:
+        """End the child, whatever it does; from any thread."""
+        child, self._closed = self._child, True
+        if child is not None:
+            child.kill()
+            child.wait(_DYING)
 
     def ask(self, order: Order, out: str) -> dict[str, Any]:
         """The child's answer; its death or its silence are a problem of the order."""
+        if self._closed:
+            return {"problem": "stopped"}
         if self._child is None:
             self._child = ChildProcess(BOOT, {})
         try:

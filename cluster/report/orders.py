@@ -110,6 +110,7 @@ def _holds(path: str, sha256: str) -> bool:
 
 
 def _near(path: str) -> str:
+    """The path itself, or for an address in a bucket that of its copy on this machine."""
     if not is_object(path):
         return path
     from raydub.objects.near import copy_of, pin

@@ -121,15 +121,15 @@ def _failures(videos: Sequence[Video]) -> tuple[Failures, ...]:
     return tuple(sorted(found, key=lambda one: (-len(one.rows), one.code)))
 
 
-def wall_seconds(store: Store | None, files: Sequence[str]) -> float | None:
-    """Seconds that the last run with these results files took, from its record in the work folder."""
-    run = None if store is None else _run_of(store, files)
+def wall_seconds(store: Store | None, results: str) -> float | None:
+    """Seconds that the last run with this results file took, from its record in the work folder."""
+    run = None if store is None else _run_of(store, results)
     found = None if run is None else run.state.get("elapsed")
     return float(found) if isinstance(found, (int, float)) else None
 
 
-def _run_of(store: Store, files: Sequence[str]) -> RunSeen | None:
+def _run_of(store: Store, results: str) -> RunSeen | None:
     try:
-        return next((run for run in runs(store.place) if set(files) & set(run.state.get("files", ()))), None)
+        return next((run for run in runs(store.place) if results in run.state.get("files", ())), None)
     except (RaydubError, OSError):
         return None

@@ -44,7 +44,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(self: object, order: Order, out: str) -> dict[str, Any]:
         return _answer({"what": order.what, "said": dict(order.said), "out": out})
 
-    monkeypatch.setattr("raydub.cluster.report.media._Maker.ask", ask)
+    monkeypatch.setattr("raydub.cluster.report.media.Maker.ask", ask)
 
 
 def made(*arguments: object) -> Path:
@@ -194,7 +194,7 @@ def test_a_second_report_uses_the_previews_of_the_first(run: Path, monkeypatch: 
     def never(*_: object) -> None:
         raise AssertionError("a preview was made again")
 
-    monkeypatch.setattr("raydub.cluster.report.media._Maker.ask", never)
+    monkeypatch.setattr("raydub.cluster.report.media.Maker.ask", never)
     made(run, "-o", run.parent / "again-2")
     names = [sorted(path.name for path in (run.parent / name / "media").iterdir()) for name in ("again", "again-2")]
     assert names[0] == names[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,26 @@ def test_a_crash_of_a_reader_costs_one_preview(tmp_path: Path, monkeypatch: pyte
     assert found[1, "after"].path
 
 
+def test_stopping_ends_the_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ctrl-C does: an exception in the thread that waits, while children work."""
+    boot = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[2])\n"
+        "import time, raydub.cluster.report.maker as maker\n"
+        "maker._answer = lambda order: {'problem': ''} if order['said']['path'] == 'quick' else time.sleep(60)\n"
+        "maker.main()"
+    )
+    monkeypatch.setattr("raydub.cluster.report.media.BOOT", boot)
+
+    def told(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    orders = [order("after", Path("quick"), "a"), *(order(name, Path("slow"), name[0]) for name in ("before", "copy"))]
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        make_all(orders, Shelf(None, tmp_path), 2, told)
+    assert time.monotonic() - begin < 20
+
+
 def test_a_damaged_preview_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = film(tmp_path / "good.mp4", range(10), RATE)
     calls: list[str] = []
@@ -155,7 +176,7 @@ def test_a_damaged_preview_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
         calls.append(one.name)
         return {"done": make_preview(one.said, out)}
 
-    monkeypatch.setattr("raydub.cluster.report.media._Maker.ask", ask)
+    monkeypatch.setattr("raydub.cluster.report.media.Maker.ask", ask)
     shelf = Shelf(Store(tmp_path / "work"), tmp_path)
     first = make_all([order("after", good, "a")], shelf, 1, lambda *_: None)
     Path(first[1, "after"].path).write_bytes(b"spoilt")

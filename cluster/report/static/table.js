@@ -157,13 +157,6 @@
     }
     find(".find").addEventListener("input", (event) => { state.words = event.target.value.trim().toLowerCase(); draw(); });
     find(".rest").addEventListener("click", () => { state.all = true; draw(); });
-    document.addEventListener("click", (event) => {
-      const menu = find(".more");
-      if (menu.open && !menu.contains(event.target) && document.contains(event.target)) menu.open = false;
-    });
-    find(".more").addEventListener("keydown", (event) => {
-      if (event.key === "Escape") { find(".more").open = false; find(".more summary").focus(); }
-    });
     draw();
   };
 })();
