@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raydub.stages.evaluate.names import FIGURES
+
 
 @dataclass(frozen=True)
 class Words:
@@ -90,6 +92,11 @@ def words(name: str) -> Words:
         if name.endswith(ending):
             return Words(name.removesuffix(ending).replace("_", " "), unit, digits, scale)
     return Words(name.replace("_", " "))
+
+
+def meaning(name: str) -> str:
+    """What a figure is, in the words of the evaluation; "" for an unknown one."""
+    return FIGURES[name][1] if name in FIGURES else ""
 
 
 def shown_figure(name: str, value: float | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raydub.cluster.report.curves import curves_of
-from raydub.cluster.report.figures import GROUPS, shown_figure, words
+from raydub.cluster.report.figures import GROUPS, meaning, shown_figure, words
 from raydub.cluster.report.gather import Video
 from raydub.cluster.report.index import OUTPUTS
 from raydub.cluster.report.media import Made
@@ -106,21 +106,22 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
     groups: dict[str, list[dict[str, str]]] = {name: [] for name in GROUPS}
     without = []
     for name, value in evaluation.figures.items():
-        said, reason, source = words(name), flagged.get(name), evaluation.source_figures.get(name)
+        label, reason, source = words(name), flagged.get(name), evaluation.source_figures.get(name)
         if value is None:
-            without.append(shown(said.label))
+            without.append(shown(label.label))
             continue
-        groups[said.group].append(
+        groups[label.group].append(
             {
-                "label": shown(said.label),
-                "unit": said.unit,
+                "label": shown(label.label),
+                "unit": label.unit,
                 "value": shown_figure(name, value),
                 "source": "" if source is None else shown_figure(name, source),
                 "limit": shown_figure(name, reason.limit) if reason else "",
                 "verdict": reason.verdict if reason else "",
             }
         )
-    return {"groups": [(name, rows) for name, rows in groups.items() if rows], "without": without}
+    said = [(shown(words(name).label), meaning(name)) for name in evaluation.figures if meaning(name)]
+    return {"groups": [(name, rows) for name, rows in groups.items() if rows], "without": without, "said": said}
 
 
 def _plots(video: Video, levels: Made | None) -> dict[str, Any] | None:

@@ -461,3 +461,23 @@ def test_the_table_of_many_rows_has_every_figure(tmp_path: Path) -> None:
     shown_at_first = [column["key"] for column in table["columns"] if column["shown"]]
     assert shown_at_first == ["id", "verdict", "status", "seconds", "f:r", "f:delay_ms", "f:movement", "f:seam"]
     assert sum(row["cells"][keys.index("status")] == "failed" for row in table["rows"]) == 5
+
+
+def test_every_figure_of_an_evaluation_has_words() -> None:
+    from raydub.cluster.report.figures import GROUPS, KNOWN, meaning
+    from raydub.stages.evaluate.names import JUDGED
+
+    assert set(JUDGED) <= set(KNOWN)
+    assert len({one.label for one in KNOWN.values()}) == len(KNOWN)
+    assert {one.group for one in KNOWN.values()} <= set(GROUPS)
+    assert all(meaning(name) for name in JUDGED)
+
+
+def test_media_that_are_too_large_for_one_file(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raydub.cluster.report.write.MOST_INLINE", 10_000)
+    said = invoke(run, "-o", tmp_path / "all.html")
+    assert said.exit_code == EXIT_USAGE
+    assert "give a folder" in said.stderr
+    assert not (tmp_path / "all.html").exists()
+    few = results_of(tmp_path, *read_rows(run))
+    assert made(few) == tmp_path / "jobs.report" / "index.html"
