@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from raydub import __version__
@@ -162,14 +162,25 @@ class Finished:
 
 def job_dir_of(output: PathLike, work_dir: PathLike) -> str | None:
     """The folder of the finished job with this output, as recorded in a work folder; None if there is none."""
+    for record in _records(output, work_dir):
+        found = record.get("result")
+        if isinstance(found, dict) and found.get("job_dir"):
+            return str(found["job_dir"])
+    return None
+
+
+def digest_of(output: PathLike, work_dir: PathLike) -> str | None:
+    """SHA-256 of this output as the run published it, as recorded in a work folder; None if there is no record."""
+    return next((str(record["output"]) for record in _records(output, work_dir) if "output" in record), None)
+
+
+def _records(output: PathLike, work_dir: PathLike) -> Iterator[dict[str, Any]]:
     store = Store(work_dir)
     text = os.fspath(output)
     for path in dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text))):
         record = store.record(_name_of(path))
-        found = record.get("result") if record is not None else None
-        if isinstance(found, dict) and found.get("job_dir"):
-            return str(found["job_dir"])
-    return None
+        if record is not None:
+            yield record
 
 
 def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
