@@ -17,6 +17,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult
 from raydub.media.fetch_uri import redact
 from raydub.models.mouth.sounds import COLUMNS
+from raydub.pipeline.finished import recorded_digest
 from raydub.pipeline.ledger import Ledger
 from raydub.pipeline.timeline import gates_of
 from raydub.stages.evaluate.cues import Cue
@@ -41,19 +42,21 @@ def evaluate_job(
     return evaluate_file(path, facts, thresholds, source, plan.faces, expected)
 
 
-def evaluate_result(result: JobResult, thresholds: Thresholds, expected: str | None = None) -> Evaluation:
-    """The evaluation of a row of results: with its plan where the work folder still has it, else by its paths."""
+def evaluate_result(result: JobResult, thresholds: Thresholds) -> Evaluation:
+    """The evaluation of a row of results: with its plan where the work folder still has it, else by its paths. A file
+    that is not the one that the run published gives a reason."""
     assert result.output is not None
     if result.job_dir:
         try:
             plan = load_plan(result.job_dir)
             job = plan.job.model_copy(update={"id": result.id, "output": result.output})
+            expected = recorded_digest(result.output, plan.work_dir)
             return evaluate_job(job, result.output, result.job_dir, [], thresholds, expected)
         except (RaydubError, OSError, ValueError) as error:
             if not isinstance(error, RaydubError) or error.code != "E_STORAGE":
                 raise
     facts = Facts(result.id, source=result.video, speech=result.audio, shares=shares_of(result))
-    return evaluate_file(result.output, facts, thresholds, result.video, expected=expected)
+    return evaluate_file(result.output, facts, thresholds, result.video)
 
 
 def facts_of(plan: JobPlan, job: Job, parts: Sequence[Part]) -> Facts:

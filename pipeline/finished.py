@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from raydub import __version__
@@ -185,38 +185,30 @@ def signer_of(signing: str) -> str:
 
 
 def recorded_digest(output: PathLike, work_dir: PathLike) -> str | None:
-    """SHA-256 of a finished output as it was published, by the records of a work folder; None if it has none."""
-    record = _record_of(output, work_dir)
-    found = record.get("output") if record is not None else None
-    return found if isinstance(found, str) else None
+    """SHA-256 of a finished output as it was published, by the records of a work folder; None if it has none, or if
+    the folder cannot be read."""
+    try:
+        return next((str(one["output"]) for one in _records(output, work_dir) if "output" in one), None)
+    except (OSError, ValueError, RaydubError):
+        return None
 
 
 def job_dir_of(output: PathLike, work_dir: PathLike) -> str | None:
     """The folder of the finished job with this output, as recorded in a work folder; None if there is none."""
-    record = _record_of(output, work_dir)
-    found = record.get("result") if record is not None else None
-    return str(found["job_dir"]) if isinstance(found, dict) and found.get("job_dir") else None
+    for record in _records(output, work_dir):
+        found = record.get("result")
+        if isinstance(found, dict) and found.get("job_dir"):
+            return str(found["job_dir"])
+    return None
 
 
-def _record_of(output: PathLike, work_dir: PathLike) -> Mapping[str, Any] | None:
+def _records(output: PathLike, work_dir: PathLike) -> Iterator[Mapping[str, Any]]:
     store = Store(work_dir)
     text = os.fspath(output)
-    paths = dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text)))
-    return next((found for path in paths if (found := store.record(_name_of(path))) is not None), None)
-
-
-def output_digest(output: PathLike, work_dir: PathLike) -> str | None:
-    """The SHA-256 that a finished output had when it was published, as recorded in a work folder; None if it is not
-    known. Never raises."""
-    text = os.fspath(output)
-    try:
-        for path in dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text))):
-            record = Store(work_dir).record(_name_of(path))
-            if record is not None and isinstance(record.get("output"), str):
-                return str(record["output"])
-    except (OSError, ValueError, RaydubError):
-        return None
-    return None
+    for path in dict.fromkeys((absolute(text), text if is_object(text) else os.path.realpath(text))):
+        record = store.record(_name_of(path))
+        if record is not None:
+            yield record
 
 
 def _unspent(job: Job, result: Mapping[str, Any]) -> dict[str, Any]:

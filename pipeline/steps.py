@@ -22,11 +22,11 @@ from raydub.beat import listening
 from raydub.errors import Code, InterruptedRun, RaydubError, StageError
 from raydub.logs import doing
 from raydub.manifests.job import Job
+from raydub.memory import release_free_memory
 from raydub.pipeline.attempts import Attempts, this_worker
 from raydub.pipeline.context import WorkerContext, WorkSettings
 from raydub.pipeline.events import Assembled, Dropped, Failed, Item, Output, Planned, Prepared, Reporter, Silent, Work
 from raydub.pipeline.failures import failed
-from raydub.pipeline.memory import release_free_memory
 from raydub.pipeline.notes import beats_to, note_of
 from raydub.pipeline.quarantine import Piece, verdict
 from raydub.pipeline.registry import Stages, find

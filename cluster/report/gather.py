@@ -15,7 +15,7 @@ from raydub.identity import identify, known_identity
 from raydub.manifests.evaluation import FORMAT, Evaluation
 from raydub.manifests.results import JobResult, read_results
 from raydub.objects.names import is_object
-from raydub.pipeline.finished import output_digest
+from raydub.pipeline.finished import recorded_digest
 from raydub.places import PathLike, exists, path_at
 from raydub.regular import read_regular
 from raydub.stages.job_plan import JobPlan, load_plan
@@ -91,7 +91,7 @@ def _video(number: int, row: JobResult, results: PurePath, store: Store | None, 
     path = bytes_of_name(row.output) if plan is None else plan.job.output
     digest = "" if evaluation is None else evaluation.output_sha256
     if not digest and store is not None:
-        digest = output_digest(path, store.place) or ""
+        digest = recorded_digest(path, store.place) or ""
     state, place, found = _look(path, digest, results, store, read)
     return Video(number, row, state, place, found or digest, evaluation, note, plan)
 

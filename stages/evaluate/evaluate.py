@@ -16,6 +16,7 @@ from raydub.media.stream_times import stream_times
 from raydub.stages.evaluate.cues import Cue, cue_figures, film_figures
 from raydub.stages.evaluate.curves import curves_of, worst_moments
 from raydub.stages.evaluate.figures import (
+    FEWEST_FILM,
     Figures,
     Heard,
     Person,
@@ -76,7 +77,11 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
     made = [_segment(span, cue, film, rows, heard, person, facts) for span, cue in _parts(n, rate, facts)]
     segments, partial = judged([one for one in made if one is not None], thresholds)
     figures: Figures = dict(facts.shares)
-    figures |= mouth(rows, heard, person, rate) | closed(rows, person, facts.closures, rate) | picture(rows, heard)
+    figures |= (
+        mouth(rows, heard, person, rate, FEWEST_FILM)
+        | closed(rows, person, facts.closures, rate)
+        | picture(rows, heard)
+    )
     who = measuring.who
     figures |= identity(who.source, who.output)
     figures |= output_lse(film, measuring.seen, _by_window(windows, sound))
@@ -245,7 +250,7 @@ def _of_source(film: Film, rows: Rows, windows: Sequence[Span], person: Person |
             asked[here[there]] = _asked(piece, numbers[there], info.rate)
             voiced[here[there]] = active[numbers[there]]
     told = Heard(asked, voiced, np.full(len(rows), np.nan))
-    found = following(person.share(rows.source), told, film.output.rate)
+    found = following(person.share(rows.source), told, film.output.rate, FEWEST_FILM)
     as_source = replace(rows, drawn=rows.source, present=rows.present_source)
     rest = mouth(as_source, told, person, film.output.rate)
     found |= source_lse(film, measuring.seen_source, _by_window(windows, sound))

@@ -16,8 +16,8 @@ SEARCHED = 0.5
 """Seconds by which the drawn mouth is searched before and after what the speech wants."""
 FAR = 1.2
 """Seconds: a shift from here on has nothing to do with the speech."""
-FEWEST_SPEECH = 1.0
-"""Seconds of speech below which nothing is said about how a mouth follows it."""
+FEWEST_SPEECH, FEWEST_FILM = 1.0, 2.5
+"""Seconds of speech with a face below which nothing is said about how a mouth follows it: of a segment, of a film."""
 CLOSED, AROUND_CLOSED = 0.15, 0.2
 """What the speech wants of a mouth that is closed, and for how many seconds around."""
 STILL = 0.08
@@ -80,22 +80,23 @@ class Spoken:
 Figures = dict[str, float | None]
 
 
-def following(drawn: F64, heard: Heard, rate: Fraction) -> Figures:
-    """r, delay_ms, r_now, r_chance, r_above: how the mouth follows the speech. drawn: (m,) 0 .. 1."""
+def following(drawn: F64, heard: Heard, rate: Fraction, fewest: float = FEWEST_SPEECH) -> Figures:
+    """r, delay_ms, r_now, r_chance, r_above: how the mouth follows the speech; None for less than `fewest` seconds. A
+    delay at the end of what is searched is none. drawn: (m,) 0 .. 1."""
     none: Figures = dict.fromkeys(("r", "delay_ms", "r_now", "r_chance", "r_above"))
     both = np.isfinite(drawn) & np.isfinite(heard.wanted)
-    if (both & heard.voiced).sum() < FEWEST_SPEECH * rate or not _asks(heard):
+    if (both & heard.voiced).sum() < fewest * rate or not _asks(heard):
         return none
     reach, far = round(SEARCHED * rate), round(FAR * rate)
     found = measures.following(drawn, heard.wanted, range(-reach, reach + 1), far)
     r, delay, chance = found["r"], found["delay"], found["r_chance"]
     if r is None or delay is None:
         return none
-    exact = _between(drawn, heard.wanted, int(delay), reach)
+    exact = _between(drawn, heard.wanted, int(delay))
     above = None if chance is None else r - chance
     return {
         "r": r,
-        "delay_ms": 1000 * exact / float(rate),
+        "delay_ms": 1000 * exact / float(rate) if abs(delay) < reach else None,
         "r_now": found["r_now"],
         "r_chance": chance,
         "r_above": above,
@@ -118,23 +119,21 @@ def _unasked(drawn: F64, wanted: F64, rate: Fraction) -> float | None:
     return float(still.std()) if len(still) >= rate else None
 
 
-def _between(drawn: F64, wanted: F64, delay: int, reach: int) -> float:
+def _between(drawn: F64, wanted: F64, delay: int) -> float:
     """The delay between frames: the top of the parabola through three correlations."""
-    if abs(delay) >= reach:
-        return float(delay)
     a, b, c = (measures.correlation(drawn, wanted, delay + step) or 0.0 for step in (-1, 0, 1))
     bend = a - 2 * b + c
     return delay + (0.5 * (a - c) / bend if bend < -1e-9 else 0.0)
 
 
-def mouth(rows: Rows, heard: Heard, person: Person | None, rate: Fraction) -> Figures:
-    """Figures from landmarks."""
+def mouth(rows: Rows, heard: Heard, person: Person | None, rate: Fraction, fewest: float = FEWEST_SPEECH) -> Figures:
+    """Figures from landmarks. fewest: see following."""
     if person is None:
         return {"face_share": float(rows.present[rows.known].mean()) if rows.known.any() else None}
-    found = following(person.share(rows.drawn), heard, rate)
+    found = following(person.share(rows.drawn), heard, rate, fewest)
     moving = heard.voiced & np.isfinite(rows.drawn)
     source = rows.source[moving & np.isfinite(rows.source)]
-    enough = moving.sum() >= FEWEST_SPEECH * rate and _asks(heard)
+    enough = moving.sum() >= fewest * rate and _asks(heard)
     found["movement"] = None
     if enough and len(source) >= measures.FEWEST:
         found["movement"] = float(np.std(rows.drawn[moving]) / max(float(np.std(source)), 0.01))

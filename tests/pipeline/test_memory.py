@@ -10,7 +10,7 @@ import pytest
 from raydub.pipeline import memory
 
 HOLES = """
-from raydub.pipeline.memory import release_free_memory
+from raydub.memory import release_free_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
