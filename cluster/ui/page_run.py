@@ -116,7 +116,7 @@ def _result(run: RunSeen, settings: UiSettings) -> None:
     page = run.folder / REPORT / PAGE
     if page.is_file():
         with st.expander("Report: compare, plots, figures, components"):
-            st.iframe(f"{PAGES}/{run.id}/{PAGE}", height=_REPORT_HEIGHT)
+            st.iframe(f"{PAGES}/{run.id}/{PAGE}#video-1", height=_REPORT_HEIGHT)
     elif open_desk(settings).reports(run.folder):
         _report_to_come(run, settings)
 
