@@ -108,6 +108,8 @@ def _result(run: RunSeen, settings: UiSettings) -> None:
     frames, new = run.result.get("frames"), run.result.get("synthesised")
     if frames:
         st.caption(f"{frames} frames, {new} of them with a new mouth.")
+    if run.result.get("verdict"):
+        looks.verdict(str(run.result["verdict"]), [str(reason) for reason in run.result.get("reasons", ())])
     if frames and not new:
         st.warning("No frame got a new mouth: only the sound is new. Pick another face, or another video.")
     for warning in run.result.get("warnings", ()):

@@ -125,7 +125,7 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     page.get_by_role("button", name="Start dubbing").click()
     page.wait_for_url(re.compile(r"run=[0-9a-f]{24}"))
     page.locator(".rd-stages").wait_for()
-    page.wait_for_timeout(6000)
+    page.wait_for_timeout(3000)
     shot(page, "3_working")
     assert violations(page) == []
     page.reload()  # in the middle: the run goes on, and its state comes from its files
