@@ -76,6 +76,11 @@ def assumed_work(frames: int, chunks: int) -> dict[str, float]:
     return {name: max(COSTS.of(name, "own").seconds(size), _FLOOR) for name in PER if name not in _NOT_EVERYBODY}
 
 
+def load_of(stage: str) -> float:
+    """Seconds in which a worker loads what the stage needs, by the table."""
+    return COSTS.of(stage, "own").load
+
+
 def later(stage: str, plan: PlannedJob) -> list[str]:
     """The stages behind this one that the same order contains, without Ray."""
     names = [name for name in PER if PER[name] == PER[stage] and name in plan.weights]

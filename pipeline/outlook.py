@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from raydub.pipeline.events import Note
-from raydub.pipeline.expected import PER, Alike, PlannedJob, later
+from raydub.pipeline.expected import PER, Alike, PlannedJob, later, load_of
+from raydub.pipeline.left import Left
 from raydub.pipeline.makespan import Rest, makespan
 from raydub.pipeline.rates import Rates
 from raydub.pipeline.registry import STAGES
@@ -43,17 +44,6 @@ class _Step:
     told: float = 0.0
 
 
-@dataclass(frozen=True)
-class Left:
-    """seconds: until all is done, None while unknown; share: of the work that is done, 0 to 1; stages, jobs: the same
-    of each stage, and of each job that has begun."""
-
-    seconds: float | None = None
-    share: float = 0.0
-    stages: Mapping[str, float] = field(default_factory=dict)
-    jobs: Mapping[str, float] = field(default_factory=dict)
-
-
 class Outlook:
     """Not thread-safe: pipeline.tally locks. workers: of a run without Ray, None if not known."""
 
@@ -66,6 +56,7 @@ class Outlook:
         self._early: dict[str, list[Note]] = defaultdict(list)  # ended steps of jobs whose plan is not known here
         self._steps: dict[Worker, _Step] = {}
         self._seen: dict[tuple[str, Worker], float] = {}
+        self._loaded: set[tuple[str, Worker]] = set()
         self._rates = Rates()
         self._behind: Counter[str] = Counter()  # seconds of jobs with an outcome
 
@@ -100,6 +91,8 @@ class Outlook:
         self._seen[(note.stage, worker)] = self._clock()
         if note.done:
             self._steps.pop(worker, None)
+            note = replace(note, seconds=self._without_load(note.stage, worker, note.seconds))
+            self._loaded.add((note.stage, worker))
             if not note.code:
                 plan = self._plans.get(note.job_id)
                 if plan is None:
@@ -127,7 +120,7 @@ class Outlook:
             del self._steps[worker]
 
     def working(self) -> Mapping[str, int]:
-        """Number of workers at a step of each stage."""
+        """Workers at each stage."""
         return Counter(step.stage for step in self._steps.values())
 
     def stages_of(self) -> Mapping[str, list[str]]:
@@ -171,12 +164,17 @@ class Outlook:
 
     def _halves(self) -> Iterator[tuple[str, str, float, float]]:
         """See Rates.running. A step that takes longer than expected tells a rate too."""
-        for step in self._steps.values():
+        for worker, step in self._steps.items():
             plan, passed = self._known(step.job), self._clock() - step.begun
             if plan is not None and step.frames and step.told - step.begun >= _SHORTEST:
-                yield step.job, step.stage, plan.work(step.stage) * self._share(plan, step), step.told - step.begun
+                took = self._without_load(step.stage, worker, step.told - step.begun)
+                yield step.job, step.stage, plan.work(step.stage) * self._share(plan, step), took
             elif plan is not None and not step.frames and passed > (expected := self._expected(step)) > 0:
                 yield step.job, step.stage, expected / self._rates.factor(step.job, step.stage), passed
+
+    def _without_load(self, stage: str, worker: Worker, took: float) -> float:
+        """Seconds of a step without what a worker's first one takes for libraries and models."""
+        return took if (stage, worker) in self._loaded else max(0.3 * took, took - load_of(stage))
 
     def _whole(self, job_id: str, plan: PlannedJob, stage: str) -> float:
         """Seconds of a stage of a job, without parts that were there."""

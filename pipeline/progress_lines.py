@@ -39,9 +39,9 @@ class JsonProgress(QuietProgress):
 
     def finished(self, result: JobResult) -> None:
         super().finished(result)
-        names = ("status", "output", "frames", "synthesised", "error_code", "error_message", "hint", "line")
+        names = ("status", "output", "frames", "synthesised", "error_code", "error_message", "hint", "line", "verdict")
         said = {name: getattr(result, name) for name in names}
-        self._say("finished", job=result.id, **said, warnings=list(result.warnings))
+        self._say("finished", job=result.id, **said, warnings=list(result.warnings), reasons=list(result.reasons))
 
     def note(self, note: Note) -> None:
         super().note(note)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from raydub.pipeline.events import Note
+from raydub.pipeline.left import Left
 from raydub.pipeline.metrics import Sums, count_note
-from raydub.pipeline.outlook import Left, Outlook
+from raydub.pipeline.outlook import Outlook
 from raydub.pipeline.registry import STAGES
 
 _FRESH = 0.5

@@ -56,6 +56,14 @@ def get(run: str, name: str) -> None:
     st.html(f'<a class="rd-get" href="{_address(run, name)}?download" download>Download {html.escape(name)}</a>')
 
 
+def verdict(word: str, reasons: list[str]) -> None:
+    """The verdict of an evaluation, and why."""
+    words = {"good": "Checked: good", "look": "Checked: have a look", "bad": "Checked: bad"}.get(word, word)
+    text = "\n".join(["", *(f"- {plain(reason)}" for reason in reasons)])
+    show = {"good": st.success, "bad": st.error}.get(word, st.warning)
+    show(f"**{words}**\n{text}")
+
+
 def stages(rows: list[tuple[str, float, str]]) -> None:
     """Bars of stages: words, share, and more words."""
     body = "".join(

@@ -108,6 +108,8 @@ def _result(run: RunSeen, settings: UiSettings) -> None:
     frames, new = run.result.get("frames"), run.result.get("synthesised")
     if frames:
         st.caption(f"{frames} frames, {new} of them with a new mouth.")
+    if run.result.get("verdict"):
+        looks.verdict(str(run.result["verdict"]), [str(reason) for reason in run.result.get("reasons", ())])
     if frames and not new:
         st.warning("No frame got a new mouth: only the sound is new. Pick another face, or another video.")
     for warning in run.result.get("warnings", ()):
@@ -116,7 +118,7 @@ def _result(run: RunSeen, settings: UiSettings) -> None:
     page = run.folder / REPORT / PAGE
     if page.is_file():
         with st.expander("Report: compare, plots, figures, components"):
-            st.iframe(f"{PAGES}/{run.id}/{PAGE}", height=_REPORT_HEIGHT)
+            st.iframe(f"{PAGES}/{run.id}/{PAGE}#video-1", height=_REPORT_HEIGHT)
     elif open_desk(settings).reports(run.folder):
         _report_to_come(run, settings)
 

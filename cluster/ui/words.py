@@ -135,6 +135,12 @@ _ALL = (
         _FILE,
         help="Refuses components whose licence excludes commercial use, or is not known",
     ),
+    Asked(
+        "evaluate",
+        "Check the result",
+        _FILE,
+        help="Measures the finished video and gives a verdict: good, look or bad, with reasons. Takes some time",
+    ),
     Asked("consent", "Who agreed to this", _FILE, help="Who agreed to be dubbed, and where that is written down"),
     Asked("label", "A label in the picture", _FILE, help="Such as AI dubbed"),
 )

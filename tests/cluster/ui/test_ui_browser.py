@@ -125,6 +125,7 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     page.get_by_role("button", name="Start dubbing").click()
     page.wait_for_url(re.compile(r"run=[0-9a-f]{24}"))
     page.locator(".rd-stages").wait_for()
+    page.wait_for_timeout(3000)
     shot(page, "3_working")
     assert violations(page) == []
     page.reload()  # in the middle: the run goes on, and its state comes from its files
@@ -147,6 +148,9 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     page.get_by_text("Report: compare").click()
     pages = page.frame_locator("[data-testid=stIFrame]")
     pages.locator("video").first.wait_for()
+    pages.locator("video").first.evaluate(
+        "video => new Promise(done => video.readyState ? done() : video.onloadeddata = done)"
+    )
     page.locator("[data-testid=stIFrame]").scroll_into_view_if_needed()
     shot(page, "4_report")
     page.get_by_text("The same without this page").click()
