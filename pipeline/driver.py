@@ -20,6 +20,7 @@ from raydub.manifests.components import Component
 from raydub.manifests.job import Job
 from raydub.manifests.results import JobResult, WeightsUse
 from raydub.pipeline.events import Assembled, Failed, Item, Planned
+from raydub.pipeline.expected import expected_work
 from raydub.pipeline.failures import as_raydub_error
 from raydub.pipeline.jobstate import JobState
 from raydub.pipeline.strict import strictly, unasked
@@ -144,7 +145,7 @@ class Driver:
             return
         spent = plan.seconds.get("speak", 0.0) + plan.seconds.get("prepare", 0.0)
         state.plan, state.started = plan, self._clock() - spent
-        self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks, plan.work)
+        self._tell("planned", plan.job_id, plan.n_frames, plan.n_chunks, _work(state.job, plan))
         self._stitch_if_complete(state)
 
     def _take_earlier(self, state: JobState, plan: Planned, finished: Any) -> None:
@@ -263,6 +264,14 @@ def _evaluated(result: JobResult, done: Assembled) -> JobResult:
     others = [warning for warning in result.warnings if warning not in done.warnings]
     said = {**done.evaluated, "warnings": (*others, *done.warnings), "seconds": seconds}
     return result.model_copy(update=said)
+
+
+def _work(job: Job, plan: Planned) -> Mapping[str, float]:
+    """Seconds of each stage of a planned job; {} if they cannot be told, on which only the remaining time depends."""
+    try:
+        return expected_work(job, plan.n_frames, plan.extent)
+    except (RaydubError, OSError, ValueError, ArithmeticError):
+        return {}
 
 
 def _problem(state: JobState) -> RaydubError | None:

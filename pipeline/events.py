@@ -18,8 +18,7 @@ class Planned:
     components: see manifests.components.Component.
     segments, spoken: cues of the script, and how many of them were synthesised; attempt: number of the try in this run,
     from 1; inputs: SHA-256 of each input, by its name in Job.inputs(); voiced: see manifests.speech.SpeechTracks; key:
-    of everything that determines the output; work: seconds that each stage of the job takes by the table of costs
-    (pipeline.expected)."""
+    of everything that determines the output; extent: its size, see pipeline.extent."""
 
     job_id: str
     job_dir: str
@@ -37,7 +36,7 @@ class Planned:
     inputs: Mapping[str, str] = field(default_factory=dict)
     voiced: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
-    work: Mapping[str, float] = field(default_factory=dict)
+    extent: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from raydub.pipeline.registry import STAGES
 
 if TYPE_CHECKING:
     from raydub.manifests.job import Job
-    from raydub.stages.job_plan import JobPlan
 
 PER: dict[str, str] = {stage.name: stage.per for stage in STAGES}
 """The unit of each stage: "job", "chunk" or "output"."""
@@ -28,19 +27,14 @@ _NOT_EVERYBODY = ("speak", "evaluate")  # stages that only some jobs have
 _FLOOR = 1e-3  # seconds of a stage that the table does not know
 
 
-def expected_work(plan: JobPlan) -> dict[str, float]:
-    """Core seconds of each stage of a job that has been planned, and TRACKED. What is tracked already, by this job's
-    preparation or another job, is not counted."""
-    from raydub.stages.track.cache import BLOCK
-    from raydub.store import Store
-
-    size, source = (plan.video.width, plan.video.height), plan.video.n_frames
-    work = work_of_size(plan.job, size, Fraction(plan.rate), plan.n_frames, source)
-    shown = {plan.timeline.source(frame) // BLOCK for frame in range(0, plan.n_frames, BLOCK // 2)}
-    folder = f"tracks/{plan.faces.track_key}"
-    known = {int(name.rpartition("/")[2]) for name in Store(plan.work_dir).names(folder)}
-    all_of_it = _tracking(plan.job, size, Fraction(plan.rate), plan.n_frames)
-    work["track"] = round(max(_AGAIN, len(shown - known) * BLOCK / max(1, plan.n_frames)) * all_of_it, 4)
+def expected_work(job: Job, frames: int, extent: Mapping[str, float | str]) -> dict[str, float]:
+    """Core seconds of each stage of a job that has been planned, and TRACKED; {} without an extent
+    (pipeline.extent.extent_of). What is tracked already is not counted."""
+    if not extent:
+        return {}
+    size, rate = (int(extent["width"]), int(extent["height"])), Fraction(str(extent["rate"]))
+    work = work_of_size(job, size, rate, frames, int(extent["source"]))
+    work["track"] = round(max(_AGAIN, float(extent["untracked"])) * _tracking(job, size, rate, frames), 4)
     return work
 
 

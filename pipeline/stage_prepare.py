@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def prepare(context: WorkerContext, job: Job) -> Prepared:
     """The job's plan and its chunks. The plan's `finished` is set if an earlier run finished the output."""
-    from raydub.pipeline.expected import expected_work
+    from raydub.pipeline.extent import extent_of
     from raydub.stages.prepare import chunks_of, prepare_job
 
     work_dir = context.settings.work_dir
@@ -41,7 +41,7 @@ def prepare(context: WorkerContext, job: Job) -> Prepared:
         inputs=_identities(job, plan),
         key=key,
         finished=Finished(work_dir, signing, context.settings.thresholds).of(job, key),
-        work=expected_work(plan),
+        extent=extent_of(plan),
     )
     return Prepared(planned, chunks)
 
