@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -13,6 +13,7 @@ from raydub.arrays import F32, F64, I64, Bools
 from raydub.errors import InputError
 from raydub.manifests.evaluation import Evaluation, Reason, Segment
 from raydub.media.stream_times import stream_times
+from raydub.memory import release_free_memory
 from raydub.stages.evaluate.cues import Cue, cue_figures, film_figures
 from raydub.stages.evaluate.curves import curves_of, worst_moments
 from raydub.stages.evaluate.figures import (
@@ -70,7 +71,7 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
     gates = [gate[:n] if len(gate) >= n else np.pad(gate, (0, n - len(gate))) for gate in facts.gates]
     who_at = _who_at(windows)
     measuring = Measuring(film, _speaker(gates, n), who_at, lse_windows(windows))
-    rows = Rows.joined([measuring.window(span) for span in windows] if n >= _FEWEST else [])
+    rows = Rows.joined(list(_windows(measuring, windows)) if n >= _FEWEST else [])
     sound, why = heard_or_why(film.output.path, Fraction(film.output.start_time), _seconds(windows, rate))
     heard = _heard(rows, windows, sound, facts.voiced, gates, rate)
     person = Person.of(rows)
@@ -116,6 +117,12 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
         thresholds=thresholds.digest,
         seconds=round(time.process_time() - began, 3),
     )
+
+
+def _windows(measuring: Measuring, windows: Sequence[Span]) -> Iterator[Rows]:
+    for span in windows:
+        yield measuring.window(span)
+        release_free_memory()
 
 
 def rounded(figures: Mapping[str, float | None]) -> Figures:

@@ -13,6 +13,7 @@ from raydub.errors import InputError
 from raydub.media.activity import HOP, Loudness, voiced_frames
 from raydub.media.loudness import Meter
 from raydub.media.sound import sound_blocks, sound_shape
+from raydub.memory import release_free_memory
 from raydub.models.mel import SAMPLE_RATE
 
 AROUND = 2.0
@@ -117,8 +118,10 @@ class _Keeper:
 
 def heard_or_why(path: str, origin: Fraction, spans: Sequence[tuple[float, float]]) -> tuple[Sound | None, str]:
     """hear(), and "" or one sentence why there is no sound. Raises nothing of the file's making."""
+    release_free_memory()  # fragments would add up over what both films decode
     try:
         found = hear(path, origin, spans)
+        release_free_memory()
         return found, "" if found is not None else "the file has no sound"
     except InputError as error:
         return None, f"the sound cannot be read: {error.message}"

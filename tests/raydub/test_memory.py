@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from raydub.pipeline import memory
+from raydub import memory
 
 HOLES = """
 from raydub.memory import release_free_memory
