@@ -13,6 +13,7 @@ from raydub.errors import Code, StageError
 from raydub.manifests.evaluation import Evaluation, Reason
 from raydub.manifests.job import Job
 from raydub.pipeline import evaluations
+from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.context import WorkerContext, WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.evaluations import Evaluations
@@ -110,6 +111,19 @@ def test_its_failure_is_a_warning(tmp_path: Path, run: Any, said: str) -> None:
     assert said in warning
     assert Path(done.output).exists()
     assert unasked(1, 1, done.warnings) is None, "--strict is about what was made"
+
+
+def test_two_deaths_of_workers_are_a_warning_too(tmp_path: Path) -> None:
+    stages = (*FAKE_STAGES, dataclasses.replace(EVALUATE, run=fine))
+    settings = WorkSettings(str(tmp_path / "work"), "r", tries=1)
+    for _ in range(2):
+        dead = {"host": "here", "pid": 1, "node": "", "born": "", "what": "the step evaluate", "limit_s": 1.0}
+        Attempts(settings.work_dir, "r").begin("j", "evaluate", worker=dead)
+    done = Steps(settings, stages).finish(Output(asking(tmp_path), str(tmp_path), [part(tmp_path)]))
+    assert isinstance(done, Assembled)
+    assert done.evaluated == {}
+    assert done.warnings[0].startswith("W_NOT_EVALUATED: ")
+    assert "stitch" in done.seconds
 
 
 def test_a_stitch_that_fails_still_fails_the_job(tmp_path: Path) -> None:
