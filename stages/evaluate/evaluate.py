@@ -242,10 +242,7 @@ def _of_source(film: Film, rows: Rows, windows: Sequence[Span], person: Person |
         return {}
     info = film.source.info
     shown = [film.shown(*span) for span in windows]
-    spans = [(one[one != NONE].min(initial=0), one[one != NONE].max(initial=0) + 1) for one in shown]
-    sound, _ = heard_or_why(
-        info.path, Fraction(info.start_time), [(float(a / info.rate), float(b / info.rate)) for a, b in spans]
-    )
+    sound, _ = heard_or_why(info.path, Fraction(info.start_time), [_shown_seconds(one, info.rate) for one in shown])
     if sound is None:
         return {}
     asked, voiced = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_)
@@ -262,3 +259,11 @@ def _of_source(film: Film, rows: Rows, windows: Sequence[Span], person: Person |
     rest = mouth(as_source, told, person, film.output.rate)
     found |= source_lse(film, measuring.seen_source, _by_window(windows, sound))
     return rounded(found | {name: rest.get(name) for name in ("silence_motion", "mouth_range", "face_share")})
+
+
+def _shown_seconds(numbers: I64, rate: Fraction) -> tuple[float, float]:
+    """From the first to the last source frame that a window shows; nothing at 0 where it shows none."""
+    known = numbers[numbers != NONE]
+    if not len(known):
+        return 0.0, 0.0
+    return float(int(known.min()) / rate), float((int(known.max()) + 1) / rate)

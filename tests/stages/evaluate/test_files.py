@@ -14,7 +14,7 @@ from raydub.manifests.evaluation import Evaluation
 from raydub.media.probe import probe_video
 from raydub.media.stream_times import stream_times
 from raydub.stages.evaluate import outside
-from raydub.stages.evaluate.evaluate import Facts
+from raydub.stages.evaluate.evaluate import Facts, _shown_seconds
 from raydub.stages.evaluate.files import evaluate_file, largest_face
 from raydub.stages.evaluate.film import NONE, Film, Source
 from raydub.stages.evaluate.sound import AROUND, hear
@@ -185,3 +185,9 @@ def test_a_label_is_no_change_but_noise_everywhere_is() -> None:
     changed[100:200, 200:300] = 0
     assert outside.squared_error(own, changed, without) == 0
     assert np.isnan(outside.squared_error(own, changed, np.zeros_like(without)))
+
+
+def test_only_what_a_window_shows_is_heard_of_the_source() -> None:
+    assert _shown_seconds(np.array([NONE, NONE]), Fraction(25)) == (0, 0)
+    assert _shown_seconds(np.arange(50_000, 50_240), Fraction(25)) == (2000, 2009.6)
+    assert _shown_seconds(np.array([NONE, 120, 119, 118]), Fraction(25)) == (4.72, 4.84)
