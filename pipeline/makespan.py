@@ -37,10 +37,11 @@ class Rest:
         return self.first + self.chunks * self.chunk + self.stitch
 
 
-def makespan(free: Sequence[float], jobs: Sequence[Rest]) -> float:
-    """Seconds until all is done. free: seconds until each worker is free; jobs: in the order of their turns."""
+def makespan(free: Sequence[float], jobs: Sequence[Rest]) -> tuple[float, float]:
+    """Seconds until the first worker has nothing left to do, and until all is done. free: seconds until each worker is
+    free; jobs: in the order of their turns."""
     if not free:
-        return 0.0
+        return 0.0, 0.0
     together = max(1, -(-sum(job.orders for job in jobs) // MOST_ORDERS))
     left = [-(-job.chunks // together) for job in jobs]
     each = [job.chunk * job.chunks / count if count else 0.0 for job, count in zip(jobs, left, strict=True)]
@@ -87,4 +88,4 @@ def makespan(free: Sequence[float], jobs: Sequence[Rest]) -> float:
                     heapq.heappush(later, (until[number], 0, number))
         end = max(end, done)
         heapq.heappush(workers, done)
-    return end
+    return min(workers), end

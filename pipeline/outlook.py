@@ -22,10 +22,10 @@ from raydub.pipeline.makespan import Rest, makespan
 from raydub.pipeline.rates import Rates
 from raydub.pipeline.registry import STAGES
 
-_SILENT = 90.0
-"""Seconds after which a worker without a note, and without a step, is taken to be gone."""
+_SILENT = 90.0  # seconds after which a worker without a note, and without a step, is taken to be gone
 _SHORTEST = 1.5  # seconds of a step after which its frames tell a rate
 _LEAST = 0.1  # of a step that takes longer than expected
+_ALONE = 0.85  # of its time takes the last work: those who are left have the cores of the others
 _MOST_COMING = 300
 """Jobs without a plan that are expected one by one; of more, several count as one."""
 
@@ -146,8 +146,10 @@ class Outlook:
             done.update({stage: seconds - left[stage] for stage, seconds in mine.items()})
         coming = list(self._expected_jobs(unplanned))
         for name, plan in coming:
-            whole_of = {stage: self._whole(name, plan, stage) for stage in plan.weights}
-            to_do.update({stage: max(0.0, whole - self._advanced(name, stage)) for stage, whole in whole_of.items()})
+            for stage in plan.weights:
+                seconds, behind = self._whole(name, plan, stage), self._advanced(name, stage)
+                to_do[stage] += max(0.0, seconds - behind)  # type: ignore[assignment]
+                done[stage] += min(seconds, behind)  # type: ignore[assignment]
         stages = {stage: done[stage] / (done[stage] + to_do[stage]) for stage in PER if done[stage] + to_do[stage] > 0}
         total = sum(done.values()) + sum(to_do.values())
         share = sum(done.values()) / total if total else 0.0
@@ -274,7 +276,8 @@ class Outlook:
         orders = sum(rest.orders for rest in rests.values())
         most = self.workers if self.workers and not any(PER[stage] == "output" for stage, _ in self._seen) else 0
         count = max(len(seen), min(most or 0, len(busy) + orders), len(busy), 1)
-        return makespan([*busy, *(0.0,) * (count - len(busy))], [*rests.values()])
+        idle, end = makespan([*busy, *(0.0,) * (count - len(busy))], [*rests.values()])
+        return idle + _ALONE * (end - idle)
 
     def _rest_of(self, name: str, plan: PlannedJob, *, planned: bool = True) -> Rest:
         """The orders of a job that no worker has."""

@@ -10,21 +10,34 @@ import streamlit as st
 from raydub.cluster.ui import looks, parts_new
 from raydub.cluster.ui.answers import Speech, check, command_of, output_name, row_of, shown_row
 from raydub.cluster.ui.desk import open_desk
-from raydub.cluster.ui.rooms import Room
+from raydub.cluster.ui.rooms import Kept, Room
 from raydub.cluster.ui.settings import UiSettings
 from raydub.cluster.ui.words import GROUPS, Asked, asked
 
 
 def show(room: Room, settings: UiSettings) -> None:
     """Ask for everything that a run needs, and start it."""
-    looks.step(1, "The video")
-    video = parts_new.video(room, settings)
-    looks.step(2, "The new speech")
-    speech = parts_new.speech(room, settings)
-    looks.step(3, "Who speaks")
-    face = parts_new.face(room, video) if video is not None else _later("Choose a video first.")
-    looks.step(4, "How")
-    answers = _answers(speech)
+    # Each part has a place of its own: what appears in one does not move the others, whose uploads would be lost.
+    first, second, third, fourth, last = (st.container() for _ in range(5))
+    with first:
+        looks.step(1, "The video")
+        video = parts_new.video(room, settings)
+    with second:
+        looks.step(2, "The new speech")
+        speech = parts_new.speech(room, settings)
+    with third:
+        looks.step(3, "Who speaks")
+        face = parts_new.face(room, video) if video is not None else _later("Choose a video first.")
+    with fourth:
+        looks.step(4, "How")
+        answers = _answers(speech)
+    with last:
+        _start(room, settings, video, speech, face, answers)
+
+
+def _start(
+    room: Room, settings: UiSettings, video: Kept | None, speech: Speech | None, face: str, answers: dict[str, Any]
+) -> None:
     if video is None or speech is None:
         st.button("Start dubbing", type="primary", disabled=True, help="It needs a video and a speech")
         return

@@ -153,8 +153,8 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     )
     page.locator("[data-testid=stIFrame]").scroll_into_view_if_needed()
     shot(page, "4_report")
-    page.get_by_text("The same without this page").click()
-    assert "clip.dubbed.mp4" in page.locator("code").first.inner_text()
+    page.locator("summary", has_text="The same without this page").click()
+    page.locator("code", has_text="clip.dubbed.mp4").first.wait_for()
     mine = page.url
     page.goto(f"{address}?view=runs")
     page.get_by_role("link", name="clip.mp4 with speech_es.flac").wait_for()
