@@ -62,9 +62,9 @@ class Desk:
             return self._waiting.index(folder) if folder in self._waiting else None
 
     def reports(self, folder: Path) -> bool:
-        """Whether a report of the run is being made."""
+        """Whether a report of the run is made, or will be: a run says that it has ended before its process has."""
         with self._lock:
-            return folder in self._reporting
+            return folder in self._reporting or (folder in self._working and _makes_reports())
 
     def stop(self, folder: Path) -> None:
         """End a run in order: its results are written, finished parts are kept."""

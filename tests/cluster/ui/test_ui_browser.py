@@ -145,6 +145,8 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     saved = tmp_path / "got.mp4"
     download.value.save_as(saved)
     assert saved.stat().st_size > 100_000
+    page.locator("summary", has_text="The same without this page").click()
+    page.locator("code", has_text="clip.dubbed.mp4").first.wait_for()
     page.get_by_text("Report: compare").click()
     pages = page.frame_locator("[data-testid=stIFrame]")
     pages.locator("video").first.wait_for()
@@ -153,8 +155,6 @@ def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callabl
     )
     page.locator("[data-testid=stIFrame]").scroll_into_view_if_needed()
     shot(page, "4_report")
-    page.locator("summary", has_text="The same without this page").click()
-    page.locator("code", has_text="clip.dubbed.mp4").first.wait_for()
     mine = page.url
     page.goto(f"{address}?view=runs")
     page.get_by_role("link", name="clip.mp4 with speech_es.flac").wait_for()
