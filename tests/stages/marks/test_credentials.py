@@ -254,6 +254,7 @@ def test_a_file_beside_belongs_to_the_job(job: tuple[JobPlan, list[Part]], tmp_p
         joined(job, goal, signer_for(certificates()))
     assert found.value.code is Code.OUTPUT_EXISTS
     assert beside.read_text() == "mine"
+    assert not goal.exists()  # no video without the credentials that were asked for
     joined(job, goal)
     assert beside.read_text() == "mine"
     beside.unlink()
