@@ -165,6 +165,14 @@ def _signed_folder(signed: Path) -> None:
     _SIGNED[:] = [signed]
 
 
+def test_free_space_is_not_signed(signed: Path, tmp_path: Path) -> None:
+    """So C2PA has it; the words do not promise more."""
+    longer = tmp_path / "o.mp4"
+    longer.write_bytes((signed / "o.mp4").read_bytes() + b"\0\0\0\x10free" + b"whatever")
+    said, why = judge(read_marks(str(longer)), None, str(longer), trusting=False)
+    assert (said, "no byte" in why, "nothing that plays" in why) == ("intact", False, True)
+
+
 def _unhashed(path: Path, at: int) -> bool:
     """Whether a byte is in a box `free`, or in the frame around what is signed."""
     data, position = path.read_bytes(), 0
