@@ -71,7 +71,8 @@ def _rank(area: F64, centre: F64) -> F64:
     """(K, n) from 0 to 1: the larger face of a frame first, of equal ones the left one. Never the order of chains,
     which depends on where the span begins."""
     largest = np.maximum(area.max(axis=0), 1.0)
-    return (area / largest + 1e-6 * (1 - centre / np.maximum(centre.max(axis=0), 1.0))) / (1 + 1e-6)
+    place = 1 - centre / np.maximum(centre.max(axis=0), 1.0)
+    return np.asarray((area / largest + 1e-6 * place) / (1 + 1e-6), np.float64)
 
 
 def speech_of(chain: Chain, rate: Fraction) -> Bools:
