@@ -19,6 +19,7 @@ _FFMPEG_PARTS = ("libavformat", "libavcodec")
 
 def all_checks(start_ray: bool = False, bucket: str | None = None) -> Iterator[Check]:
     """Run all checks; an exception in a check is reported as missing. bucket: an address to check, too."""
+    from raydub.cluster.checks_marks import marks_check
     from raydub.cluster.checks_storage import storage_checks
 
     checks: list[tuple[str, Callable[[], Check]]] = [
@@ -37,6 +38,7 @@ def all_checks(start_ray: bool = False, bucket: str | None = None) -> Iterator[C
         ("quality", _quality),
         ("weights", _weights),
         ("speech", _speech),
+        ("marks", marks_check),
         *storage_checks(bucket),
         ("ray", _ray_session if start_ray else _ray),
     ]

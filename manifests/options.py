@@ -206,7 +206,8 @@ class Options(BaseModel):
         None, description="path of a font file (.ttf, .otf); absent for a built-in one with the letters of English only"
     )
     consent: ConsentText | None = Field(
-        None, description="who agreed to the dubbing and where that is kept: a text, or a JSON object"
+        None,
+        description="who agreed to the dubbing, where that is kept: a text or a JSON object, at most 2000 characters",
     )
 
     # the run

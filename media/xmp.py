@@ -60,10 +60,14 @@ def packet(facts: Mapping[str, str]) -> bytes:
 def facts_of(found: bytes) -> dict[str, str]:
     """What packet() was given; of a packet by others the properties that both know. {} for anything that is no XMP.
     Carriage returns are read as line feeds, as XML has it."""
-    if len(found) > MAX_PACKET or b"<!" in found:  # no declarations: nothing to expand
+    if len(found) > MAX_PACKET:
         return {}
     try:
-        root = ElementTree.fromstring(_unwrapped(found))
+        # Decoded here: in UTF-16 the bytes of a declaration are others, and the parser would read it.
+        text = _unwrapped(found).decode("utf-8-sig")
+        if "<!" in text or "\0" in text:  # no declarations: nothing to expand
+            return {}
+        root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError):
         return {}
     known = {f"{{{space}}}{name}": own for own, (_, space, name) in _NAMES.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raydub.errors import Code, DependencyError
+from raydub.errors import Code, DependencyError, InputError
 from raydub.models.catalogue import get
 from raydub.models.face_landmarks import has_openvino
 from raydub.models.store.published import absent, published_file
@@ -35,3 +35,14 @@ def require_active_speaker() -> Path:
             field="face",
         )
     return path
+
+
+def require_sound(path: str, has_audio: bool) -> None:
+    """Raise InputError VIDEO_NO_SOUND for a video in which nobody can be heard."""
+    if not has_audio:
+        raise InputError(
+            Code.VIDEO_NO_SOUND,
+            f"face=active needs the original voices, and {path} has no sound",
+            hint="choose a face: largest, left, index:N, reference:IMAGE",
+            field="face",
+        )

@@ -29,6 +29,7 @@ from raydub.sealed import key_of
 from raydub.stages.code import DECIDING, code_digest
 from raydub.stages.marks.credentials import sidecar_of
 from raydub.stages.marks.signing import Signing
+from raydub.stages.output import made_by
 from raydub.store import Store
 
 _QUICK = 64 << 20
@@ -100,13 +101,19 @@ class Finished:
             "asked": "" if weights is None else self._asked(job, weights),
             "inputs": dict(plan.inputs),
             "voiced": dict(plan.voiced),
-            "output": identify(job.output, self._store.identities, what="output").sha256,
+            "output": self._published(job, "output"),
             "result": dict(result),
         }
         beside = sidecar_of(job.output) if "c2pa" in result.get("marks", ()) else ""
         if beside:
-            said["beside"] = identify(beside, self._store.identities, what="credentials").sha256
+            said["beside"] = self._published(job.model_copy(update={"output": beside}), "credentials")
         self._store.put_record(_name(job), said)
+
+    def _published(self, job: Job, what: str) -> str:
+        """SHA-256 of the published file: not of another one that has taken its place since."""
+        found = identify(job.output, self._store.identities, what=what).sha256
+        made = made_by(job, self._store)
+        return found if not made or found in made else made[0]
 
     def _with_evaluation(self, job: Job, record: Mapping[str, Any]) -> dict[str, Any]:
         """The recorded result; where the job asks for an evaluation, with the one that holds now, or none."""

@@ -13,6 +13,7 @@ from raydub.manifests.job import Job
 from raydub.manifests.options import asks_who_speaks, settled_length
 from raydub.media.frames import Transform
 from raydub.media.probe import probe_speech, probe_video
+from raydub.models.active_speaker import require_sound
 from raydub.pipeline.costs import COSTS, Costs, Workload
 from raydub.pipeline.engines import resolved_engine
 from raydub.pipeline.registry import STAGES
@@ -67,6 +68,8 @@ def estimate(job: Job, costs: Costs = COSTS) -> Estimate:
     """Probe a job's inputs (no decoding) and estimate its work. Raises InputError for inputs that cannot be used."""
     options = job.options
     video = probe_video(job.video, images_rate=options.fps)
+    if asks_who_speaks(options) and options.box is None:
+        require_sound(job.video, video.has_audio)
     spoken, timed = _speech(job)
     wanted = math.ceil(spoken * video.rate)
     source = video.n_frames if video.kind != "image" else wanted

@@ -9,12 +9,11 @@ import numpy as np
 
 from raydub.arrays import F32
 from raydub.beat import beat
-from raydub.errors import Code, InputError
 from raydub.files import discard, storage_error
 from raydub.media.activity import Loudness, voiced_frames
 from raydub.media.info import VideoInfo
 from raydub.media.sound import sound_blocks
-from raydub.models.active_speaker import ASD_SHA256, require_active_speaker
+from raydub.models.active_speaker import ASD_SHA256, require_active_speaker, require_sound
 from raydub.models.cepstra import COUNT, SAMPLE_RATE, CepstraStream
 from raydub.models.light_asd import RATE, ROWS
 from raydub.models.load import sha256_of
@@ -54,13 +53,7 @@ def doubts(voices: Voices | None) -> tuple[str, ...]:
 def _hear(video: VideoInfo, store: Store, names: dict[str, str]) -> dict[str, str]:
     """The blobs of cepstra (4 rows a tick, 13) and mouth (ticks, 2: opening and width as the sound has them), float32,
     and of sounding (n_frames,) bool: somebody is heard in the frame."""
-    if not video.has_audio:
-        raise InputError(
-            Code.VIDEO_NO_SOUND,
-            f"face=active needs the original voices, and {video.path} has no sound",
-            hint="choose a face: largest, left, index:N, reference:IMAGE",
-            field="face",
-        )
+    require_sound(video.path, video.has_audio)
     ticks = Ticks(video.rate, video.n_frames).count
     loudness, stream, columns = Loudness(), CepstraStream(), MelStream()
     temp = store.temp(".npy")

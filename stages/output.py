@@ -72,22 +72,26 @@ def note_made(job: Job, store: Store, sha256: str) -> tuple[str, ...]:
     return made
 
 
+def made_by(job: Job, store: Store) -> tuple[str, ...]:
+    """Digests of what the job has made at its output, the last one first."""
+    said = store.record(_name(job.output))
+    return tuple(map(str, said["made"])) if said is not None and said["job"] == _which(job) else ()
+
+
 def may_replace(job: Job, store: Store, made: tuple[str, ...] | None = None) -> bool:
     """May the job's output be written: is the path free, was the file made by the same job, or is overwrite set? made:
     digests of what it made, if they are known. Raises OSError."""
     if job.options.overwrite or not _is_there(job.output):
         return True
     if made is None:
-        said = store.record(_name(job.output))
-        made = tuple(said["made"]) if said is not None and said["job"] == _which(job) else ()
+        made = made_by(job, store)
     is_file = is_object(job.output) or os.path.isfile(job.output)
     return bool(made) and is_file and identify(job.output, store.identities).sha256 in made
 
 
 def was_made(job: Job, store: Store) -> bool:
     """Is the file at the job's output one that the job made? Raises OSError."""
-    said = store.record(_name(job.output))
-    made = said["made"] if said is not None and said["job"] == _which(job) else ()
+    made = made_by(job, store)
     return bool(made) and _is_there(job.output) and identify(job.output, store.identities).sha256 in made
 
 

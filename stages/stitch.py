@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from raydub.anywhere import remove
 from raydub.errors import Code, RaydubError, StageError
 from raydub.files import discard, storage_error, temp_beside
-from raydub.media.confine import make_folder
+from raydub.media.confine import exists, make_folder
 from raydub.media.mux import assemble, check_output
 from raydub.media.watch import Input, Watch
 from raydub.media.writable import check_writable
@@ -19,7 +19,7 @@ from raydub.stages.job_plan import JobPlan, chunks_of
 from raydub.stages.marks.credentials import sidecar_of
 from raydub.stages.marks.marking import mark, marks_of, sign, tags_for
 from raydub.stages.marks.statement import statement_of
-from raydub.stages.output import publish_output, was_made
+from raydub.stages.output import may_replace, publish_output, was_made
 from raydub.stages.types import Part
 from raydub.store import Store
 
@@ -87,8 +87,10 @@ def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None], signe
     film = Input("video", plan.video.path, plan.video.identity, plan.video.look)
     watch = Watch([film, *plan.inputs], store.identities)
     said = statement_of(plan, signer.signing.sha256 if signer is not None else "")
-    beside = None
+    beside, own = None, plan.job.model_copy(update={"output": sidecar_of(goal)})
     try:
+        if own.output and signer is not None and not may_replace(own, store):
+            raise exists(own.output)  # before the video is published without its credentials
         paths, counts = [part.path for part in parts], [part.frames for part in parts]
         assemble(paths, counts, plan.rate, temp, plan.sound, tags_for(said, goal))
         mark(temp, said)
@@ -97,9 +99,8 @@ def _stitch(plan: JobPlan, parts: list[Part], allowed: Callable[[], None], signe
         check_output(temp, plan.n_frames, plan.rate)
         watch.check()
         digest = publish_output(temp, plan.job, root, store, allowed)
-        if sidecar_of(goal):
+        if own.output:
             # After the video: until both are there, the job is not recorded as finished and is joined again.
-            own = plan.job.model_copy(update={"output": sidecar_of(goal)})
             if beside is not None:
                 publish_output(beside, own, root, store, allowed)
             elif was_made(own, store):

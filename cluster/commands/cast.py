@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,7 +63,8 @@ def cast(
         talk = find_talkers(present(video) if is_object(video) else video, place, detector)
     matches = match_speakers(talk, lines)
     paths = _write(talk, matches, folder, inputs)
-    faces = {one.speaker: "none" if one.talker is None else f"reference:{paths[one.talker]}" for one in matches}
+    named = [path if manifest is None else _from(manifest, path) for path in paths]
+    faces = {one.speaker: "none" if one.talker is None else f"reference:{named[one.talker]}" for one in matches}
     unsure = [one.speaker for one in matches if one.sure != "high"]
     if as_json:
         rows = [_row(one, faces[one.speaker]) for one in matches]
@@ -99,6 +101,11 @@ def _of_job(script: str | None, video: str | None, manifest: Path | None, job: s
     wrong = f"no job {job!r} with a script" if job is not None else "no job with a script"
     hint = "; ".join(str(error) for error in asked.errors[:1]) or "`raydub validate` shows all jobs and errors"
     raise UsageError(Code.FIELD_VALUE, f"{manifest} has {wrong}", hint=hint, field="--job")
+
+
+def _from(manifest: Path, picture: Path) -> Path:
+    """The path of a picture as a row of the manifest has to name it: relative ones start at the manifest's folder."""
+    return picture if picture.is_absolute() else Path(os.path.relpath(picture, manifest.parent))
 
 
 def _lines(script: str) -> list[tuple[str, Any, Any]]:

@@ -41,11 +41,13 @@ def faces(
 
     folder = output if output is not None else Path(f"{Path(video).stem or 'video'}.faces")
     inputs = source("the video", video)
+    place = present(video) if is_object(video) else video
     if speaking:
-        from raydub.models.active_speaker import require_active_speaker
+        from raydub.media.probe import probe_video
+        from raydub.models.active_speaker import require_active_speaker, require_sound
 
         require_active_speaker()
-    place = present(video) if is_object(video) else video
+        require_sound(video, probe_video(place).has_audio)  # before faces are searched and pictures written
     found = find_people(place, samples, detector)
     if not found.people:
         hint = "search more frames with --samples; --detector yunet finds more faces (`raydub models pull yunet`)"

@@ -18,6 +18,7 @@ import numpy as np
 from raydub.arrays import U8
 from raydub.errors import Code, DependencyError, InputError, RaydubError
 from raydub.manifests.options import Options
+from raydub.regular import read_regular
 
 if TYPE_CHECKING:
     from raydub.media.frames import Frame
@@ -135,8 +136,7 @@ def _font(path: str | None, pixels: int) -> Any:
     if path is None:
         return ImageFont.load_default(pixels)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_FONT + 1)
+        data = read_regular(path, _MAX_FONT + 1)
         if len(data) > _MAX_FONT:
             raise OSError(f"it has more than {_MAX_FONT >> 20} MiB")
         shaped = ImageFont.Layout.RAQM if features.check("raqm") else ImageFont.Layout.BASIC
@@ -149,9 +149,21 @@ def _font(path: str | None, pixels: int) -> Any:
 
 def _drawn(text: str, font: Any) -> U8:
     """(h, w) uint8: how much of each pixel the letters cover, cut to them."""
+    text = unicodedata.normalize("NFC", text)
+    if not _shapes(font):  # without shaping, marks of direction and of joining would be drawn as absent letters
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    try:
+        drawn = _ink(text, font)
+    except OSError as error:  # of a damaged letter
+        raise _unfit(text, f"the font is damaged: {error}") from error
+    if not drawn.any():
+        raise _unfit(text, "nothing of it can be seen")
+    return drawn
+
+
+def _ink(text: str, font: Any) -> U8:
     from PIL import Image, ImageDraw
 
-    text = unicodedata.normalize("NFC", text)
     nothing = _bitmap(font, _MISSING)
     absent = [c for c in dict.fromkeys(text) if _has_ink(c) and _bitmap(font, c) == nothing]
     if absent:

@@ -82,6 +82,7 @@ def _seen(said: Mapping[str, Any], results: Mapping[str, Any], place: str) -> Cr
     elif any(code in _EXPIRED for code in codes):
         state, why = "expired", f"the certificate was valid until {certificate['validity']['notAfter']}"
     assertions = active["assertions"]
+    claim = assertions.get(OWN)
     return Credentials(
         state,
         why,
@@ -90,7 +91,7 @@ def _seen(said: Mapping[str, Any], results: Mapping[str, Any], place: str) -> Cr
         _named(certificate["issuer"]),
         str(certificate["validity"]["notAfter"]),
         _source_type(assertions),
-        assertions.get(OWN) or {},
+        claim if isinstance(claim, dict) else {},  # anybody can sign anything under this name
         place,
         any("activeManifest" in said for name, said in assertions.items() if name.startswith("c2pa.ingredient")),
     )

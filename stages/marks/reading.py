@@ -133,10 +133,13 @@ def judge(found: Marks, recorded: str | None, path: str, trusting: bool) -> tupl
         if not found.marked:
             return "unmarked", "signed and not altered since, but it does not say that it is synthetic"
         if proof.state == "expired":
-            return "untrusted", f"no byte has changed since it was signed, but {proof.why}{changed}"
+            return "untrusted", f"nothing that plays has changed since it was signed, but {proof.why}{changed}"
         if trusting and not proof.trusted:
-            return "untrusted", f"no byte has changed since it was signed, but by nobody that you trust{changed}"
-        return "intact", f"no byte has changed since it was signed{changed}"
+            return (
+                "untrusted",
+                f"nothing that plays has changed since it was signed, but by nobody that you trust{changed}",
+            )
+        return "intact", f"nothing that plays has changed since it was signed{changed}"
     if recorded is not None and recorded != found.sha256:
         return "altered", "it is not the file that was published, by the record of the work folder"
     if not found.marked:

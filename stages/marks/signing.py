@@ -8,6 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 
 from raydub.errors import Code, DependencyError, UsageError
+from raydub.regular import read_regular
 
 CERT_VARIABLE, KEY_VARIABLE = "RAYDUB_C2PA_CERT", "RAYDUB_C2PA_KEY"
 """Each names a file, or contains the PEM text itself."""
@@ -72,9 +73,9 @@ def wanted() -> bool:
 
 
 def place_of(name: str) -> str:
-    """The path in a variable, "" where it has the PEM text."""
+    """The absolute path in a variable, as workers run in other folders; "" where it has the PEM text or nothing."""
     value = os.environ.get(name, "").strip()
-    return "" if is_pem(value) else value
+    return "" if not value or is_pem(value) else os.path.abspath(value)
 
 
 def read_pem(name: str, what: str) -> tuple[bytes, str]:
@@ -86,8 +87,8 @@ def read_pem(name: str, what: str) -> tuple[bytes, str]:
     # A key that was pasted without its first line must not be shown, so only names of files are.
     shown = f"the file {value}" if os.path.exists(value) else f"the file that {_FLAGS[name]} or {name} names"
     try:
-        with open(value, "rb") as file:
-            text = file.read(_MAX_BYTES + 1)
+        # Of this machine, never of a bucket: objects are copied to where others may read them.
+        text = read_regular(os.path.abspath(value), _MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no path"
         hint = f"give the path of the {what}, which this user may read"

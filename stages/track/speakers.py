@@ -5,6 +5,7 @@ borders, and slow enough not to flicker.
    below BURST do not.
 2. Of several that speak at once, the one has the word whose lips fit the sound: the cheapest path through the faces,
    where a change costs CHANGE, over AROUND on both sides of blocks of BLOCK that lie on an absolute grid.
+   Where nothing tells them apart, such as in silence, the larger face has it.
 3. The word is kept where nobody speaks: through silence for HOLD after a face spoke, or else before it speaks; while
    somebody is heard whom no face speaks (a narrator, somebody out of the picture), for LINGER after and LEAD before.
 4. Elsewhere nobody has the word, and no mouth may move.
@@ -29,6 +30,8 @@ BLOCK, AROUND = 0.5, 1.6
 HOLD, LINGER, LEAD = 1.5, 0.4, 0.2
 CHANGE = 12 / 25
 """Of a sum over time of correlations of opening and width (-2 to 2), in seconds."""
+_TIE = 1e-4
+"""Of the gain, for who comes first where nothing else tells faces apart, such as in silence."""
 _SILENT, _ABSENT = -4.0, -8.0
 """Instead of the correlation, of faces that do not speak, or are not there."""
 REACH = SMOOTH + PAUSE + BURST + BLOCK + AROUND + HOLD + 0.1
@@ -53,14 +56,23 @@ def speakers(chains: list[Chain], cut: Bools, sounding: Bools, span: Span, rate:
     valid = dense(chains, span, [chain.valid.astype(np.float64) for chain in chains]) > 0
     speaks = dense(chains, span, [speech_of(chain, rate).astype(np.float64) for chain in chains]) > 0
     fitting = dense(chains, span, [np.nan_to_num(chain.speaking[:, 1]).astype(np.float64) for chain in chains])
-    gain = np.where(speaks, fitting * sounding, np.where(valid, _SILENT, _ABSENT))
+    area = dense(chains, span, [chain.area * chain.valid for chain in chains])
+    rank = _rank(area, dense(chains, span, [chain.centre for chain in chains]))
+    gain = np.where(speaks, fitting * sounding, np.where(valid, _SILENT, _ABSENT)) + _TIE * rank
     word = _kept(_word(gain, speaks, cut, span, rate), valid, cut, sounding, rate)
     limit = np.where(word >= 0, np.float32(1), np.float32(0)).astype(np.float32)
     passes = np.flatnonzero((word[1:] != word[:-1]) & (word[1:] >= 0) & (word[:-1] >= 0) & ~cut[1:])
     limit[passes] = limit[passes + 1] = np.float32(1 / (RAMP + 1))
-    area = np.where(valid, dense(chains, span, [chain.area * chain.valid for chain in chains]), -1.0)
-    anybody = np.where(valid.any(axis=0), area.argmax(axis=0), -1)
+    anybody = np.where(valid.any(axis=0), np.where(valid, rank, -1.0).argmax(axis=0), -1)
     return np.where(word >= 0, word, anybody).astype(np.int32), limit
+
+
+def _rank(area: F64, centre: F64) -> F64:
+    """(K, n) from 0 to 1: the larger face of a frame first, of equal ones the left one. Never the order of chains,
+    which depends on where the span begins."""
+    largest = np.maximum(area.max(axis=0), 1.0)
+    place = 1 - centre / np.maximum(centre.max(axis=0), 1.0)
+    return np.asarray((area / largest + 1e-6 * place) / (1 + 1e-6), np.float64)
 
 
 def speech_of(chain: Chain, rate: Fraction) -> Bools:

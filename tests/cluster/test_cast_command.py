@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from raydub.cluster.cli import app
 from raydub.manifests.options import Options
+from raydub.manifests.read import read_manifest
 from raydub.stages.talkers import Talk, Talker
 from tests.cluster.clips import SAMPLE
 
@@ -89,6 +90,20 @@ def test_script_and_video_of_a_job(script: Path, tmp_path: Path) -> None:
     assert (wrong.exit_code, "[E_FIELD_VALUE]" in wrong.stderr) == (2, True)
     assert "[E_FIELD_MISSING]" in invoke("cast", "a.vtt").stderr
     assert "[E_FIELD_CONFLICT]" in invoke("cast", "a.vtt", "talk.mp4", "--manifest", "jobs.jsonl").stderr
+
+
+def test_the_proposal_fits_into_the_manifest(script: Path, tmp_path: Path) -> None:
+    """Wherever the manifest lies."""
+    (tmp_path / "jobs").mkdir()
+    row = {"video": "../talk.mp4", "script": "../a.vtt", "output": "o.mp4", "language": "en"}
+    (tmp_path / "jobs" / "jobs.jsonl").write_text(json.dumps(row))
+    done = invoke("cast", "--manifest", "jobs/jobs.jsonl", "--json")
+    field = json.loads(done.stdout)["field"]
+    (tmp_path / "jobs" / "jobs.jsonl").write_text(json.dumps({**row, **field}))
+    [job] = read_manifest(tmp_path / "jobs" / "jobs.jsonl").jobs
+    pictures = [face.partition(":")[2] for face in job.options.faces_of().values() if face != "none"]
+    assert len(pictures) == 2
+    assert all(Path(picture).is_file() for picture in pictures), pictures
 
 
 def test_scripts_that_cannot_be_matched(script: Path, tmp_path: Path) -> None:

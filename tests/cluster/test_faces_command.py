@@ -32,6 +32,13 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path / "pair.png"
 
 
+def test_nobody_is_searched_who_cannot_be_heard(pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("raydub.models.active_speaker.require_active_speaker", lambda: tmp_path)
+    assert "[E_VIDEO_NO_SOUND]" in invoke("pair.png", "--speaking").stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["pair.png"]
+
+
 def test_everybody_gets_a_portrait_and_a_name(pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = invoke("pair.png", "--json")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from typer.testing import CliRunner
 
@@ -43,6 +44,17 @@ def test_time_price_bottleneck_and_one_more_node(jobs: Path) -> None:
         assert words in said
     for words in ("one more L4:8cpu: ", "one more 64cpu: ", "predicted, not measured: L4"):
         assert words in said
+
+
+def test_nobody_speaks_in_a_video_without_sound(tmp_path: Path) -> None:
+    make_clip(tmp_path / "mute.mp4", 0.2, side=64)
+    row = {"video": "mute.mp4", "audio": str(SAMPLE / "speech_es.flac"), "output": "o.mp4", "face": "active"}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(row))
+    with av.open(str(tmp_path / "mute.mp4")) as film:
+        assert not film.streams.audio
+    done = CliRunner().invoke(app, ["plan", str(tmp_path / "jobs.jsonl")])
+    assert "[E_VIDEO_NO_SOUND]" in done.stderr
+    assert done.exit_code != 0
 
 
 def test_without_ray_and_with_given_costs(jobs: Path, tmp_path: Path) -> None:

@@ -17,10 +17,13 @@ import pytest
 from typer.testing import CliRunner
 
 from raydub.cluster import checks
+from raydub.cluster.checks_marks import marks_check
 from raydub.cluster.cli import app
 from raydub.errors import Code, DependencyError
 from raydub.media import mux
+from raydub.stages.marks.signing import CERT_VARIABLE, KEY_VARIABLE
 from tests.cluster.clips import SAMPLE, make_clip
+from tests.stages.marks.certificates import make
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -60,8 +63,25 @@ def test_doctor_finds_everything_here() -> None:
     found = json.loads(result.stdout)
     assert result.exit_code == 0, found
     names = [check["name"] for check in found["checks"]]
-    assert {"ffmpeg", "gpu", "lip engine", "quality", "ray", "face detector"} <= set(names)
+    assert {"ffmpeg", "gpu", "lip engine", "quality", "ray", "face detector", "marks"} <= set(names)
     assert "wav2lip" in next(check["hint"] for check in found["checks"] if check["name"] == "quality")
+
+
+def test_doctor_on_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CERT_VARIABLE, raising=False)
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    here = marks_check()
+    assert here.state == "ok"
+    assert "labels (Pillow" in here.found
+    assert "credentials (c2pa-python" in here.found
+    made = make()
+    made.use(monkeypatch)
+    assert "CN=Test Studio" in marks_check().found
+    monkeypatch.setenv(CERT_VARIABLE, make().chain)
+    with pytest.raises(DependencyError, match="does not fit"):
+        marks_check()
+    found = {check.name: check for check in checks.all_checks()}["marks"]
+    assert (found.state, "does not fit" in found.found) == ("missing", True)
 
 
 def test_doctor_tries_the_ffmpeg_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,15 @@ def test_anything_else_says_nothing(found: bytes) -> None:
     assert facts_of(found) == {}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_nothing_is_expanded(encoding: str) -> None:
+    """In no encoding that the parser knows."""
+    made = packet({"engine": "ENGINE"}).decode().partition("?>")[2]
+    head = f'<?xml version="1.0" encoding="{encoding[:6]}"?><!DOCTYPE a [<!ENTITY a "{"ha" * 100}">]>'
+    bomb = head + made.replace("ENGINE", "&a;" * 100)
+    assert facts_of(bomb.encode(encoding)) == {}
+
+
 def test_a_packet_by_others() -> None:
     """Properties as attributes, in an envelope of another tool."""
     made = (

@@ -19,7 +19,8 @@ from raydub.identity import COARSE_TICK_NS, identify, look_of
 from raydub.manifests.job import Job
 from raydub.manifests.options import Options
 from raydub.pipeline.events import Planned
-from raydub.pipeline.finished import Finished
+from raydub.pipeline.finished import Finished, recorded_digest
+from raydub.stages.output import note_made
 from raydub.store import Store
 from raydub.tts.engines.deciding import decided_by
 from tests.kept import files_in, record_of
@@ -59,6 +60,18 @@ def run(work: Path, job: Job, voiced: Mapping[str, str] = MappingProxyType({})) 
     seen = {name: Finished(work)._holds(path) or "" for name, path in job.inputs().items()}
     make(Path(job.output), b"film")
     Finished(work).write(job, WEIGHTS, Planned("a", "/w/jobs/k", 1, 25, inputs=seen, voiced=voiced, key="k"), RESULT)
+
+
+def test_a_file_that_took_the_place_of_the_output_is_not_recorded(tmp_path: Path, job: Job) -> None:
+    """After the video was published and before the job is recorded, such as during its evaluation."""
+    mine = make(tmp_path / "mine", b"film")
+    published = note_made(job, Store(tmp_path), identify(mine).sha256)[0]
+    make(Path(job.output), b"of somebody else")
+    Finished(tmp_path).write(job, WEIGHTS, Planned("a", "/w/jobs/k", 1, 25, key="k"), RESULT)
+    assert recorded_digest(job.output, tmp_path) == published
+    assert Finished(tmp_path).of(job, "k") is None
+    make(Path(job.output), b"film")
+    assert Finished(tmp_path).of(job, "k") is not None
 
 
 def known(work: Path, job: Job, weights: list[str] = WEIGHTS) -> dict[str, Any] | None:

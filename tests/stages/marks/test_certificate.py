@@ -57,6 +57,16 @@ def test_what_travels_has_no_key(made: Made, monkeypatch: pytest.MonkeyPatch) ->
     assert find_signer() is not None
 
 
+def test_paths_hold_in_every_folder(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run in other folders."""
+    made.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    use(monkeypatch, "cert.pem", "key.pem")
+    found = find_signer()
+    assert found is not None
+    assert (found.signing.cert, found.signing.key) == (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+
+
 def test_nothing_asked_for() -> None:
     assert find_signer() is None
 
@@ -71,7 +81,10 @@ WRONG: dict[str, tuple[Callable[[Made, Path], tuple[object, object]], str]] = {
     ),
     "absent": (lambda m, at: (at / "no.pem", m.write(at)[1]), "cannot be read: No such file"),
     "absent key": (lambda m, at: (m.write(at)[0], at / "no.pem"), "the file that --c2pa-key or RAYDUB_C2PA_KEY names"),
-    "a folder": (lambda m, at: (at, m.write(at)[1]), "cannot be read: Is a directory"),
+    "a folder": (lambda m, at: (at, m.write(at)[1]), "cannot be read: is a folder, not a file"),
+    "a pipe": (lambda m, at: (_pipe(at), m.write(at)[1]), "cannot be read: is a named pipe, not a file"),
+    "a pipe as key": (lambda m, at: (m.write(at)[0], _pipe(at)), "cannot be read: is a named pipe, not a file"),
+    "in a bucket": (lambda m, at: (m.write(at)[0], "s3://bucket/key.pem"), "cannot be read: No such file"),
     "exchanged": (lambda m, at: (m.write(at)[1], at / "cert.pem"), "key.pem has a private key, not a certificate"),
     "two certificates": (lambda m, at: (m.write(at)[0], at / "cert.pem"), "cert.pem is no private key in PEM form"),
     "DER": (lambda m, at: (_file(at, b"\x30\x82\x01\x00"), m.write(at)[1]), "is no certificate in PEM form"),
@@ -88,6 +101,11 @@ def _file(folder: Path, content: bytes) -> Path:
     path = folder / "file"
     path.write_bytes(content)
     return path
+
+
+def _pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -15,7 +15,9 @@ import c2pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from raydub.cluster.cli import app
 from raydub.errors import Code, DependencyError, StageError
 from raydub.media.mux import check_output
 from raydub.media.probe import probe_video
@@ -165,6 +167,34 @@ def _signed_folder(signed: Path) -> None:
     _SIGNED[:] = [signed]
 
 
+@pytest.mark.parametrize("said", [[1, 2], "text", 7, {"version": [1], "inputs": [2], "weights": {"a": 1}}])
+def test_signed_by_another_tool(signed: Path, tmp_path: Path, said: Any) -> None:
+    """Who uses the name of our assertion for something else is read like anybody."""
+    address = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    created = {"actions": [{"action": "c2pa.created", "digitalSourceType": address}]}
+    claim = {
+        "claim_generator_info": [{"name": "another tool"}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": created}, {"label": OWN, "data": said}],
+    }
+    plain, goal = tmp_path / "plain.mp4", tmp_path / "o.mp4"
+    remux(signed / "o.mp4", plain, tags=False)
+    signer = signer_for(certificates())
+    with open(plain, "rb") as film, open(goal, "w+b") as made, signer.open() as own, c2pa.Builder(claim) as builder:
+        builder.sign(own, "video/mp4", film, made)
+    found = read_marks(str(goal))
+    assert judge(found, None, str(goal), trusting=False)[0] == "intact"
+    assert isinstance(found.facts(), dict)
+    assert CliRunner().invoke(app, ["verify", str(goal)]).exit_code == 0
+
+
+def test_free_space_is_not_signed(signed: Path, tmp_path: Path) -> None:
+    """So C2PA has it; the words do not promise more."""
+    longer = tmp_path / "o.mp4"
+    longer.write_bytes((signed / "o.mp4").read_bytes() + b"\0\0\0\x10free" + b"whatever")
+    said, why = judge(read_marks(str(longer)), None, str(longer), trusting=False)
+    assert (said, "no byte" in why, "nothing that plays" in why) == ("intact", False, True)
+
+
 def _unhashed(path: Path, at: int) -> bool:
     """Whether a byte is in a box `free`, or in the frame around what is signed."""
     data, position = path.read_bytes(), 0
@@ -254,6 +284,7 @@ def test_a_file_beside_belongs_to_the_job(job: tuple[JobPlan, list[Part]], tmp_p
         joined(job, goal, signer_for(certificates()))
     assert found.value.code is Code.OUTPUT_EXISTS
     assert beside.read_text() == "mine"
+    assert not goal.exists()  # no video without the credentials that were asked for
     joined(job, goal)
     assert beside.read_text() == "mine"
     beside.unlink()

@@ -96,6 +96,29 @@ def test_what_is_no_font(tmp_path: Path) -> None:
     check_label(Options(label="x", label_font=str(tmp_path / "elsewhere.ttf")))  # may be on the nodes
 
 
+@pytest.mark.parametrize("text", ["\u200b", "\u00ad\u202e"])
+def test_a_label_that_nobody_sees(text: str) -> None:
+    with pytest.raises(InputError, match="nothing of it can be seen"):
+        check_label(Options(label=text))
+
+
+def test_marks_of_direction_are_not_drawn() -> None:
+    plain, marked = (drawn(label=text) for text in ("AI", "\u200eA\u200bI\u200f"))
+    assert np.array_equal(plain.opacity, marked.opacity)
+
+
+def test_a_font_with_damaged_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageFont
+
+    def damaged(*_: Any, **__: Any) -> Any:
+        raise OSError("invalid outline")
+
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getmask2", damaged)
+    with pytest.raises(InputError, match="the font is damaged: invalid outline") as found:
+        check_label(Options(label="AI"))
+    assert found.value.field == "label"
+
+
 def test_a_label_that_does_not_fit() -> None:
     with pytest.raises(InputError, match="of a frame of 64x64") as found:
         draw_label(Options(label="a label that is far too long"), (64, 64))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,23 @@ def test_law_2_who_speaks_does_not_depend_on_spans(seed: int, length: int, rate:
         for name in ("present", "limit", "box", "landmarks"):
             assert np.array_equal(getattr(part, name), getattr(whole, name)[span.start : span.stop]), name
     assert len(np.unique(whole.limit)) > 1
+
+
+@pytest.mark.parametrize("sizes", [(1.0, 1.0), (1.0, 1.3), (1.3, 1.0)])
+def test_law_2_where_nothing_tells_two_faces_apart(sizes: tuple[float, float]) -> None:
+    """Both move their lips in silence, and the left one came into the picture after the right one."""
+    n, came = 360, 30
+    left, right = (face_at(at, 100, size) for at, size in zip((LEFT, RIGHT), sizes, strict=True))
+    raw = raw_of([[*([(left, detect.SURE)] if at >= came else []), (right, detect.SURE)] for at in range(n)], set())
+    speaking = np.tile(np.array([3.0, 0.0], np.float32), (len(raw.frame), 1))
+    raw = replace(raw, speaking=speaking, sounding=np.zeros(n, np.bool_), span=Span(0, n))
+    [whole] = decide(raw, raw.span, ACTIVE, rate=RATE)
+    reach = halo() + frames_of(REACH, RATE)
+    for start in range(came, n, 37):
+        span = Span(start, min(start + 10, n))
+        around = Span(max(0, span.start - reach), min(n, span.stop + reach))
+        [part] = decide(cut_out(raw, around), span, ACTIVE, rate=RATE)
+        assert np.array_equal(part.box, whole.box[span.start : span.stop]), start
 
 
 @settings(max_examples=examples(60), deadline=None)
