@@ -67,7 +67,8 @@ def read_rows(path: PathLike) -> list[JobResult]:
 
 def work_folder(rows: Sequence[JobResult], results: PurePath) -> Store | None:
     """The work folder of the run, if it is still there: a job's folder is <work folder>/refs/jobs/<key>."""
-    named = (path_at(bytes_of_name(row.job_dir)).parents[2] for row in rows if row.job_dir)
+    folders = (path_at(bytes_of_name(row.job_dir)).parents for row in rows if row.job_dir)
+    named = (above[2] for above in folders if len(above) > 2)
     for folder in (next(named, None), results.parent / ".raydub"):
         try:
             if folder is not None and Store(folder).is_tagged:

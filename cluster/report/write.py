@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,10 @@ MOST_INLINE = 150 << 20
 """Bytes of media that one file may contain: browsers keep all of it in memory."""
 _TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 _HEAD = 4096
+_OURS = re.compile(
+    r"index\.html|raydub-report\.json|video-[0-9]{4,}\.html|assets/[a-z.]+\.(js|css)|media/[0-9a-f]{24}\.(mp4|jpg)"
+)
+"""Names that a report gives to its files. A list that came with a folder of somebody else may contain any others."""
 _NONE = "default-src 'none'; connect-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
 _FILE = "img-src data: blob:; media-src blob: {media}; script-src {scripts}"
 # Pages of a folder load only what lies in it: 'self' on a web server, file: where there is none.
@@ -135,14 +140,14 @@ def write_folder(contents: Contents, folder: Path) -> list[Path]:
 
 
 def listed(folder: Path) -> list[str]:
-    """The files of the report in a folder, as its list names them; [] if it has none. Names that lead out of the folder
-    are left out."""
+    """The files of the report in a folder, as its list names them; [] if it has none. Names that no report gives are
+    left out."""
     try:
         said: Any = json.loads(read_regular(folder / LIST, 64 << 20))
         names = [name for name in said["files"] if isinstance(name, str)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [name for name in names if ".." not in Path(name).parts and not Path(name).is_absolute()]
+    return [name for name in names if _OURS.fullmatch(name)]
 
 
 def is_ours(path: Path) -> bool:
