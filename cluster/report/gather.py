@@ -135,7 +135,10 @@ def _evaluation(row: JobResult, results: PurePath) -> tuple[Evaluation | None, s
         except (OSError, ValueError, RaydubError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             continue
-        return _understood(content)
+        found, note = _understood(content)
+        if place == named or found is None or found.id == row.id:
+            return found, note
+        problem = "the one beside the results is of another video"  # files of the same name in different folders
     return None, f"its evaluation cannot be read: {problem}"
 
 

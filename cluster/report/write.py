@@ -100,7 +100,7 @@ def write_file(contents: Contents, path: Path) -> list[Path]:
 def write_folder(contents: Contents, folder: Path) -> list[Path]:
     """index.html, a page per video, and what they share. Files of an earlier report that are not part of this one are
     removed. Raises StageError STORAGE or DISK_FULL."""
-    before = set(listed(folder))
+    before = {*listed(folder), *_media_of(folder)}
     shared = assets()
     written = {
         f"assets/{STYLE}": shared.style.encode(),
@@ -146,6 +146,18 @@ def listed(folder: Path) -> list[str]:
         said: Any = json.loads(read_regular(folder / LIST, 64 << 20))
         names = [name for name in said["files"] if isinstance(name, str)]
     except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [name for name in names if _OURS.fullmatch(name)]
+
+
+def _media_of(folder: Path) -> list[str]:
+    """Media in a folder of ours, also those that an interrupted report did not come to list. What it was writing is
+    removed."""
+    for inner in (".", "assets", "media"):
+        files.sweep(folder / inner)
+    try:
+        names = [f"media/{path.name}" for path in (folder / "media").iterdir()]
+    except OSError:
         return []
     return [name for name in names if _OURS.fullmatch(name)]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -263,6 +265,40 @@ def test_a_list_from_elsewhere_removes_no_files(run: Path, tmp_path: Path) -> No
     assert not any(path.exists() for path in old)
 
 
+def test_what_a_killed_report_left_is_removed(run: Path, tmp_path: Path) -> None:
+    folder = made(run, "-o", tmp_path / "r").parent
+    dead = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from raydub.files import temp_beside; print(temp_beside({str(folder / 'media' / 'x')!r}))",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    temp, unlisted, mine = Path(dead.stdout.strip()), folder / "media" / f"{'a' * 24}.jpg", folder / "media" / "my.jpg"
+    for path in (temp, unlisted, mine):
+        path.write_text("left")
+    made(run, "-o", folder)
+    assert [path.exists() for path in (temp, unlisted, mine)] == [False, False, True]
+
+
+def test_a_disk_that_is_full_leaves_a_report_that_can_be_made_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copyfile(source: str, goal: str) -> None:
+        Path(goal).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", copyfile)
+        said = invoke(run, "-o", tmp_path / "r")
+    assert "E_DISK_FULL" in said.stderr
+    assert not list((tmp_path / "r" / "media").iterdir())
+    assert made(run, "-o", tmp_path / "r").is_file()
+
+
 def test_every_file_of_a_report_is_in_its_list(folder: Path) -> None:
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert there == set(listed(folder))
@@ -384,6 +420,19 @@ def test_outputs_that_were_moved_with_their_results_are_found(tmp_path: Path) ->
     video = read_page(page.parent / "video-0001.html")
     assert len(video.all("section", class_="player")) == 1
     assert str(tmp_path / "b" / "job.mp4") in words(video)
+
+
+def test_an_evaluation_of_the_same_name_is_not_taken_for_that_of_a_moved_video(tmp_path: Path) -> None:
+    """Outputs de/talk.mp4 and fr/talk.mp4 were moved, and one of their evaluations."""
+    french = tmp_path / "fr" / "job.evaluation.json"
+    rows = [dubbed(tmp_path, id="german"), dubbed(tmp_path / "fr", id="french", evaluation=str(french))]
+    run = results_of(tmp_path, rows[0].model_copy(update={"evaluation": str(tmp_path / "de" / french.name)}), rows[1])
+    table = tmp_path / french.name
+    shutil.move(french, table)
+    table.write_bytes(table.read_bytes().replace(b'"id": "job"', b'"id": "french"'))
+    first = made(run, "--no-media", "-o", tmp_path / "r").parent
+    assert "the one beside the results is of another video" in words(read_page(first / "video-0001.html"))
+    assert "cannot be read" not in words(read_page(first / "video-0002.html"))
 
 
 def test_the_digest_of_a_finished_output_serves_without_an_evaluation(tmp_path: Path) -> None:
