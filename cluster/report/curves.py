@@ -30,7 +30,7 @@ def curves_of(video: Video, levels: Made | None) -> dict[str, Any]:
     found: dict[str, Sequence[float | None]] = {}
     delays: Sequence[float | None] = ()
     rate, step = 25.0, 1.0
-    curves = None if video.evaluation is None else video.evaluation.curves
+    curves = video.curves()
     if curves is not None:
         rate, delays, step = curves.rate, curves.delay_ms, curves.delay_step
         found = {name: getattr(curves, name) for name in _DIGITS}

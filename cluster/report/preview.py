@@ -211,4 +211,5 @@ def _add(squares: npt.NDArray[np.float64], samples: F32, done: int, edges: list[
 
 def evenly(frames: int, count: int) -> list[int]:
     """Frame numbers spread over an output, for one without an evaluation."""
-    return sorted({round((place + 0.5) * frames / count - 0.5) for place in range(min(count, frames))})
+    count = max(0, min(count, frames))
+    return [round((place + 0.5) * frames / count - 0.5) for place in range(count)]

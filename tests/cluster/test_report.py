@@ -346,6 +346,22 @@ def test_delays_of_a_long_film_are_joined(tmp_path: Path) -> None:
     assert len(data["delay_ms"]) == 2000
 
 
+def test_curves_are_not_kept_for_all_videos_at_once(tmp_path: Path) -> None:
+    """They are as long as the films; the page reads them again."""
+    run = results_of(tmp_path, dubbed(tmp_path), dubbed(tmp_path, "other"))
+    first, second = gather(read_rows(run), run, None, read=False)
+    assert first.evaluation is not None
+    assert first.evaluation.curves is None
+    assert first.levels
+    curves = first.curves()
+    assert curves is not None
+    assert len(curves.drawn) == 50
+    shutil.copyfile(tmp_path / "other.evaluation.json", tmp_path / "job.evaluation.json")
+    (tmp_path / "other.evaluation.json").unlink()
+    assert first.curves() is None
+    assert second.curves() is None
+
+
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     row = dubbed(
         tmp_path,
