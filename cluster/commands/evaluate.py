@@ -157,7 +157,8 @@ def _of_results(
             made = evaluate_result(row, limits)
             at = keep(made, goal)
             columns[row.id] = columns_of(made, at)
-            found.append((made, at))
+            # Curves are as long as their films, and a run may have many: they are in the documents.
+            found.append((made.model_copy(update={"curves": None}), at))
             say_each(made, at)
     finally:
         if columns:

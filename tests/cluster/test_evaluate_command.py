@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from raydub.cluster.cli import app
 from raydub.manifests.evaluation import Evaluation, Reason
 from raydub.manifests.results import JobResult, read_results, write_results
+from raydub.stages.evaluate.thresholds import load_thresholds
 from tests.cluster.clips import make_clip
+from tests.evaluations import evaluation
 
 BAD = Reason(figure="sharpness", value=0.1, limit=0.4, verdict="bad", message="the mouth is blurred")
 
@@ -85,6 +87,19 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten(tmp_path: Path, measure
     done = invoke(table, "--json")
     assert json.loads(done.stdout)["error"]["code"] == "E_OUTPUT_EXISTS"
     assert mine.read_text() == '{"my": "notes"}'
+
+
+def test_curves_of_many_films_are_kept_in_their_documents_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raydub.cluster.commands.evaluate import _of_results
+    from raydub.pipeline import evaluating
+
+    made = evaluation("a", frames=50)
+    monkeypatch.setattr(evaluating, "evaluate_result", lambda row, limits: made)
+    found = _of_results(finished(tmp_path), ["a"], load_thresholds(), lambda one, at: None)
+    assert [one.curves for one, _ in found] == [None]
+    assert Evaluation.from_json((tmp_path / "a.mp4.evaluation.json").read_bytes()).curves == made.curves
 
 
 def test_nothing_is_measured_for_a_document_that_cannot_be_written(tmp_path: Path, measured: list[str]) -> None:
