@@ -7,11 +7,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from raydub.anywhere import write
-from raydub.cluster.written import check_own
+from raydub.cluster.written import check_own, check_written
+from raydub.errors import Code, UsageError
 from raydub.manifests.evaluation import Evaluation
 from raydub.manifests.ours import manifest_of
 from raydub.manifests.results import JobResult, read_results, write_results
-from raydub.places import absolute, exists, path_at
+from raydub.places import Inputs, absolute, exists, path_at
 from raydub.regular import read_regular
 
 _PAIR = (".jsonl", ".parquet")
@@ -35,6 +36,19 @@ def _same(path: PurePath, rows: Sequence[JobResult]) -> bool:
         return [row.id for row in read_results(path)] == [row.id for row in rows]
     except (OSError, ValueError):
         return False
+
+
+def check_goal(path: str, *, chosen: bool = False) -> None:
+    """Check, before anything is measured, where an evaluation goes. chosen: by the user; its folder has to be there.
+    Raises UsageError OUTPUT_EXISTS for a file that is no evaluation, STORAGE or DISK_FULL."""
+    place = path_at(absolute(path))
+    if chosen:
+        if isinstance(place, Path) and not place.parent.is_dir():
+            message = f"there is no folder {place.parent}"
+            raise UsageError(Code.STORAGE, message, hint="create it, or choose another name", field="output")
+        check_written({"output": place}, Inputs())
+    if exists(place):
+        check_own("output", place, is_evaluation)
 
 
 def keep(found: Evaluation, path: str, option: str = "output") -> str | None:

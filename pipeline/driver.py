@@ -23,6 +23,7 @@ from raydub.pipeline.events import Assembled, Failed, Item, Planned
 from raydub.pipeline.expected import expected_work
 from raydub.pipeline.failures import as_raydub_error
 from raydub.pipeline.jobstate import JobState
+from raydub.pipeline.stage_evaluate import EVALUATE
 from raydub.pipeline.strict import strictly, unasked
 from raydub.stages.types import Part
 
@@ -163,6 +164,11 @@ class Driver:
             self._give_outcome(state.job.id, problem)
             return
         if state.job.options.evaluate and result.verdict is None and state.earlier is None:
+            if state.plan is None:
+                # All of its frames are there, as one part: only the evaluation is left.
+                left = {name: took for name, took in _work(state.job, plan).items() if name == EVALUATE.name}
+                self._tell("planned", plan.job_id, plan.n_frames, 1, left)
+                self._tell("part", plan.job_id, plan.n_frames, True)
             state.plan, state.earlier, state.stitching = plan, result, True
             self._executor.stitch(state.job, plan.job_dir, [])
             return
@@ -193,10 +199,11 @@ class Driver:
             return
         if state.earlier is not None:
             result = _evaluated(state.earlier, done)
+            ended = strictly(state.job, result) if self._strict else result
         else:
-            result = self._success(state, state.plan, done)
+            result = ended = self._success(state, state.plan, done)
         self._keep(state.job, state.plan, result)
-        self._close(state, result)
+        self._close(state, ended)
 
     def _success(self, state: JobState, plan: Planned, done: Assembled) -> JobResult:
         return JobResult(

@@ -38,7 +38,7 @@ class RichProgress(QuietProgress):
         for line in lines:
             self._lines += 1
             if self._lines <= _MOST_LINES:
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._console.print(_safe(line), markup=False, highlight=False, soft_wrap=True)
             elif self._lines == _MOST_LINES + 1:
                 self._console.print("more lines are left out: the results have all of them", highlight=False)
 
@@ -102,6 +102,11 @@ def _whole(now: Now) -> str:
 
 def _workers(count: int) -> str:
     return "" if not count else "1 worker" if count == 1 else f"{count} workers"
+
+
+def _safe(lines: str) -> str:
+    """A message: it may quote names of files and what other programs say."""
+    return "\n".join(map(printable, lines.split("\n")))
 
 
 def printable(text: str) -> str:

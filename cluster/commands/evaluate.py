@@ -114,7 +114,7 @@ def _of_video(
     output: PurePath | None,
     limits: Thresholds,
 ) -> tuple[Evaluation, str | None]:
-    from raydub.cluster.evaluated import keep
+    from raydub.cluster.evaluated import check_goal, keep
     from raydub.places import exists
     from raydub.stages.evaluate.evaluate import Facts
     from raydub.stages.evaluate.files import evaluate_file, largest_face
@@ -122,17 +122,19 @@ def _of_video(
     for option, one in (("the video", path), ("--source", source), ("--speech", speech)):
         if one is not None and not exists(one):
             raise InputError(Code.INPUT_MISSING, f"{option} {one} does not exist", hint="check the path")
+    goal = str(output) if output is not None else f"{path}{SUFFIX}"
+    check_goal(goal, chosen=output is not None)  # before minutes of work
     told = Facts(path.stem, source=_text(source), speech=_text(speech))
     found = evaluate_file(str(path), told, limits, _text(source), largest_face(face))
-    return found, keep(found, str(output) if output is not None else f"{path}{SUFFIX}")
+    return found, keep(found, goal)
 
 
 def _of_results(
     path: PurePath, jobs: list[str] | None, limits: Thresholds, say_each: Callable[[Evaluation, str | None], None]
 ) -> list[tuple[Evaluation, str | None]]:
     """Evaluate the finished rows of a results' file, and write the columns into it and into its sister of the other
-    format. Rows that did not finish stay as they are."""
-    from raydub.cluster.evaluated import keep, rewrite
+    format, also when it is stopped on the way. Rows that did not finish stay as they are."""
+    from raydub.cluster.evaluated import check_goal, keep, rewrite
     from raydub.pipeline.evaluating import evaluate_result
     from raydub.pipeline.evaluations import columns_of
 
@@ -141,18 +143,26 @@ def _of_results(
     if unknown:
         message = f"{path} has no job {sorted(unknown)[0]!r}"
         raise UsageError(Code.FIELD_VALUE, message, field="--job", hint="leave out --job to evaluate all")
+    films = [
+        (row, f"{row.output}{SUFFIX}")
+        for row in rows
+        if row.status == "ok" and row.output is not None and (not jobs or row.id in jobs)
+    ]
+    for _, goal in films:
+        check_goal(goal)
     found: list[tuple[Evaluation, str | None]] = []
     columns: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if row.status != "ok" or row.output is None or (jobs and row.id not in jobs):
-            continue
-        made = evaluate_result(row, limits)
-        at = keep(made, f"{row.output}{SUFFIX}")
-        columns[row.id] = columns_of(made, at)
-        found.append((made, at))
-        say_each(made, at)
-    if columns:
-        rewrite(path, rows, columns)
+    try:
+        for row, goal in films:
+            made = evaluate_result(row, limits)
+            at = keep(made, goal)
+            columns[row.id] = columns_of(made, at)
+            # Curves are as long as their films, and a run may have many: they are in the documents.
+            found.append((made.model_copy(update={"curves": None}), at))
+            say_each(made, at)
+    finally:
+        if columns:
+            rewrite(path, rows, columns)
     return found
 
 

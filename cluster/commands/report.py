@@ -87,7 +87,7 @@ def report(
     templates(), assets()  # a missing package is told before any work
     single = _is_file(output, sum(row.status == "ok" for row in rows))
     goal = output if output is not None else _default(results, single)
-    _check(goal, results, single, output is None)
+    _check(goal, results, single)
     store = work_folder(rows, results)
     videos = gather(rows, results, store, read=not no_media)
     totals = totals_of(videos, wall_seconds(store, absolute(results)), prices, nodes)
@@ -98,7 +98,7 @@ def report(
         contents = Contents(_stem(results), str(results), videos, totals, media, keys, links, not no_media)
         if output is None and single and _is_too_large(contents):
             single, goal = False, _default(results, False)
-            _check(goal, results, single, True)
+            _check(goal, results, single)
         written = write_file(contents, goal) if single else write_folder(contents, goal)
     problems = sum(bool(made.problem) for one in media.values() for made in one.values())
     said = {"rows": len(rows), "previews": len(orders), "problems": problems}
@@ -153,18 +153,13 @@ def _stem(results: PurePath) -> str:
     return results.name.removesuffix(results.suffix).removesuffix(".results")
 
 
-def _check(goal: Path, results: PurePath, single: bool, chosen: bool) -> None:
-    """Raises UsageError: FIELD_CONFLICT, OUTPUT_EXISTS, STORAGE or DISK_FULL. chosen: by us, not by the user."""
+def _check(goal: Path, results: PurePath, single: bool) -> None:
+    """Raises UsageError: FIELD_CONFLICT, OUTPUT_EXISTS, STORAGE or DISK_FULL."""
     from raydub.cluster.report.write import is_ours
     from raydub.cluster.written import check_own, check_written, source
 
     inputs = source("the report's source", results)
-    if single:
-        check_written({"output": goal}, inputs)
-        if chosen:
-            check_own("output", goal, is_ours)
-        return
-    check_written({"output": goal / "index.html"}, inputs)
+    check_written({"output": goal if single else goal / "index.html"}, inputs)
     check_own("output", goal, is_ours)
 
 

@@ -19,6 +19,8 @@ from raydub.store import Store
 
 MOST = 20_000
 """Points of a curve: 13 minutes at 25 frames a second. More would make the page slow without being seen."""
+MOST_DELAYS = 2_000
+"""Delays, which are drawn as points: half an hour of one a second."""
 _DIGITS = {"speech_db": 1, "gate": 2, "wanted": 3, "drawn": 3, "source": 3}
 
 
@@ -28,7 +30,7 @@ def curves_of(video: Video, levels: Made | None) -> dict[str, Any]:
     found: dict[str, Sequence[float | None]] = {}
     delays: Sequence[float | None] = ()
     rate, step = 25.0, 1.0
-    curves = None if video.evaluation is None else video.evaluation.curves
+    curves = video.curves()
     if curves is not None:
         rate, delays, step = curves.rate, curves.delay_ms, curves.delay_step
         found = {name: getattr(curves, name) for name in _DIGITS}
@@ -39,12 +41,12 @@ def curves_of(video: Video, levels: Made | None) -> dict[str, Any]:
     if not found.get("speech_db") and levels is not None and levels.path:
         found["speech_db"] = json.loads(read_regular(levels.path))["speech_db"]
     longest = max((len(values) for values in found.values()), default=0)
-    width = max(1, math.ceil(longest / MOST))
+    width, several = max(1, math.ceil(longest / MOST)), max(1, math.ceil(len(delays) / MOST_DELAYS))
     return {
         "rate": rate / width,
         "curves": {name: _binned(values, width, _DIGITS[name]) for name, values in found.items() if values},
-        "delay_ms": [None if value is None else round(value, 1) for value in delays],
-        "delay_step": step,
+        "delay_ms": _binned(delays, several, 1),
+        "delay_step": step * several,
         "cues": cues(video),
     }
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from raydub.cluster.report.texts import bytes_of_name
 from raydub.errors import Code, RaydubError, UsageError
 from raydub.identity import identify, known_identity
-from raydub.manifests.evaluation import FORMAT, Evaluation
+from raydub.manifests.evaluation import FORMAT, Curves, Evaluation
 from raydub.manifests.results import JobResult, read_results
 from raydub.objects.names import is_object
 from raydub.pipeline.finished import recorded_digest
@@ -30,7 +30,9 @@ _EVALUATION_BYTES = 256 << 20
 @dataclass(frozen=True)
 class Video:
     """One row. number: from 1, in the order of the results; output: where its file is now; evaluation: None with a
-    sentence in `note`, which is empty where none was asked for; plan: None if the work folder does not have it."""
+    sentence in `note`, which is empty where none was asked for, and always without its curves, which are as long as the
+    film: they are read again for its page; levels: whether they have the level of the sound; document: where it is;
+    plan: None if the work folder does not have it."""
 
     number: int
     result: JobResult
@@ -40,6 +42,20 @@ class Video:
     evaluation: Evaluation | None = None
     note: str = ""
     plan: JobPlan | None = None
+    document: str = ""
+    levels: bool = False
+
+    def curves(self) -> Curves | None:
+        """The curves of the evaluation, None without any, or if its document is another one or gone by now."""
+        if self.evaluation is None:
+            return None
+        try:
+            found, _ = _understood(read_regular(self.document, _EVALUATION_BYTES))
+        except (OSError, ValueError, RaydubError):
+            return None
+        if found is None or found.model_copy(update={"curves": None}) != self.evaluation:
+            return None
+        return found.curves
 
     @property
     def seconds(self) -> float | None:
@@ -67,7 +83,8 @@ def read_rows(path: PathLike) -> list[JobResult]:
 
 def work_folder(rows: Sequence[JobResult], results: PurePath) -> Store | None:
     """The work folder of the run, if it is still there: a job's folder is <work folder>/refs/jobs/<key>."""
-    named = (path_at(bytes_of_name(row.job_dir)).parents[2] for row in rows if row.job_dir)
+    folders = (path_at(bytes_of_name(row.job_dir)).parents for row in rows if row.job_dir)
+    named = (above[2] for above in folders if len(above) > 2)
     for folder in (next(named, None), results.parent / ".raydub"):
         try:
             if folder is not None and Store(folder).is_tagged:
@@ -86,14 +103,16 @@ def gather(rows: Sequence[JobResult], results: PurePath, store: Store | None, *,
 def _video(number: int, row: JobResult, results: PurePath, store: Store | None, read: bool) -> Video:
     if row.status != "ok" or row.output is None:
         return Video(number, row, "none")
-    evaluation, note = _evaluation(row, results)
+    evaluation, note, document = _evaluation(row, results)
     plan = _plan(row)
     path = bytes_of_name(row.output) if plan is None else plan.job.output
     digest = "" if evaluation is None else evaluation.output_sha256
     if not digest and store is not None:
         digest = recorded_digest(path, store.place) or ""
     state, place, found = _look(path, digest, results, store, read)
-    return Video(number, row, state, place, found or digest, evaluation, note, plan)
+    levels = evaluation is not None and evaluation.curves is not None and bool(evaluation.curves.speech_db)
+    kept = None if evaluation is None else evaluation.model_copy(update={"curves": None})
+    return Video(number, row, state, place, found or digest, kept, note, plan, document, levels)
 
 
 def _look(path: str, digest: str, results: PurePath, store: Store | None, read: bool) -> tuple[Output, str | None, str]:
@@ -123,9 +142,10 @@ def _plan(row: JobResult) -> JobPlan | None:
         return None  # cleaned, or of another version
 
 
-def _evaluation(row: JobResult, results: PurePath) -> tuple[Evaluation | None, str]:
+def _evaluation(row: JobResult, results: PurePath) -> tuple[Evaluation | None, str, str]:
+    """The evaluation, or a sentence why there is none, and the place of the document."""
     if row.evaluation is None:
-        return None, ""
+        return None, "", ""
     named = bytes_of_name(row.evaluation)
     places = [named] if is_object(named) else [named, os.path.join(results.parent, os.path.basename(named))]
     for place in places:
@@ -134,8 +154,11 @@ def _evaluation(row: JobResult, results: PurePath) -> tuple[Evaluation | None, s
         except (OSError, ValueError, RaydubError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             continue
-        return _understood(content)
-    return None, f"its evaluation cannot be read: {problem}"
+        found, note = _understood(content)
+        if place == named or found is None or found.id == row.id:
+            return found, note, place
+        problem = "the one beside the results is of another video"  # files of the same name in different folders
+    return None, f"its evaluation cannot be read: {problem}", ""
 
 
 def _understood(content: bytes) -> tuple[Evaluation | None, str]:

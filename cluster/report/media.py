@@ -172,13 +172,19 @@ class Maker:
 
 
 def placed(made: Made, folder: Path, key: str) -> Path:
-    """A copy, or a second name, of a result in a folder of the report; one that is already there stays."""
+    """A copy of a result in a folder of the report; one that is already there stays. Raises StageError STORAGE or
+    DISK_FULL."""
     goal = folder / f"{key[:24]}{Path(made.path).suffix}"
     if goal.exists() and goal.stat().st_size == os.stat(made.path).st_size:
         return goal
     temp = files.temp_beside(goal)
-    shutil.copyfile(made.path, temp)
-    files.publish(temp, goal)
+    try:
+        shutil.copyfile(made.path, temp)
+        files.publish(temp, goal)
+    except OSError as error:
+        raise files.storage_error(error, str(goal)) from error
+    finally:
+        files.discard(temp)
     return goal
 
 

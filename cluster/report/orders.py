@@ -74,7 +74,7 @@ def orders_of(video: Video, link: bool) -> list[Order]:
     numbers = sorted({one.frame for one in worst if 0 <= one.frame < frames}) or evenly(frames, MOMENTS)
     if numbers:
         add("strip", "strip", {**said, "frames": numbers}, [content, numbers])
-    if plan is not None and (evaluation is None or evaluation.curves is None or not evaluation.curves.speech_db):
+    if plan is not None and not video.levels:
         asked = {"rate": str(plan.rate), "frames": frames}
         add("levels", "levels", {**after, **asked}, [content["after"], asked])
     return orders

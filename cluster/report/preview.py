@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import itertools
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
@@ -212,4 +211,5 @@ def _add(squares: npt.NDArray[np.float64], samples: F32, done: int, edges: list[
 
 def evenly(frames: int, count: int) -> list[int]:
     """Frame numbers spread over an output, for one without an evaluation."""
-    return sorted({round((place + 0.5) * frames / count - 0.5) for place in itertools.islice(range(count), frames)})
+    count = max(0, min(count, frames))
+    return [round((place + 0.5) * frames / count - 0.5) for place in range(count)]

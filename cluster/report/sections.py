@@ -25,8 +25,8 @@ SOURCE_STATES = {
 def section_of(video: Video, media: Mapping[str, Made], href: Mapping[str, str], wanted: bool) -> dict[str, Any]:
     """For the template. media: what was made for the video; href: addresses of its films and strip, by name; wanted:
     whether media were to be made."""
-    row, plan, evaluation = video.result, video.plan, video.evaluation
-    rate = float(plan.rate) if plan is not None else evaluation.frames / evaluation.duration if evaluation else 25.0
+    row, evaluation = video.result, video.evaluation
+    rate = _rate(video)
     problems = [
         f"{_FILMS[name]}: {shown(made.problem)}" for name, made in media.items() if made.problem and name in _FILMS
     ]
@@ -60,6 +60,16 @@ def section_of(video: Video, media: Mapping[str, Made], href: Mapping[str, str],
 _COLUMNS = 8
 """Figures in the table of segments, those of the verdict first; the document has all."""
 _FILMS = {"before": "Preview of the source", "after": "Preview of the output", "strip": "Moments"}
+
+
+def _rate(video: Video) -> float:
+    """Frames a second of the output, 25 where nothing says it: the evaluation of an unreadable film has no frames."""
+    if video.plan is not None:
+        return float(video.plan.rate)
+    evaluation = video.evaluation
+    if evaluation is None or evaluation.frames <= 0 or evaluation.duration <= 0:
+        return 25.0
+    return evaluation.frames / evaluation.duration
 
 
 def _player(video: Video, media: Mapping[str, Made], href: Mapping[str, str], rate: float) -> dict[str, Any] | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+_LONGEST = 1e9
+"""Seconds. More are not the length of a film."""
+
 
 def clock(seconds: float | None) -> str:
-    """0:07.24, 12:03.50, 1:02:03.00; a dash where it is not known."""
-    if seconds is None:
+    """0:07.24, 12:03.50, 1:02:03.00; a dash where it is not known, or no time of a film."""
+    if seconds is None or not abs(seconds) < _LONGEST:
         return "–"
-    minutes, rest = divmod(round(seconds * 100), 6000)
+    minutes, rest = divmod(round(abs(seconds) * 100), 6000)
     hours, minutes = divmod(minutes, 60)
-    front = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    front = "-" if seconds < 0 else ""
+    front += f"{hours}:{minutes:02}" if hours else f"{minutes}"
     return f"{front}:{rest // 100:02}.{rest % 100:02}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,10 @@ MOST_INLINE = 150 << 20
 """Bytes of media that one file may contain: browsers keep all of it in memory."""
 _TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 _HEAD = 4096
+_OURS = re.compile(
+    r"index\.html|raydub-report\.json|video-[0-9]{4,}\.html|assets/[a-z.]+\.(js|css)|media/[0-9a-f]{24}\.(mp4|jpg)"
+)
+"""Names that a report gives to its files. A list that came with a folder of somebody else may contain any others."""
 _NONE = "default-src 'none'; connect-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
 _FILE = "img-src data: blob:; media-src blob: {media}; script-src {scripts}"
 # Pages of a folder load only what lies in it: 'self' on a web server, file: where there is none.
@@ -95,7 +100,7 @@ def write_file(contents: Contents, path: Path) -> list[Path]:
 def write_folder(contents: Contents, folder: Path) -> list[Path]:
     """index.html, a page per video, and what they share. Files of an earlier report that are not part of this one are
     removed. Raises StageError STORAGE or DISK_FULL."""
-    before = set(listed(folder))
+    before = {*listed(folder), *_media_of(folder)}
     shared = assets()
     written = {
         f"assets/{STYLE}": shared.style.encode(),
@@ -135,14 +140,26 @@ def write_folder(contents: Contents, folder: Path) -> list[Path]:
 
 
 def listed(folder: Path) -> list[str]:
-    """The files of the report in a folder, as its list names them; [] if it has none. Names that lead out of the folder
-    are left out."""
+    """The files of the report in a folder, as its list names them; [] if it has none. Names that no report gives are
+    left out."""
     try:
         said: Any = json.loads(read_regular(folder / LIST, 64 << 20))
         names = [name for name in said["files"] if isinstance(name, str)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [name for name in names if ".." not in Path(name).parts and not Path(name).is_absolute()]
+    return [name for name in names if _OURS.fullmatch(name)]
+
+
+def _media_of(folder: Path) -> list[str]:
+    """Media in a folder of ours, also those that an interrupted report did not come to list. What it was writing is
+    removed."""
+    for inner in (".", "assets", "media"):
+        files.sweep(folder / inner)
+    try:
+        names = [f"media/{path.name}" for path in (folder / "media").iterdir()]
+    except OSError:
+        return []
+    return [name for name in names if _OURS.fullmatch(name)]
 
 
 def is_ours(path: Path) -> bool:

@@ -93,6 +93,8 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
     whole = [*facts.reasons, *reasons_of(figures, thresholds)]
     if why:
         whole.append(always("sound", 0.0, "look", why))
+    elif sound is not None and sound.silent:
+        whole.append(always("sound", 0.0, "look", "nothing is heard in the file's sound"))
     if missing:
         message = f"the output lacks {missing} of {facts.wanted_frames} frames"
         whole.append(always("frames_missing", float(missing), "bad", message, 0.0))

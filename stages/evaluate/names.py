@@ -52,7 +52,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "frames_missing": ("count", "frames that the output lacks at its end"),
     "output_changed": ("0 or 1", "another file is there than the run made"),
     "readable": ("0 or 1", "the output can be read"),
-    "sound": ("0 or 1", "the output has sound that can be read"),
+    "sound": ("0 or 1", "the output has sound that can be read, and is not silence"),
 }
 JUDGED = {name: said for name, said in FIGURES.items() if name not in ("readable", "output_changed", "sound")}
 """Figures that may have thresholds; the others always give a reason."""

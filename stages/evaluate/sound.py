@@ -41,6 +41,11 @@ class Sound:
     active: Bools
     pieces: tuple[Piece, ...]
 
+    @property
+    def silent(self) -> bool:
+        """Is nothing heard, not even a room?"""
+        return self.peak_dbtp is None or self.peak_dbtp < QUIETEST
+
     def voiced(self, rate: Fraction, n: int) -> Bools:
         """(n,): does the frame's period contain speech?"""
         return voiced_frames(self.active, rate, n)

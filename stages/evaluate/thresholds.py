@@ -69,7 +69,9 @@ def load_thresholds(path: PathLike | None = None) -> Thresholds:
     """Read a thresholds' file, by default the one that ships with raydub. Raises UsageError MANIFEST_UNREADABLE,
     MANIFEST_SYNTAX, FIELD_UNKNOWN, FIELD_VALUE, each with the figure and the way out."""
     try:
-        data = read_regular(DEFAULT if path is None else path, _MOST_BYTES)
+        data = read_regular(DEFAULT if path is None else path, _MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES >> 20} MB")
     except (OSError, ValueError) as error:
         hint = "give a TOML file; docs/evaluate.md shows one"
         raise UsageError(Code.MANIFEST_UNREADABLE, f"thresholds {path} cannot be read: {error}", hint=hint) from error
@@ -88,8 +90,9 @@ def parse_thresholds(text: str, name: str) -> Thresholds:
 def _parsed(text: str, name: str, known: Mapping[str, object]) -> dict[str, Limit]:
     try:
         said = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(Code.MANIFEST_SYNTAX, f"{name} is no TOML: {error}", hint="see docs/evaluate.md") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UsageError(Code.MANIFEST_SYNTAX, f"{name} is no TOML: {why}", hint="see docs/evaluate.md") from error
     limits: dict[str, Limit] = {}
     for figure, table in said.items():
         if figure not in known:

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from raydub.cluster.cli import app
 from raydub.manifests.evaluation import Evaluation, Reason
 from raydub.manifests.results import JobResult, read_results, write_results
+from raydub.stages.evaluate.thresholds import load_thresholds
 from tests.cluster.clips import make_clip
+from tests.evaluations import evaluation
 
 BAD = Reason(figure="sharpness", value=0.1, limit=0.4, verdict="bad", message="the mouth is blurred")
 
@@ -85,6 +87,57 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten(tmp_path: Path, measure
     done = invoke(table, "--json")
     assert json.loads(done.stdout)["error"]["code"] == "E_OUTPUT_EXISTS"
     assert mine.read_text() == '{"my": "notes"}'
+
+
+def test_curves_of_many_films_are_kept_in_their_documents_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raydub.cluster.commands.evaluate import _of_results
+    from raydub.pipeline import evaluating
+
+    made = evaluation("a", frames=50)
+    monkeypatch.setattr(evaluating, "evaluate_result", lambda row, limits: made)
+    found = _of_results(finished(tmp_path), ["a"], load_thresholds(), lambda one, at: None)
+    assert [one.curves for one, _ in found] == [None]
+    assert Evaluation.from_json((tmp_path / "a.mp4.evaluation.json").read_bytes()).curves == made.curves
+
+
+def test_nothing_is_measured_for_a_document_that_cannot_be_written(tmp_path: Path, measured: list[str]) -> None:
+    table = finished(tmp_path)
+    rows = read_results(table)
+    mine = tmp_path / "z.mp4.evaluation.json"
+    mine.write_text("mine")
+    write_results([*rows, rows[0].model_copy(update={"id": "z", "output": str(tmp_path / "z.mp4")})], table, None)
+    assert json.loads(invoke(table, "--json").stdout)["error"]["code"] == "E_OUTPUT_EXISTS"
+    assert measured == []
+
+
+def test_what_was_measured_before_a_stop_has_its_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raydub.pipeline import evaluating
+
+    def evaluate_result(row: JobResult, limits: Any) -> Evaluation:
+        if row.id == "c":
+            raise KeyboardInterrupt
+        return Evaluation(id="a", output=str(row.output), output_sha256="", frames=1, duration=1.0, verdict="good")
+
+    monkeypatch.setattr(evaluating, "evaluate_result", evaluate_result)
+    table = finished(tmp_path)
+    assert invoke(table).exit_code != 0
+    for path in (table, table.with_suffix(".parquet")):
+        assert [row.verdict for row in read_results(path)] == ["good", None, None]
+
+
+@pytest.mark.parametrize("where", ["none/x.json", "v.mp4", "."])
+def test_the_users_document_is_checked_before_the_film_is_measured(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raydub.stages.evaluate import files
+
+    monkeypatch.setattr(files, "evaluate_file", lambda *words: pytest.fail("measured"))
+    (tmp_path / "v.mp4").write_text("film")
+    done = invoke(tmp_path / "v.mp4", "-o", tmp_path / where, "--json")
+    assert json.loads(done.stdout)["error"]["code"] in ("E_STORAGE", "E_OUTPUT_EXISTS")
+    assert (tmp_path / "v.mp4").read_text() == "film"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,134 @@ def test_a_default_name_never_replaces_a_file_of_the_user(run: Path, tmp_path: P
     assert read_rows(few)
 
 
+def test_an_own_page_of_the_user_is_never_replaced(run: Path, tmp_path: Path) -> None:
+    mine, link = tmp_path / "notes.html", tmp_path / "link.html"
+    mine.write_text("<p>mine</p>")
+    link.symlink_to(mine)
+    for goal in (mine, link):
+        said = invoke(run, "--no-media", "-o", goal)
+        assert said.exit_code == EXIT_USAGE
+        assert "E_OUTPUT_EXISTS" in said.stderr
+    assert mine.read_text() == "<p>mine</p>"
+    assert link.is_symlink()
+
+
+def test_a_list_from_elsewhere_removes_no_files(run: Path, tmp_path: Path) -> None:
+    """A folder with a report may come from anybody, and so may its list."""
+    folder, outside = tmp_path / "report", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "media").symlink_to(outside)
+    kept = [folder / "thesis.txt", outside / "thesis.txt", folder / "video-1.html"]
+    for path in kept:
+        path.write_text("mine")
+    old = [folder / "video-0009.html", outside / f"{'a' * 24}.mp4"]
+    for path in old:
+        path.write_text("old")
+    names = ["thesis.txt", "media/thesis.txt", "video-1.html", "video-0009.html", f"media/{'a' * 24}.mp4", "../x", "."]
+    (folder / "raydub-report.json").write_text(json.dumps({"report": 1, "files": names}))
+    made(run, "--no-media", "-o", folder)
+    assert [path.read_text() for path in kept] == ["mine"] * 3
+    assert not any(path.exists() for path in old)
+
+
+def test_what_a_killed_report_left_is_removed(run: Path, tmp_path: Path) -> None:
+    folder = made(run, "-o", tmp_path / "r").parent
+    dead = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from raydub.files import temp_beside; print(temp_beside({str(folder / 'media' / 'x')!r}))",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    temp, unlisted, mine = Path(dead.stdout.strip()), folder / "media" / f"{'a' * 24}.jpg", folder / "media" / "my.jpg"
+    for path in (temp, unlisted, mine):
+        path.write_text("left")
+    made(run, "-o", folder)
+    assert [path.exists() for path in (temp, unlisted, mine)] == [False, False, True]
+
+
+def test_a_disk_that_is_full_leaves_a_report_that_can_be_made_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copyfile(source: str, goal: str) -> None:
+        Path(goal).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", copyfile)
+        said = invoke(run, "-o", tmp_path / "r")
+    assert "E_DISK_FULL" in said.stderr
+    assert not list((tmp_path / "r" / "media").iterdir())
+    assert made(run, "-o", tmp_path / "r").is_file()
+
+
+def test_every_file_of_a_report_is_in_its_list(folder: Path) -> None:
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == set(listed(folder))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"job_dir": "x"}, {"job_dir": "/"}, {"output": "a\0b"}, {"frames": -4}, {"wall_seconds": 1e300}]
+)
+def test_rows_that_no_run_writes_are_shown(tmp_path: Path, changed: dict[str, Any]) -> None:
+    run = results_of(tmp_path, dubbed(tmp_path))
+    run.write_text(json.dumps({**json.loads(run.read_text()), **changed}) + "\n")
+    assert len(read_page(made(run, "-o", tmp_path / "r")).data("table-data")["rows"]) == 1
+
+
+@pytest.mark.parametrize("cleaned", [False, True])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"frames": 0, "duration": 0.0, "curves": None, "segments": [], "worst": []},  # of an output that cannot be read
+        {"frames": 0},
+        {"frames": -3, "duration": -1.0},
+        {"reasons": [{"figure": "r", "value": 0, "limit": 1, "verdict": "bad", "message": "m", "start": 1e308}]},
+        {"segments": [{"start": -2.5, "stop": 1e300, "figures": {}}]},
+    ],
+)
+def test_odd_numbers_in_evaluations_are_shown(tmp_path: Path, changed: dict[str, Any], cleaned: bool) -> None:
+    run = results_of(tmp_path, dubbed(tmp_path))
+    if cleaned:
+        shutil.rmtree(tmp_path / ".raydub", ignore_errors=True)
+        run.write_text(json.dumps({**json.loads(run.read_text()), "job_dir": None}) + "\n")
+    path = tmp_path / "job.evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    page = read_page(made(run, "-o", tmp_path / "r").parent / "video-0001.html")
+    assert "is damaged" not in words(page)
+
+
+def test_delays_of_a_long_film_are_joined(tmp_path: Path) -> None:
+    run, path = results_of(tmp_path, dubbed(tmp_path)), tmp_path / "job.evaluation.json"
+    said = json.loads(path.read_text())
+    said["curves"] |= {"delay_ms": [10.0, None, 30.0, 50.0] * 1500, "delay_step": 2.0}
+    path.write_text(json.dumps(said))
+    data = read_page(made(run, "-o", tmp_path / "r").parent / "video-0001.html").data("plot-data")
+    assert data["delay_step"] == 6.0
+    assert data["delay_ms"][:3] == [20.0, 30.0, 30.0]
+    assert len(data["delay_ms"]) == 2000
+
+
+def test_curves_are_not_kept_for_all_videos_at_once(tmp_path: Path) -> None:
+    """They are as long as the films; the page reads them again."""
+    run = results_of(tmp_path, dubbed(tmp_path), dubbed(tmp_path, "other"))
+    first, second = gather(read_rows(run), run, None, read=False)
+    assert first.evaluation is not None
+    assert first.evaluation.curves is None
+    assert first.levels
+    curves = first.curves()
+    assert curves is not None
+    assert len(curves.drawn) == 50
+    shutil.copyfile(tmp_path / "other.evaluation.json", tmp_path / "job.evaluation.json")
+    (tmp_path / "other.evaluation.json").unlink()
+    assert first.curves() is None
+    assert second.curves() is None
+
+
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     row = dubbed(
         tmp_path,
@@ -306,6 +436,19 @@ def test_outputs_that_were_moved_with_their_results_are_found(tmp_path: Path) ->
     video = read_page(page.parent / "video-0001.html")
     assert len(video.all("section", class_="player")) == 1
     assert str(tmp_path / "b" / "job.mp4") in words(video)
+
+
+def test_an_evaluation_of_the_same_name_is_not_taken_for_that_of_a_moved_video(tmp_path: Path) -> None:
+    """Outputs de/talk.mp4 and fr/talk.mp4 were moved, and one of their evaluations."""
+    french = tmp_path / "fr" / "job.evaluation.json"
+    rows = [dubbed(tmp_path, id="german"), dubbed(tmp_path / "fr", id="french", evaluation=str(french))]
+    run = results_of(tmp_path, rows[0].model_copy(update={"evaluation": str(tmp_path / "de" / french.name)}), rows[1])
+    table = tmp_path / french.name
+    shutil.move(french, table)
+    table.write_bytes(table.read_bytes().replace(b'"id": "job"', b'"id": "french"'))
+    first = made(run, "--no-media", "-o", tmp_path / "r").parent
+    assert "the one beside the results is of another video" in words(read_page(first / "video-0001.html"))
+    assert "cannot be read" not in words(read_page(first / "video-0002.html"))
 
 
 def test_the_digest_of_a_finished_output_serves_without_an_evaluation(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from raydub.pipeline.attempts import Attempts
 from raydub.pipeline.context import WorkerContext, WorkSettings
 from raydub.pipeline.driver import Driver
 from raydub.pipeline.evaluations import Evaluations
-from raydub.pipeline.events import Assembled, Failed, Item, Output, Planned
+from raydub.pipeline.events import Assembled, Failed, Item, Note, Output, Planned
 from raydub.pipeline.finished import Finished
+from raydub.pipeline.left import Left
+from raydub.pipeline.progress import QuietProgress
 from raydub.pipeline.registry import STAGES
 from raydub.pipeline.rows import pack, unpack
 from raydub.pipeline.stage_evaluate import EVALUATE
 from raydub.pipeline.steps import Steps
 from raydub.pipeline.strict import unasked
+from raydub.pipeline.tally import Tally
 from raydub.stages.evaluate.thresholds import load_thresholds
 from raydub.stages.types import Part
 from raydub.store import Store
@@ -150,12 +153,13 @@ def test_an_output_that_is_published_is_only_evaluated(tmp_path: Path) -> None:
 class Ends(Scripted):
     """An executor whose stitches end as they are told, and which keeps what was asked."""
 
-    def __init__(self, items: list[Item], ends: list[Item]) -> None:
+    def __init__(self, items: list[Item], ends: list[Item], told: Callable[[], None] = lambda: None) -> None:
         super().__init__(items)
-        self.ends, self.asked = ends, list[int]()
+        self.ends, self.asked, self.told = ends, list[int](), told
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Any]) -> None:
         self.asked.append(len(parts))
+        self.told()
 
     def assembled(self, wait: bool) -> Iterator[Item]:
         while self.asked and self.ends:
@@ -179,6 +183,41 @@ def test_what_an_earlier_run_finished_is_evaluated_without_being_made_again(tmp_
     assert result.seconds == {"evaluate": 1.5}
     assert result.warnings == ("W_TIMING: said",)
     assert kept == [result]
+
+
+def test_an_evaluation_alone_is_all_the_work_that_is_left(tmp_path: Path) -> None:
+    job = asking(tmp_path, "a")
+    stored = {"status": "ok", "frames": 100, "synthesised": 4}
+    extent = {"width": 640, "height": 360, "rate": "25", "source": 100, "untracked": 1.0}
+    plan = Planned("a", str(tmp_path), 2, 100, finished=stored, extent=extent)
+    now, progress = 0.0, QuietProgress(1)
+    progress.tally = tally = Tally(1, lambda: now)
+    seen: list[Left] = []
+    tally.expect(["a"], 1)
+    tally.foresee("a", 100, 2, {"prepare": 1.0, "render": 500.0, "evaluate": 5.0})
+
+    def stitched() -> None:
+        nonlocal now
+        tally.note(Note("evaluate", "a", 0, 0.0, 1, "here", 0.0, done=False))
+        now += 1.0
+        seen.append(tally.left())
+        assert (tally.done_frames, tally.planned_frames, tally.unplanned) == (100, 100, 0)
+
+    executor = Ends([plan], [Assembled("a", job.output, 0, {"evaluate": 1.5}, evaluated=COLUMNS)], stitched)
+    Driver(executor, watcher=progress).run([job])
+    assert set(seen[0].stages) == {"evaluate"}
+    assert seen[0].seconds is not None
+    assert seen[0].seconds < 20
+    assert tally.planned_frames == 100
+
+
+def test_strict_holds_for_what_is_only_evaluated(tmp_path: Path) -> None:
+    job = asking(tmp_path, "a")
+    stored = {"status": "ok", "frames": 10, "synthesised": 0}
+    end = Assembled("a", job.output, 0, {"evaluate": 1.5}, evaluated=COLUMNS)
+    executor = Ends([Planned("a", str(tmp_path), 2, 10, finished=stored)], [end])
+    [result], _ = Driver(executor, strict=True).run([job])
+    assert (result.status, result.error_code) == ("failed", Code.STRICT)
 
 
 def test_what_is_evaluated_already_is_left_alone(tmp_path: Path) -> None:

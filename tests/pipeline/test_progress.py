@@ -262,6 +262,16 @@ def test_bars_are_bounded() -> None:
     assert screen.getvalue().count("[E_X]") == 50
 
 
+def test_messages_do_not_steer_the_terminal() -> None:
+    from rich.console import Console
+
+    written = io.StringIO()
+    progress = RichProgress(1, Console(file=written, width=80, height=24, force_terminal=True))
+    said = "one\x1b]0;title\x07\x1b[2J [bold]x[/bold] \u202e\ntwo"
+    progress.finished(JobResult(id="x", status="failed", error_code="E_X", error_message=said, hint="h"))
+    assert "one?]0;title??[2J [bold]x[/bold] ?\ntwo" in written.getvalue()
+
+
 def test_bars_name_the_run_its_stages_and_jobs() -> None:
     from rich.console import Console
 

@@ -69,6 +69,13 @@ def test_a_film_without_sound_and_face(tmp_path: Path) -> None:
     assert (found.frames, found.duration) == (25, 1.0)
 
 
+def test_a_film_whose_sound_is_silence(tmp_path: Path) -> None:
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-shortest")
+    found = judged(made(tmp_path / "v.mp4", *picture(1), *silence, *X264, "-c:a", "aac"))
+    assert "nothing is heard" in said(found)
+    assert "nothing is heard" not in said(judged(made(tmp_path / "w.mp4", *picture(1), *tone(1), *X264, "-c:a", "aac")))
+
+
 @pytest.mark.parametrize("seconds", [0.04, 0.08])
 def test_a_film_of_a_frame_or_two(tmp_path: Path, seconds: float) -> None:
     found = judged(made(tmp_path / "v.mp4", *picture(seconds), *X264))

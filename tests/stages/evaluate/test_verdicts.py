@@ -50,6 +50,7 @@ def test_the_own_file_is_sound_and_every_figure_is_documented() -> None:
         ("[sharpness]\nlook_below = 1", Code.FIELD_VALUE, "sharpness.what"),
         ("[sharpness]\nwhat = 'x'\nlook_below = 1\nbad_below = 2", Code.FIELD_VALUE, "does not hold"),
         ("sharpness = 3", Code.FIELD_VALUE, "sharpness"),
+        (f"sharpness = {'[' * 5000}", Code.MANIFEST_SYNTAX, "too deeply"),
     ],
 )
 def test_wrong_files_say_what_is_wrong(text: str, code: Code, said: str) -> None:
@@ -65,6 +66,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             load_thresholds(path)
         assert caught.value.code is Code.MANIFEST_UNREADABLE
+    # A part of a file would judge by some of its limits.
+    (tmp_path / "large.toml").write_text(f"#{'x' * (1 << 20)}\n[r]\nwhat = 'x'\nlook_below = 1")
+    with pytest.raises(UsageError, match="more than 1 MB") as caught:
+        load_thresholds(tmp_path / "large.toml")
+    assert caught.value.code is Code.MANIFEST_UNREADABLE
     (tmp_path / "latin.toml").write_bytes(b"[r]\nwhat = '\xe9'")
     with pytest.raises(UsageError) as caught:
         load_thresholds(tmp_path / "latin.toml")
