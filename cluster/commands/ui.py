@@ -47,7 +47,7 @@ def ui(
     """Serve a page for dubbing in a browser: choose video and speech, pick who speaks, watch, compare, download. It
     listens on this machine only, unless --host says otherwise. Ctrl-C ends it, and its runs; they can be continued."""
     from raydub.cluster.limits import DEVICES
-    from raydub.cluster.ui.serve import bind, serve
+    from raydub.cluster.ui.serve import alone, app_of, bind, serve
     from raydub.cluster.ui.settings import UiSettings, is_loopback
 
     if device not in DEVICES:
@@ -61,8 +61,7 @@ def ui(
         hint = f"at least {_SHORTEST_TOKEN} characters; without --token a good one is made"
         raise UsageError(Code.FIELD_VALUE, "the token is too short to keep anybody out", field="token", hint=hint)
     folder = folder.absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with bind(host, port) as listener:
+    with alone(folder), bind(host, port) as listener:
         settings = UiSettings(
             folder,
             host,
@@ -76,10 +75,11 @@ def ui(
             workers,
             device,
         )
+        app = app_of(settings)
         if settings.is_open:
             warn("others can reach this page: whoever has the address with its token may use this machine for dubbing,")
             warn("and the connection is not encrypted; put a proxy with TLS before it")
-        shown = "localhost" if is_loopback(host) else host
+        shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{settings.port}/{f'?token={secret}' if secret else ''}")
-        serve(settings, listener)
+        serve(app, settings, listener)
     return 0

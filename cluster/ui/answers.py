@@ -12,6 +12,7 @@ from raydub.cluster.ui.rooms import Kept
 from raydub.cluster.ui.words import asked
 from raydub.errors import Code, UsageError
 from raydub.manifests.read import check_rows
+from raydub.tts.scripts.read import voice_files
 
 MOST_TEXT = 20_000
 """Characters of a typed text."""
@@ -52,6 +53,9 @@ def check(row: Mapping[str, Any], folder: Path) -> list[str]:
     labels = {one.name: one.label for one in asked()}
     found = check_rows([(1, dict(row))], folder, folder)
     wrong = []
+    if row.get("script") and voice_files(str(row["script"])):
+        # A segment may name a voice by its path, and would make the page read that file of the server.
+        wrong.append("The script names files as voices; write names of voices, or leave `voice` out")
     for error in found.errors:
         hint = f" ({error.hint})" if error.hint else ""
         wrong.append(f"{labels.get(error.field or '', error.field or 'The job')}: {error.message}{hint}")

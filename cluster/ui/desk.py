@@ -3,6 +3,7 @@ which they came. What is known of a run is in its folder (cluster.ui.seen)."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from raydub.cluster.ui import seen
+from raydub.cluster.ui.found import Running, left_in
 from raydub.cluster.ui.settings import UiSettings
 from raydub.files import write_atomic
 from raydub.pipeline.attempts import this_worker
@@ -27,13 +29,15 @@ _LOOK_EVERY = 0.25
 
 
 class Desk:
-    """One for the page's process. Its thread ends with close()."""
+    """One for the page's process. Takes over what an earlier one has left: runs that still work, and those that wait.
+    Its thread ends with close()."""
 
     def __init__(self, settings: UiSettings) -> None:
         self._settings = settings
-        self._waiting: deque[Path] = deque()
-        self._working: dict[Path, subprocess.Popen[bytes]] = {}
-        self._reporting: dict[Path, subprocess.Popen[bytes]] = {}
+        working, waiting = left_in(settings.folder)
+        self._waiting: deque[Path] = deque(waiting)
+        self._working: dict[Path, Running] = working
+        self._reporting: dict[Path, Running] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="raydub-ui-desk", daemon=True)
@@ -71,11 +75,18 @@ class Desk:
         with self._lock:
             if folder in self._waiting:
                 self._waiting.remove(folder)
-                line = {"event": "end", "error": {"code": "E_INTERRUPTED", "message": "stopped before it began"}}
-                (folder / seen.PROGRESS).write_text(f"{json.dumps(line)}\n")
+                _ended(folder, "E_INTERRUPTED", "stopped before it began")
             process = self._working.get(folder)
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGINT)
+
+    def forget(self, folder: Path) -> None:
+        """End all that works on a run, so that its folder can be removed."""
+        with self._lock:
+            if folder in self._waiting:
+                self._waiting.remove(folder)
+            found = (self._working.pop(folder, None), self._reporting.pop(folder, None))
+        _end([process for process in found if process is not None], 5.0)
 
     def close(self) -> None:
         """Stop all runs, in order as far as ten seconds suffice."""
@@ -83,21 +94,15 @@ class Desk:
         self._thread.join(5)
         with self._lock:
             working = [*self._working.values(), *self._reporting.values()]
-        for process in working:
-            process.send_signal(signal.SIGINT)
-        until = time.monotonic() + 10
-        for process in working:
-            try:
-                process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
+        _end(working, 10.0)
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):
             with self._lock:
                 for folder in [folder for folder, process in self._working.items() if process.poll() is not None]:
-                    if self._working.pop(folder).returncode in (0, 1) and _makes_reports():
-                        self._reporting[folder] = _report(folder)
+                    if self._working.pop(folder).poll() in (0, 1) and _makes_reports() and folder.is_dir():
+                        with contextlib.suppress(OSError):  # the dub is there without it
+                            self._reporting[folder] = _report(folder)
                 for folder in [folder for folder, process in self._reporting.items() if process.poll() is not None]:
                     del self._reporting[folder]
                 while self._waiting and len(self._working) < self._settings.runs_at_once:
@@ -105,8 +110,7 @@ class Desk:
                     try:
                         self._working[folder] = self._start(folder)
                     except OSError as error:
-                        line = {"event": "end", "error": {"code": "E_STORAGE", "message": str(error)}}
-                        (folder / seen.PROGRESS).write_text(f"{json.dumps(line)}\n")
+                        _ended(folder, "E_STORAGE", error.strerror or str(error))
 
     def _start(self, folder: Path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "raydub.cluster.cli", "run", str(folder / seen.MANIFEST)]
@@ -125,6 +129,26 @@ class Desk:
         about = {**this_worker(), "pid": process.pid, "born": born(process.pid)}
         write_atomic(folder / seen.PROCESS, strict_json(about).encode())
         return process
+
+
+def _ended(folder: Path, code: str, message: str) -> None:
+    """Write that a run has ended before it had a process. One that was removed, or a full disk, must not end the desk:
+    the others still wait."""
+    with contextlib.suppress(OSError):
+        line = {"event": "end", "error": {"code": code, "message": message}}
+        (folder / seen.PROGRESS).write_text(f"{json.dumps(line)}\n")
+
+
+def _end(processes: list[Running], seconds: float) -> None:
+    """Ask processes to end in order, and end them where that takes longer."""
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    until = time.monotonic() + seconds
+    for process in processes:
+        try:
+            process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _makes_reports() -> bool:

@@ -5,21 +5,22 @@ With a token nothing is served without it but a refusal. The first request has i
 it into a cookie and leads to the same address without it, so that it is in no history, log or referrer of later
 requests. Without a token, on loopback, only requests for this machine's own names are answered, because a page of
 another site may have its name resolved to 127.0.0.1.
+
+Websockets and requests that change something are answered only for the page itself (Origin is Host): to a browser,
+another port of this machine is the same site, and it sends the cookies along.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import threading
-from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from raydub.cluster.ui.rooms import check_room, is_secret, new_secret
 from raydub.cluster.ui.settings import LOOPBACK_NAMES, UiSettings, is_loopback
+from raydub.cluster.ui.uploads import MOST, Uploads, held, in_time
 from raydub.errors import StageError
 
 Scope = MutableMapping[str, Any]
@@ -30,8 +31,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 USER, PASS = "raydub_user", "raydub_pass"
 _YEAR = 365 * 24 * 3600
 _UPLOAD = "/_stcore/upload_file/"
-_MOST_UPLOADS = 4
-"""Uploads at the same time, of all users: streamlit holds them in memory until they are kept on the disk."""
 _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
@@ -45,8 +44,7 @@ class Gate:
     def __init__(self, app: App, settings: UiSettings) -> None:
         self._app, self._settings = app, settings
         self._pass = hashlib.sha256(f"raydub ui {settings.token}".encode()).hexdigest() if settings.token else ""
-        self._uploads: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._uploads = Uploads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -62,7 +60,7 @@ class Gate:
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         if self._settings.token and scope["type"] == "http" and any(name == "token" for name, _ in query):
             rest = urlencode([(name, value) for name, value in query if name != "token"])
-            place = scope.get("path", "/") + (f"?{rest}" if rest else "")
+            place = quote(scope.get("path", "/")) + (f"?{rest}" if rest else "")
             # Never to another site: a path that begins with two slashes names one.
             where = (b"location", f"/{place.lstrip('/')}".encode())
             await _answer(scope, send, 303, "", [where, self._cookie(PASS, self._pass)])
@@ -71,11 +69,13 @@ class Gate:
         if scope["type"] == "http" and scope["method"] == "PUT" and scope["path"].startswith(_UPLOAD):
             await self._upload(scope, receive, send, int(size) if size.isdecimal() else None, user)
             return
-        # Only the page itself gives a name: its parts are asked for at once, and each would give another one.
-        await self._app(scope, receive, self._marked(send, is_secret(user) or scope.get("path") != "/"))
+        await self._app(scope, receive, self._marked(send, is_secret(user)))
 
     def _refusal(self, scope: Scope, headers: dict[str, str], cookies: dict[str, str]) -> tuple[int, str] | None:
         """Status and text of the refusal of a request; None if it may pass."""
+        changes = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD", "OPTIONS")
+        if changes and not is_own(headers.get("origin"), headers.get("host", "")):
+            return 403, "Another page cannot do this."
         if not self._settings.token:
             named = host_of(headers.get("host", ""))
             if is_loopback(self._settings.host) and named not in LOOPBACK_NAMES and not is_loopback(named):
@@ -106,18 +106,14 @@ class Gate:
         except StageError as error:
             await _answer(scope, send, 507, error.message)
             return
-        with self._lock:
-            busy = self._uploads.total() >= _MOST_UPLOADS
-            self._uploads[user] += not busy
-        if busy:
+        most = MOST * self._settings.max_upload_mb << 20
+        if held() + size > most or not self._uploads.begin(user):
             await _answer(scope, send, 503, "Other uploads are in progress. Try again in a moment.")
             return
         try:
-            await self._app(scope, receive, self._marked(send, True))
+            await self._app(scope, in_time(receive, size), self._marked(send, True))
         finally:
-            with self._lock:
-                self._uploads[user] -= 1
-                self._uploads += Counter()
+            self._uploads.end(user)
 
     def _marked(self, send: Send, known: bool) -> Send:
         """A send that adds headers to the answer, and a cookie for a user who has none."""
@@ -125,7 +121,8 @@ class Gate:
         async def marked(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 more = list(_HEADERS)
-                if not known:
+                # Only the page itself gives a name: its parts are asked for at once, and each would give another one.
+                if not known and _is_page(message.get("headers", ())):
                     more.append(self._cookie(USER, new_secret()))
                 message = {**message, "headers": [*message.get("headers", ()), *more]}
             await send(message)
@@ -141,11 +138,24 @@ class Gate:
 
 def cookies_of(header: str, port: int) -> dict[str, str]:
     """The cookies that the page on this port has set, by USER and PASS."""
-    try:
-        found = {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
-    return {name: found[f"{name}_{port}"] for name in (USER, PASS) if f"{name}_{port}" in found}
+    found: dict[str, str] = {}
+    # Not http.cookies: it reads nothing at all beside a value that it does not like, such as JSON of another program on
+    # another port of this machine.
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        for wanted in (USER, PASS):
+            if name == f"{wanted}_{port}":
+                found.setdefault(wanted, value.strip('"'))
+    return found
+
+
+def is_own(origin: str | None, host: str) -> bool:
+    """Whether a request comes from the page itself, or from no page."""
+    if origin is None:
+        return True
+    scheme, _, place = origin.lower().partition("://")
+    usual = {"http": ":80", "https": ":443"}.get(scheme)
+    return usual is not None and place.removesuffix(usual) == host.lower().removesuffix(usual) and place != ""
 
 
 def host_of(header: str) -> str:
@@ -153,6 +163,12 @@ def host_of(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0]
     return header.rpartition(":")[0] if ":" in header else header
+
+
+def _is_page(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer is the page of streamlit, by any address: others of our pages are not for those without a
+    name."""
+    return any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in headers)
 
 
 async def _answer(

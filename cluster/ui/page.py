@@ -28,6 +28,9 @@ def main() -> None:
             page_new.show(room, settings)
     except RaydubError as error:
         looks.problem(error.message, error.hint)
+    except OSError as error:
+        # Streamlit's own exceptions for control flow are no OSErrors.
+        looks.problem(f"files on the server: {error.strerror or 'an error'}", "try again, or ask who runs this page")
 
 
 main()

@@ -95,6 +95,7 @@ def _over(room: Room, settings: UiSettings, run: RunSeen) -> None:
         st.rerun()
     place = first if run.state == "ok" else second
     if place.button("Remove", key="remove", help="Removes the result and all that belongs to it"):
+        desk.forget(run.folder)
         room.remove_run(run.id)
         st.query_params.from_dict({"view": "runs"})
         st.rerun()

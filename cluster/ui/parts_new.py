@@ -49,7 +49,7 @@ def speech(room: Room, settings: UiSettings) -> Speech | None:
         seen = _looked_at(kept, "sound") if kept is not None else None
         if kept is None or seen is None:
             return None
-        st.caption(f"{kept.name}: {seen.words()}")
+        st.caption(f"{looks.plain(kept.name)}: {seen.words()}")
         return Speech(kept)
     kept = _typed(room) if kind == "typed" else _file(room, settings, "script", "Upload a script", "or choose one")
     left, right = st.columns(2)

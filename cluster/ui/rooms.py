@@ -9,6 +9,7 @@ Ids are random; names of users are only the last part of a path, and only after 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -98,14 +99,20 @@ class Room:
 
     def keep(self, name: str, data: bytes, suffixes: frozenset[str]) -> Kept:
         """Keep an uploaded file under an id of its own. Raises InputError INPUT_FORMAT or INPUT_EMPTY, StageError
-        DISK_FULL."""
+        DISK_FULL or STORAGE."""
         name = safe_name(name, suffixes)
         if not data:
             raise InputError(Code.INPUT_EMPTY, f"{name} is empty (0 bytes)")
         own = self._made("files") / new_id()
         check_room(own.parent, len(data))
         own.mkdir(mode=0o700)
-        (own / name).write_bytes(data)
+        try:
+            (own / name).write_bytes(data)
+        except OSError as error:
+            shutil.rmtree(own, ignore_errors=True)  # a part of a file is not offered
+            message = f"{name} could not be kept: {error.strerror}"
+            code = Code.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Code.STORAGE
+            raise StageError(code, message, hint="remove earlier runs, or ask who runs this page") from error
         return Kept(own.name, own / name, kind_of(name))
 
     def files(self, kind: str) -> list[Kept]:

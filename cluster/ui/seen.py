@@ -63,11 +63,11 @@ class RunSeen:
 
 def see(folder: Path) -> RunSeen:
     """The run in a folder. Damaged or absent files count as not written yet."""
-    order = _read(folder / ORDER)
+    order = order_of(folder)
     lines = tail_of(folder / PROGRESS)
     last: dict[str, Mapping[str, Any]] = {str(line.get("event")): line for line in lines}
     end, result = last.get("end", {}), last.get("finished", {})
-    process = _read(folder / PROCESS)
+    process = process_of(folder)
     output = folder / OUT / str(order.get("row", {}).get("output", ""))
     done = result.get("status") == "ok" or (end.get("counts") or {}).get("ok") == 1
     state: State
@@ -76,7 +76,7 @@ def see(folder: Path) -> RunSeen:
     elif process:
         state = "working" if process_lives(process) else "stopped"
     else:
-        state = "waiting"
+        state = "waiting" if order else "stopped"
     return RunSeen(
         folder,
         state,
@@ -116,6 +116,16 @@ def messages_of(folder: Path, most: int = 40) -> list[str]:
         return (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-most:]
     except OSError:
         return []
+
+
+def order_of(folder: Path) -> Mapping[str, Any]:
+    """What was asked; {} if it is not written, or damaged."""
+    return _read(folder / ORDER)
+
+
+def process_of(folder: Path) -> Mapping[str, Any]:
+    """A this_worker() record of the run's process; {} before it has one."""
+    return _read(folder / PROCESS)
 
 
 def _read(path: Path) -> dict[str, Any]:

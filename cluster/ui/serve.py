@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ from raydub.errors import Code, DependencyError, UsageError
 
 PAGE = Path(__file__).with_name("page.py")
 _GRACE = 3
+_MOST_CONNECTIONS = 400
+"""Fewer than a process may usually have files open."""
+_LOCK = "ui.lock"
 
 
 def options_of(settings: UiSettings) -> dict[str, Any]:
@@ -59,17 +65,18 @@ def app_of(settings: UiSettings) -> Any:
     return Gate(App(str(PAGE), routes=routes(settings)), settings)
 
 
-def serve(settings: UiSettings, listener: socket.socket) -> None:
-    """Serve until a signal. listener: a bound socket."""
+def serve(app: Any, settings: UiSettings, listener: socket.socket) -> None:
+    """Serve until a signal. app: of app_of(); listener: a bound socket."""
     import uvicorn
 
-    app = app_of(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
             server_header=False,
+            http="h11",  # with a bound on the size of a request's headers, and none of two lengths in one request
+            limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_GRACE,
             ws_max_size=64 << 20,
             lifespan="on",
@@ -79,6 +86,28 @@ def serve(settings: UiSettings, listener: socket.socket) -> None:
         server.run(sockets=[listener])
     finally:
         open_desk(settings).close()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make the folder, and hold it for this process: two pages would both start the runs that wait in it. Raises
+    UsageError FIELD_VALUE."""
+    hint = "choose another --folder"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("ab")
+    except OSError as error:
+        message = f"--folder {folder} cannot be used: {error.strerror or error}"
+        raise UsageError(Code.FIELD_VALUE, message, hint=hint, field="folder") from error
+    with lock:  # the system gives it back, however this process ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"another `raydub ui` works in {folder}"
+            raise UsageError(Code.FIELD_VALUE, message, hint=hint, field="folder") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -219,7 +219,8 @@ class Asked:
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             self.reached = True
-            await send({"type": "http.response.start", "status": 200, "headers": []})
+            kind = b"text/javascript" if scope["path"].endswith(".js") else b"text/html; charset=utf-8"
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
 
         async def send(message: Any) -> None:
             self.sent.append(message)
