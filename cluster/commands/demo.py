@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ def demo(
             say(f"before/after: {sheet}")
         if videos:
             say(_SAMPLE)
+            say(f"side by side in a browser: raydub report {shlex.quote(str(output))}")
         say(f"done in {time.monotonic() - started:.0f} s")
     return report.exit_code()
 

@@ -9,7 +9,7 @@ import numpy as np
 from raydub.arrays import F32, F64
 from raydub.manifests.evaluation import Curves, Moment
 from raydub.stages.evaluate import measures
-from raydub.stages.evaluate.figures import SEARCHED, Heard, Person
+from raydub.stages.evaluate.figures import SEARCHED, Heard, Person, at_rest
 from raydub.stages.evaluate.film import NONE
 from raydub.stages.evaluate.rows import Rows, columns
 from raydub.stages.evaluate.thresholds import Thresholds
@@ -103,8 +103,8 @@ def _candidates(
         "light_step": by["light_step"],
         "colour_step": by["colour_step"],
         "jitter": np.sqrt(by["new_jitter"] / np.maximum(np.nanmean(by["own_jitter"]), 1e-3))
-        if np.isfinite(by["own_jitter"]).any()
-        else by["own_jitter"],
+        if np.isfinite(by["own_jitter"]).any() and not at_rest(rows)
+        else np.full(len(rows), np.nan),
     }
     out = []
     for name, values in ratio.items():

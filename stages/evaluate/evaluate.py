@@ -22,6 +22,7 @@ from raydub.stages.evaluate.figures import (
     Heard,
     Person,
     Spoken,
+    at_rest,
     closed,
     following,
     mouth,
@@ -84,7 +85,7 @@ def evaluate(film: Film, facts: Facts, thresholds: Thresholds) -> Evaluation:
         | picture(rows, heard)
     )
     who = measuring.who
-    figures |= identity(who.source, who.output)
+    figures |= identity(who.source, who.output, at_rest=at_rest(rows))
     figures |= output_lse(film, measuring.seen, _by_window(windows, sound))
     figures["measured_share"] = float(rows.known.sum() / n) if n else None
     figures |= _of_sound(film, sound) | film_figures(facts.cues)

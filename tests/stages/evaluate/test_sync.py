@@ -12,6 +12,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from raydub.arrays import F64
 from raydub.stages.evaluate.figures import Heard, Person, Spoken, closed, following, mouth, picture
+from raydub.stages.evaluate.identity import SPEAKING_SPREAD, identity
+from raydub.stages.evaluate.pixels import COLUMNS
 from raydub.stages.evaluate.rows import APART, Rows
 from raydub.stages.evaluate.seen import joined_of, smoothed
 
@@ -146,3 +148,21 @@ def test_smoothing_stays_within_runs(present: list[bool], seed: int) -> None:
         )
         np.testing.assert_allclose(found[start:stop], expected, atol=1e-5)
     assert (found[~there] == points[~there]).all()
+
+
+def test_a_mouth_that_rests_is_no_measure_of_one_that_speaks() -> None:
+    """A still picture that speaks neither moves too much nor trembles nor is somebody else."""
+    drawn = 0.3 * curve(250)
+    asked = heard(curve(250))
+    for source, judged in ((np.full(250, 0.02) + 0.001 * curve(250, 2), False), (0.3 * curve(250, 2), True)):
+        seen = rows(drawn, source)
+        seen.pixels[:, COLUMNS.index("own_jitter")] = 0.1
+        seen.pixels[:, COLUMNS.index("new_jitter")] = 9.0
+        person = Person.of(seen)
+        assert (mouth(seen, asked, person, RATE)["movement"] is not None) == judged
+        assert (picture(seen, asked)["jitter"] is not None) == judged
+    faces = np.zeros((8, 128), np.float32)
+    speaking = np.random.default_rng(1).normal(scale=0.012, size=(8, 128)).astype(np.float32)
+    found = identity(faces, speaking)["identity"]
+    assert found is not None
+    assert identity(faces, speaking, at_rest=True)["identity"] == pytest.approx(found - SPEAKING_SPREAD)
