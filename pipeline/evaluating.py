@@ -26,7 +26,7 @@ from raydub.stages.evaluate.figures import Spoken
 from raydub.stages.evaluate.files import evaluate_file
 from raydub.stages.evaluate.film import Source
 from raydub.stages.evaluate.thresholds import Thresholds
-from raydub.stages.job_plan import SOUNDS_FILE, JobPlan, chunks_of, load_plan, load_speech, load_voiced
+from raydub.stages.job_plan import SOUNDS_FILE, JobPlan, chunks_of, load_label, load_plan, load_speech, load_voiced
 from raydub.stages.types import Part
 
 
@@ -38,7 +38,7 @@ def evaluate_job(
     DependencyError for absent face models."""
     plan = load_plan(job_dir)
     facts = facts_of(plan, job, parts or list(Ledger(plan.work_dir).finished_parts(chunks_of(plan)).values()))
-    source = Source(plan.video, plan.transform, plan.timeline)
+    source = Source(plan.video, plan.transform, plan.timeline, _label_of(plan))
     return evaluate_file(path, facts, thresholds, source, plan.faces, expected)
 
 
@@ -100,6 +100,18 @@ def _shares(counts: Mapping[str, int]) -> dict[str, float | None]:
         return {}
     shares = {"synthesised_share": new, "untouched_share": frames - new, "faceless_share": nobody}
     return {name: count / frames for name, count in shares.items()}
+
+
+def _label_of(plan: JobPlan) -> tuple[int, ...]:
+    """The box of the job's label: left, top, right, bottom; () without one or where its arrays are gone."""
+    try:
+        label = load_label(plan)
+    except (RaydubError, OSError):
+        return ()
+    if label is None:
+        return ()
+    (left, top), (rows, columns) = map(int, label["place"]), label["opacity"].shape
+    return left, top, left + columns, top + rows
 
 
 def _voiced(plan: JobPlan) -> Bools:

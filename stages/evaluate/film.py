@@ -18,11 +18,13 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Source:
-    """The source as the job read it. timeline: which source frame each output frame shows; None: by time alone."""
+    """The source as the job read it. timeline: which source frame each output frame shows; None: by time alone; label:
+    see outside.outside."""
 
     info: VideoInfo
     transform: Transform = field(default_factory=Transform)
     timeline: Timeline | None = None
+    label: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

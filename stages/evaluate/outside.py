@@ -12,7 +12,8 @@ from raydub.arrays import F32, U8, Bools
 TILE = 32
 """Pixels of a tile's side. A tile that touches a face is left out."""
 TRIMMED = 0.05
-"""Share of the tiles that differ most and are left out: a visible label is one on purpose."""
+"""Share of the tiles that differ most and are left out: a label of a film whose plan is gone is a difference on
+purpose."""
 GROW = 0.4
 """Face boxes are this much larger on each side: masks, chins and restored faces lie within."""
 SSIM_EVERY = 10
@@ -20,9 +21,9 @@ SSIM_EVERY = 10
 _SSIM_WIDTH = 640
 
 
-def outside(shape: tuple[int, int], faces: Sequence[F32]) -> Bools:
-    """(tiles high, tiles wide) bool: tiles without a face. shape: (height, width); faces: landmarks (68, 2) each, in
-    pixels of the frame."""
+def outside(shape: tuple[int, int], faces: Sequence[F32], label: Sequence[int] = ()) -> Bools:
+    """(tiles high, tiles wide) bool: tiles without a face and without the visible label. shape: (height, width); faces:
+    landmarks (68, 2) each, in pixels of the frame; label: left, top, right and bottom of its box, () for none."""
     found = np.ones((-(-shape[0] // TILE), -(-shape[1] // TILE)), np.bool_)
     for points in faces:
         low, high = points.min(axis=0), points.max(axis=0)
@@ -30,6 +31,9 @@ def outside(shape: tuple[int, int], faces: Sequence[F32]) -> Bools:
         x0, y0 = (np.maximum(low - reach, 0) // TILE).astype(int)
         x1, y1 = (np.maximum(high + reach, 0) // TILE).astype(int) + 1
         found[y0:y1, x0:x1] = False
+    if label:
+        left, top, right, bottom = label
+        found[top // TILE : -(-bottom // TILE), left // TILE : -(-right // TILE)] = False
     return found
 
 

@@ -184,6 +184,7 @@ class Measuring:
         film = self._film
         reader = film.open_source()
         assert reader is not None
+        label = film.source.label if film.source is not None else ()
         error, ssim = np.full(len(span), np.nan), np.full(len(span), np.nan)
         with reader, film.open_output() as output:
             pairs = zip(film.source_frames(reader, *span), output.frames(*span), strict=True)
@@ -192,7 +193,7 @@ class Measuring:
                 for row, (own, new) in enumerate(pairs):
                     beat("evaluate")
                     if own is not None and own.size == new.size:
-                        tiles = outside.outside(new.y.shape, others[row])
+                        tiles = outside.outside(new.y.shape, others[row], label)
                         error[row] = outside.squared_error(own.y, new.y, tiles)
                         if (span.start + row) % outside.SSIM_EVERY == 0:
                             ssim[row] = outside.similarity(own.y, new.y, tiles)

@@ -13,13 +13,16 @@ import pytest
 from raydub.manifests.evaluation import Evaluation
 from raydub.media.probe import probe_video
 from raydub.media.stream_times import stream_times
+from raydub.pipeline import evaluating
 from raydub.stages.evaluate import outside
 from raydub.stages.evaluate.evaluate import Facts, _shown_seconds
 from raydub.stages.evaluate.files import evaluate_file, largest_face
 from raydub.stages.evaluate.film import NONE, Film, Source
 from raydub.stages.evaluate.sound import AROUND, hear
 from raydub.stages.evaluate.thresholds import load_thresholds
+from raydub.stages.job_plan import save_plan
 from tests.ffmpeg import ffmpeg_program
+from tests.stages.fakes import PaintEngine, babble, make_plan, write_video, write_wav
 
 
 def made(path: Path, *words: str) -> str:
@@ -192,9 +195,30 @@ def test_a_label_is_no_change_but_noise_everywhere_is() -> None:
     changed[100:200, 200:300] = 0
     assert outside.squared_error(own, changed, without) == 0
     assert np.isnan(outside.squared_error(own, changed, np.zeros_like(without)))
+    large = own.copy()
+    large[200:300, 20:600] = 255
+    assert outside.squared_error(own, large, everywhere) > 100
+    assert outside.squared_error(own, large, outside.outside(own.shape, [], (20, 200, 600, 300))) == 0
 
 
 def test_only_what_a_window_shows_is_heard_of_the_source() -> None:
     assert _shown_seconds(np.array([NONE, NONE]), Fraction(25)) == (0, 0)
     assert _shown_seconds(np.arange(50_000, 50_240), Fraction(25)) == (2000, 2009.6)
     assert _shown_seconds(np.array([NONE, 120, 119, 118]), Fraction(25)) == (4.72, 4.84)
+
+
+def test_the_label_of_a_job_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any size: its box is known from the plan."""
+    video, audio = write_video(tmp_path / "v.mp4", 5), write_wav(tmp_path / "a.wav", babble(0.2))
+    seen: list[Any] = []
+    monkeypatch.setattr(evaluating, "evaluate_file", lambda *given: seen.append(given[3]))
+    asked: list[dict[str, Any]] = [{}, {"label": "AI", "label_size": 0.2}]
+    for options in asked:
+        plan = make_plan(tmp_path, PaintEngine(), video, audio, **options)
+        save_plan(plan)
+        evaluating.evaluate_job(plan.job, "o.mp4", plan.job_dir, [], load_thresholds())
+    assert seen[0].label == ()
+    left, top, right, bottom = seen[1].label
+    width, height = plan.out_size
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
