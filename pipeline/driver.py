@@ -230,7 +230,12 @@ class Driver:
         self._close(state, self._unfinished(state, error, attempt))
 
     def _unfinished(self, state: JobState, error: RaydubError | None, attempt: int = 0) -> JobResult:
-        """The result of a job that did not succeed; error None: the user stopped the run."""
+        """The result of a job that did not succeed; error None: the user stopped the run. An output that was there
+        before its evaluation stays."""
+        if state.earlier is not None:
+            why = error.message if error is not None else "the run was stopped"
+            kept = state.unevaluated(f"{EVALUATE.optional}: {why}")
+            return strictly(state.job, kept) if self._strict else kept
         said: dict[str, Any] = {
             "seconds": state.seconds(),
             "wall_seconds": self._wall(state),

@@ -28,6 +28,12 @@ class JobState:
         """Whether all parts are done and the stitch has not begun."""
         return self.plan is not None and len(self.parts) == self.plan.n_chunks and not self.stitching
 
+    def unevaluated(self, warning: str) -> JobResult:
+        """The result of the run that published the output, with a warning why it has no evaluation."""
+        assert self.earlier is not None
+        others = [one for one in self.earlier.warnings if kind_of(one) != kind_of(warning)]
+        return self.earlier.model_copy(update={"warnings": (*others, warning)})
+
     def attempts(self, last: int = 0) -> int:
         """The most attempts at any piece of the job in this run; reused parts count 0."""
         made = [part.attempt for part in self._parts() if not part.reused]

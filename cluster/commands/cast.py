@@ -37,7 +37,12 @@ def cast(
     job: Annotated[str | None, typer.Option("--job", help="Its id; default: the first with a script.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the pictures; default: NAME.cast in the current folder."),
+        typer.Option(
+            "--output",
+            "-o",
+            parser=options.local,
+            help="Folder for the pictures; default: NAME.cast in the current folder.",
+        ),
     ] = None,
     work_dir: Annotated[
         Path | None, typer.Option("--work-dir", help="Work folder in which tracks are kept; default: none.")

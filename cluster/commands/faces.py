@@ -25,7 +25,12 @@ def faces(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="Video, image or folder of images.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the portraits; default: NAME.faces in the current folder."),
+        typer.Option(
+            "--output",
+            "-o",
+            parser=options.local,
+            help="Folder for the portraits; default: NAME.faces in the current folder.",
+        ),
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Number of frames to search.")] = 40,
     detector: Annotated[str, typer.Option("--detector", help="auto, hog, mmod or yunet.")] = "auto",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from raydub.cluster.limits import DEVICES, STALL_SECONDS, WAIT_GPU_SECONDS
 from raydub.cluster.output import JSON_HELP
 from raydub.errors import Code, UsageError
 from raydub.logs import FORMATS, VARIABLE, set_up_logging
+from raydub.manifests.paths import is_remote
 from raydub.places import WORK_FOLDER, PathLike, path_at
 from raydub.stages.marks.signing import use_certificate
 
@@ -28,6 +29,14 @@ def place(text: str) -> PurePath:
         return path_at(text)
     except UsageError as error:
         raise typer.BadParameter(f"{text[:80]!r}: {error.message}") from error
+
+
+def local(text: str) -> Path:
+    """A path of this machine: an address would become a folder `s3:` here."""
+    found = place(text)
+    if not isinstance(found, Path) or is_remote(text):
+        raise typer.BadParameter(f"{text[:80]!r} is an address; give a path of this machine")
+    return found
 
 
 Manifest = Annotated[

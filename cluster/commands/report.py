@@ -40,6 +40,7 @@ def report(
         typer.Option(
             "--output",
             "-o",
+            parser=options.local,
             help="A file that ends in .html, or a folder; default: NAME.report.html beside the results for at most "
             f"{_FEW} videos, else the folder NAME.report.",
         ),

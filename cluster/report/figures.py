@@ -51,7 +51,6 @@ KNOWN: dict[str, Words] = {
     "silence_motion": Words("motion in silence", "× speech", 2, group=_MOUTH),
     "unasked_motion": Words("motion where speech wants none", "0 to 1", 3, group=_MOUTH),
     "silence_open": Words("open in silence", "eye distances", 3, group=_MOUTH),
-    "unasked_motion": Words("motion that the speech does not ask for", "", 2, group=_MOUTH),
     "identity": Words("identity from the source", "distance", 3, group=_MOUTH),
     "identity_spread": Words("identity, source's own spread", "distance", 3, group=_MOUTH),
     "sharpness": Words("sharpness", "× source", 2, group=_PICTURE),

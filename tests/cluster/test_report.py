@@ -246,6 +246,18 @@ def test_an_own_page_of_the_user_is_never_replaced(run: Path, tmp_path: Path) ->
     assert link.is_symlink()
 
 
+@pytest.mark.parametrize("command", ["report", "faces", "cast"])
+@pytest.mark.parametrize("goal", ["s3://films/report", "https://host/report"])
+def test_an_address_does_not_become_a_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, goal: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, [command, "in", "-o", goal])
+    assert said.exit_code == EXIT_USAGE
+    assert "address" in said.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_list_from_elsewhere_removes_no_files(run: Path, tmp_path: Path) -> None:
     """A folder with a report may come from anybody, and so may its list."""
     folder, outside = tmp_path / "report", tmp_path / "outside"

@@ -156,6 +156,7 @@ class Ends(Scripted):
     def __init__(self, items: list[Item], ends: list[Item], told: Callable[[], None] = lambda: None) -> None:
         super().__init__(items)
         self.ends, self.asked, self.told = ends, list[int](), told
+        self.error: BaseException | None = None
 
     def stitch(self, job: Job, job_dir: str, parts: Sequence[Any]) -> None:
         self.asked.append(len(parts))
@@ -164,6 +165,8 @@ class Ends(Scripted):
     def assembled(self, wait: bool) -> Iterator[Item]:
         while self.asked and self.ends:
             yield self.ends.pop(0)
+        if wait and self.error is not None:
+            raise self.error
 
 
 COLUMNS = {"verdict": "look", "reasons": ("late",), "evaluation": "/e.json"}
@@ -234,6 +237,21 @@ def test_a_failed_evaluation_of_a_finished_output_keeps_the_result(tmp_path: Pat
     executor = Ends([Planned("a", str(tmp_path), 2, 10, finished={"status": "ok", "frames": 10})], [end])
     [result], _ = Driver(executor).run([job])  # type: ignore[arg-type]
     assert (result.status, result.verdict, result.warnings) == ("ok", None, ("W_NOT_EVALUATED: no memory",))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("cluster gone"), None])
+def test_a_run_that_ends_while_it_evaluates_keeps_the_result(
+    tmp_path: Path, error: BaseException | None, strict: bool
+) -> None:
+    stored = {"status": "ok", "frames": 10, "synthesised": 4, "warnings": ("W_NOT_EVALUATED: before", "W_TIMING: x")}
+    executor = Ends([Planned("a", str(tmp_path), 2, 10, finished=stored)], [])
+    executor.error = error
+    [result], interrupted = Driver(executor, strict=strict).run([asking(tmp_path, "a")])  # type: ignore[arg-type]
+    assert (result.status, result.frames, result.error_code) == ("ok", 10, None)
+    assert [warning.partition(":")[0] for warning in result.warnings] == ["W_TIMING", "W_NOT_EVALUATED"]
+    assert "before" not in result.warnings[-1]
+    assert interrupted is isinstance(error, KeyboardInterrupt)
 
 
 def test_the_ledger_knows_whether_a_finished_job_is_evaluated(tmp_path: Path) -> None:
