@@ -10,9 +10,9 @@ from typing import Any
 
 from raydub.cluster.ui.rooms import Kept
 from raydub.cluster.ui.words import asked
-from raydub.errors import Code, UsageError
+from raydub.errors import Code, RaydubError, UsageError
 from raydub.manifests.read import check_rows
-from raydub.tts.scripts.read import voice_files
+from raydub.tts.scripts.read import read_script, voice_files
 
 MOST_TEXT = 20_000
 """Characters of a typed text."""
@@ -53,13 +53,24 @@ def check(row: Mapping[str, Any], folder: Path) -> list[str]:
     labels = {one.name: one.label for one in asked()}
     found = check_rows([(1, dict(row))], folder, folder)
     wrong = []
-    if row.get("script") and voice_files(str(row["script"])):
-        # A segment may name a voice by its path, and would make the page read that file of the server.
-        wrong.append("The script names files as voices; write names of voices, or leave `voice` out")
+    if row.get("script"):
+        wrong += _wrong_in_script(str(row["script"]))
     for error in found.errors:
         hint = f" ({error.hint})" if error.hint else ""
         wrong.append(f"{labels.get(error.field or '', error.field or 'The job')}: {error.message}{hint}")
     return wrong
+
+
+def _wrong_in_script(path: str) -> list[str]:
+    try:
+        read_script(path)
+    except RaydubError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return [f"{error.message.replace(path, Path(path).name)}{hint}"]
+    if voice_files(path):
+        # A segment may name a voice by its path, and would make the page read that file of the server.
+        return ["The script names files as voices; write names of voices, or leave `voice` out"]
+    return []
 
 
 def output_name(video: Kept | Path, speech: Speech) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from raydub.cluster.ui.gate import USER, cookies_of
 from raydub.cluster.ui.rooms import VIDEO, Room, kind_of
-from raydub.cluster.ui.seen import REPORT, see
+from raydub.cluster.ui.seen import REPORT, RunSeen, see
 from raydub.cluster.ui.settings import UiSettings
 from raydub.errors import RaydubError
 
@@ -69,8 +69,15 @@ def file_of(settings: UiSettings, secret: str, run_id: str, name: str) -> Path |
         run = see(Room(settings.folder, secret).run(run_id))
     except RaydubError:
         return None
-    known = [run.output, *(Path(str(run.row[field])) for field in ("video", "audio", "script") if run.row.get(field))]
-    return next((path for path in known if path is not None and path.name == name and path.is_file()), None)
+    known = [*([run.output] if run.output is not None else []), *sources_of(run)]
+    return next((path for path in known if path.name == name and path.is_file()), None)
+
+
+def sources_of(run: RunSeen) -> list[Path]:
+    """The files that a run reads: video, speech, and the picture of who speaks."""
+    named = [str(run.row[field]) for field in ("video", "audio", "script") if run.row.get(field)]
+    scheme, _, picture = str(run.row.get("face", "")).partition("reference:")
+    return [Path(path) for path in (*named, *([picture] if picture and not scheme else []))]
 
 
 def page_of(settings: UiSettings, secret: str, run_id: str, inner: str) -> Path | None:

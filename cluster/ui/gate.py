@@ -65,7 +65,9 @@ class Gate:
             where = (b"location", f"/{place.lstrip('/')}".encode())
             await _answer(scope, send, 303, "", [where, self._cookie(PASS, self._pass)])
             return
-        size, user = headers.get("content-length", ""), cookies.get(USER, "")
+        # A body in chunks has the length that it says at its end, whatever else the request says.
+        size = "" if "transfer-encoding" in headers else headers.get("content-length", "")
+        user = cookies.get(USER, "")
         if scope["type"] == "http" and scope["method"] == "PUT" and scope["path"].startswith(_UPLOAD):
             await self._upload(scope, receive, send, int(size) if size.isdecimal() else None, user)
             return

@@ -56,6 +56,12 @@ def get(run: str, name: str) -> None:
     st.html(f'<a class="rd-get" href="{_address(run, name)}?download" download>Download {html.escape(name)}</a>')
 
 
+def sources(run: str, names: list[str]) -> None:
+    """Links to the files that a run has read."""
+    links = ", ".join(f'<a href="{_address(run, name)}?download" download>{html.escape(name)}</a>' for name in names)
+    st.html(f"<p>Its files: {links}</p>")
+
+
 def verdict(word: str, reasons: list[str]) -> None:
     """The verdict of an evaluation, and why."""
     words = {"good": "Checked: good", "look": "Checked: have a look", "bad": "Checked: bad"}.get(word, word)

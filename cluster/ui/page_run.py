@@ -10,7 +10,7 @@ import streamlit as st
 from raydub.cluster.ui import looks
 from raydub.cluster.ui.answers import command_of, shown_row
 from raydub.cluster.ui.desk import open_desk
-from raydub.cluster.ui.files import PAGES, plays
+from raydub.cluster.ui.files import PAGES, plays, sources_of
 from raydub.cluster.ui.rooms import Room
 from raydub.cluster.ui.seen import PAGE, REPORT, RunSeen, messages_of, see
 from raydub.cluster.ui.settings import UiSettings
@@ -140,3 +140,4 @@ def _manifest(run: RunSeen, settings: UiSettings) -> None:
         row = shown_row(run.row)
         st.code(json.dumps(row, ensure_ascii=False), language="json", wrap_lines=True)
         st.code(command_of(row, settings.flags()), language="shell", wrap_lines=True)
+        looks.sources(run.id, [path.name for path in sources_of(run)])

@@ -33,7 +33,7 @@ def video(room: Room, settings: UiSettings) -> Kept | None:
         return None
     left, right = st.columns([1, 3])
     if picture.is_file():
-        left.image(str(picture), width="stretch")
+        left.image(str(picture), width="stretch", alt="The first frame")
     right.markdown(f"**{looks.plain(kept.name)}**  \n{seen.words()}")
     return kept
 
@@ -86,11 +86,12 @@ def face(room: Room, chosen: Kept) -> str:
     for first in range(0, len(found), _COLUMNS):
         for place, one in zip(st.columns(_COLUMNS), found[first : first + _COLUMNS], strict=False):
             number = found.index(one) + 1
-            place.image(str(one.picture), caption=f"Person {number}, in {one.share:.0%} of the video", width="stretch")
-    words = _ALWAYS | {one.value: f"Person {number}" for number, one in enumerate(found, 1)}
+            words = f"Person {number}, in {one.share:.0%} of the video"
+            place.image(str(one.picture), caption=words, alt=f"Person {number}", width="stretch")
+    labels = _ALWAYS | {one.value: f"Person {number}" for number, one in enumerate(found, 1)}
     several = [name for name in ("active", "all") if len(found) > 1 and name in choices("face")]
     asked = ["largest", *(one.value for one in found), *several]
-    value = st.radio("Who speaks", asked, format_func=lambda one: words[one], horizontal=True, key=f"who-{chosen.id}")
+    value = st.radio("Who speaks", asked, format_func=lambda one: labels[one], horizontal=True, key=f"who-{chosen.id}")
     return value or "largest"
 
 

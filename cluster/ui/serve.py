@@ -75,7 +75,7 @@ def serve(app: Any, settings: UiSettings, listener: socket.socket) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
-            http="h11",  # with a bound on the size of a request's headers, and none of two lengths in one request
+            http="h11",  # with a bound on the size of a request's headers
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_GRACE,
             ws_max_size=64 << 20,

@@ -108,6 +108,13 @@ def test_a_script_cannot_name_files_of_the_server(tmp_path: Path) -> None:
         assert (wrong == []) is allowed, voice
 
 
+@pytest.mark.parametrize("text", [b"1\n00:00:zz --> 00:00:02,000\nHola\n", b"\0\1\2", b" "])
+def test_what_is_wrong_with_a_script_is_told_before_the_run(tmp_path: Path, text: bytes) -> None:
+    kept = Room(tmp_path, new_secret()).keep("a.srt", text, SCRIPT)
+    (wrong,) = check(row_of(SAMPLE / "clip.mp4", Speech(kept, "es"), "", {}, "x.mp4"), tmp_path)
+    assert str(tmp_path) not in wrong
+
+
 def ordered(room: Room, made: float, **row: Any) -> Path:
     folder = room.new_run()
     (folder / seen.ORDER).write_text(json.dumps({"title": "t", "made": made, "row": {"output": "a.mp4", **row}}))
@@ -126,7 +133,7 @@ def test_a_killed_page_loses_no_run(tmp_path: Path) -> None:
     second, first, works, over = (ordered(room, made) for made in (2.0, 1.0, 0.0, 0.0))
     (over / seen.PROGRESS).write_text('{"event": "end", "error": {"code": "E_X"}}\n')
     room.new_run()  # without an order
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen(["sleep", "60"])
     try:
         about = {**this_worker(), "pid": process.pid, "born": born(process.pid)}
         (works / seen.PROCESS).write_text(json.dumps(about))

@@ -191,6 +191,10 @@ def test_only_files_of_ones_own_runs_are_served(tmp_path: Path) -> None:
     assert file_of(settings, secret, folder.name, "clip.mp4") == sample("clip.mp4")
     for name in ("order.json", "../order.json", "log.txt", "", "/etc/passwd"):
         assert file_of(settings, secret, folder.name, name) is None
+    (portrait := tmp_path / "face-2.png").write_bytes(b"x")
+    row = {"output": "a.mp4", "video": str(sample("clip.mp4")), "face": f"reference:{portrait}"}
+    (folder / seen.ORDER).write_text(json.dumps({"title": "A talk", "made": 5.0, "row": row}))
+    assert file_of(settings, secret, folder.name, "face-2.png") == portrait
     assert file_of(settings, new_secret(), folder.name, "a.mp4") is None
     assert file_of(settings, "", folder.name, "a.mp4") is None
     (folder / seen.REPORT).mkdir()
@@ -296,7 +300,8 @@ def test_uploads_are_bounded_before_they_are_read(tmp_path: Path, monkeypatch: p
     assert Asked(settings, path, **about, content_length="1000").reached
     assert Asked(settings, path, **about, content_length=str(2 << 20)).status == 413
     assert Asked(settings, path, **about, content_length=str(20 << 30)).status == 413
-    for length in ({}, {"content_length": "-5"}, {"content_length": "many"}):
+    for length in ({}, {"content_length": "-5"}, {"content_length": "many"},
+                   {"content_length": "10", "transfer_encoding": "chunked"}):  # fmt: skip
         assert Asked(settings, path, **about, **length).status == 411
     assert Asked(settings, path, method="PUT", host="localhost", content_length="10").status == 403
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1 << 20))  # type: ignore[attr-defined]
