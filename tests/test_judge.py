@@ -192,6 +192,10 @@ def test_pixels_tell_blur_noise_and_pasted_patches_from_the_source() -> None:
     assert pasted["seam"] > 1.3
     assert pasted["seam_tone"] > 1.3
     assert pasted["changed_frames"] == len(faces)
+    assert 20 < pasted["light_step"] < 30
+    # Where an encoder changed everything the edge of what was drawn is not found, and no step at it.
+    rough = np.clip(faces.astype(np.float32) + random.normal(0, 40, faces.shape), 0, 255).astype(np.uint8)
+    assert figures(spoilt(rough, box, lambda part: part + 90))["light_step"] is None
     held = figures(np.repeat(faces[:1], len(faces), axis=0))
     assert held["jitter"] < 0.01
 

@@ -36,7 +36,10 @@ FIGURES: dict[str, tuple[str, str]] = {
     "flicker": ("levels of 255", "second difference over time of the brightness that the mouth's box gained"),
     "seam": ("times", "slope across the edge of what was drawn, over the source's there"),
     "seam_tone": ("times", "the same after a blur"),
-    "light_step": ("levels of 255", "step of brightness at the edge of what was drawn"),
+    "light_step": (
+        "levels of 255",
+        "step of brightness at the edge of what was drawn; none in strongly compressed films",
+    ),
     "colour_step": ("levels of 255", "step of colour there"),
     "identity": (
         "distance",

@@ -26,6 +26,10 @@ EDGE = 0.03
 """Half width of the band around the edge of what was changed, in eye distances."""
 SMALLEST = 0.02
 """Squared eye distances: less changed than this is no drawn mouth."""
+NOISIEST = 15.0
+"""Levels of 255 from which a difference is a change; above this a step at the edge of the change is none of brightness:
+the edge lies on the lips then, where the picture itself is another. One dub of 512 pixels: 9.6 at crf 18 (step 3.6), 14
+at 23 (6.5), 18 at 27 (10.9), 26 at 32 (18)."""
 
 
 def luma_of(faces: U8) -> F32:
@@ -95,7 +99,8 @@ def figures_of(rows: F64) -> dict[str, float | int | None]:
     source's in the same band, mean over frames; seam_tone: the same after a blur of EDGE, which shows steps of
     brightness; changed_frames: frames in which something was drawn.
     light_step, colour_step: by how many levels of 255 what was drawn is brighter or darker, and otherwise coloured,
-    than what is beside it, just inside and outside the edge of what was changed, mean over frames.
+    than what is beside it, just inside and outside the edge of what was changed, mean over frames; None where the
+    encoder changed too much to tell (NOISIEST).
     """
     by = dict(zip(COLUMNS, rows.T, strict=True))
     gained = by["mouth_light"] - by["ring_light"]
@@ -145,20 +150,25 @@ def _areas(box: tuple[slice, slice], place: Place) -> tuple[Bools, Bools]:
 def changed(source: F32, drawn: F32, unit: float) -> U8:
     """(h, w) uint8, 255 where one frame was changed: the largest connected area whose blurred difference exceeds three
     times that of the eyes and brows (the encoder's noise), filled; all 0 for less than SMALLEST."""
-    soft = cv2.GaussianBlur(np.abs(drawn - source), (0, 0), max(0.012 * unit, 0.8))
-    upper = soft[: round(0.55 * unit)]  # from the brows to under the eyes
-    limit = 2.0 + 3 * float(np.quantile(upper, 0.9))
-    mask = (soft > limit).astype(np.uint8) * 255
+    soft, limit = _difference(source, drawn, unit)
+    mask = np.where(soft > limit, 255, 0).astype(np.uint8)
     mask[: round(0.6 * unit)] = 0
     size = round(0.12 * unit) | 1
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    outlines, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     out = np.zeros_like(mask)
     if outlines:
         largest = max(outlines, key=cv2.contourArea)
         if cv2.contourArea(largest) > SMALLEST * unit * unit:
             cv2.drawContours(out, [largest], -1, 255, cv2.FILLED)
     return np.asarray(out, np.uint8)
+
+
+def _difference(source: F32, drawn: F32, unit: float) -> tuple[F32, float]:
+    """(h, w) float32: the blurred difference, and from which of its values on a frame was changed, levels of 255."""
+    soft = np.asarray(cv2.GaussianBlur(np.abs(drawn - source), (0, 0), max(0.012 * unit, 0.8)), np.float32)
+    upper = soft[: round(0.55 * unit)]  # from the brows to under the eyes
+    return soft, 2.0 + 3 * float(np.quantile(upper, 0.9))
 
 
 class _Seams:
@@ -185,8 +195,10 @@ class _Seams:
             slopes += [float(_across(one.luma, normal, blur)[band].mean()) for one in (own, new)]
         inside = (mask > 0) & (cv2.erode(mask, self._wide, borderValue=255) == 0)
         outside = (cv2.dilate(mask, self._wide) > 0) & (mask == 0)
+        light = colour = np.nan
+        if _difference(own.luma, new.luma, self._unit)[1] > NOISIEST:
+            return (*slopes, light, colour)
         light = _step(new.luma - own.luma, inside, outside)
-        colour = np.nan
         if own.chroma is not None and new.chroma is not None:
             change = new.chroma - own.chroma
             red, blue = (_step(change[..., k], inside, outside) for k in (0, 1))
