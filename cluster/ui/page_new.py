@@ -52,8 +52,8 @@ def _start(
         st.rerun()
     with st.expander("The same without this page"):
         shown = shown_row(row)
-        st.code(json.dumps(shown, ensure_ascii=False), language="json", wrap_lines=True)
-        st.code(command_of(shown, settings.flags()), language="shell", wrap_lines=True)
+        st.code(json.dumps(shown, ensure_ascii=False), language=None, wrap_lines=True)
+        st.code(command_of(shown, settings.flags()), language=None, wrap_lines=True)
 
 
 def _later(words: str) -> str:

@@ -138,6 +138,7 @@ def _manifest(run: RunSeen, settings: UiSettings) -> None:
     with st.expander("The same without this page"):
         st.write("A line of a manifest, and the command for a terminal:")
         row = shown_row(run.row)
-        st.code(json.dumps(row, ensure_ascii=False), language="json", wrap_lines=True)
-        st.code(command_of(row, settings.flags()), language="shell", wrap_lines=True)
+        # Without a language: streamlit's colours of code have too little contrast.
+        st.code(json.dumps(row, ensure_ascii=False), language=None, wrap_lines=True)
+        st.code(command_of(row, settings.flags()), language=None, wrap_lines=True)
         looks.sources(run.id, [path.name for path in sources_of(run)])
