@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,20 @@ def test_uploads_that_nobody_takes_do_not_fill_the_memory(tmp_path: Path, monkey
         monkeypatch.setattr("raydub.cluster.ui.gate.held", lambda held=bytes_held: held)
         asked = Asked(UiSettings(tmp_path, max_upload_mb=1), "/_stcore/upload_file/a/b", **about)
         assert asked.status == status
+
+
+def test_what_streamlit_holds_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = pytest.importorskip("streamlit.runtime", reason="the page needs raydub[ui]")
+    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+    files = MemoryUploadedFileManager("/upload")
+    monkeypatch.setattr(runtime, "exists", lambda: True)
+    monkeypatch.setattr(runtime.Runtime, "instance", lambda: SimpleNamespace(uploaded_file_mgr=files))
+    assert uploads.held() == 0
+    for session in ("a", "b"):
+        files.add_file(session, UploadedFileRec(session, "x.mp4", "video/mp4", b"12345"))
+    assert uploads.held() == 10
 
 
 def test_a_script_cannot_name_files_of_the_server(tmp_path: Path) -> None:

@@ -96,15 +96,10 @@ def upload(page: Any, place: int, *files: Any) -> None:
 
 
 def violations(page: Any) -> list[str]:
-    """What axe finds in the parts that are ours, and in the page's structure."""
+    """What axe finds, streamlit's parts included: their colours and texts are chosen by us."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
-    return [
-        f"{one['id']}: {node['target']}"
-        for one in found
-        for node in one["nodes"]
-        if any(".rd-" in part for part in map(str, node["target"]))
-    ]
+    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]
 
 
 def test_the_whole_way(browser: Any, address: str, tmp_path: Path, shot: Callable[[Any, str], None]) -> None:
@@ -205,6 +200,8 @@ def test_the_same_name_by_two_users_at_once(browser: Any, address: str, folder: 
     clip, names = (SAMPLE / "clip.mp4").read_bytes(), ("speech_es.flac", "speech_en.flac")
     for page in pages:
         upload(page, 0, {"name": "talk.mp4", "mimeType": "video/mp4", "buffer": clip})
+    for page in pages:
+        page.get_by_text("640 × 640").wait_for()  # before, the old place for videos can be there beside the new one
     for page, name in zip(pages, names, strict=True):
         data = (SAMPLE / name).read_bytes()
         upload(page, 1, {"name": "voice.flac", "mimeType": "audio/flac", "buffer": data})
