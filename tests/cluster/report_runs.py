@@ -17,6 +17,8 @@ from tests.media.films import film
 from tests.pipeline.test_timeline import cue, finished
 
 RATE = Fraction(25)
+ONE_THREAD = {"threads": "1"}
+"""So that two films of the same frames are the same bytes: with several threads libx264 differs in one of 60."""
 
 
 def dubbed(
@@ -33,12 +35,12 @@ def dubbed(
     """The row of a finished job with its plan, source and output; frame k of both shows the number k."""
     folder.mkdir(exist_ok=True)
     if not (folder / "source.mp4").exists():
-        film(folder / "source.mp4", range(source or frames), RATE, size=size)
+        film(folder / "source.mp4", range(source or frames), RATE, size=size, options=ONE_THREAD)
     seconds = float(frames / RATE)
     cues = [cue(1, 0.2, seconds / 2), cue(2, seconds / 2, seconds - 0.1)]
     job_dir = finished(folder, cues, [Gate(0, 5, frames // 2, 1.0)], seconds=seconds, rate=RATE, name=name)
     plan = load_plan(job_dir)
-    made = film(folder / f"{name}{suffix}", range(frames), RATE, size=size)
+    made = film(folder / f"{name}{suffix}", range(frames), RATE, size=size, options=ONE_THREAD)
     video = probe_video(str(folder / "source.mp4"))
     job = plan.job.model_copy(update={"output": str(made)})
     shown = timeline or Timeline(n_out=frames, n_src=video.n_frames)

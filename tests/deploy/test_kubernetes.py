@@ -11,7 +11,9 @@ import pytest
 
 from raydub import __version__
 from raydub.pipeline.pools import Node, plan_pools
+from raydub.pipeline.registry import STAGES
 from raydub.pipeline.stage import Demand
+from raydub.pipeline.stage_evaluate import EVALUATE
 from tests.deploy.files import (
     KUBECTL,
     KUBERNETES,
@@ -119,19 +121,22 @@ def node(name: str) -> Node:
     return Node(amount(limits["cpu"]), amount(limits.get("nvidia.com/gpu", "0")))
 
 
+@pytest.mark.parametrize(("evaluate", "least"), [(False, 0.97), (True, 0.92)])
 @pytest.mark.parametrize("finish", [False, True])
 @pytest.mark.parametrize("counts", [{"cpu": 3}, {"gpu-spot": 2}, {"cpu": 4, "gpu-spot": 2, "gpu": 1}])
-def test_no_core_and_no_gpu_is_left_over(counts: dict[str, int], finish: bool) -> None:
-    """Each two cores get a worker of every CPU stage, each GPU is full, and on CPUs at most 3 % are not reserved."""
+def test_no_core_and_no_gpu_is_left_over(counts: dict[str, int], finish: bool, evaluate: bool, least: float) -> None:
+    """Each two cores get a worker of every CPU stage, each GPU is full, and on CPUs at most 3 % are not reserved, 8 % in
+    runs that evaluate: stages per output have workers for half of the sets."""
     nodes = [node(name) for name, count in counts.items() for _ in range(count)]
-    pools = plan_pools(nodes, jobs=1000, demand=Demand(finish=finish))
+    stages = [stage for stage in STAGES if evaluate or stage is not EVALUATE]
+    pools = plan_pools(nodes, jobs=1000, demand=Demand(finish=finish), stages=stages)
     cores, gpus = sum(one.cpus for one in nodes), sum(one.gpus for one in nodes)
     assert all(one.cpus % 2 == 0 for one in nodes)
     assert pools["track"].size == cores / 2
     assert sum(pool.size * pool.gpus for pool in pools.values()) == gpus
     reserved = sum(pool.size * pool.cpus for pool in pools.values())
     if not gpus:
-        assert 0.97 * cores <= reserved <= cores
+        assert least * cores <= reserved <= cores
     # A set without its own lip network reserves the shares of the other stages.
     assert reserved <= cores
 
