@@ -125,8 +125,8 @@ def node(name: str) -> Node:
 @pytest.mark.parametrize("finish", [False, True])
 @pytest.mark.parametrize("counts", [{"cpu": 3}, {"gpu-spot": 2}, {"cpu": 4, "gpu-spot": 2, "gpu": 1}])
 def test_no_core_and_no_gpu_is_left_over(counts: dict[str, int], finish: bool, evaluate: bool, least: float) -> None:
-    """Each two cores get a worker of every CPU stage, each GPU is full, and on CPUs at most 3 % are not reserved, 8 % in
-    runs that evaluate: stages per output have workers for half of the sets."""
+    """Each two cores get a worker of every CPU stage, each GPU is full, and on CPUs at most 3 % are not reserved. In
+    runs that evaluate it is 8 %: stages per output have workers for half of the sets."""
     nodes = [node(name) for name, count in counts.items() for _ in range(count)]
     stages = [stage for stage in STAGES if evaluate or stage is not EVALUATE]
     pools = plan_pools(nodes, jobs=1000, demand=Demand(finish=finish), stages=stages)
