@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,13 @@ from tests.media.films import film
 from tests.pipeline.test_timeline import cue, finished
 
 RATE = Fraction(25)
-ONE_THREAD = {"threads": "1"}
-"""So that two films of the same frames are the same bytes: with several threads libx264 differs in one of 60."""
+
+
+@functools.cache
+def _film(frames: int, size: tuple[int, int], suffix: str) -> bytes:
+    """A film of these frames: always the same bytes, which libx264 does not promise."""
+    with tempfile.TemporaryDirectory() as folder:
+        return film(Path(folder) / f"film{suffix}", range(frames), RATE, size=size).read_bytes()
 
 
 def dubbed(
@@ -35,12 +42,13 @@ def dubbed(
     """The row of a finished job with its plan, source and output; frame k of both shows the number k."""
     folder.mkdir(exist_ok=True)
     if not (folder / "source.mp4").exists():
-        film(folder / "source.mp4", range(source or frames), RATE, size=size, options=ONE_THREAD)
+        (folder / "source.mp4").write_bytes(_film(source or frames, size, ".mp4"))
     seconds = float(frames / RATE)
     cues = [cue(1, 0.2, seconds / 2), cue(2, seconds / 2, seconds - 0.1)]
     job_dir = finished(folder, cues, [Gate(0, 5, frames // 2, 1.0)], seconds=seconds, rate=RATE, name=name)
     plan = load_plan(job_dir)
-    made = film(folder / f"{name}{suffix}", range(frames), RATE, size=size, options=ONE_THREAD)
+    made = folder / f"{name}{suffix}"
+    made.write_bytes(_film(frames, size, suffix))
     video = probe_video(str(folder / "source.mp4"))
     job = plan.job.model_copy(update={"output": str(made)})
     shown = timeline or Timeline(n_out=frames, n_src=video.n_frames)
