@@ -92,7 +92,10 @@ def opened(context: Any, address: str) -> Any:
 
 
 def upload(page: Any, place: int, *files: Any) -> None:
-    page.locator("input[type=file]").nth(place).set_input_files(*files)
+    """place: 0 for the video, 1 for the recording. By its label: while the page is drawn again, fields come and go."""
+    label = ("Upload a video", "Upload a recording")[place]
+    field = page.get_by_test_id("stFileUploader").filter(has_text=label).last
+    field.locator("input[type=file]").set_input_files(*files)
 
 
 def violations(page: Any) -> list[str]:
