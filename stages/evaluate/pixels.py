@@ -150,7 +150,10 @@ def _areas(box: tuple[slice, slice], place: Place) -> tuple[Bools, Bools]:
 def changed(source: F32, drawn: F32, unit: float) -> U8:
     """(h, w) uint8, 255 where one frame was changed: the largest connected area whose blurred difference exceeds three
     times that of the eyes and brows (the encoder's noise), filled; all 0 for less than SMALLEST."""
-    soft, limit = _difference(source, drawn, unit)
+    return _outline(*_difference(source, drawn, unit), unit)
+
+
+def _outline(soft: F32, limit: float, unit: float) -> U8:
     mask = np.where(soft > limit, 255, 0).astype(np.uint8)
     mask[: round(0.6 * unit)] = 0
     size = round(0.12 * unit) | 1
@@ -183,20 +186,21 @@ class _Seams:
 
     def of(self, own: Still, new: Still) -> tuple[float, ...]:
         """own_seam, new_seam, own_tone, new_tone, light_step, colour_step; NaN where nothing was drawn."""
-        mask = changed(own.luma, new.luma, self._unit)
+        soft, limit = _difference(own.luma, new.luma, self._unit)
+        mask = _outline(soft, limit, self._unit)
         if not mask.any():
             return (np.nan,) * 6
         kernel = self._kernel
         band = (cv2.dilate(mask, kernel) > 0) & (cv2.erode(mask, kernel, borderValue=255) == 0)
-        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), self._size / 2)
-        normal = _gradients(np.asarray(soft, np.float32))
+        edge = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), self._size / 2)
+        normal = _gradients(np.asarray(edge, np.float32))
         slopes = []
         for blur in (0.8, EDGE * self._unit):
             slopes += [float(_across(one.luma, normal, blur)[band].mean()) for one in (own, new)]
         inside = (mask > 0) & (cv2.erode(mask, self._wide, borderValue=255) == 0)
         outside = (cv2.dilate(mask, self._wide) > 0) & (mask == 0)
         light = colour = np.nan
-        if _difference(own.luma, new.luma, self._unit)[1] > NOISIEST:
+        if limit > NOISIEST:
             return (*slopes, light, colour)
         light = _step(new.luma - own.luma, inside, outside)
         if own.chroma is not None and new.chroma is not None:
